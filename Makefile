@@ -1,0 +1,63 @@
+# make lab-up     two virtual Sparks on this machine          make lab-down  take them away again
+# make test       lint, unit, package, Molecule, end to end   make help      all targets
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# The checkout and the environment's own collections, and no stray copy in somebody's home.
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
+
+# A lab of another name, size or cabling: make lab-up LAB=ring SPARKS=3 CABLING=ring
+LAB ?= lab
+SPARKS ?= 2
+CABLING ?= auto
+lab_vars = -e virtual_spark_lab='"$(LAB)"' -e virtual_spark_count=$(SPARKS) -e virtual_spark_cabling=$(CABLING)
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# Debian keeps venv and the ssh client in packages of their own.
+$(VENV)/.for-use: requirements.txt
+	@command -v ssh-keyscan >/dev/null && $(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { $$( [ $$(id -u) = 0 ] || echo sudo ) apt-get update -qq; \
+	       $$( [ $$(id -u) = 0 ] || echo sudo ) env DEBIAN_FRONTEND=noninteractive \
+	         apt-get install -y -qq --no-install-recommends python3-venv openssh-client; }
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.for-tests: $(VENV)/.for-use requirements-dev.txt
+	pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+lab-up: $(VENV)/.for-use ## bring up virtual Sparks (LAB= SPARKS= CABLING=)
+	ansible-playbook playbooks/lab_up.yml $(lab_vars)
+
+lab-down: $(VENV)/.for-use ## take away everything that carries the lab's label (LAB=)
+	ansible-playbook playbooks/lab_down.yml $(lab_vars)
+
+lint: $(VENV)/.for-tests ## ansible-lint (production), ruff, yamllint
+	ruff check . && ruff format --check .
+	yamllint --strict .
+	ansible-lint --offline
+
+unit: $(VENV)/.for-tests ## parsers, planners, renderers
+	pytest tests/unit
+
+package: $(VENV)/.for-tests ## the tarball: installed, documented, ansible-test sanity, galaxy-importer
+	pytest tests/package
+
+molecule: $(VENV)/.for-tests ## the modules and the lab's role, in a lab of their own
+	molecule test --all
+
+e2e: $(VENV)/.for-tests ## the lab from outside: ssh, cables, reboot, downloads, faults
+	pytest tests/e2e
+
+test: lint unit package molecule e2e ## all of these, under 25 minutes on 2 cores
+
+.PHONY: help lab-up lab-down lint unit package molecule e2e test

@@ -1,0 +1,345 @@
+#!/usr/bin/python3
+# SIMULATED: the QSFP cables and the switch between virtual Sparks.
+"""Hold the cables of one lab, in the network namespace of this container.
+
+A QSFP cable is one Ethernet segment that joins both PCIe halves of both ends. Here every cage of every
+Spark is a bridge with its two halves in it, and a cable is a link between two such bridges, or to the
+switch's. The daemon follows Docker's events: a Spark that starts gets its four netdevs, one that ended by
+``reboot`` is started again. Delay, loss and a wrong MTU are made by a relay in user space, because not
+every kernel has netem; a sound cable is a veth pair and as fast as the kernel.
+
+``cables.py serve`` is the daemon; ``cables.py status`` and ``cables.py set CABLE ...`` ask it, in JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import heapq
+import http.client
+import json
+import os
+import random
+import select
+import socket
+import socketserver
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Iterator
+
+CONTROL = "/run/cables.sock"
+DOCKER = "/var/run/docker.sock"
+SWITCH = "switch"
+JUMBO = 9216
+EXIT_REBOOT = 129  # a PID namespace whose init calls reboot(2) ends by SIGHUP; poweroff is SIGINT, 130
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a cable is like. ``mtu`` is the largest IP packet it carries, 0 for no limit."""
+
+    plugged: bool = True
+    delay_ms: float = 0.0
+    loss_percent: float = 0.0
+    mtu: int = 0
+
+    @property
+    def sound(self) -> bool:
+        return not (self.delay_ms or self.loss_percent or self.mtu)
+
+
+def port_name(spark: str, nic: int) -> str:
+    """The near end of a Spark's netdev: ``s1n2`` is the second netdev of ``spark1``."""
+    return f"s{spark[5:]}n{nic}"
+
+
+def cage_name(end: str) -> str:
+    """The bridge of a cable's end: ``spark1:0`` is ``s1c0``."""
+    if end == SWITCH:
+        return SWITCH
+    spark, cage = end.split(":")
+    return f"s{spark[5:]}c{cage}"
+
+
+def link_kind(condition: Condition, powered: bool) -> str:
+    """How two cages are joined: not at all, by a veth pair, or through the relay."""
+    if not (condition.plugged and powered):
+        return "none"
+    return "veth" if condition.sound else "relay"
+
+
+def fate(length: int, condition: Condition, chance: float) -> float | None:
+    """Seconds that an Ethernet frame of ``length`` bytes is held back, or None if it is lost."""
+    if condition.mtu and length > condition.mtu + 14:
+        return None
+    if chance < condition.loss_percent / 100:
+        return None
+    return condition.delay_ms / 1000
+
+
+def change(before: Condition, wanted: dict[str, Any]) -> Condition:
+    """``before`` with the named properties replaced; raises ValueError for one out of its bounds."""
+    after = replace(before, **wanted)
+    if not 0 <= after.delay_ms <= 10_000:
+        raise ValueError(f"delay_ms is {after.delay_ms}: give 0 to 10000 milliseconds")
+    if not 0 <= after.loss_percent <= 100:
+        raise ValueError(f"loss_percent is {after.loss_percent}: give 0 to 100")
+    if after.mtu and not 68 <= after.mtu <= JUMBO:
+        raise ValueError(f"mtu is {after.mtu}: give 0 (no limit) or 68 to {JUMBO}")
+    return after
+
+
+def ip(*words: str | int) -> str:
+    done = subprocess.run(["ip", *map(str, words)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"ip {' '.join(map(str, words))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+class Docker:
+    """The three calls of the Docker API that are needed, over its socket."""
+
+    def _connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("docker")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(DOCKER)
+        return connection
+
+    def pid(self, container: str) -> int:
+        """The host's PID of a running container, else 0."""
+        connection = self._connect()
+        connection.request("GET", f"/containers/{container}/json")
+        reply = connection.getresponse()
+        body = json.load(reply)
+        return int(body["State"]["Pid"]) if reply.status == 200 and body["State"]["Running"] else 0
+
+    def start(self, container: str) -> None:
+        connection = self._connect()
+        connection.request("POST", f"/containers/{container}/start")
+        connection.getresponse().read()
+
+    def events(self, label: str) -> Iterator[dict[str, Any]]:
+        filters = json.dumps({"type": ["container"], "label": [label], "event": ["start", "die"]})
+        connection = self._connect()
+        connection.request("GET", "/events?filters=" + urllib.parse.quote(filters))
+        reply = connection.getresponse()
+        while line := reply.readline():
+            if line.strip():
+                yield json.loads(line)
+
+
+class Relay(threading.Thread):
+    """Carries frames between two TAP devices, late, thinned out or cut to an MTU."""
+
+    def __init__(self, names: tuple[str, str], condition: Condition) -> None:
+        super().__init__(daemon=True)
+        self.condition = condition
+        self._ends = [self._tap(name) for name in names]
+        self._stop_read, self._stop_write = os.pipe()
+
+    @staticmethod
+    def _tap(name: str) -> int:
+        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        request = struct.pack("16sH22x", name.encode(), 0x0002 | 0x1000)  # IFF_TAP | IFF_NO_PI
+        fcntl.ioctl(fd, 0x400454CA, request)  # TUNSETIFF
+        return fd
+
+    def run(self) -> None:
+        left, right = self._ends
+        other = {left: right, right: left}
+        held: list[tuple[float, int, int, bytes]] = []
+        for number in range(2**63):
+            now = time.monotonic()
+            while held and held[0][0] <= now:
+                _, _, fd, frame = heapq.heappop(held)
+                with contextlib.suppress(OSError):  # the far side is down: the frame is lost, as on a wire
+                    os.write(fd, frame)
+            wait = max(0.0, held[0][0] - now) if held else None
+            ready, _, _ = select.select([left, right, self._stop_read], [], [], wait)
+            if self._stop_read in ready:
+                break
+            for fd in ready:
+                with contextlib.suppress(OSError):
+                    frame = os.read(fd, 65536)
+                    late = fate(len(frame), self.condition, random.random())
+                    if late is not None:
+                        heapq.heappush(held, (now + late, number, other[fd], frame))
+        for fd in (left, right, self._stop_read):
+            os.close(fd)
+
+    def stop(self) -> None:
+        os.close(self._stop_write)
+        self.join(5)
+
+
+class Cabling:
+    """Makes the kernel's links match the plan and each cable's condition."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.sparks = plan["sparks"]
+        self.cables = {cable["name"]: cable["ends"] for cable in plan["cables"]}
+        self.conditions = {name: Condition() for name in self.cables}
+        self.docker = Docker()
+        self._relays: dict[str, Relay] = {}
+        self._lock = threading.RLock()
+
+    def status(self) -> list[dict[str, Any]]:
+        return [{"name": name, "ends": self.cables[name], **asdict(self.conditions[name])} for name in self.cables]
+
+    def set(self, name: str, wanted: dict[str, Any]) -> bool:
+        """Give a cable a condition; returns whether that changed anything."""
+        if name not in self.cables:
+            raise ValueError(f"there is no {name!r} in this lab; it has {', '.join(self.cables) or 'no cables'}")
+        with self._lock:
+            before = self.conditions[name]
+            self.conditions[name] = change(before, wanted)
+            self.reconcile()
+            return before != self.conditions[name]
+
+    def reconcile(self) -> None:
+        with self._lock:
+            links = {link["ifname"]: link for link in json.loads(ip("-j", "link"))}
+            pids = {spark["name"]: self.docker.pid(spark["container"]) for spark in self.sparks}
+            self._bridges(links)
+            self._netdevs(links, pids)
+            lit = set()
+            for name, ends in self.cables.items():
+                powered = all(end == SWITCH or pids[end.split(":")[0]] for end in ends)
+                kind = link_kind(self.conditions[name], powered)
+                self._join(name, ends, kind, links)
+                if kind != "none":
+                    lit.update(ends)
+            for spark in self.sparks:
+                for nic, device in enumerate(spark["nics"], 1):
+                    if pids[spark["name"]]:
+                        state = "up" if f"{spark['name']}:{device['cage']}" in lit else "down"
+                        ip("link", "set", port_name(spark["name"], nic), state)
+
+    def _bridges(self, links: dict[str, Any]) -> None:
+        ends = {f"{spark['name']}:{device['cage']}" for spark in self.sparks for device in spark["nics"]}
+        if any(SWITCH in pair for pair in self.cables.values()):
+            ends.add(SWITCH)
+        for end in sorted(ends):
+            bridge = cage_name(end)
+            if bridge in links:
+                continue
+            # A wire passes LLDP on (a switch does not) and knows no spanning tree.
+            mask = 0 if end == SWITCH else 0xFFF8
+            ip("link", "add", bridge, "mtu", JUMBO, "type", "bridge", "stp_state", 0, "forward_delay", 0,
+               "mcast_snooping", 0, "group_fwd_mask", mask)  # fmt: skip
+            ip("link", "set", bridge, "up")
+
+    def _netdevs(self, links: dict[str, Any], pids: dict[str, int]) -> None:
+        for spark in self.sparks:
+            pid = pids[spark["name"]]
+            for nic, device in enumerate(spark["nics"], 1):
+                port = port_name(spark["name"], nic)
+                if not pid or port in links:
+                    continue
+                ip("link", "add", port, "mtu", JUMBO, "type", "veth",
+                   "peer", "name", device["netdev"], "address", device["mac"], "mtu", 1500, "netns", pid)  # fmt: skip
+                ip("link", "set", port, "master", cage_name(f"{spark['name']}:{device['cage']}"))
+
+    def _join(self, name: str, ends: list[str], kind: str, links: dict[str, Any]) -> None:
+        near, far = f"{name}.a", f"{name}.b"
+        relay = self._relays.get(name)
+        present = "relay" if relay else "veth" if near in links else "none"
+        if relay and kind == "relay":
+            relay.condition = self.conditions[name]
+            return
+        if present == kind:
+            return
+        if relay:
+            self._relays.pop(name).stop()
+        elif near in links:
+            ip("link", "del", near)
+        if kind == "veth":
+            ip("link", "add", near, "mtu", JUMBO, "type", "veth", "peer", "name", far, "mtu", JUMBO)
+        elif kind == "relay":
+            self._relays[name] = Relay((near, far), self.conditions[name])
+        if kind != "none":
+            for device, end in ((near, ends[0]), (far, ends[1])):
+                ip("link", "set", device, "mtu", JUMBO, "master", cage_name(end), "up")
+        if kind == "relay":
+            self._relays[name].start()
+
+
+def watch(cabling: Cabling, label: str) -> None:
+    """Follow Docker's events for ever; a Docker that restarts is waited for."""
+    while True:
+        try:
+            cabling.reconcile()
+            for event in cabling.docker.events(label):
+                attributes = event["Actor"]["Attributes"]
+                if event["Action"] == "die" and int(attributes.get("exitCode", 0)) == EXIT_REBOOT:
+                    cabling.docker.start(attributes["name"])
+                cabling.reconcile()
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            print(f"cables: {error}; trying again", file=sys.stderr, flush=True)
+        time.sleep(0.5)
+
+
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        request = json.loads(self.rfile.readline())
+        cabling: Cabling = self.server.cabling  # type: ignore[attr-defined]
+        try:
+            changed = cabling.set(request["cable"], request["wanted"]) if request.get("cable") else False
+            reply = {"changed": changed, "cables": cabling.status()}
+        except (OSError, ValueError, TypeError) as error:
+            reply = {"error": str(error)}
+        self.wfile.write(json.dumps(reply).encode() + b"\n")
+
+
+def serve() -> None:
+    plan = json.loads(os.environ["VIRTUAL_SPARK_PLAN"])
+    cabling = Cabling(plan)
+    Path(CONTROL).unlink(missing_ok=True)
+    server = socketserver.ThreadingUnixStreamServer(CONTROL, Handler)
+    server.cabling = cabling  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    watch(cabling, plan["label"])
+
+
+def ask(request: dict[str, Any]) -> int:
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(CONTROL)
+        control.sendall(json.dumps(request).encode() + b"\n")
+        reply = json.loads(control.makefile().readline())
+    if "error" in reply:
+        print(reply["error"], file=sys.stderr)
+        return 1
+    print(json.dumps(reply))
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The cables of a lab of virtual Sparks (simulated).")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve")
+    commands.add_parser("status")
+    setting = commands.add_parser("set")
+    setting.add_argument("cable")
+    setting.add_argument("--plugged", choices=("yes", "no"))
+    setting.add_argument("--delay-ms", type=float)
+    setting.add_argument("--loss-percent", type=float)
+    setting.add_argument("--mtu", type=int)
+    options = parser.parse_args()
+    if options.command == "serve":
+        serve()
+    if options.command == "status":
+        return ask({})
+    wanted = {key: getattr(options, key) for key in ("delay_ms", "loss_percent", "mtu")}
+    wanted["plugged"] = None if options.plugged is None else options.plugged == "yes"
+    return ask({"cable": options.cable, "wanted": {key: value for key, value in wanted.items() if value is not None}})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
