@@ -129,7 +129,9 @@ def check_cables(cables: Iterable[Sequence[str]], count: int) -> List[Cable]:
     checked: List[Cable] = []
     for number, cable in enumerate(cables, 1):
         if len(cable) != 2 or cable[0] == SWITCH:
-            raise LabError(f"cable {number} ({cable!r}): give two ends, such as [spark1:0, spark2:0] or [spark1:0, switch]")
+            raise LabError(
+                f"cable {number} ({cable!r}): give two ends, such as [spark1:0, spark2:0] or [spark1:0, switch]"
+            )
         for end in cable:
             if end == SWITCH:
                 continue
@@ -179,7 +181,9 @@ def choose_subnet(lab: str, wanted: str, routes: Iterable[Route], bridge: str) -
         try:
             subnet = ipaddress.ip_network(wanted)
         except ValueError as error:
-            raise LabError(f"virtual_spark_subnet {wanted!r} is not an IPv4 network such as 10.203.7.0/24: {error}") from None
+            raise LabError(
+                f"virtual_spark_subnet {wanted!r} is not an IPv4 network such as 10.203.7.0/24: {error}"
+            ) from None
         if subnet.version != 4 or subnet.prefixlen > 27 or not subnet.is_private:
             raise LabError(f"virtual_spark_subnet {wanted!r}: give a private IPv4 network of /27 or larger")
     else:

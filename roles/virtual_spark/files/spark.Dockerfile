@@ -32,4 +32,4 @@ RUN rm -f /etc/ssh/ssh_host_* && : > /etc/machine-id \
       apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer
 
 STOPSIGNAL SIGRTMIN+3
-ENTRYPOINT ["/usr/lib/virtual-spark/init"]
+ENTRYPOINT ["/usr/bin/python3", "-SEs", "/usr/lib/virtual-spark/provision.py"]

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SIMULATED: the QSFP cables and the switch between virtual Sparks.
 """Hold the cables of one lab, in the network namespace of this container.
 
@@ -158,11 +157,11 @@ class Relay(threading.Thread):
         for number in range(2**63):
             now = time.monotonic()
             while held and held[0][0] <= now:
-                _, _, fd, frame = heapq.heappop(held)
+                fd, frame = heapq.heappop(held)[2:]
                 with contextlib.suppress(OSError):  # the far side is down: the frame is lost, as on a wire
                     os.write(fd, frame)
             wait = max(0.0, held[0][0] - now) if held else None
-            ready, _, _ = select.select([left, right, self._stop_read], [], [], wait)
+            ready = select.select([left, right, self._stop_read], [], [], wait)[0]
             if self._stop_read in ready:
                 break
             for fd in ready:
@@ -233,7 +232,7 @@ class Cabling:
             # A wire passes LLDP on (a switch does not) and knows no spanning tree.
             mask = 0 if end == SWITCH else 0xFFF8
             ip("link", "add", bridge, "mtu", JUMBO, "type", "bridge", "stp_state", 0, "forward_delay", 0,
-               "mcast_snooping", 0, "group_fwd_mask", mask)  # fmt: skip
+               "mcast_snooping", 0, "group_fwd_mask", mask)
             ip("link", "set", bridge, "up")
 
     def _netdevs(self, links: dict[str, Any], pids: dict[str, int]) -> None:
@@ -244,7 +243,7 @@ class Cabling:
                 if not pid or port in links:
                     continue
                 ip("link", "add", port, "mtu", JUMBO, "type", "veth",
-                   "peer", "name", device["netdev"], "address", device["mac"], "mtu", 1500, "netns", pid)  # fmt: skip
+                   "peer", "name", device["netdev"], "address", device["mac"], "mtu", 1500, "netns", pid)
                 ip("link", "set", port, "master", cage_name(f"{spark['name']}:{device['cage']}"))
 
     def _join(self, name: str, ends: list[str], kind: str, links: dict[str, Any]) -> None:

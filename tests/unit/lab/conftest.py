@@ -1,0 +1,12 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's programs live with the role that installs them: make them importable here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+FILES = Path(__file__).parents[3] / "roles" / "virtual_spark" / "files"
+sys.path[:0] = [str(FILES / "cables"), str(FILES / "internet")]
