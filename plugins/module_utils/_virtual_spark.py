@@ -13,7 +13,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Iterable, Sequence, Tuple
 
 CAP_SYS_RESOURCE = 24
 MAX_SPARKS = 8  # what one switch-less desk, and one 24 GiB machine, can carry
@@ -58,7 +58,7 @@ def tree_digest(roots: Iterable[str]) -> str:
     return total.hexdigest()
 
 
-def registry_of(image: str) -> Tuple[str, int]:
+def registry_of(image: str) -> tuple[str, int]:
     """Host and port of the registry that an image's name begins with.
 
     >>> registry_of("docker.io/library/debian:trixie-slim")
@@ -71,7 +71,7 @@ def registry_of(image: str) -> Tuple[str, int]:
     return host, int(port or 443)
 
 
-def container_needs(status: str, cgroup_v2: bool) -> Dict[str, Any]:
+def container_needs(status: str, cgroup_v2: bool) -> dict[str, Any]:
     """What a systemd container needs on this machine.
 
     :param status: ``/proc/self/status``; a capability outside CapBnd cannot be given to a container.
@@ -94,7 +94,7 @@ def container_needs(status: str, cgroup_v2: bool) -> Dict[str, Any]:
     }
 
 
-def cables_for(cabling: str, count: int) -> List[Cable]:
+def cables_for(cabling: str, count: int) -> list[Cable]:
     """The cables of a named cabling; each is a pair of ends ``sparkN:CAGE``, or one end and the switch.
 
     >>> cables_for("crossed", 2)
@@ -123,10 +123,10 @@ def cables_for(cabling: str, count: int) -> List[Cable]:
     return pairs[cabling]
 
 
-def check_cables(cables: Iterable[Sequence[str]], count: int) -> List[Cable]:
+def check_cables(cables: Iterable[Sequence[str]], count: int) -> list[Cable]:
     """Refuse a cable that cannot exist: an unknown end, a cage used twice, a cable from a Spark to itself."""
-    taken: Dict[str, int] = {}
-    checked: List[Cable] = []
+    taken: dict[str, int] = {}
+    checked: list[Cable] = []
     for number, cable in enumerate(cables, 1):
         if len(cable) != 2 or cable[0] == SWITCH:
             raise LabError(
@@ -147,7 +147,7 @@ def check_cables(cables: Iterable[Sequence[str]], count: int) -> List[Cable]:
     return checked
 
 
-def parse_routes(text: str) -> List[Route]:
+def parse_routes(text: str) -> list[Route]:
     """The networks of ``/proc/net/route`` (addresses there are little-endian hex), without the default route."""
     routes = []
     for line in text.splitlines()[1:]:
@@ -172,7 +172,7 @@ def choose_subnet(lab: str, wanted: str, routes: Iterable[Route], bridge: str) -
     """
     taken = [(network, device) for network, device in routes if device != bridge]
 
-    def clash(network: ipaddress.IPv4Network) -> Optional[str]:
+    def clash(network: ipaddress.IPv4Network) -> str | None:
         return next((f"{net} ({dev})" for net, dev in taken if network.overlaps(net)), None)
 
     candidates = list(POOL.subnets(new_prefix=24))
@@ -214,19 +214,19 @@ def plan(
     lab: str,
     count: int,
     cabling: str = "auto",
-    cables: Optional[Sequence[Sequence[str]]] = None,
+    cables: Sequence[Sequence[str]] | None = None,
     subnet: str = "",
     routes: Iterable[Route] = (),
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Everything that the lab will hold, computed once.
 
     :returns: ``lab``, ``label``, ``network`` (``name``, ``bridge``, ``subnet``, ``gateway``), ``internet`` and
-        ``cabling`` (containers), ``sparks`` (``name``, ``container``, ``address``, ``gpu_uuid``, ``nics``) and ``cables``.
+        ``cabling`` (containers), ``sparks`` (``name``, ``container``, ``address``, ``gpu_uuid``, ``nics``), ``cables``.
     :raises LabError: when the lab cannot be built as asked.
     """
     if not _NAME.match(lab):
         raise LabError(
-            f"virtual_spark_lab {lab!r} is no usable name: small letters, digits and hyphens, a letter first, 20 at most"
+            f"virtual_spark_lab {lab!r} is no usable name: small letters, digits, hyphens, a letter first, 20 at most"
         )
     if not 1 <= count <= MAX_SPARKS:
         raise LabError(f"virtual_spark_count is {count}: a lab holds 1 to {MAX_SPARKS} virtual Sparks")

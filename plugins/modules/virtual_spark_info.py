@@ -10,9 +10,12 @@ module: virtual_spark_info
 short_description: Plan a lab of virtual Sparks, and look at the machine that is to hold it
 version_added: 0.1.0
 description:
-  - Computes names, addresses, GPU UUIDs, MAC addresses and cables of a lab of virtual Sparks, and refuses one that cannot be built here.
-  - Run it on the machine that is to hold the lab, because it looks at that machine's routes, capabilities and Docker Engine.
+  - Computes names, addresses, GPU UUIDs, MAC addresses and cables of a lab of virtual Sparks.
+  - Refuses a lab that cannot be built on the machine that it runs on, after a look at its routes.
   - Nothing is created. The role P(sparkops.dgx_spark.virtual_spark#role) builds what this module returns.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
 author:
   - sparkops contributors (@sparkops)
 options:
@@ -49,21 +52,9 @@ options:
     type: str
     default: docker.io/library/debian:trixie-slim
   contexts:
-    description: Lists of files and directories to compute a content digest of, by name; for naming the images that are built from them.
+    description: Lists of files and directories, by name, whose content to compute a digest of.
     type: dict
     default: {}
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and return what it would without it.
-    details:
-      - This action does not modify state.
-  diff_mode:
-    support: none
-    description: Will return details on what has changed when in diff mode.
-  idempotent:
-    support: full
-    description: When run twice in a row with the same arguments, the second invocation changes nothing.
 """
 
 EXAMPLES = r"""
@@ -91,7 +82,7 @@ plan:
       description: The management network, with C(name), C(bridge), C(subnet) and C(gateway).
       type: dict
     internet:
-      description: The host that stands for the internet, with C(container), C(address) and the C(names) that it answers to.
+      description: The host that stands for the internet, with C(container), C(address) and the C(names) it answers to.
       type: dict
     cabling:
       description: The container that holds the cables, with C(container).
@@ -198,7 +189,8 @@ def main() -> None:
         module.fail_json(msg=f"This lab cannot be built: {error}")
     if os.geteuid() != 0 and not shutil.which("sudo"):
         module.fail_json(
-            msg="This lab cannot be built: it needs root, but the user is not root and there is no sudo; run it as root or install sudo"
+            msg="This lab cannot be built: it needs root, but the user is not root and there is no sudo; "
+            "run it as root or install sudo"
         )
     machine = {
         "docker_answers": docker_answers(),

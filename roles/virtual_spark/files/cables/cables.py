@@ -231,8 +231,23 @@ class Cabling:
                 continue
             # A wire passes LLDP on (a switch does not) and knows no spanning tree.
             mask = 0 if end == SWITCH else 0xFFF8
-            ip("link", "add", bridge, "mtu", JUMBO, "type", "bridge", "stp_state", 0, "forward_delay", 0,
-               "mcast_snooping", 0, "group_fwd_mask", mask)
+            ip(
+                "link",
+                "add",
+                bridge,
+                "mtu",
+                JUMBO,
+                "type",
+                "bridge",
+                "stp_state",
+                0,
+                "forward_delay",
+                0,
+                "mcast_snooping",
+                0,
+                "group_fwd_mask",
+                mask,
+            )
             ip("link", "set", bridge, "up")
 
     def _netdevs(self, links: dict[str, Any], pids: dict[str, int]) -> None:
@@ -242,8 +257,24 @@ class Cabling:
                 port = port_name(spark["name"], nic)
                 if not pid or port in links:
                     continue
-                ip("link", "add", port, "mtu", JUMBO, "type", "veth",
-                   "peer", "name", device["netdev"], "address", device["mac"], "mtu", 1500, "netns", pid)
+                ip(
+                    "link",
+                    "add",
+                    port,
+                    "mtu",
+                    JUMBO,
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                    device["netdev"],
+                    "address",
+                    device["mac"],
+                    "mtu",
+                    1500,
+                    "netns",
+                    pid,
+                )
                 ip("link", "set", port, "master", cage_name(f"{spark['name']}:{device['cage']}"))
 
     def _join(self, name: str, ends: list[str], kind: str, links: dict[str, Any]) -> None:

@@ -34,8 +34,9 @@ def certificate() -> tuple[Path, Path]:
     if not cert.exists():
         os.umask(0o077)
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650",
-             "-subj", f"/CN={REGISTRY} of a lab of virtual Sparks", "-addext", f"subjectAltName=DNS:{REGISTRY}",
+            ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-days", "3650", "-subj", f"/CN={REGISTRY} of a lab of virtual Sparks",
+             "-addext", f"subjectAltName=DNS:{REGISTRY}",
              "-keyout", key, "-out", cert],
             check=True, stderr=subprocess.DEVNULL,
         )  # fmt: skip

@@ -25,7 +25,10 @@ MANAGEMENT = "enP7s7"  # the RJ-45 of a Spark; Docker calls it eth0 until init r
 
 def hosts_file(hostname: str) -> str:
     """/etc/hosts as Ubuntu's installer leaves it."""
-    return f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n\n::1 ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
+    return (
+        f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n\n"
+        "::1 ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
+    )
 
 
 def netplan_files(renderer: str, addresses: list[dict[str, Any]], routes: list[dict[str, Any]]) -> dict[str, str]:

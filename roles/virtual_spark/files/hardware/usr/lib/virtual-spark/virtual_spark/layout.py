@@ -1,0 +1,46 @@
+# SIMULATED: where a virtual Spark keeps its simulated hardware.
+"""Names and places, in one spot so that tests can move them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# What a test may break, each by a file of that name below /etc/virtual-spark/faults.
+NO_RDMA = "no-rdma"  # the RDMA driver is not loaded: no class directory, no device nodes
+RDMA_CLASS_EMPTY = "rdma-class-empty"  # ib_core is loaded, no driver has a device
+RDMA_DEVICES_MISSING = "rdma-devices-missing"  # sysfs is there, /dev/infiniband is not
+GPU_DRIVER_MISSING = "gpu-driver-missing"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The roots that the simulation reads and writes."""
+
+    run: Path = Path("/run/virtual-spark")
+    etc: Path = Path("/etc/virtual-spark")
+    sys: Path = Path("/sys")
+    dev: Path = Path("/dev")
+    proc: Path = Path("/proc")
+
+    @property
+    def gpus(self) -> Path:
+        return self.etc / "gpus"
+
+    @property
+    def classes(self) -> Path:
+        """What is bind-mounted over /sys/class/infiniband and /sys/class/infiniband_verbs."""
+        return self.run / "class"
+
+    @property
+    def devices(self) -> Path:
+        """The PCI functions that are not in the real /sys/devices."""
+        return self.run / "devices"
+
+    def netdev(self, name: str) -> Path:
+        """Files that are laid over the sysfs directory of a netdev."""
+        return self.run / "net" / name
+
+    def faults(self) -> frozenset[str]:
+        folder = self.etc / "faults"
+        return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()

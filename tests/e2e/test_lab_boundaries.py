@@ -1,0 +1,155 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lab refuses before it makes anything, and what a lab that came and went leaves behind: nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import ROOT, Lab, brought_up
+
+# What programs rewrite by themselves while a lab comes and goes.
+PASSING = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/apt", "/var/lib/systemd", "/var/lib/dhcp", "/etc/mtab")
+
+
+def output(*argv: str) -> list[str]:
+    return sorted(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines())
+
+
+def files(*roots: str) -> dict[str, str]:
+    """Every path below ``roots``: its mode, owner, and link target or content's digest."""
+    found = {}
+    for root in roots:
+        for directory, names, leaves in os.walk(root):
+            names[:] = [name for name in names if not f"{directory}/{name}".startswith(PASSING)]
+            for name in [*names, *leaves]:
+                path = Path(directory) / name
+                about = path.lstat()
+                if path.is_symlink():
+                    content = os.readlink(path)
+                elif path.is_file():
+                    content = hashlib.sha256(path.read_bytes()).hexdigest()
+                else:
+                    content = ""
+                if not str(path).startswith(PASSING):
+                    found[str(path)] = f"{about.st_mode:o} {about.st_uid}:{about.st_gid} {content}"
+    return found
+
+
+def docker_objects() -> dict[str, list[str]]:
+    return {
+        "containers": output("docker", "ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.State}}"),
+        "networks": output("docker", "network", "ls", "--no-trunc", "--format", "{{.ID}} {{.Name}}"),
+        "volumes": output("docker", "volume", "ls", "--format", "{{.Name}}"),
+    }
+
+
+def machine() -> dict[str, Any]:
+    links = [line.split(":")[1].split("@")[0] for line in output("ip", "-o", "link")]
+    return {
+        **docker_objects(),
+        "links": sorted(links),
+        "routes": output("ip", "-4", "route"),
+        **files("/etc", "/var/lib"),
+    }
+
+
+def test_a_second_lab_comes_and_goes_without_a_trace(lab: Lab, tmp_path: Path) -> None:
+    before = machine()
+    second = brought_up(tmp_path, virtual_spark_count=1)
+    assert second.host("spark1").check_output("hostname") == "spark1"
+    assert lab.host("spark1").check_output("systemctl is-system-running") == "running"
+    assert machine() != before
+    down = second.play("lab_down.yml")
+    assert down.status == "successful", down.said
+    assert machine() == before
+    assert not second.home.exists()
+
+
+def test_a_lab_that_is_up_is_left_as_it_is(lab: Lab) -> None:
+    for check in (True, False):
+        run = lab.play("lab_up.yml", check=check)
+        assert run.status == "successful", run.said
+        assert "changed" not in run.stats["localhost"], run.said
+
+
+def test_a_lab_that_is_not_there_is_taken_down_all_the_same(tmp_path: Path) -> None:
+    run = Lab(tmp_path).play("lab_down.yml")
+    assert run.status == "successful", run.said
+    assert "changed" not in run.stats["localhost"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"virtual_spark_count": 0}, "virtual_spark_count is 0: a lab holds 1 to 8"),
+        ({"virtual_spark_count": 9}, "virtual_spark_count is 9: a lab holds 1 to 8"),
+        ({"virtual_spark_lab": "my lab"}, "no usable name"),
+        ({"virtual_spark_cabling": "star"}, "value of virtual_spark_cabling must be one of"),
+        ({"virtual_spark_count": 3, "virtual_spark_cabling": "direct"}, "joins exactly 2 Sparks, not 3"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_made(lab: Lab, variables: dict[str, Any], says: str) -> None:
+    refused(Lab(lab.scratch), says, **variables)
+
+
+def test_a_network_that_is_taken_is_refused(lab: Lab) -> None:
+    taken = lab.internet.rsplit(".", 1)[0] + ".0/24"
+    refused(Lab(lab.scratch), f"overlaps {taken}", virtual_spark_subnet=taken)
+
+
+def refused(unbuilt: Lab, says: str, **variables: Any) -> None:
+    before = docker_objects()
+    run = unbuilt.play("lab_up.yml", **variables)
+    assert run.status == "failed"
+    assert says in " ".join(run.said.split())
+    assert docker_objects() == before
+    assert not unbuilt.home.exists()
+
+
+def test_without_root_and_sudo_it_is_refused(lab: Lab, tmp_path: Path) -> None:
+    """In a user namespace of its own, where nobody is root and PATH knows no sudo."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sh", "ssh", "env", "id", "uname"):
+        (programs / name).symlink_to(shutil.which(name) or f"/bin/{name}")
+    before = docker_objects()
+    done = subprocess.run(
+        ["unshare", "--user", sys.executable, "-m", "ansible", "playbook", ROOT / "playbooks" / "lab_up.yml",
+         "-e", "virtual_spark_lab=rootless"],
+        env={"PATH": str(programs), "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "the user is not root and there is no sudo" in " ".join(done.stdout.split()), done.stdout + done.stderr
+    assert docker_objects() == before
+
+
+def test_where_docker_cannot_be_had_it_says_so(lab: Lab) -> None:
+    """A virtual Spark plays the machine: its Docker is masked, and apt has nowhere to go."""
+    spark = lab.host("spark2")
+    spark.check_output(
+        "sudo systemctl stop docker.socket docker.service && sudo systemctl mask docker.service docker.socket"
+    )
+    try:
+        role = {"name": "sparkops.dgx_spark.virtual_spark"}
+        play = {"hosts": "spark2", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": role}]}
+        run = lab.play([play], virtual_spark_lab="inner", virtual_spark_home="/tmp/inner")
+        assert run.status == "failed"
+        said = " ".join(run.said.split())
+        assert "No Docker Engine answers on spark2, and none could be installed and started" in said
+        assert "Nothing of lab inner was made" in said
+        assert not spark.file("/tmp/inner").exists
+    finally:
+        spark.run(
+            "sudo systemctl unmask docker.service docker.socket && sudo systemctl start docker.socket docker.service"
+        )
