@@ -169,7 +169,7 @@ class Relay(threading.Thread):
                     frame = os.read(fd, 65536)
                     late = fate(len(frame), self.condition, random.random())
                     if late is not None:
-                        heapq.heappush(held, (now + late, number, other[fd], frame))
+                        heapq.heappush(held, (time.monotonic() + late, number, other[fd], frame))
         for fd in (left, right, self._stop_read):
             os.close(fd)
 

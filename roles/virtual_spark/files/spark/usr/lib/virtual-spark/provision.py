@@ -96,6 +96,8 @@ def main() -> None:
     own_files()
     if not DONE.exists():
         first_start(dict(os.environ))
+    # From here on the address is the renderer's to give, as on a machine that has just been switched on.
+    subprocess.run(["ip", "-4", "addr", "flush", "dev", "eth0"], check=True)
     # systemd hands its environment to nobody, but what is not there cannot leak.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VIRTUAL_SPARK_")}
     os.execve("/usr/lib/virtual-spark/init", ["init", *sys.argv[1:]], kept)

@@ -27,15 +27,14 @@ class Function:
     netdev: str
     device: str
     pci: str
-    port_name: str
     uverbs: int
 
 
 FUNCTIONS = (
-    Function("enp1s0f0np0", "rocep1s0f0", "0000:01:00.0", "p0", 0),
-    Function("enp1s0f1np1", "rocep1s0f1", "0000:01:00.1", "p1", 1),
-    Function("enP2p1s0f0np0", "roceP2p1s0f0", "0002:01:00.0", "p0", 2),
-    Function("enP2p1s0f1np1", "roceP2p1s0f1", "0002:01:00.1", "p1", 3),
+    Function("enp1s0f0np0", "rocep1s0f0", "0000:01:00.0", 0),
+    Function("enp1s0f1np1", "rocep1s0f1", "0000:01:00.1", 1),
+    Function("enP2p1s0f0np0", "roceP2p1s0f0", "0002:01:00.0", 2),
+    Function("enP2p1s0f1np1", "roceP2p1s0f1", "0002:01:00.1", 3),
 )
 
 
