@@ -158,7 +158,8 @@ def test_where_docker_cannot_be_had_it_says_so(lab: Lab, tmp_path: Path) -> None
     (tmp_path / "status").touch()
     config = tmp_path / "apt.conf"
     config.write_text(
-        f'Dir::State::status "{tmp_path}/status"; Dir::State::lists "{tmp_path}/lists"; Dir::Cache "{tmp_path}/cache";\n'
+        f'Dir::State::status "{tmp_path}/status"; Dir::State::lists "{tmp_path}/lists";\n'
+        f'Dir::Cache "{tmp_path}/cache";\n'
         'Dir::Etc::sourcelist "/dev/null"; Dir::Etc::sourceparts "/dev/null";\n'
     )
     hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh"]

@@ -159,7 +159,7 @@ def power_on(place: Layout | None = None) -> int:
     place = place or Layout()
     place.run.mkdir(parents=True, exist_ok=True)
 
-    def share_root(_: Layout) -> None:
+    def share_root(_place: Layout) -> None:
         mounts.share(Path("/"))  # as on a real host, where systemd does it: later mounts reach every service
 
     # A boot id that fails leaves ansible.builtin.reboot waiting; the other steps do not depend on each other either.

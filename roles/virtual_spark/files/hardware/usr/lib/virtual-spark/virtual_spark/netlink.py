@@ -45,7 +45,7 @@ def attributes(data: bytes) -> dict[int, bytes]:
 
 
 def parse_link(payload: bytes) -> tuple[str, Link]:
-    _, _, index, flags, _ = struct.unpack_from("=BxHiII", payload)
+    index, flags = struct.unpack_from("=BxHiII", payload)[2:4]
     found = attributes(payload[16:])
     # rx_packets tx_packets rx_bytes tx_bytes rx_errors tx_errors rx_dropped tx_dropped multicast ...
     stats = struct.unpack_from("=9Q", found.get(IFLA_STATS64, b"").ljust(72, b"\0"))
@@ -57,7 +57,7 @@ def parse_link(payload: bytes) -> tuple[str, Link]:
 
 def parse_address(payload: bytes) -> tuple[int, str] | None:
     """(interface index, address), or None for one that is not usable yet."""
-    family, _, flags, _, index = struct.unpack_from("=BBBBI", payload)
+    family, _prefix, flags, _scope, index = struct.unpack_from("=BBBBI", payload)
     found = attributes(payload[8:])
     if IFA_FLAGS in found:
         (flags,) = struct.unpack("=I", found[IFA_FLAGS])

@@ -115,7 +115,7 @@ class _Decoder:
         if code != "u":
             raise self._refuse("in string escape code")
         digits = ""
-        for _ in range(4):
+        for _digit in range(4):
             self._at += 1
             if self._here() not in _HEX:
                 raise self._refuse("in \\u hexadecimal character escape")

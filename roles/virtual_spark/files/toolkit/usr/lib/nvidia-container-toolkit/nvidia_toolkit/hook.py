@@ -45,7 +45,7 @@ def inside(root: Path, path: str) -> Path:
     """``path`` below ``root``, its symbolic links followed as the container would follow them."""
     done = root
     left = [part for part in path.split("/") if part]
-    for _ in range(255):
+    for _hop in range(255):
         if not left:
             return done
         part = left.pop(0)
@@ -67,7 +67,7 @@ def inside(root: Path, path: str) -> Path:
 def devices_cgroup(pid: int) -> Path | None:
     """The directory of the container's device cgroup, on cgroup v1."""
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
+        _number, controllers, path = line.split(":", 2)
         if "devices" in controllers.split(","):
             folder = Path("/sys/fs/cgroup/devices") / path.lstrip("/")
             return folder if folder.is_dir() else None

@@ -49,7 +49,7 @@ class Request:
 def environment(spec: dict[str, Any]) -> dict[str, str]:
     """The process's environment; the last of several values counts."""
     pairs = (item.partition("=") for item in (spec.get("process") or {}).get("env") or [])
-    return {name: value for name, _, value in pairs}
+    return {name: value for name, _equals, value in pairs}
 
 
 def is_privileged(spec: dict[str, Any]) -> bool:
