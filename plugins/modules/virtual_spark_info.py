@@ -20,9 +20,11 @@ author:
   - sparkops contributors (@sparkops)
 options:
   lab:
-    description: The lab's name. It prefixes and labels everything that the lab makes.
+    description:
+      - The lab's name. It prefixes and labels everything that the lab makes.
+      - When empty, nothing is planned, and RV(plan) is not returned.
     type: str
-    required: true
+    default: ""
   count:
     description: How many virtual Sparks, V(1) to V(8).
     type: int
@@ -69,7 +71,7 @@ EXAMPLES = r"""
 RETURN = r"""
 plan:
   description: What the lab will hold.
-  returned: success
+  returned: if O(lab) is given
   type: dict
   contains:
     lab:
@@ -103,8 +105,11 @@ machine:
     docker_answers:
       description: Whether a Docker Engine listens on its usual socket.
       type: bool
+    docker_installed:
+      description: Whether there is a Docker Engine to start.
+      type: bool
     registry_answers:
-      description: Whether the registry of O(base_image) can be reached. Not tried while no Docker Engine answers.
+      description: Whether the registry of O(base_image) can be reached.
       type: bool
     systemd:
       description: Whether systemd manages the machine's services.
@@ -169,7 +174,7 @@ def reachable(host: str, port: int) -> bool:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "lab": {"type": "str", "required": True},
+            "lab": {"type": "str", "default": ""},
             "count": {"type": "int", "default": 2},
             "cabling": {"type": "str", "choices": list(CABLINGS), "default": "auto"},
             "cables": {"type": "list", "elements": "list", "default": []},
@@ -181,7 +186,8 @@ def main() -> None:
     )
     options = {name: module.params[name] for name in ("lab", "count", "cabling", "cables", "subnet")}
     try:
-        result = plan(routes=parse_routes(Path("/proc/net/route").read_text(encoding="ascii")), **options)
+        routes = parse_routes(Path("/proc/net/route").read_text(encoding="ascii"))
+        planned = {"plan": plan(routes=routes, **options)} if options["lab"] else {}
         needs = container_needs(
             Path("/proc/self/status").read_text(encoding="utf-8"), Path("/sys/fs/cgroup/cgroup.controllers").exists()
         )
@@ -194,12 +200,13 @@ def main() -> None:
         )
     machine = {
         "docker_answers": docker_answers(),
+        "docker_installed": module.get_bin_path("dockerd") is not None,
         "registry_answers": reachable(*registry_of(module.params["base_image"])),
         "systemd": Path("/run/systemd/system").is_dir(),
         **needs,
     }
     digests = {name: tree_digest(paths)[:12] for name, paths in module.params["contexts"].items()}
-    module.exit_json(changed=False, plan=result, machine=machine, digests=digests)
+    module.exit_json(changed=False, machine=machine, digests=digests, **planned)
 
 
 if __name__ == "__main__":
