@@ -47,7 +47,7 @@ lint: $(VENV)/.for-tests ## ansible-lint (production), ruff, yamllint
 	ansible-lint --offline
 
 unit: $(VENV)/.for-tests ## parsers, planners, renderers
-	pytest tests/unit
+	pytest -n 2 tests/unit
 
 package: $(VENV)/.for-tests ## the tarball: installed, documented, ansible-test sanity, galaxy-importer
 	pytest tests/package

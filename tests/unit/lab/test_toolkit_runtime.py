@@ -393,6 +393,19 @@ def test_the_runtime_edits_and_hands_on(shim) -> None:
     assert mounts(container)["/etc/virtual-spark/gpus"] == str(shim.bundle / "virtual-spark-gpus")
 
 
+def test_what_is_executed_later_has_the_clamped_limits_too(
+    shim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits.clamp, "__defaults__", (lambda *_: False, lambda _: 8388608, None))
+    process = tmp_path / "process.json"
+    process.write_text(json.dumps({"args": ["true"], **limited("RLIMIT_MEMLOCK", UNLIMITED, UNLIMITED)["process"]}))
+    runtime.main(["--root", "/r", "exec", "--process", str(process), "--detach", "c1"])
+    assert json.loads(process.read_text()) == {
+        "args": ["true"],
+        "rlimits": [{"type": "RLIMIT_MEMLOCK", "soft": 8388608, "hard": 8388608}],
+    }
+
+
 def test_the_runtime_tells_the_engine_why_it_refused(shim, capsys: pytest.CaptureFixture[str]) -> None:
     log = shim.bundle / "log.json"
     handed, container = shim(spec({"NVIDIA_VISIBLE_DEVICES": B}), "--log", str(log), "--log-format", "json")

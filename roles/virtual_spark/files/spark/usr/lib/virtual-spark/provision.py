@@ -6,7 +6,8 @@
 
 At every start: /etc/hosts, /etc/hostname and /etc/resolv.conf become files of the machine's own, not Docker's
 mounts, so that they can be replaced atomically. At the first one: netplan's files, ssh host keys, the owner's
-key and the GPU.
+key, the GPU, and trust in the authorities that were added to the machine below (behind a proxy that opens TLS,
+apt and pip work in a Spark as they do there).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 DONE = Path("/var/lib/virtual-spark/provisioned")
+AUTHORITIES = Path("/usr/local/share/ca-certificates/machine")  # the machine's own, mounted
 MANAGEMENT = "enP7s7"  # the RJ-45 of a Spark; Docker calls it eth0 until init renames it
 
 
@@ -89,6 +91,8 @@ def first_start(environment: dict[str, str]) -> None:
         os.chown(keys, owner.pw_uid, owner.pw_gid)
     if uuid := environment.get("VIRTUAL_SPARK_GPU_UUID"):
         write(Path("/etc/virtual-spark/gpus"), uuid + "\n")
+    if any(AUTHORITIES.rglob("*.crt")):
+        subprocess.run(["update-ca-certificates"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     write(DONE, "")
 
 

@@ -20,7 +20,7 @@ USAGE:
 DAEMON_JSON = "/etc/docker/daemon.json"
 
 
-class Failure(Exception):  # noqa: N818 (it is what the tool logs, not a Python error)
+class CtkError(Exception):
     """What the tool logs as an error before it exits with 1."""
 
 
@@ -43,14 +43,14 @@ def parse(arguments: list[str], flags: dict[str, bool], names: dict[str, str]) -
     while rest:
         word = rest.pop(0)
         if not word.startswith("-"):
-            raise Failure(f"No help topic for '{word}'")
+            raise CtkError(f"No help topic for '{word}'")
         name, equals, value = word.lstrip("-").partition("=")
         name = names.get(name, name)
         if name not in flags:
-            raise Failure(f"flag provided but not defined: -{name}")
+            raise CtkError(f"flag provided but not defined: -{name}")
         if flags[name] and not equals:
             if not rest:
-                raise Failure(f"flag needs an argument: -{name}")
+                raise CtkError(f"flag needs an argument: -{name}")
             value = rest.pop(0)
         found.setdefault(name, []).append(value if flags[name] else value or "true")
     return found
@@ -71,12 +71,12 @@ def run_config(arguments: list[str]) -> None:
     try:
         table = config.load(path)
     except (OSError, ValueError) as error:
-        raise Failure(f"unable to create config: failed to load specified config file: {error}") from None
+        raise CtkError(f"unable to create config: failed to load specified config file: {error}") from None
     for setting in found.get("set", []):
         try:
             key, value = config.parse_setting(setting)
         except config.ConfigError as error:
-            raise Failure(f"invalid --set option {setting}: {error}") from None
+            raise CtkError(f"invalid --set option {setting}: {error}") from None
         if value is not None:
             config.put(table, key, value)
         else:
@@ -108,14 +108,14 @@ def load_daemon(path: Path, log: Log) -> dict[str, Any]:
     try:
         daemon = gojson.decode(path.read_text(encoding="utf-8", errors="replace"))
     except OSError as error:
-        raise Failure(f"unable to load config for runtime docker: unable to read config: {error.strerror}") from None
+        raise CtkError(f"unable to load config for runtime docker: unable to read config: {error.strerror}") from None
     except gojson.GoError as error:
-        raise Failure(f"unable to load config for runtime docker: {error}") from None
+        raise CtkError(f"unable to load config for runtime docker: {error}") from None
     if daemon is None:
         return {}
     if not isinstance(daemon, dict):
         wrong = f"json: cannot unmarshal {gojson.kind(daemon)} into Go value of type docker.Config"
-        raise Failure(f"unable to load config for runtime docker: {wrong}")
+        raise CtkError(f"unable to load config for runtime docker: {wrong}")
     return daemon
 
 
@@ -139,11 +139,11 @@ def run_configure(arguments: list[str], log: Log) -> None:
     found = parse(arguments, flags, names)
     engine = last(found, "runtime", "docker")
     if engine not in ("containerd", "crio", "docker"):
-        raise Failure(f"unrecognized runtime '{engine}'")
+        raise CtkError(f"unrecognized runtime '{engine}'")
     if engine != "docker":
-        raise Failure(f"runtime {engine}: not simulated in a virtual Spark")
+        raise CtkError(f"runtime {engine}: not simulated in a virtual Spark")
     if last(found, "drop-in-config"):
-        raise Failure("runtime docker does not support drop-in configs")
+        raise CtkError("runtime docker does not support drop-in configs")
     path = Path(last(found, "config") or DAEMON_JSON)
     daemon = load_daemon(path, log)
     if not isinstance(daemon.get("runtimes", {}), dict):
@@ -165,7 +165,7 @@ def run_configure(arguments: list[str], log: Log) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     except OSError as error:
-        raise Failure(f"unable to flush config: unable to open {path} for writing: {error.strerror}") from None
+        raise CtkError(f"unable to flush config: unable to open {path} for writing: {error.strerror}") from None
     log.write("info", f"Wrote updated config to {path}")
     log.write("info", "It is recommended that docker daemon be restarted.")
 
@@ -194,8 +194,8 @@ def main(arguments: list[str]) -> int:
         elif not rest or rest == ["help"]:
             print(USAGE)
         else:
-            raise Failure(f"{' '.join(rest)}: not simulated in a virtual Spark")
-    except Failure as error:
+            raise CtkError(f"{' '.join(rest)}: not simulated in a virtual Spark")
+    except CtkError as error:
         log.write("error", str(error))
         return 1
     return 0

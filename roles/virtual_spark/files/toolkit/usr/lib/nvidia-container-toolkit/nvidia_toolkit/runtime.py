@@ -85,6 +85,18 @@ def edit(arguments: list[str], table: config.Table) -> None:
     path.write_text(json.dumps(spec, separators=(",", ":")))
 
 
+def clamp_exec(arguments: list[str]) -> None:
+    """``exec`` asks for the container's limits as they were wished for: clamp them as ``create`` did."""
+    import json
+
+    from nvidia_toolkit import limits
+
+    path = Path(option(arguments, "p", "process"))
+    process = json.loads(path.read_text())
+    if limits.clamp({"process": process}):
+        path.write_text(json.dumps(process, separators=(",", ":")))
+
+
 def complain(arguments: list[str], text: str) -> None:
     """To runc's log, where the engine looks for the reason, and to standard error."""
     print(f'level=error msg="{text}"', file=sys.stderr)
@@ -112,6 +124,8 @@ def main(arguments: list[str]) -> int:
             print(f"{OWN_VERSION} version {config.version()}\ncommit: simulated\n", flush=True)
         elif is_create(arguments):
             edit(arguments, table)
+        elif "exec" in arguments and option(arguments, "p", "process"):
+            clamp_exec(arguments)
     except (OSError, ValueError, RuntimeError) as error:
         complain(arguments, str(error))
         return 1

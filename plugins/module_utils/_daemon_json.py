@@ -1,0 +1,241 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""Merge settings into Docker's daemon.json, and leave every byte that is somebody else's where it was."""
+
+from __future__ import annotations
+
+import codecs
+import copy
+import json
+import re
+from typing import Any, Sequence
+
+RESOURCES = "node-generic-resources"
+INDENT = " " * 4  # where there is nothing to take after: as nvidia-ctk writes it
+
+_BLANK = re.compile(r"[ \t\r\n]*")
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_DECODER = json.JSONDecoder()
+
+
+class DaemonJsonError(ValueError):
+    """A daemon.json, or a wish, that cannot be merged."""
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Read daemon.json as dockerd would; an empty file is an empty object."""
+    if not text.strip(" \t\r\n"):
+        return {}
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except json.JSONDecodeError as exc:
+        raise DaemonJsonError(f"invalid JSON in line {exc.lineno}, column {exc.colno}: {exc.msg}") from None
+    except RecursionError:
+        raise DaemonJsonError("invalid JSON: nested too deeply") from None
+    if not isinstance(value, dict):
+        raise DaemonJsonError(f"the top is {_kind_of(value)}, and must be an object: {{...}}")
+    return value
+
+
+def decode(content: bytes) -> tuple[bytes, str]:
+    """Return the byte order mark, if there is one (dockerd takes it), and the text after it."""
+    bom = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+    try:
+        return bom, content[len(bom) :].decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise DaemonJsonError(f"byte {exc.start + len(bom) + 1} is not UTF-8: save the file as UTF-8") from None
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON: the order of keys is free, true is not 1, and 1 is not 1.0."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return type(one) is type(other) and one == other
+
+
+def merge(
+    current: dict[str, Any],
+    settings: dict[str, Any],
+    defaults: dict[str, Any] | None = None,
+    kind: str | None = None,
+    values: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return what daemon.json is to say.
+
+    ``settings`` must hold, ``defaults`` count where nothing is said. With a ``kind``, the generic resources of that
+    kind become ``values``, and those of other kinds stay.
+    """
+    merged = copy.deepcopy(current)
+    _put(merged, settings, "", overwrite=True)
+    _put(merged, defaults or {}, "", overwrite=False)
+    if kind is not None:
+        _put_resources(merged, kind, values)
+    return merged
+
+
+def edit(text: str, wanted: dict[str, Any]) -> str:
+    """Change the text so that it says ``wanted``, and leave all else in it as it is."""
+    current = parse(text)
+    if same(current, wanted):
+        return text
+    start = _blank(text, 0)
+    if start == len(text):
+        return json.dumps(wanted, indent=INDENT, ensure_ascii=False) + "\n"
+    members, end = _members(text, start)
+    lead = text[start + 1 : members[0][1]] if members else "\n"
+    unit = (_margin(lead) or INDENT) if "\n" in lead else None
+    edited = text[:start] + _edit(text, start, current, wanted, unit, "") + text[end + 1 :]
+    if not same(parse(edited), wanted):
+        raise DaemonJsonError("the merged file would not say what it should: please report this with the file")
+    return edited
+
+
+def not_in_effect(wanted: dict[str, Any], info: dict[str, Any]) -> list[str]:
+    """Return the keys that the running engine (its ``/info``) does not follow yet."""
+    missing = []
+    if "default-runtime" in wanted and info.get("DefaultRuntime") != wanted["default-runtime"]:
+        missing.append("default-runtime")
+    missing += [f"runtimes.{name}" for name in wanted.get("runtimes", {}) if name not in (info.get("Runtimes") or {})]
+    if RESOURCES in wanted and sorted(wanted[RESOURCES]) != sorted(_advertised(info)):
+        missing.append(RESOURCES)
+    return missing
+
+
+def running_containers(listing: Sequence[dict[str, Any]]) -> list[str]:
+    """Name the containers of ``/containers/json`` in words."""
+    return sorted(f"{(one.get('Names') or [one['Id'][:12]])[0].lstrip('/')} ({one.get('Image')})" for one in listing)
+
+
+def refuse_restart(containers: Sequence[str]) -> None:
+    """Refuse to bring about a restart of Docker that would end running containers."""
+    if containers:
+        raise DaemonJsonError(
+            f"Docker would have to be restarted to follow a change of its configuration, which ends what runs: "
+            f"{', '.join(containers)}. Nothing was changed. Stop them, or allow the restart "
+            "(allow_restart; of the roles: container_toolkit_allow_restart: true)"
+        )
+
+
+def _advertised(info: dict[str, Any]) -> list[str]:
+    named = [one["NamedResourceSpec"] for one in info.get("GenericResources") or [] if "NamedResourceSpec" in one]
+    counted = [
+        one["DiscreteResourceSpec"] for one in info.get("GenericResources") or [] if "DiscreteResourceSpec" in one
+    ]
+    return [f"{one['Kind']}={one['Value']}" for one in [*named, *counted]]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise DaemonJsonError(f"key {key!r} is there twice: remove one of them")
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise DaemonJsonError(f"invalid JSON: {name} is not a number")
+
+
+def _kind_of(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _put(target: dict[str, Any], wanted: dict[str, Any], path: str, *, overwrite: bool) -> None:
+    for key, value in wanted.items():
+        place = f"{path}{key}"
+        if key not in target:
+            target[key] = copy.deepcopy(value)
+        elif isinstance(value, dict) and isinstance(target[key], dict):
+            _put(target[key], value, f"{place}.", overwrite=overwrite)
+        elif isinstance(value, dict):
+            raise DaemonJsonError(f"{place!r} is {_kind_of(target[key])}, and must be an object: mend it by hand")
+        elif overwrite and not same(target[key], value):
+            target[key] = copy.deepcopy(value)
+
+
+def _put_resources(target: dict[str, Any], kind: str, values: Sequence[str]) -> None:
+    if not _KIND.fullmatch(kind):
+        raise DaemonJsonError(f"kind {kind!r} is no kind of resource: letters, digits, '-' and '_', a letter first")
+    present = target.get(RESOURCES, [])
+    if not isinstance(present, list) or not all(isinstance(entry, str) for entry in present):
+        raise DaemonJsonError(f"{RESOURCES!r} must be a list of KIND=VALUE: mend it by hand")
+    wanted = [f"{kind}={value}" for value in values]
+    kept: list[str] = []
+    for entry in present:
+        foreign = entry.split("=")[0].strip() != kind
+        if foreign or (entry in wanted and entry not in kept):
+            kept.append(entry)
+    entries = [*kept, *(entry for entry in dict.fromkeys(wanted) if entry not in kept)]
+    if entries:
+        target[RESOURCES] = entries
+    elif present:
+        del target[RESOURCES]  # nothing but ours was in it
+
+
+def _blank(text: str, place: int) -> int:
+    match = _BLANK.match(text, place)
+    return match.end() if match else place
+
+
+def _margin(lead: str) -> str:
+    return lead.rsplit("\n", 1)[-1]
+
+
+def _members(text: str, start: int) -> tuple[list[tuple[str, int, int, int]], int]:
+    """Return the members of the object at ``start`` as (key, its place, the value's place and end), and its end."""
+    members = []
+    place = _blank(text, start + 1)
+    while text[place] != "}":
+        begin = place
+        key, place = _DECODER.raw_decode(text, begin)
+        value_begin = _blank(text, _blank(text, place) + 1)  # after the colon
+        value_end = _DECODER.raw_decode(text, value_begin)[1]
+        members.append((key, begin, value_begin, value_end))
+        place = _blank(text, value_end)
+        if text[place] == ",":
+            place = _blank(text, place + 1)
+    return members, place
+
+
+def _dump(value: Any, unit: str | None, margin: str, newline: str) -> str:
+    # A newline inside a string is written \n, so that those in the text are all between values.
+    return json.dumps(value, indent=unit, ensure_ascii=False).replace("\n", newline + margin)
+
+
+def _edit(text: str, start: int, old: dict[str, Any], new: dict[str, Any], unit: str | None, margin: str) -> str:
+    """Return the text of the object at ``start``, changed from ``old`` to ``new``."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    members, end = _members(text, start)
+    if not new:
+        return "{}"
+    first = text[start + 1 : members[0][1]] if members else (newline + margin + unit if unit is not None else "")
+    if "\n" not in first:
+        unit = None
+    inner = _margin(first) if unit is not None else ""
+    parts: list[str] = []
+    previous = start + 1
+    for key, begin, value_begin, value_end in members:
+        lead, previous = text[previous:begin], value_end
+        if key not in new:
+            continue
+        if same(old[key], new[key]):
+            value = text[value_begin:value_end]
+        elif isinstance(old[key], dict) and isinstance(new[key], dict):
+            value = _edit(text, value_begin, old[key], new[key], unit, inner)
+        else:
+            value = _dump(new[key], unit, inner, newline)
+        parts.append((lead if parts else first) + text[begin:value_begin] + value)
+    for key in new:
+        if key not in old:
+            lead = ("," + (" " if unit is None else newline + inner)) if parts else first
+            parts.append(f"{lead}{json.dumps(key, ensure_ascii=False)}: {_dump(new[key], unit, inner, newline)}")
+    closing = newline + margin if unit is not None else ""
+    tail = text[previous:end] if members else closing
+    return "{" + "".join(parts) + tail + "}"

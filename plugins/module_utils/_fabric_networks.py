@@ -1,0 +1,83 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""IPv4 networks that a host already uses, from what ``ip -j`` prints."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import typing as t
+
+# A VPN that takes everything splits the default route into two halves; those are no networks that are in use.
+_SHORTEST_PREFIX = 8
+
+
+class NetworksError(ValueError):
+    """What ``ip`` printed cannot be read."""
+
+
+def _entries(text: str, what: str) -> list[dict[str, t.Any]]:
+    try:
+        entries = json.loads(text.strip() or "[]")
+    except ValueError as exc:
+        raise NetworksError(f"the output of 'ip -j -4 {what}' is not JSON ({exc}): {text[:200]!r}") from exc
+    # Some versions of iproute2 print empty objects for what they leave out.
+    return [entry for entry in entries if entry]
+
+
+def own_addresses(addr: str) -> list[str]:
+    """Return the host's addresses, loopback left out, in the order in which ``ip -j -4 addr`` prints them."""
+    return [
+        info["local"]
+        for entry in _entries(addr, "addr")
+        for info in entry.get("addr_info", [])
+        if info.get("family") == "inet" and info.get("scope") != "host"
+    ]
+
+
+def used_networks(addr: str, route: str) -> list[dict[str, str | None]]:
+    """Return each network that an address or a route of any table names, with its device, sorted."""
+    found: set[tuple[ipaddress.IPv4Network, str]] = set()
+    for entry in _entries(addr, "addr"):
+        for info in entry.get("addr_info", []):
+            if info.get("family") == "inet":
+                network = ipaddress.IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False)
+                found.add((network, entry["ifname"]))
+    for entry in _entries(route, "route show table all"):
+        if entry.get("type", "unicast") in ("local", "broadcast", "multicast") or entry["dst"] == "default":
+            continue
+        network = ipaddress.IPv4Network(entry["dst"], strict=False)
+        if network.prefixlen >= _SHORTEST_PREFIX:
+            found.add((network, entry.get("dev", "")))
+    return [
+        {"network": str(network), "netdev": netdev or None}
+        for network, netdev in sorted(found)
+        if not network.is_loopback
+    ]
+
+
+def management_address(addr: str, route: str) -> str | None:
+    """Return the host's own address on the device of its best default route, null where there is none."""
+    defaults = [
+        entry
+        for entry in _entries(route, "route show table all")
+        if entry.get("dst") == "default" and entry.get("dev") and entry.get("table", "main") == "main"
+    ]
+    if not defaults:
+        return None
+    best = min(defaults, key=lambda entry: entry.get("metric", 0))
+    if best.get("prefsrc"):
+        return best["prefsrc"]
+    return next(
+        (
+            info["local"]
+            for entry in _entries(addr, "addr")
+            if entry["ifname"] == best["dev"]
+            for info in entry.get("addr_info", [])
+            if info.get("family") == "inet"
+        ),
+        None,
+    )

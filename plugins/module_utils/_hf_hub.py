@@ -1,0 +1,219 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""What the Hugging Face hub tells of a model: its commit, and its files with their sizes and hashes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import time
+import typing as t
+import urllib.error
+import urllib.parse
+import urllib.request
+
+_REPO = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9][\w.+-]*(?:/[A-Za-z0-9][\w.+-]*)*", re.ASCII)
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PASSING = (408, 429, 500, 502, 503, 504)
+
+
+class HubError(ValueError):
+    """The hub does not give what was asked for; the message says why, and what to do."""
+
+
+class RepoFile(t.NamedTuple):
+    """One file of a model. Large ones have a SHA-256, small ones git's SHA-1."""
+
+    path: str
+    size: int
+    sha256: str | None = None
+    git_sha1: str | None = None
+
+    @property
+    def blob(self) -> str:
+        """Its hash, by which the hub and the cache call it."""
+        return self.sha256 or self.git_sha1 or ""
+
+
+class Model(t.NamedTuple):
+    """A model at one commit. ``revision`` is the name under which it was asked for."""
+
+    repo: str
+    commit: str
+    revision: str
+    files: tuple[RepoFile, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """Return what ``read_model`` takes."""
+        return {**self._asdict(), "files": [file._asdict() for file in self.files]}
+
+
+class Answer(t.NamedTuple):
+    """An HTTP answer."""
+
+    status: int
+    headers: t.Mapping[str, str]
+    body: bytes
+
+
+def check_names(repo: str, revision: str) -> None:
+    """Refuse what cannot be a repository and a revision, before anybody is asked."""
+    if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo or repo.endswith((".git", ".", "-")):
+        raise HubError(
+            f"{repo!r} is no model of the hub: give it as organisation/name, such as nvidia/Qwen3-235B-A22B-FP4"
+        )
+    if not _REVISION.fullmatch(revision) or ".." in revision:
+        raise HubError(f"{revision!r} is no revision of {repo}: give a branch (main), a tag or a commit of 40 digits")
+
+
+def read_model(about: t.Mapping[str, t.Any]) -> Model:
+    """Return a model from the parts that ``Model.as_dict`` gives, or refuse them."""
+    repo, commit, revision = about["repo"], about["commit"], about["revision"]
+    check_names(repo, revision)
+    if not _SHA1.fullmatch(commit):
+        raise HubError(f"{commit!r} is no commit of {repo}: 40 hexadecimal digits are")
+    files = []
+    for row in about["files"]:
+        file = RepoFile(row["path"], row["size"], row.get("sha256"), row.get("git_sha1"))
+        parts = file.path.split("/")
+        # The path becomes one below the cache: it must not lead out of it.
+        if not all(parts) or {".", ".."} & set(parts) or not file.path.isprintable():
+            raise HubError(f"{repo} names a file {file.path!r}, which no cache can hold")
+        pattern = _SHA256 if file.sha256 else _SHA1
+        if not pattern.fullmatch(file.blob) or isinstance(file.size, bool) or file.size < 0:
+            raise HubError(f"{repo} tells no size and hash of its file {file.path!r}")
+        files.append(file)
+    if not files:
+        raise HubError(f"{repo} has no files at revision {revision}")
+    return Model(repo, commit, revision, tuple(sorted(files)))
+
+
+def parse_model_info(body: bytes, repo: str, revision: str) -> tuple[Model, bool]:
+    """Return the model that the hub's answer describes, and whether it is gated."""
+    try:
+        info = json.loads(body)
+        rows = []
+        for row in info["siblings"]:
+            lfs = row.get("lfs") or {}
+            # An LFS file's blobId is that of its pointer, which no cache holds.
+            one = {"sha256": lfs["sha256"]} if lfs else {"git_sha1": row["blobId"]}
+            rows.append({"path": row["rfilename"], "size": row["size"], **one})
+        commit, gated = info["sha"], bool(info.get("gated"))
+        return read_model({"repo": repo, "commit": commit, "revision": revision, "files": rows}), gated
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise HubError(f"the hub's answer about {repo} cannot be read ({exc!r}): is endpoint a hub's?") from exc
+    except json.JSONDecodeError as exc:
+        raise HubError(f"the hub's answer about {repo} is no JSON: is endpoint a hub's?") from exc
+
+
+def refusal(answer: Answer, endpoint: str, repo: str, revision: str, with_token: bool) -> str:
+    """Return what a hub's refusal means, and the mend."""
+    code = answer.headers.get("X-Error-Code", "")
+    page = f"{endpoint}/{repo}"
+    if code == "GatedRepo":
+        if with_token:
+            return f"{repo} is gated, and the token's account has not been granted access: ask for it at {page}"
+        return f"{repo} is gated: accept its conditions at {page}, and give that account's token (hf_cache_token)"
+    if code == "RevisionNotFound":
+        return f"{repo} has no revision {revision!r}: see {page}/tree/main for what it has (hf_cache_revision)"
+    # Without a token the hub does not tell a private repository from one that is not there.
+    if code == "RepoNotFound" or answer.status == 404:
+        private = (
+            "that the token's account may see it" if with_token else "give a token if it is private (hf_cache_token)"
+        )
+        return f"{repo} is not on the hub {endpoint}: check the spelling at {page}, and {private}"
+    if answer.status == 401 and with_token:
+        return f"the hub refuses the token: make one at {endpoint}/settings/tokens, and give it (hf_cache_token)"
+    if answer.status in (401, 403):
+        return (
+            f"the hub gives no access to {repo} (HTTP {answer.status}): see {page}, and give a token that may read it"
+        )
+    told = answer.headers.get("X-Error-Message", "") or answer.body[:200].decode(errors="replace").strip()
+    return f"the hub {endpoint} answers HTTP {answer.status} about {repo} ({told or 'no message'}): try again later"
+
+
+class _SameOrigin(urllib.request.HTTPRedirectHandler):
+    """Takes the token along within one origin only."""
+
+    def redirect_request(self, req, *args, **kwargs):
+        """Return the request that follows a redirection."""
+        new = super().redirect_request(req, *args, **kwargs)
+        old = urllib.parse.urlsplit(req.full_url)
+        if new is not None and urllib.parse.urlsplit(new.full_url)[:2] != old[:2]:
+            new.remove_header("Authorization")
+        return new
+
+
+def fetch(url: str, token: str, timeout: float) -> Answer:
+    """Ask once."""
+    headers = {"User-Agent": "sparkops.dgx_spark", "Accept": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    opener = urllib.request.build_opener(_SameOrigin())
+    try:
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as reply:
+            return Answer(reply.status, reply.headers, reply.read())
+    except urllib.error.HTTPError as exc:
+        with exc:
+            return Answer(exc.code, exc.headers, exc.read())
+
+
+class Hub:
+    """A hub at an address."""
+
+    def __init__(
+        self, endpoint: str, token: str = "", timeout: float = 20, attempts: int = 4, pause: float = 1
+    ) -> None:
+        parts = urllib.parse.urlsplit(endpoint)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+            raise HubError(f"endpoint {endpoint!r} is no hub's address: https://huggingface.co is one")
+        # A header cannot hold more, and the error that says so would quote the token.
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise HubError("the token holds characters that no token has: give it as the hub shows it (hf_cache_token)")
+        self.endpoint, self.token, self.timeout = endpoint.rstrip("/"), token, timeout
+        self.attempts, self.pause = attempts, pause
+
+    def model(self, repo: str, revision: str) -> tuple[Model, bool]:
+        """Return the model at a revision, and whether it is gated; refuse one whose files may not be had."""
+        check_names(repo, revision)
+        about = f"/api/models/{repo}/revision/{urllib.parse.quote(revision, safe='')}?blobs=true"
+        model, gated = parse_model_info(self._ask(about, repo, revision), repo, revision)
+        if gated:  # whose description anybody may read, and whose files not
+            self._ask(f"/api/models/{repo}/auth-check", repo, revision)
+        return model, gated
+
+    def _ask(self, path: str, repo: str, revision: str) -> bytes:
+        for attempt in range(1, self.attempts + 1):
+            last = attempt == self.attempts
+            try:
+                answer = fetch(self.endpoint + path, self.token, self.timeout)
+            except (ConnectionResetError, http.client.HTTPException) as exc:
+                if last:
+                    raise HubError(self._unreachable(exc)) from exc
+            except OSError as exc:  # URLError is one
+                raise HubError(self._unreachable(exc)) from exc
+            else:
+                if answer.status == 200:
+                    return answer.body
+                if last or answer.status not in _PASSING:
+                    raise HubError(refusal(answer, self.endpoint, repo, revision, bool(self.token)))
+            time.sleep(self.pause * 2 ** (attempt - 1))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _unreachable(self, exc: Exception) -> str:
+        reason = getattr(exc, "reason", None) or exc
+        return (
+            f"the hub {self.endpoint} cannot be reached ({reason}): give this host a way to it (network, DNS, "
+            "https_proxy), or name a hub that it reaches (hf_cache_endpoint)"
+        )

@@ -1,0 +1,183 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""Keep what a file was before its first change, and put it back byte for byte."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+ROOT = "/var/lib/dgx-spark/originals"
+ABSENT = "absent"  # the digest of a file that is not there
+
+
+class OriginalError(ValueError):
+    """An original that cannot be kept or put back."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a file's original; the content, if it had any, lies beside the record."""
+
+    path: str
+    digest: str
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    written: str | None = None  # digest of what we wrote last
+    foreign: bool = False  # somebody else wrote between two writes of ours
+
+
+def digest_of(content: bytes | None) -> str:
+    """Return the digest of a file's content, None for a file that is not there."""
+    return ABSENT if content is None else f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def read_file(path: Path) -> bytes | None:
+    """Return the content of a file, None where there is none."""
+    if path.is_dir():
+        raise OriginalError(f"path {str(path)!r} is a directory: give the path of a file")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+class Originals:
+    """The originals kept on this host, one for each path."""
+
+    def __init__(self, root: str | None = None) -> None:
+        self.root = Path(root or ROOT)
+
+    def content_path(self, path: str) -> Path:
+        """Return where the content of a file's original is kept."""
+        return self.root / quote(_real(path), safe="")
+
+    def _record_path(self, path: str) -> Path:
+        return self.content_path(path).with_name(f"{self.content_path(path).name}.json")
+
+    def record(self, path: str) -> Record | None:
+        """Return what is kept of a file, None if nothing is."""
+        try:
+            return Record(**json.loads(self._record_path(path).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (TypeError, ValueError) as exc:
+            raise OriginalError(f"{self._record_path(path)} cannot be read ({exc}): restore it from a backup") from None
+
+    def keep(self, path: str) -> Record:
+        """Keep the file as it is now, unless an original of it is kept already."""
+        known = self.record(path)
+        if known is not None:
+            return known
+        file = Path(_real(path))
+        content = read_file(file)
+        record = Record(str(file), digest_of(content))
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if content is not None:
+            found = file.stat()
+            record = replace(record, mode=found.st_mode & 0o7777, uid=found.st_uid, gid=found.st_gid)
+            write_atomically(self.content_path(path), content, 0o600)
+        self._store(record)  # last: a record means that all of it is kept
+        return record
+
+    def note_written(self, path: str, before: str) -> None:
+        """Note that the file, whose digest was ``before``, has been written by us."""
+        record = self.record(path)
+        if record is None:
+            return
+        now = digest_of(read_file(Path(record.path)))
+        expected = (record.digest, record.written)
+        self._store(replace(record, written=now, foreign=record.foreign or before not in expected))
+
+    def objection(self, path: str) -> str | None:
+        """Say why the original must not be put back just so; None where nothing speaks against it."""
+        record = self.record(path)
+        if record is None:
+            return None
+        now = digest_of(read_file(Path(record.path)))
+        if now == record.digest:
+            return None
+        if not record.foreign and record.written in (None, now):
+            return None
+        original = "there was no such file" if record.digest == ABSENT else f"it is kept as {self.content_path(path)}"
+        return (
+            f"{record.path} was changed by somebody else since it was last written here, and the original knows "
+            f"nothing of that ({original}): put it right by hand, or force the original back"
+        )
+
+    def is_restored(self, path: str) -> bool:
+        """Whether the file is what its original was, in content, mode and owner."""
+        record = self.record(path)
+        if record is None:
+            return True
+        file = Path(record.path)
+        if digest_of(read_file(file)) != record.digest:
+            return False
+        if record.digest == ABSENT:
+            return True
+        found = file.stat()
+        return (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (record.mode, record.uid, record.gid)
+
+    def original_content(self, path: str) -> bytes | None:
+        """Return the content of the original, None if there was no file."""
+        record = self.record(path)
+        if record is None or record.digest == ABSENT:
+            return None
+        content = read_file(self.content_path(path))
+        if digest_of(content) != record.digest:
+            raise OriginalError(f"{self.content_path(path)} is not what was kept there: restore it from a backup")
+        return content
+
+    def restore(self, path: str) -> None:
+        """Put the original back and forget it, so that the next first change keeps a new one."""
+        record = self.record(path)
+        if record is None:
+            return
+        file, content = Path(record.path), self.original_content(path)
+        if not self.is_restored(path):
+            if content is None:
+                file.unlink()
+            else:
+                write_atomically(file, content, record.mode, (record.uid, record.gid))
+        self._record_path(path).unlink()
+        if content is not None:
+            self.content_path(path).unlink()
+        with contextlib.suppress(OSError):  # others are kept there
+            self.root.rmdir()
+
+    def _store(self, record: Record) -> None:
+        text = json.dumps(asdict(record), indent=2) + "\n"
+        write_atomically(self._record_path(record.path), text.encode(), 0o600)
+
+
+def write_atomically(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Replace a file in one step."""
+    if not path.parent.is_dir():
+        raise OriginalError(f"directory {str(path.parent)!r} is not there: create it first")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+            if owner is not None and owner != (os.fstat(stream.fileno()).st_uid, os.fstat(stream.fileno()).st_gid):
+                os.fchown(stream.fileno(), *owner)
+            os.fchmod(stream.fileno(), mode)  # after the owner, since that takes setuid bits away
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+
+
+def _real(path: str) -> str:
+    return str(Path(path).resolve())

@@ -1,0 +1,206 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan how TensorRT-LLM serves one model on 1..N Sparks: what every container is told. Pure functions.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import ipaddress
+import json
+from typing import Any, Iterable, List, Sequence
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm_keys import KEYS, OPEN
+
+MODEL = "/models"  # where a container finds the model's repository directory of the cache
+
+#: environment that is equal on all ranks; mpirun carries it
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HOME": "/run/dgx-spark/huggingface",
+    "HF_MODULES_CACHE": "/run/dgx-spark/huggingface/modules",
+    "NCCL_DEBUG": "INFO",  # its lines are how RDMA is proven
+    "CPATH": "/usr/local/cuda/include",
+    "TRITON_PTXAS_PATH": "/usr/local/cuda/bin/ptxas",
+}
+
+Problems = List[str]
+
+
+class ServeError(ValueError):
+    """The model cannot be served as asked; the message says why and what to change."""
+
+
+def flatten(options: dict[str, Any], prefix: str = "") -> Iterable[str]:
+    """The dotted keys of nested options.
+
+    >>> list(flatten({"a": {"b": 1, "c": {}}, "d": None}))
+    ['a.b', 'a.c', 'd']
+    """
+    for key, value in options.items():
+        if isinstance(value, dict) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def check_options(options: dict[str, Any]) -> Problems:
+    """One sentence for every key that TensorRT-LLM does not know, with the one that may be meant."""
+    known = set(KEYS)
+    for key in KEYS:
+        parts = key.split(".")
+        known.update(".".join(parts[:i]) for i in range(1, len(parts)))
+    problems = []
+    for key in flatten(options):
+        if key in known or key.startswith(tuple(OPEN)):
+            continue
+        close = difflib.get_close_matches(key, known, n=1)
+        problems.append(f"{key} is no key of TensorRT-LLM's{f'; did you mean {close[0]}?' if close else ''}")
+    return problems
+
+
+def nodes_of(members: Sequence[str], fabric: dict[str, Any]) -> list[dict[str, Any]]:
+    """Name, control address and links of each member; a Spark that is alone talks to itself."""
+    if len(members) == 1:
+        return [{"name": members[0], "address": "127.0.0.1", "links": []}]
+    missing = [name for name in members if not fabric.get(name, {}).get("control_address")]
+    if missing:
+        raise ServeError(
+            f"no control address is planned for {', '.join(missing)}: run cx7_network on all of them first"
+        )
+    return [
+        {"name": name, "address": fabric[name]["control_address"], "links": fabric[name].get("links", [])}
+        for name in members
+    ]
+
+
+def node_environment(node: dict[str, Any]) -> dict[str, str]:
+    """What differs from node to node: its RoCE devices, its netdevs, its short name."""
+    short = node["name"].split(".")[0]
+    environment = {"PMIX_HOSTNAME": short}
+    links = node.get("links", [])
+    if links:
+        netdevs = ",".join(link["netdev"] for link in links)
+        environment.update(
+            NCCL_IB_HCA=",".join(link["rdma_device"] for link in links),
+            NCCL_SOCKET_IFNAME=links[0]["netdev"],
+            UCX_NET_DEVICES=netdevs,
+        )
+    return environment
+
+
+def subnets_of(nodes: Sequence[dict[str, Any]]) -> list[str]:
+    """The networks of the control addresses: where MPI may talk. Empty for a single node."""
+    if len(nodes) < 2:
+        return []
+    found = set()
+    for node in nodes:
+        control = ipaddress.ip_address(node["address"])
+        for link in node.get("links", []):
+            interface = ipaddress.ip_interface(link["address"])
+            if control == interface.ip:
+                found.add(str(interface.network))
+    if not found:
+        raise ServeError(
+            f"no link of {', '.join(node['name'] for node in nodes)} has its control address: run cx7_network first"
+        )
+    return sorted(found)
+
+
+def plan(
+    members: Sequence[str],
+    fabric: dict[str, Any],
+    snapshot: str,
+    repo_dir: str,
+    options: dict[str, Any],
+    arguments: dict[str, Any],
+    api_host: str,
+    api_port: int,
+    ssh_port: int,
+    limits: dict[str, Any],
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What the leader is told, and what each node is told.
+
+    :param members: the nodes' names, leader first. :param fabric: ``control_address`` and ``links`` by name.
+    :param snapshot: path of the pinned commit below ``repo_dir``, both on the hosts.
+    :param options: the YAML of ``--extra_llm_api_options``. :param arguments: flags of trtllm-serve without dashes.
+    :returns: cluster, and node by name.
+    :raises ServeError: when something is wrong that would only show minutes into a start.
+    """
+    if not members:
+        raise ServeError("there is no node to serve on: the group of Sparks is empty")
+    nodes = nodes_of(members, fabric)
+    problems = check_options(options)
+    if problems:
+        raise ServeError("; ".join(problems))
+    if not snapshot.startswith(repo_dir.rstrip("/") + "/"):
+        raise ServeError(f"the snapshot {snapshot} is not below {repo_dir}")
+    world = int(arguments.get("tp_size", 1)) * int(arguments.get("pp_size", 1))
+    if world != len(nodes):
+        raise ServeError(
+            f"tp_size x pp_size is {world}, but there are {len(nodes)} Sparks with one GPU each: make them equal"
+        )
+    serve = ["trtllm-serve", MODEL + snapshot[len(repo_dir.rstrip("/")) :]]
+    for name in sorted(arguments):
+        serve += [f"--{name}", str(arguments[name])]
+    serve += ["--host", api_host, "--port", str(api_port), "--extra_llm_api_options", "/etc/dgx-spark/trtllm/llm.yml"]
+    try:
+        everywhere = ipaddress.ip_address(api_host).is_unspecified
+    except ValueError:
+        raise ServeError(f"the API cannot listen on {api_host!r}: give an IP address such as 127.0.0.1") from None
+    probe = "127.0.0.1" if everywhere else api_host
+    cluster = {
+        "nodes": [{"name": node["name"], "address": node["address"]} for node in nodes],
+        "subnets": subnets_of(nodes),
+        "ssh_port": ssh_port,
+        "serve": serve,
+        "environment": ENVIRONMENT,
+        "api_probe": f"{probe}:{api_port}",
+        "limits": limits,
+    }
+    each = {
+        node["name"]: {
+            "name": node["name"],
+            "rank": rank,
+            "address": node["address"],
+            "environment": node_environment(node),
+        }
+        for rank, node in enumerate(nodes)
+    }
+    return cluster, each
+
+
+def digest(*parts: Any) -> str:
+    """12 hex digits over JSON values: changes when what the containers are told changes."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def judge(state: dict[str, Any], told: str, members: Sequence[str], require_rdma: bool) -> tuple[bool, Problems]:
+    """Read the supervisor's state: whether it has settled, and what is wrong with it.
+
+    :param state: ``state.json``, empty where there is none. :param told: the digest that the containers must have.
+    :returns: settled (it serves, or gave up), and one sentence a problem.
+    """
+    phase, reason = state.get("phase", "not started"), state.get("reason", "")
+    if state.get("config") != told:
+        return False, ["the containers that were asked for have not started"]
+    if phase == "gave up":
+        return True, [f"the supervisor gave up: {reason}"]
+    if phase != "serving":
+        return False, [f"{phase}{': ' + reason if reason else ''}"]
+    ranks = state.get("ranks", {})
+    problems = []
+    for rank, name in enumerate(members if require_rdma else ()):
+        found = ranks.get(name.split(".")[0])
+        if found is None:
+            problems.append(f"rank {rank} on {name}: NCCL named no transport")
+        elif found["transport"] != "IB":
+            problems.append(
+                f"rank {rank} on {name}: NCCL uses {found['transport']} ({found['devices']}) and not RDMA; "
+                f"see that {name} has /dev/infiniband, and that the NVIDIA runtime is its Docker's default"
+            )
+    return True, problems

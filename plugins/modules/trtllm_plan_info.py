@@ -1,0 +1,122 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: trtllm_plan_info
+short_description: Plan how TensorRT-LLM serves a model on one or more Sparks
+version_added: 0.1.0
+description:
+  - Computes what the serving containers are told, and refuses what would only fail minutes into a start,
+    such as a misspelt key of TensorRT-LLM's YAML or a tensor parallel size that the Sparks cannot fill.
+  - Nothing is written. The role P(sparkops.dgx_spark.trtllm_serve#role) writes and starts what this module returns.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+author:
+  - sparkops contributors (@sparkops)
+options:
+  members:
+    description: The names of the Sparks, leader first.
+    type: list
+    elements: str
+    required: true
+  fabric:
+    description:
+      - By name, the C(control_address) that MPI uses, and the data C(links), each with C(netdev), C(rdma_device) and
+        C(address) in CIDR notation.
+      - A Spark that is alone needs none.
+    type: dict
+    default: {}
+  snapshot:
+    description: Path of the pinned commit in the Hugging Face cache, the same on every node.
+    type: str
+    required: true
+  repo_dir:
+    description: Path of the model's own directory in that cache, above O(snapshot).
+    type: str
+    required: true
+  options:
+    description: The YAML of C(--extra_llm_api_options), as a dictionary.
+    type: dict
+    default: {}
+  arguments:
+    description: Flags of C(trtllm-serve) by name, without dashes.
+    type: dict
+    default: {}
+  api_host:
+    description: The address that the API listens on.
+    type: str
+    default: 127.0.0.1
+  api_port:
+    description: The port that the API listens on.
+    type: int
+    default: 8355
+  ssh_port:
+    description: The port of the workers' sshd, for MPI.
+    type: int
+    default: 2233
+  limits:
+    description: The supervisor's patience, see the role's README.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Plan a single Spark
+  sparkops.dgx_spark.trtllm_plan_info:
+    members: [spark1]
+    snapshot: /home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b/snapshots/0123456789abcdef
+    repo_dir: /home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b
+    options: {print_iter_log: false}
+    limits: {interval_s: 15, timeout_s: 60, failures: 3, load_timeout_s: 900, grace_s: 9, forget_s: 600, max_starts: 3}
+"""
+
+RETURN = r"""
+cluster:
+  description: What all nodes are told.
+  returned: success
+  type: dict
+nodes:
+  description: What each node is told, by name.
+  returned: success
+  type: dict
+digest:
+  description: 12 hex digits that change when any of it changes.
+  returned: success
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm import ServeError, digest, plan
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "members": {"type": "list", "elements": "str", "required": True},
+            "fabric": {"type": "dict", "default": {}},
+            "snapshot": {"type": "str", "required": True},
+            "repo_dir": {"type": "str", "required": True},
+            "options": {"type": "dict", "default": {}},
+            "arguments": {"type": "dict", "default": {}},
+            "api_host": {"type": "str", "default": "127.0.0.1"},
+            "api_port": {"type": "int", "default": 8355},
+            "ssh_port": {"type": "int", "default": 2233},
+            "limits": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        cluster, nodes = plan(**module.params)
+    except ServeError as error:
+        module.fail_json(msg=f"This model cannot be served as asked: {error}")
+    told = digest(cluster, nodes, module.params["options"])
+    module.exit_json(changed=False, cluster=cluster, nodes=nodes, digest=told)
+
+
+if __name__ == "__main__":
+    main()

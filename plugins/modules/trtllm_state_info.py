@@ -1,0 +1,94 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: trtllm_state_info
+short_description: Read what the supervisor of a TensorRT-LLM server says of it
+version_added: 0.1.0
+description:
+  - Reads the state file that the leader's container keeps, and tells whether it serves and over which transport.
+  - Run it on the leader.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+author:
+  - sparkops contributors (@sparkops)
+options:
+  path:
+    description: The state file. One that is not there is a server that has not started.
+    type: path
+    default: /var/lib/dgx-spark/trtllm/state.json
+  told:
+    description: The digest of what the containers were told, from M(sparkops.dgx_spark.trtllm_plan_info).
+    type: str
+    required: true
+  members:
+    description: The names of the Sparks, in rank order.
+    type: list
+    elements: str
+    required: true
+  require_rdma:
+    description: Whether a rank without RDMA is a problem.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Wait for the first token
+  sparkops.dgx_spark.trtllm_state_info:
+    told: "{{ planned.digest }}"
+    members: [spark1, spark2]
+  register: serving
+  until: serving.settled
+  retries: 180
+  delay: 10
+"""
+
+RETURN = r"""
+settled:
+  description: Whether it serves, or has given up.
+  returned: success
+  type: bool
+problems:
+  description: What is wrong, one sentence each; while it is not settled, what it waits for.
+  returned: success
+  type: list
+  elements: str
+state:
+  description: The state file, with C(phase), C(reason), C(starts), C(load_s) in seconds, and C(ranks) by host name.
+  returned: success
+  type: dict
+"""
+
+import json
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm import judge
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "default": "/var/lib/dgx-spark/trtllm/state.json"},
+            "told": {"type": "str", "required": True},
+            "members": {"type": "list", "elements": "str", "required": True},
+            "require_rdma": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    path = Path(module.params["path"])
+    try:
+        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=f"{path} cannot be read: {error}; is it the supervisor's state file?")
+    settled, problems = judge(state, module.params["told"], module.params["members"], module.params["require_rdma"])
+    module.exit_json(changed=False, settled=settled, problems=problems, state=state)
+
+
+if __name__ == "__main__":
+    main()

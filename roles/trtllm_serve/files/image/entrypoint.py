@@ -1,0 +1,436 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The program inside every serving container: leader, worker, rank wrapper and health check.
+
+``leader`` waits for its workers, clears what an earlier run left on them, starts ``mpirun … trtllm-llmapi-launch
+trtllm-serve …``, judges by a generated token whether it serves, and ends when it ends. It exits 1 to be started
+again, and 0, with the reason in its state file, when it gives up. ``worker`` runs an sshd for MPI, nothing else.
+``rank`` gives a rank what differs from node to node. ``health`` reads the state file and asks nobody.
+
+Only the standard library: whatever Python the image has.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ETC = Path("/etc/dgx-spark/trtllm")  # cluster.json, node.json, ssh/: read-only
+VAR = Path("/var/lib/dgx-spark/trtllm")  # state.json, lock: this node's
+RUN = Path("/run/dgx-spark")
+PROGRAM = "/opt/dgx-spark/entrypoint.py"
+NCCL = re.compile(r"^(?:\[[^\]]*\])?(?:<std(?:out|err)>:)?\s*(?P<host>\S+?):\d+:\d+ \[\d+\] NCCL INFO (?P<message>.*)$")
+USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
+
+
+# --- pure: what is decided, and how it is written down -------------------------------------------------------------
+
+
+def short(name: str) -> str:
+    """Open MPI 5 rejects long host names."""
+    return name.split(".")[0]
+
+
+def mpirun(cluster: dict[str, Any], command: list[str], forward: dict[str, str]) -> list[str]:
+    """One rank a node, over ssh; only options that Open MPI 4 and 5 both know.
+
+    Nodes go by short names, which the ssh configuration maps to addresses: Open MPI 5 takes two addresses that begin
+    alike for one node.
+
+    :param cluster: ``nodes`` (``name`` and ``address`` each, leader first) and ``subnets``, the CIDRs that MPI may use.
+    :param forward: environment that is equal on all ranks; its values come from this process's environment.
+    """
+    hosts = ",".join(f"{short(node['name'])}:1" for node in cluster["nodes"])
+    argv = [
+        "mpirun",
+        "--allow-run-as-root",
+        "-np",
+        str(len(cluster["nodes"])),
+        "--host",
+        hosts,
+        "--map-by",
+        "ppr:1:node",
+    ]
+    if cluster["subnets"]:
+        argv += ["--mca", "btl_tcp_if_include", ",".join(cluster["subnets"])]
+    for name in sorted(forward):
+        argv += ["-x", name]
+    return [*argv, "python3", PROGRAM, "rank", "--", *command]
+
+
+def ssh_config(cluster: dict[str, Any]) -> str:
+    """For the leader's ssh: MPI's own key, pinned host keys, no questions."""
+    port = cluster["ssh_port"]
+    names = "".join(
+        f"Host {short(node['name'])}\n  HostName {node['address']}\n  HostKeyAlias [{node['address']}]:{port}\n"
+        for node in cluster["nodes"]
+    )
+    return (
+        f"{names}Host *\n"
+        f"  Port {port}\n"
+        "  User root\n"
+        f"  IdentityFile {RUN}/ssh/id_ed25519\n"
+        "  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {ETC}/ssh/known_hosts\n"
+        "  GlobalKnownHostsFile /dev/null\n"
+        "  StrictHostKeyChecking yes\n"
+        "  BatchMode yes\n"
+        "  ConnectTimeout 10\n"
+        "  ServerAliveInterval 15\n"
+        "  ServerAliveCountMax 4\n"
+    )
+
+
+def sshd_config(cluster: dict[str, Any], node: dict[str, Any]) -> str:
+    """For a worker's sshd: MPI's key alone, on the control address alone."""
+    return (
+        f"ListenAddress {node['address']}\n"
+        f"Port {cluster['ssh_port']}\n"
+        f"HostKey {RUN}/ssh/ssh_host_ed25519_key\n"
+        f"AuthorizedKeysFile {RUN}/ssh/authorized_keys\n"
+        "PermitRootLogin prohibit-password\n"
+        "PasswordAuthentication no\n"
+        "KbdInteractiveAuthentication no\n"
+        "UsePAM no\n"
+        "PrintMotd no\n"
+        "ClientAliveInterval 15\n"
+        "ClientAliveCountMax 4\n"
+        "PidFile none\n"
+    )
+
+
+def transport_of(line: str) -> tuple[str, str, str] | None:
+    """Host, transport (``IB`` or ``Socket``) and devices of NCCL's line that names them, else None."""
+    said = NCCL.match(line)
+    using = USING.search(said["message"]) if said else None
+    return (said["host"], using["transport"], using["devices"]) if said and using else None
+
+
+def verdict(alive: bool, served: bool, failures: int, waited: float, limits: dict[str, Any]) -> str:
+    """What to do about an engine: ``wait``, ``serve`` on, or the reason to end it.
+
+    :param alive: mpirun and the server run. :param served: it has generated a token before.
+    :param failures: probes in a row without a token. :param waited: seconds since its start.
+    """
+    if not alive:
+        return "the engine ended"
+    if failures == 0:
+        return "serve" if served else "wait"
+    if served:
+        return "wait" if failures < limits["failures"] else f"no token in {failures} probes"
+    return "wait" if waited < limits["load_timeout_s"] else f"not loaded after {limits['load_timeout_s']} s"
+
+
+def next_start(state: dict[str, Any], limits: dict[str, Any]) -> tuple[int, bool]:
+    """The number of this start since the last good run, and whether it may be made."""
+    number = int(state.get("starts", 0)) + 1
+    return number, number <= limits["max_starts"]
+
+
+def prompt(model: str) -> dict[str, Any]:
+    """The canary: one token."""
+    return {"model": model, "messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 1, "temperature": 0}
+
+
+# --- the machine ---------------------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def say(text: str) -> None:
+    print(f"dgx-spark: {text}", file=sys.stderr, flush=True)
+
+
+class State:
+    """What this node's supervisor does now, for whoever reads ``state.json``."""
+
+    def __init__(self) -> None:
+        self.path = VAR / "state.json"
+        self.values: dict[str, Any] = read(self.path) if self.path.exists() else {}
+
+    def set(self, **values: Any) -> None:
+        self.values.update(values, at=time.time())
+        draft = self.path.with_suffix(".new")
+        draft.write_text(json.dumps(self.values, indent=2, sort_keys=True) + "\n")
+        draft.replace(self.path)
+        if "phase" in values:
+            say(f"{values['phase']}{': ' + values['reason'] if values.get('reason') else ''}")
+
+
+def private_copies(*names: str) -> None:
+    """ssh refuses keys that are not its user's own alone; the mounted ones are read-only."""
+    RUN.chmod(0o755)  # Swarm's tmpfs is for all to write to, which sshd does not trust
+    folder = RUN / "ssh"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in names:
+        copy = folder / name
+        copy.unlink(missing_ok=True)
+        copy.touch(mode=0o600)
+        copy.write_bytes((ETC / "ssh" / name).read_bytes())
+
+
+def own_address(address: str) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def await_address(address: str, state: State) -> None:
+    """A cable that is out is no failed start: wait without limit, and say so."""
+    while not own_address(address):
+        state.set(phase="waiting", reason=f"this node has no address {address} yet")
+        time.sleep(5)
+
+
+def worker() -> int:
+    cluster, node, state = read(ETC / "cluster.json"), read(ETC / "node.json"), State()
+    await_address(node["address"], state)
+    private_copies("ssh_host_ed25519_key", "authorized_keys")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    config = RUN / "sshd_config"
+    config.write_text(sshd_config(cluster, node))
+    state.set(phase="listening", reason="", address=node["address"])
+    os.execv("/usr/sbin/sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)])
+    return 1
+
+
+def rank(command: list[str]) -> int:
+    """Give this rank its own node's environment, then become the command."""
+    node = read(ETC / "node.json")
+    os.environ.update(node["environment"])
+    os.execvp(command[0], command)
+    return 1
+
+
+def reset() -> int:
+    """On a worker, by the leader's ssh: end everything but sshd and this process's own line of parents."""
+    kept, pid = {1}, os.getpid()
+    while pid > 1:
+        kept.add(pid)
+        pid = int(re.search(r"^PPid:\s*(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1])
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) not in kept:
+            try:
+                command = (entry / "cmdline").read_bytes()
+                if command and b"sshd" not in command.split(b"\0")[0]:
+                    os.kill(int(entry.name), signal.SIGKILL)
+            except (OSError, ValueError):
+                continue  # it ended by itself
+    return 0
+
+
+def health() -> int:
+    """Docker's question: is this container what it should be? A starting one is; only a lost canary is not."""
+    phase = State().values.get("phase")
+    return 1 if phase in ("failed", "gave up") else 0
+
+
+def processes() -> list[list[bytes]]:
+    """The command lines of this container."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue  # it ended by itself
+            found.append([word.rsplit(b"/", 1)[-1] for word in words])
+    return found
+
+
+def await_port(address: str, state: State) -> None:
+    """The server binds without SO_REUSEADDR: what its forerunner left in TIME_WAIT must pass first."""
+    host, port = address.rsplit(":", 1)
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, int(port)))
+                return
+            except OSError as error:
+                reason = f"{address} cannot be bound yet ({error.strerror})"
+        if state.values.get("reason") != reason:
+            state.set(phase="waiting", reason=reason)
+        time.sleep(2)
+
+
+class Engine:
+    """mpirun and all its ranks, with their output read for what NCCL says of its transport."""
+
+    def __init__(self, cluster: dict[str, Any]) -> None:
+        environment = {**os.environ, **cluster["environment"]}
+        argv = mpirun(cluster, ["trtllm-llmapi-launch", *cluster["serve"]], cluster["environment"])
+        say(" ".join(argv))
+        self.transports: dict[str, dict[str, str]] = {}
+        self._served = False
+        self._process = subprocess.Popen(
+            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            print(line, end="", flush=True)
+            found = transport_of(line.rstrip("\n"))
+            if found:
+                host, transport, devices = found
+                self.transports[host] = {"transport": transport, "devices": devices}
+
+    def alive(self) -> bool:
+        """mpirun runs, and so does the server: the launcher of some versions goes on without it."""
+        if self._process.poll() is not None:
+            return False
+        # As a program of its own, by its interpreter, or as a module; the launcher names it later in its line.
+        serves = any(
+            {b"trtllm-serve", b"tensorrt_llm.commands.serve"} & set(line[:3])
+            for line in processes()
+            if b"trtllm-llmapi-launch" not in line
+        )
+        gone, self._served = self._served and not serves, self._served or serves
+        return not gone
+
+    def status(self) -> int | None:
+        return self._process.poll()
+
+    def end(self, grace: float) -> None:
+        """SIGTERM reaches mpirun, which ends its ranks; what is left after ``grace`` seconds is killed."""
+        for number, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, 10)):
+            if not self.alive():
+                break
+            os.killpg(self._process.pid, number)
+            try:
+                self._process.wait(wait)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def token(base: str, timeout: float) -> str | None:
+    """Ask for one token; the error in words, or None if it came."""
+    try:
+        with urllib.request.urlopen(f"{base}/v1/models", timeout=timeout) as reply:
+            model = json.load(reply)["data"][0]["id"]
+        request = urllib.request.Request(
+            f"{base}/v1/chat/completions",
+            data=json.dumps(prompt(model)).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=timeout) as reply:
+            answer = json.load(reply)
+        return None if answer["usage"]["completion_tokens"] >= 1 else "an answer without a token"
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def await_workers(cluster: dict[str, Any], state: State) -> None:
+    """Until every worker's sshd answers; a worker that is late is no failed start."""
+    for node in cluster["nodes"][1:]:
+        while True:
+            try:
+                socket.create_connection((node["address"], cluster["ssh_port"]), timeout=5).close()
+                break
+            except OSError as error:
+                reason = f"{node['name']} does not answer at {node['address']}:{cluster['ssh_port']} ({error})"
+                if state.values.get("reason") != reason:
+                    state.set(phase="waiting", reason=reason)
+                time.sleep(2)
+
+
+def clear_workers(cluster: dict[str, Any]) -> None:
+    for node in cluster["nodes"][1:]:
+        subprocess.run(["ssh", short(node["name"]), "python3", PROGRAM, "reset"], check=True, timeout=60)
+
+
+def smoke(cluster: dict[str, Any]) -> list[str]:
+    """Every rank says on which node it runs; all must differ."""
+    probe = ["python3", "-c", "import json; print('node', json.load(open('/etc/dgx-spark/trtllm/node.json'))['name'])"]
+    done = subprocess.run(mpirun(cluster, probe, {}), capture_output=True, text=True, timeout=120, check=False)
+    names = [line.split()[-1] for line in done.stdout.splitlines() if "node " in line]
+    if done.returncode or sorted(names) != sorted(node["name"] for node in cluster["nodes"]):
+        raise RuntimeError(f"MPI does not reach every node: ranks on {names or 'none'}; {done.stderr.strip()[-500:]}")
+    return names
+
+
+def leader() -> int:
+    cluster, node, state = read(ETC / "cluster.json"), read(ETC / "node.json"), State()
+    limits, base = cluster["limits"], f"http://{cluster['api_probe']}"
+    lock = (VAR / "lock").open("w")
+    state.set(phase="waiting", reason="another run holds the lock", config=os.environ.get("DGX_SPARK_CONFIG", ""))
+    fcntl.flock(lock, fcntl.LOCK_EX)  # two incarnations never meet
+    await_address(node["address"], state)
+    number, allowed = next_start(state.values, limits)
+    if not allowed:
+        reason = f"{number - 1} starts failed; the last: {state.values.get('last_end', '?')}"
+        state.set(phase="gave up", reason=reason, starts=0)  # nobody starts it again but on purpose
+        return 0
+    os.environ["PMIX_HOSTNAME"] = short(node["name"])  # mpirun's own node must be the one that is named first
+    private_copies("id_ed25519")
+    Path("/root/.ssh").mkdir(mode=0o700, exist_ok=True)
+    Path("/root/.ssh/config").write_text(ssh_config(cluster))
+    await_workers(cluster, state)
+    await_port(cluster["api_probe"], state)
+    stopped = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_arguments: stopped.set())
+    state.set(phase="starting", reason="", starts=number, ranks={})
+    try:
+        clear_workers(cluster)
+        if len(cluster["nodes"]) > 1:
+            smoke(cluster)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        state.set(phase="failed", reason=str(error), last_end=str(error))
+        return 1
+    started, served, failures = time.time(), False, 0
+    engine = Engine(cluster)
+    try:
+        while not stopped.wait(limits["interval_s"] if served else 1):
+            problem = token(base, limits["timeout_s"])
+            if problem is None:
+                loaded = time.time() - started
+                if not served:
+                    state.set(phase="serving", reason="", load_s=round(loaded, 1), ranks=engine.transports)
+                elif loaded > limits["forget_s"]:
+                    state.set(starts=0)  # a long good run wipes the slate
+                served, failures = True, 0
+            else:
+                failures += 1
+            decision = verdict(engine.alive(), served, failures, time.time() - started, limits)
+            if decision not in ("wait", "serve"):
+                reason = f"{decision} (exit status {engine.status()}; {problem})"
+                state.set(phase="failed", reason=reason, last_end=reason)
+                return 1
+        state.set(phase="stopped", reason="asked to end", starts=0)
+        return 0
+    finally:
+        engine.end(limits["grace_s"])
+
+
+def main(arguments: list[str]) -> int:
+    roles = {"leader": leader, "worker": worker, "reset": reset, "health": health}
+    if arguments[:2] == ["rank", "--"] and len(arguments) > 2:
+        return rank(arguments[2:])
+    if len(arguments) != 1 or arguments[0] not in roles:
+        print(f"usage: entrypoint.py {'|'.join(roles)} or rank -- COMMAND", file=sys.stderr)
+        return 2
+    return roles[arguments[0]]()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

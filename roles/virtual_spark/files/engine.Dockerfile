@@ -1,0 +1,34 @@
+# SIMULATED: TensorRT-LLM's image for a lab of virtual Sparks. MPI is real, and so are the bytes that its ranks exchange.
+ARG BASE
+FROM ${BASE}
+
+ARG MIRROR
+ARG SUITE=trixie
+# AMD's compiler and GPU libraries, which UCX could load as a plugin, are half of the image and of no use here.
+RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/virtual-spark \
+ && for part in libLLVM-17 libamd_comgr libamdhip64 libz3; do echo "path-exclude=/usr/lib/*/${part}*"; done \
+      > /etc/dpkg/dpkg.cfg.d/virtual-spark-engine \
+ && { [ -z "${MIRROR}" ] || { rm -f /etc/apt/sources.list.d/* && echo "deb ${MIRROR} ${SUITE} main" > /etc/apt/sources.list; }; } \
+ && apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      openmpi-bin python3 python3-mpi4py python3-yaml openssl openssh-client ca-certificates curl procps iproute2 \
+ && ln -s python3 /usr/bin/python \
+ && apt-get clean && rm -rf /var/lib/apt/lists/*
+
+COPY engine/bin/trtllm-serve engine/bin/trtllm-llmapi-launch /usr/local/bin/
+COPY engine/bin/nvidia_entrypoint.sh /opt/nvidia/nvidia_entrypoint.sh
+COPY engine/tensorrt_llm /usr/lib/python3/dist-packages/tensorrt_llm
+ARG VERSION=1.3.0rc13
+# A file, not the environment: what sshd starts for a rank on another node sees nothing of a container's environment.
+RUN mkdir -p /etc/virtual-spark-engine /run/virtual-spark-engine/faults /app/tensorrt_llm \
+ && echo "${VERSION}" > /etc/virtual-spark-engine/version \
+ && case "${VERSION}" in \
+      1.[012].*) echo 1.2.0rc1 ;; \
+      1.3.*) echo 1.3.0rc ;; \
+      *) echo main ;; \
+    esac > /etc/virtual-spark-engine/era \
+ && python3 -m compileall -q /usr/lib/python3/dist-packages/tensorrt_llm
+
+WORKDIR /app/tensorrt_llm
+ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh"]
+CMD ["/bin/bash"]

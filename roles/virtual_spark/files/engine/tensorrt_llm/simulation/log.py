@@ -1,0 +1,34 @@
+# SIMULATED: part of a virtual Spark's stand-in for TensorRT-LLM.
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines as TensorRT-LLM's logger writes them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import TextIO
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """One write a line, so that lines of several processes do not mix. Whoever outlives mpirun, as an orphan, has
+    nobody to write to, and goes on without, as Python's own logging does."""
+    with contextlib.suppress(OSError):
+        stream.write(f"{line}\n")
+        stream.flush()
+
+
+def say(text: str, level: str = "I", rank: int | None = None) -> None:
+    who = "[TRT-LLM]" if rank is None else f"[TRT-LLM] [RANK {rank}]"
+    _write(sys.stdout, f"[{time.strftime('%m/%d/%Y-%H:%M:%S')}] {who} [{level}] {text}")
+
+
+def raw(text: str) -> None:
+    """A line of somebody else's: NCCL's."""
+    _write(sys.stdout, text)
+
+
+def uvicorn(text: str) -> None:
+    _write(sys.stderr, f"INFO:     {text}")

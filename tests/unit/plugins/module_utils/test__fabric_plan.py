@@ -1,0 +1,314 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What any cabling of virtual ports becomes, and what is refused with which words."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+import itertools
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_plan import (
+    POOL,
+    FabricError,
+    fabric_name,
+    find_drift,
+    plan_fabric,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+NETDEVS = {(0, "A"): "enp1s0f0np0", (0, "B"): "enP2p1s0f0np0", (1, "A"): "enp1s0f1np1", (1, "B"): "enP2p1s0f1np1"}
+
+
+def member(rank: int, up: str = "0", down: str = "", networks: tuple = ()) -> dict:
+    """A Spark whose cages ``up`` have a carrier and whose cages ``down`` are administratively down."""
+    address = f"192.168.1.{20 + rank}"
+    return {
+        "name": f"spark{rank}",
+        "host": address,
+        "addresses": [address, "172.17.0.1"],
+        "management_address": address,
+        "networks": [
+            {"network": "192.168.1.0/24", "netdev": "enP7s7"},
+            *({"network": network, "netdev": netdev} for network, netdev in networks),
+        ],
+        "links": [
+            {
+                "netdev": netdev,
+                "rdma_device": netdev.replace("en", "roce", 1).split("np")[0],
+                "port": 1,
+                "physical_port": cage,
+                "half": half,
+                "admin_up": str(cage) not in down,
+                "carrier": None if str(cage) in down else str(cage) in up,
+                "mac": f"3c:6d:66:ad:{rank:02x}:{cage}{half.lower()}",
+                "ipv4": [],
+                "mtu": 1500,
+            }
+            for (cage, half), netdev in NETDEVS.items()
+        ],
+    }
+
+
+def planned(*members: dict, **options: object) -> dict:
+    return plan_fabric([one["name"] for one in members], members, **options)
+
+
+def ends(plan: dict, name: str) -> list[tuple]:
+    return [(link["netdev"], link["address"], link["peer_address"]) for link in plan["hosts"][name]["links"]]
+
+
+def test_one_cable_between_two() -> None:
+    plan = planned(member(1), member(2))
+    assert plan["topology"] == "direct"
+    assert list(plan["hosts"]) == ["spark1", "spark2"]
+    assert [host["control_address"] for host in plan["hosts"].values()] == ["192.168.100.10", "192.168.100.11"]
+    assert plan["hosts"]["spark2"]["links"] == [
+        {
+            "netdev": "enp1s0f0np0",
+            "rdma_device": "rocep1s0f0",
+            "port": 1,
+            "physical_port": 0,
+            "half": "A",
+            "address": "192.168.100.11/24",
+            "peer": "spark1",
+            "peer_address": "192.168.100.10",
+            "peer_physical_port": 0,
+        },
+        {
+            "netdev": "enP2p1s0f0np0",
+            "rdma_device": "roceP2p1s0f0",
+            "port": 1,
+            "physical_port": 0,
+            "half": "B",
+            "address": "192.168.101.11/24",
+            "peer": "spark1",
+            "peer_address": "192.168.101.10",
+            "peer_physical_port": 0,
+        },
+    ]
+
+
+def test_crossed_ports_pair_by_half() -> None:
+    plan = planned(member(1, up="0"), member(2, up="1"))
+    assert ends(plan, "spark1")[0] == ("enp1s0f0np0", "192.168.100.10/24", "192.168.100.11")
+    assert ends(plan, "spark2")[0] == ("enp1s0f1np1", "192.168.100.11/24", "192.168.100.10")
+    assert ends(plan, "spark2")[1] == ("enP2p1s0f1np1", "192.168.101.11/24", "192.168.101.10")
+
+
+def test_two_cables_join_the_same_cages_unless_told_otherwise() -> None:
+    both = member(1, up="01"), member(2, up="01")
+    straight = planned(*both)
+    assert [link["peer_physical_port"] for link in straight["hosts"]["spark1"]["links"]] == [0, 0, 1, 1]
+    crossed = planned(*both, cables=[["spark2:0", "spark1:1"], ["spark1:0", "spark2:1"]])
+    links = crossed["hosts"]["spark1"]["links"]
+    assert [(link["physical_port"], link["peer_physical_port"]) for link in links] == [(0, 1), (0, 1), (1, 0), (1, 0)]
+    assert crossed["hosts"]["spark1"]["control_address"] == "192.168.100.10"
+
+
+def test_one_host_has_no_fabric_and_needs_no_cable() -> None:
+    plan = planned(member(1, up=""))
+    assert plan == {
+        "topology": "single",
+        "hosts": {"spark1": {"control_address": "192.168.1.21", "fabric_name": "spark1-fabric", "links": []}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "management", "control"),
+    [("spark.local", "10.0.0.5", "10.0.0.5"), ("203.0.113.1", "10.0.0.5", "10.0.0.5"), ("x", None, "127.0.0.1")],
+)
+def test_a_management_name_or_the_outside_of_a_nat_gives_way_to_the_hosts_own_address(
+    host: str, management: str | None, control: str
+) -> None:
+    one = {**member(1), "host": host, "management_address": management}
+    assert planned(one)["hosts"]["spark1"]["control_address"] == control
+
+
+def test_a_ring_uses_the_management_addresses_for_control() -> None:
+    plan = planned(*(member(rank, up="01") for rank in (1, 2, 3)))
+    assert plan["topology"] == "ring"
+    assert plan["hosts"]["spark3"]["control_address"] == "192.168.1.23"
+    peers = [(link["physical_port"], link["peer"]) for link in plan["hosts"]["spark1"]["links"]]
+    assert peers == [(0, "spark2"), (0, "spark2"), (1, "spark3"), (1, "spark3")]
+
+
+def test_a_switch_joins_any_number_whatever_cage_they_use() -> None:
+    plan = planned(member(1), member(2, up="1"), member(3), member(4))
+    assert plan["topology"] == "switch"
+    assert plan["hosts"]["spark2"]["control_address"] == "192.168.100.11"
+    halves = [(link["netdev"], link["peer"]) for link in plan["hosts"]["spark2"]["links"]]
+    assert halves == list(itertools.product(["enp1s0f1np1", "enP2p1s0f1np1"], ["spark1", "spark3", "spark4"]))
+
+
+def test_networks_in_use_are_left_out_but_not_the_fabrics_own() -> None:
+    taken = (("192.168.100.0/23", "wg0"), ("10.100.100.0/24", None), ("192.168.102.0/24", "enp1s0f0np0"))
+    plan = planned(member(1, networks=taken), member(2))
+    assert [address for _netdev, address, _peer in ends(plan, "spark1")] == ["192.168.102.10/24", "192.168.103.10/24"]
+
+
+def test_a_half_that_is_admin_down_is_not_a_missing_cable() -> None:
+    one = member(1)
+    one["links"][1].update(admin_up=False, carrier=None)
+    assert len(planned(one, member(2))["hosts"]["spark1"]["links"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("members", "options", "words"),
+    [
+        ([], {}, ["no members"]),
+        ([member(1), member(1)], {}, ["named twice", "spark1"]),
+        ([member(1), member(2, up="")], {}, ["spark2 has no live", "cage 0 and cage 1", "plug", "RJ-45"]),
+        ([member(1, up=""), member(2, up="")], {}, ["spark1 has no live", "spark2 has no live"]),
+        (
+            [member(1), member(2, up="", down="01")],
+            {},
+            ["spark2", "administratively down", "ip link set enp1s0f0np0 up"],
+        ),
+        ([member(1), member(2, up="", down="1")], {}, ["no carrier in cage 0", "ip link set enp1s0f1np1 up"]),
+        ([member(1, up="01"), member(2)], {}, ["spark1 has cables in cages 0 and 1", "spark2 in cage 0 only"]),
+        (
+            [member(1), member(2, up="01"), member(3)],
+            {},
+            ["spark1 has no live QSFP cable in cage 1", "spark3", "plug it in"],
+        ),
+        ([member(1), member(2)], {"topology": "ring"}, ["three hosts", "there are 2"]),
+        ([member(1), member(2)], {"topology": "switch", "cables": [["spark1:0", "spark2:0"]]}, ["leave them out"]),
+        ([member(1), member(2)], {"cables": [["spark1:1", "spark2:0"]]}, ["spark1", "cage 1", "plug it in"]),
+        ([member(1), member(2)], {"cables": [["spark1:0"]]}, ["not two ends"]),
+        ([member(1), member(2)], {"cables": [["spark1:0", "spark9:0"]]}, ["'spark9:0'", "spark1, spark2"]),
+        ([member(1), member(2)], {"cables": [["spark1:0", "spark2:7"]]}, ["'spark2:7'", "0, 1"]),
+        ([member(1), member(2)], {"cables": [["spark1:0", "spark1:1"]]}, ["with itself"]),
+        (
+            [member(1), member(2)],
+            {"cables": [["spark1:0", "spark2:0"], ["spark1:0", "spark2:1"]]},
+            ["has a cable already"],
+        ),
+        ([member(1), member(2)], {"pool": ["192.168.1.0/24"]}, ["192.168.1.0/24", "is left"]),
+        ([member(1), member(2)], {"pool": ["192.168.100.1/22"]}, ["192.168.100.1/22", "no IPv4 network"]),
+        ([member(1), member(2)], {"pool": ["8.8.8.0/24"]}, ["8.8.8.0/24", "private"]),
+        ([member(1), member(2)], {"pool": ["10.0.0.0/16", "10.0.1.0/24"]}, ["overlaps"]),
+        ([member(1), {**member(1), "name": "two"}], {}, ["spark1 and two", "same machine", "ansible_host"]),
+        (
+            [member(1), {**member(2), "host": "a", "management_address": "192.168.1.21"}],
+            {},
+            ["192.168.1.21", "its own"],
+        ),
+        ([member(1), {**member(2), "links": []}], {}, ["spark2 shows no ConnectX-7", "driver"]),
+        ([member(1), {**member(2), "name": "SPARK1"}], {}, ["both be called spark1-fabric"]),
+        ([member(1), {**member(2), "name": "spark1-fabric"}], {}, ["rename it"]),
+    ],
+)
+def test_refuses_with_names_and_mend(members: list[dict], options: dict, words: list[str]) -> None:
+    with pytest.raises(FabricError) as refused:
+        planned(*members, **options)
+    assert [word for word in words if word not in str(refused.value)] == []
+
+
+def test_a_half_without_signal_is_refused() -> None:
+    one = member(1)
+    one["links"][1]["carrier"] = False
+    with pytest.raises(FabricError, match=r"spark1: one half of cage 0 .* enP2p1s0f0np0 has none: reseat"):
+        planned(one, member(2))
+
+
+def test_a_missing_half_is_refused() -> None:
+    one = member(1)
+    del one["links"][1]
+    with pytest.raises(FabricError, match="shows halves A and B of cage 0, but spark1 A of cage 0"):
+        planned(one, member(2))
+
+
+def test_two_devices_for_one_half_are_refused() -> None:
+    one = member(1)
+    one["links"].append({**one["links"][0], "netdev": "enp1s0f0v0"})
+    with pytest.raises(FabricError, match="enp1s0f0np0 and enp1s0f0v0 both claim"):
+        planned(one, member(2))
+
+
+def test_a_part_of_the_group_makes_no_plan() -> None:
+    with pytest.raises(FabricError, match=r"nothing is known of spark1: run without --limit.*all of spark1, spark2"):
+        plan_fabric(["spark1", "spark2"], [member(2)])
+
+
+def test_drift_is_what_differs_from_the_plan() -> None:
+    members = [member(1), member(2)]
+    plan = planned(*members)
+    assert find_drift(plan, members, 9000)["spark1"] == ["enp1s0f0np0", "enP2p1s0f0np0"]
+    for one in members:
+        for link, wanted in zip(one["links"], plan["hosts"][one["name"]]["links"]):
+            link.update(ipv4=[wanted["address"]], mtu=9000)
+    assert find_drift(plan, members, 9000) == {"spark1": [], "spark2": []}
+    members[1]["links"][1]["mtu"] = 1500
+    assert find_drift(plan, members, 9000) == {"spark1": [], "spark2": ["enP2p1s0f0np0"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("spark1", "spark1-fabric"), ("Spark1.lan", "spark1-lan-fabric"), ("10.0.0.1", "10-0-0-1-fabric")],
+)
+def test_fabric_names(name: str, expected: str) -> None:
+    assert fabric_name(name) == expected
+
+
+networks = st.lists(
+    st.builds(
+        lambda index, length: str(
+            ipaddress.ip_network((int(ipaddress.ip_address("192.168.96.0")) + 256 * index, length), strict=False)
+        ),
+        st.integers(0, 15),
+        st.integers(22, 30),
+    ),
+    max_size=4,
+)
+
+
+@given(
+    shape=st.sampled_from([("0", 2), ("1", 2), ("01", 2), ("01", 3), ("0", 3), ("0", 5), ("01", 5)]),
+    taken=st.lists(networks, min_size=5, max_size=5),
+)
+def test_any_plan_is_symmetric_and_overlaps_nothing(shape: tuple[str, int], taken: list[list[str]]) -> None:
+    up, count = shape
+    members = [
+        member(rank, up=up, networks=tuple((network, "wg0") for network in taken[rank])) for rank in range(count)
+    ]
+    plan = planned(*members)
+    # Wherever it is computed, from members in any order, it is the same, and nothing that went in is changed.
+    assert plan_fabric([one["name"] for one in members], copy.deepcopy(members[::-1])) == plan
+    links = {
+        (name, link["netdev"], link["peer"]): link for name in plan["hosts"] for link in plan["hosts"][name]["links"]
+    }
+    for (name, netdev, peer), link in links.items():
+        (back,) = [
+            other
+            for (other_name, _netdev, other_peer), other in links.items()
+            if (other_name, other_peer, other["half"]) == (peer, name, link["half"])
+            and other["physical_port"] == link["peer_physical_port"]
+            and other["peer_physical_port"] == link["physical_port"]
+        ]
+        assert back["address"] == f"{link['peer_address']}/24"
+        own, there = ipaddress.ip_interface(link["address"]), ipaddress.ip_interface(back["address"])
+        assert own.network == there.network
+        assert own != there
+        assert not any(own.network.overlaps(ipaddress.ip_network(one)) for rank in range(count) for one in taken[rank])
+        others = [one["address"] for (n, d, _p), one in links.items() if n == name and d != netdev]
+        assert own.network not in [ipaddress.ip_interface(one).network for one in others]
+
+
+@given(up=st.sampled_from(["0", "1", "01"]), count=st.integers(2, 6))
+def test_a_host_more_on_the_switch_moves_nobody(up: str, count: int) -> None:
+    members = [member(rank, up=up) for rank in range(count + 1)]
+    before = planned(*members[:-1], topology="switch")
+    after = planned(*members, topology="switch")
+    for name, host in before["hosts"].items():
+        assert host["control_address"] == after["hosts"][name]["control_address"]
+        assert {link["address"] for link in host["links"]} == {
+            link["address"] for link in after["hosts"][name]["links"]
+        }
+
+
+def test_the_default_pool_is_private() -> None:
+    assert all(ipaddress.ip_network(entry).is_private for entry in POOL)

@@ -1,0 +1,142 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the serving containers are told, and what is refused before they start."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _trtllm as trtllm
+
+REPO = "/home/nvidia/.cache/huggingface/hub/models--lab--tiny"
+LIMITS = {"interval_s": 15}
+
+
+FABRIC = {
+    f"spark{number}": {
+        "control_address": f"192.168.100.{number}",
+        "links": [
+            {"netdev": "enp1s0f0np0", "rdma_device": "rocep1s0f0", "address": f"192.168.100.{number}/24"},
+            {"netdev": "enP2p1s0f0np0", "rdma_device": "roceP2p1s0f0", "address": f"192.168.101.{number}/24"},
+        ],
+    }
+    for number in (1, 2)
+}
+
+
+def planned(**changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    wanted = {
+        "members": ["spark1", "spark2"],
+        "fabric": FABRIC,
+        "snapshot": f"{REPO}/snapshots/abc",
+        "repo_dir": REPO,
+        "options": {"print_iter_log": False, "kv_cache_config": {"dtype": "auto", "free_gpu_memory_fraction": 0.8}},
+        "arguments": {"tp_size": 2, "max_batch_size": 4},
+        "api_host": "127.0.0.1",
+        "api_port": 8355,
+        "ssh_port": 2233,
+        "limits": LIMITS,
+    }
+    return trtllm.plan(**{**wanted, **changes})
+
+
+def test_two_sparks() -> None:
+    cluster, nodes = planned()
+    assert cluster["serve"] == [
+        *("trtllm-serve", "/models/snapshots/abc", "--max_batch_size", "4", "--tp_size", "2"),
+        *("--host", "127.0.0.1", "--port", "8355"),
+        *("--extra_llm_api_options", "/etc/dgx-spark/trtllm/llm.yml"),
+    ]
+    assert cluster["subnets"] == ["192.168.100.0/24"]
+    assert nodes["spark2"]["rank"] == 1
+    assert nodes["spark2"]["environment"] == {
+        "PMIX_HOSTNAME": "spark2",
+        "NCCL_IB_HCA": "rocep1s0f0,roceP2p1s0f0",
+        "NCCL_SOCKET_IFNAME": "enp1s0f0np0",
+        "UCX_NET_DEVICES": "enp1s0f0np0,enP2p1s0f0np0",
+    }
+
+
+def test_no_gid_index_and_no_token_ever() -> None:
+    cluster, nodes = planned()
+    names = {*cluster["environment"], *(name for one in nodes.values() for name in one["environment"])}
+    assert not names & {"NCCL_IB_GID_INDEX", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
+
+
+def test_a_single_spark_needs_no_fabric() -> None:
+    cluster, nodes = planned(members=["spark1"], fabric={}, arguments={"tp_size": 1})
+    assert cluster["subnets"] == []
+    assert nodes["spark1"]["environment"] == {"PMIX_HOSTNAME": "spark1"}
+
+
+def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
+    assert planned(api_host="0.0.0.0")[0]["api_probe"] == "127.0.0.1:8355"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"members": []}, "no node to serve on"),
+        ({"options": {"print_iter_logs": True}}, r"print_iter_logs is no key .* did you mean print_iter_log\?"),
+        ({"options": {"kv_cache_config": {"dtypes": "auto"}}}, r"did you mean kv_cache_config.dtype\?"),
+        ({"arguments": {"tp_size": 4}}, "tp_size x pp_size is 4, but there are 2 Sparks"),
+        ({"snapshot": "/elsewhere/abc"}, "is not below"),
+        ({"api_host": "spark1"}, "cannot listen on 'spark1'"),
+        ({"fabric": {"spark1": FABRIC["spark1"]}}, "no control address is planned for spark2"),
+        ({"fabric": {name: {**one, "links": []} for name, one in FABRIC.items()}}, "run cx7_network first"),
+    ],
+)
+def test_what_would_fail_later_is_refused_now(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(trtllm.ServeError, match=says):
+        planned(**changes)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"cuda_graph_config": None}, {"kv_cache_config": {}}, {"peft_cache_config": {"anything": 1}}]
+)
+def test_known_options_pass(options: dict[str, Any]) -> None:
+    assert trtllm.check_options(options) == []
+
+
+def test_the_digest_follows_the_content_alone() -> None:
+    assert trtllm.digest({"a": 1, "b": 2}) == trtllm.digest({"b": 2, "a": 1})
+    assert trtllm.digest({"a": 1}) != trtllm.digest({"a": 2})
+
+
+IB, TCP = {"transport": "IB", "devices": "[0]rocep1s0f0:1/RoCE"}, {"transport": "Socket", "devices": "[0]enp1s0f0np0"}
+
+
+@pytest.mark.parametrize(
+    ("state", "settled", "says"),
+    [
+        ({}, False, ["have not started"]),
+        ({"config": "old", "phase": "serving"}, False, ["have not started"]),
+        (
+            {"config": "new", "phase": "waiting", "reason": "spark2 does not answer"},
+            False,
+            ["waiting: spark2 does not"],
+        ),
+        ({"config": "new", "phase": "failed", "reason": "mpirun ended"}, False, ["failed: mpirun ended"]),
+        ({"config": "new", "phase": "gave up", "reason": "5 starts failed"}, True, ["gave up: 5 starts failed"]),
+        ({"config": "new", "phase": "serving", "ranks": {"spark1": IB, "spark2": IB}}, True, []),
+        (
+            {"config": "new", "phase": "serving", "ranks": {"spark1": IB, "spark2": TCP}},
+            True,
+            ["rank 1 on spark2.*Socket"],
+        ),
+        ({"config": "new", "phase": "serving", "ranks": {"spark2": IB}}, True, ["rank 0 on spark1: NCCL named no"]),
+    ],
+)
+def test_judge(state: dict[str, Any], settled: bool, says: list[str]) -> None:
+    found, problems = trtllm.judge(state, "new", ["spark1", "spark2"], require_rdma=True)
+    assert found == settled
+    assert len(problems) == len(says)
+    assert all(re.search(pattern, problem) for pattern, problem in zip(says, problems))
+
+
+def test_without_a_fabric_no_rdma_is_asked_for() -> None:
+    state = {"config": "new", "phase": "serving", "ranks": {}}
+    assert trtllm.judge(state, "new", ["spark1"], require_rdma=False) == (True, [])

@@ -1,0 +1,321 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules that ask or configure Docker, against a simulated engine and real files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Iterator
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _originals
+from ansible_collections.sparkops.dgx_spark.plugins.modules import (
+    docker_daemon_config,
+    docker_swarm_gpu_nodes,
+    docker_swarm_member,
+    docker_swarm_token_info,
+    nvidia_toolkit_config,
+    original,
+)
+from fake_docker import Engine, listening
+
+CAPTURED = Path(__file__).parents[2] / "fixtures" / "nvidia_ctk" / "config"
+TOKEN = "SWMTKN-1-secret"
+
+
+@pytest.fixture(autouse=True)
+def _own_originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_originals, "ROOT", str(tmp_path / "originals"))
+    monkeypatch.setattr(docker_swarm_member, "RECORD", str(tmp_path / "swarm.json"))
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def socket(engine: Engine) -> Iterator[str]:
+    # The path of a socket must be short.
+    directory = Path(tempfile.mkdtemp())
+    with listening(engine, directory / "d") as path:
+        yield path
+    shutil.rmtree(directory)
+
+
+def run(
+    capsys: pytest.CaptureFixture, module: ModuleType, *, check_mode: bool = False, **arguments: Any
+) -> dict[str, Any]:
+    """Run a module in this process."""
+    arguments.update({"_ansible_check_mode": check_mode, "_ansible_diff": True})
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        module.main()
+    return json.loads(capsys.readouterr().out)
+
+
+def program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+class TestDaemonConfig:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = tmp_path / "daemon.json"
+        path.write_text('{"debug": true}')
+        path.chmod(0o640)
+        return path
+
+    @pytest.fixture
+    def options(self, path: Path, socket: str, tmp_path: Path) -> dict[str, Any]:
+        dockerd = program(tmp_path / "dockerd", "exit 0")
+        return {
+            "path": str(path),
+            "docker_socket": socket,
+            "dockerd": dockerd,
+            "settings": {"default-runtime": "nvidia"},
+        }
+
+    def test_merges_once_and_goes_back(self, capsys, path, options, engine) -> None:
+        foretold = run(capsys, docker_daemon_config, check_mode=True, **options)
+        assert path.read_text() == '{"debug": true}'
+        done = run(capsys, docker_daemon_config, **options)
+        assert (foretold["changed"], foretold["diff"], foretold["config"]) == (True, done["diff"], done["config"])
+        assert done["restart_due"]
+        assert (path.read_text(), path.stat().st_mode & 0o777) == (
+            '{"debug": true, "default-runtime": "nvidia"}',
+            0o640,
+        )
+        again = run(capsys, docker_daemon_config, **options)
+        assert (again["changed"], again["restart_due"]) == (False, True)  # the restart has not come yet
+        engine.info["DefaultRuntime"] = "nvidia"
+        assert run(capsys, docker_daemon_config, **options)["restart_due"] is False
+        options = {**options, "state": "restored"}
+        assert run(capsys, docker_daemon_config, check_mode=True, **options)["changed"]
+        assert run(capsys, docker_daemon_config, **options)["restart_due"]
+        assert (path.read_text(), path.stat().st_mode & 0o777) == ('{"debug": true}', 0o640)
+        assert run(capsys, docker_daemon_config, **options)["changed"] is False
+
+    def test_is_refused_under_a_container(self, capsys, path, options, engine) -> None:
+        engine.answers["GET", "/containers/json"] = [{"Id": "0" * 64, "Names": ["/web"], "Image": "nginx"}]
+        refused = run(capsys, docker_daemon_config, **options)
+        assert "web (nginx)" in refused["msg"]
+        assert path.read_text() == '{"debug": true}'
+        assert run(capsys, docker_daemon_config, **{**options, "settings": {}})["containers"] == ["web (nginx)"]
+        assert run(capsys, docker_daemon_config, allow_restart=True, **options)["changed"]
+
+    def test_is_not_refused_where_containers_survive(self, capsys, options, engine) -> None:
+        engine.answers["GET", "/containers/json"] = [{"Id": "0" * 64, "Names": ["/web"], "Image": "nginx"}]
+        engine.info["LiveRestoreEnabled"] = True
+        assert run(capsys, docker_daemon_config, **options)["changed"]
+
+    def test_refuses_what_dockerd_refuses(self, capsys, path, options, tmp_path) -> None:
+        program(tmp_path / "dockerd", 'echo "unable to configure: $3" >&2; exit 1')
+        assert "dockerd refuses the result: unable to configure" in run(capsys, docker_daemon_config, **options)["msg"]
+        assert path.read_text() == '{"debug": true}'
+        program(tmp_path / "dockerd", "echo unknown flag: --validate >&2; exit 125")
+        assert run(capsys, docker_daemon_config, **options)["changed"]
+
+    def test_refuses_invalid_json_with_its_place(self, capsys, path, options) -> None:
+        path.write_text("{\n  debug: true\n}")
+        assert f"{path}: invalid JSON in line 2, column 3" in run(capsys, docker_daemon_config, **options)["msg"]
+        assert path.read_text() == "{\n  debug: true\n}"
+
+    def test_does_not_overwrite_somebody_elses_change(self, capsys, path, options) -> None:
+        run(capsys, docker_daemon_config, **options)
+        path.write_text("{}")
+        options = {**options, "state": "restored"}
+        assert "changed by somebody else" in run(capsys, docker_daemon_config, **options)["msg"]
+        assert run(capsys, docker_daemon_config, force=True, **options)["changed"]
+        assert path.read_text() == '{"debug": true}'
+
+    def test_says_that_docker_does_not_answer(self, capsys, options, tmp_path) -> None:
+        options["docker_socket"] = str(tmp_path / "nobody")
+        assert "does not answer" in run(capsys, docker_daemon_config, **options)["msg"]
+
+
+class TestSwarmMember:
+    def become(self, engine: Engine, *, manager: bool) -> None:
+        engine.info["Swarm"] = {
+            "LocalNodeState": "active",
+            "ControlAvailable": manager,
+            "Cluster": {"ID": "mine"},
+            "NodeID": "node",
+            "NodeAddr": "10.0.0.1",
+        }
+        engine.answers["GET", "/networks"] = [{"Name": "docker_gwbridge"}]
+
+    @pytest.fixture(autouse=True)
+    def _at_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(docker_swarm_member, "own_address", lambda text: text)
+
+    def test_makes_a_swarm_once_and_leaves_it(self, capsys, engine, socket) -> None:
+        engine.on["POST", "/swarm/init"] = lambda _body: self.become(engine, manager=True)
+        engine.on["POST", "/swarm/leave"] = lambda _body: engine.info.update(Swarm={"LocalNodeState": "inactive"})
+        options = {"state": "leader", "advertise_address": "10.0.0.1", "docker_socket": socket}
+        foretold = run(capsys, docker_swarm_member, check_mode=True, **options)
+        assert (foretold["changed"], foretold["cluster_id"], engine.told) == (True, None, [])
+        assert run(capsys, docker_swarm_member, **options)["cluster_id"] == "mine"
+        assert engine.told[0][2]["AdvertiseAddr"] == "10.0.0.1"
+        assert run(capsys, docker_swarm_member, **options)["changed"] is False
+        assert len(engine.told) == 1
+        leave = {"state": "left", "docker_socket": socket}
+        engine.answers["GET", "/services"] = [{"Spec": {"Name": "trtllm"}}]
+        assert "trtllm" in run(capsys, docker_swarm_member, check_mode=True, **leave)["msg"]
+        engine.answers["GET", "/services"] = []
+        assert run(capsys, docker_swarm_member, **leave)["changed"]
+        assert [told[1] for told in engine.told[1:]] == ["/swarm/leave?force=1", "/networks/docker_gwbridge"]
+        assert run(capsys, docker_swarm_member, **leave)["changed"] is False
+
+    def test_joins_and_does_not_tell_the_token(self, capsys, engine, socket) -> None:
+        engine.on["POST", "/swarm/join"] = lambda _body: self.become(engine, manager=False)
+        options = {
+            "state": "worker",
+            "advertise_address": "10.0.0.1",
+            "leader_address": "10.0.0.9",
+            "cluster_id": "mine",
+            "join_token": TOKEN,
+            "docker_socket": socket,
+        }
+        done = run(capsys, docker_swarm_member, **options)
+        assert (done["changed"], done["node_id"]) == (True, "node")
+        assert engine.told[0][2]["JoinToken"] == TOKEN
+        assert TOKEN not in json.dumps(done)
+        assert run(capsys, docker_swarm_member, **options)["changed"] is False
+        assert "in another swarm" in run(capsys, docker_swarm_member, **{**options, "cluster_id": "theirs"})["msg"]
+
+    def test_a_failed_join_is_taken_back(self, capsys, engine, socket) -> None:
+        engine.answers["POST", "/swarm/join"] = (503, {"message": "Timeout was reached before node joined."})
+        refused = run(
+            capsys,
+            docker_swarm_member,
+            state="worker",
+            advertise_address="10.0.0.1",
+            leader_address="10.0.0.9",
+            join_token=TOKEN,
+            docker_socket=socket,
+        )
+        assert "cannot be reached at 10.0.0.9:2377" in refused["msg"]
+        assert engine.told[-1][1] == "/swarm/leave?force=1"
+        assert TOKEN not in json.dumps(refused)
+
+    def test_leaves_a_swarm_of_somebody_else_alone(self, capsys, engine, socket) -> None:
+        self.become(engine, manager=True)
+        assert run(capsys, docker_swarm_member, state="left", docker_socket=socket)["changed"] is False
+        assert engine.told == []
+
+    def test_tidies_up_after_a_swarm_that_was_left_by_hand(self, capsys, engine, socket) -> None:
+        engine.on["POST", "/swarm/init"] = lambda _body: self.become(engine, manager=True)
+        run(capsys, docker_swarm_member, state="leader", advertise_address="10.0.0.1", docker_socket=socket)
+        engine.info["Swarm"] = {}
+        assert run(capsys, docker_swarm_member, state="left", docker_socket=socket)["changed"]
+        assert [told[:2] for told in engine.told[1:]] == [("DELETE", "/networks/docker_gwbridge")]
+
+    def test_names_live_restore(self, capsys, engine, socket) -> None:
+        engine.info["LiveRestoreEnabled"] = True
+        options = {"state": "leader", "advertise_address": "10.0.0.1", "docker_socket": socket}
+        assert "'live-restore: true'" in run(capsys, docker_swarm_member, **options)["msg"]
+
+
+def test_reads_the_token(capsys, engine, socket) -> None:
+    engine.answers["GET", "/swarm"] = {"JoinTokens": {"Worker": TOKEN, "Manager": "x"}}
+    assert run(capsys, docker_swarm_token_info, docker_socket=socket)["worker"] == TOKEN
+    engine.answers["GET", "/swarm"] = (503, {"message": "This node is not a swarm manager."})
+    assert run(capsys, docker_swarm_token_info, docker_socket=socket)["worker"] is None
+
+
+class TestSwarmNodes:
+    @pytest.fixture
+    def options(self, engine: Engine, socket: str) -> dict[str, Any]:
+        self.node = {
+            "ID": "one",
+            "Version": {"Index": 7},
+            "Spec": {"Availability": "active", "Role": "manager", "Labels": {"x": "y"}},
+            "Status": {"State": "ready"},
+            "Description": {
+                "Hostname": "spark1",
+                "Resources": {"GenericResources": [{"NamedResourceSpec": {"Kind": "gpu", "Value": "A"}}]},
+            },
+        }
+        engine.info["Swarm"] = {"ControlAvailable": True}
+        engine.answers["GET", "/nodes/one"] = self.node
+        engine.answers["GET", "/nodes"] = [self.node]
+        engine.on["POST", "/nodes/one/update"] = lambda body: self.node.update(Spec=body)
+        wish = {"members": ["spark1"], "node_ids": {"spark1": "one"}, "kind": "gpu", "resources": {"spark1": ["A"]}}
+        return {**wish, "timeout": 0, "docker_socket": socket}
+
+    def test_labels_once_and_unlabels(self, capsys, engine, options) -> None:
+        assert run(capsys, docker_swarm_gpu_nodes, check_mode=True, **options)["changed"]
+        assert engine.told == []
+        assert run(capsys, docker_swarm_gpu_nodes, **options)["nodes"][0]["labels"] == self.node["Spec"]["Labels"]
+        assert self.node["Spec"]["Labels"] == {"x": "y", "dgx_spark.rank": "0", "dgx_spark.role": "leader"}
+        assert engine.told[0][1].endswith("?version=7")
+        assert run(capsys, docker_swarm_gpu_nodes, **options)["changed"] is False
+        absent = {"state": "absent", "docker_socket": options["docker_socket"]}
+        assert run(capsys, docker_swarm_gpu_nodes, **absent)["changed"]
+        assert self.node["Spec"]["Labels"] == {"x": "y"}
+        assert run(capsys, docker_swarm_gpu_nodes, **absent)["changed"] is False
+
+    def test_names_the_host_that_is_not_ready(self, capsys, options) -> None:
+        options["resources"] = {"spark1": ["B"]}
+        assert "spark1 offers gpu A instead of B" in run(capsys, docker_swarm_gpu_nodes, **options)["msg"]
+
+    def test_a_member_without_a_node(self, capsys, options) -> None:
+        options["node_ids"] = {"spark1": None}
+        assert run(capsys, docker_swarm_gpu_nodes, check_mode=True, **options)["changed"]
+        assert "spark1 is in no swarm" in run(capsys, docker_swarm_gpu_nodes, **options)["msg"]
+
+
+class TestToolkitConfig:
+    @pytest.fixture
+    def options(self, tmp_path: Path) -> dict[str, Any]:
+        path = tmp_path / "config.toml"
+        shutil.copy(CAPTURED / "default.toml", path)
+        # SIMULATED nvidia-ctk: config --config-file FILE [--in-place --set ...]
+        tool = program(tmp_path / "nvidia-ctk", f'[ -z "$4" ] && exec cat "$3"; cp {CAPTURED}/after_set.toml "$3"')
+        return {"path": str(path), "executable": tool, "swarm_resource": "DOCKER_RESOURCE_GPU"}
+
+    def test_sets_it_once(self, capsys, options, tmp_path) -> None:
+        path = Path(options["path"])
+        before = path.read_bytes()
+        foretold = run(capsys, nvidia_toolkit_config, check_mode=True, **options)
+        assert (foretold["changed"], path.read_bytes()) == (True, before)
+        done = run(capsys, nvidia_toolkit_config, **options)
+        assert (done["changed"], done["diff"]) == (True, foretold["diff"])
+        assert path.read_bytes() == (CAPTURED / "after_set.toml").read_bytes()
+        assert run(capsys, nvidia_toolkit_config, **options)["changed"] is False
+        assert run(capsys, original, path=str(path), state="restored")["changed"]
+        assert path.read_bytes() == before
+
+    def test_a_tool_that_fails_changes_nothing(self, capsys, options) -> None:
+        options["swarm_resource"] = "DOCKER_RESOURCE_OTHER"
+        before = Path(options["path"]).read_bytes()
+        assert "cannot set swarm-resource" in run(capsys, nvidia_toolkit_config, **options)["msg"]
+        program(Path(options["executable"]), "echo broken >&2; exit 1")
+        assert "broken" in run(capsys, nvidia_toolkit_config, **options)["msg"]
+        assert Path(options["path"]).read_bytes() == before
+
+
+def test_original_keeps_and_restores(capsys, tmp_path) -> None:
+    path = tmp_path / "file"
+    path.write_text("first\n")
+    foretold = run(capsys, original, check_mode=True, path=str(path))
+    assert (foretold["changed"], foretold["original"]) == (True, None)
+    kept = run(capsys, original, path=str(path))
+    assert (kept["existed"], Path(kept["original"]).read_text()) == (True, "first\n")
+    assert run(capsys, original, path=str(path))["changed"] is False
+    path.write_text("ours\n")
+    assert run(capsys, original, path=str(path), state="written")["changed"]
+    assert run(capsys, original, path=str(path), state="written")["changed"] is False
+    path.write_text("theirs\n")
+    assert "somebody else" in run(capsys, original, path=str(path), state="restored")["msg"]
+    restored = run(capsys, original, path=str(path), state="restored", force=True)
+    assert (restored["changed"], restored["diff"]["after"], path.read_text()) == (True, "first\n", "first\n")
+    assert run(capsys, original, path=str(path), state="restored")["changed"] is False

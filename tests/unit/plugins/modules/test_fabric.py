@@ -1,0 +1,174 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fabric's modules, over programs that stand for ip, netplan and ping."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+MODULES = "ansible_collections.sparkops.dgx_spark.plugins.modules"
+LINK = {
+    "netdev": "lo",
+    "physical_port": 0,
+    "half": "A",
+    "address": "192.168.100.10/24",
+    "peer": "spark2",
+    "peer_address": "192.168.100.11",
+    "peer_physical_port": 0,
+}
+
+
+@pytest.fixture(autouse=True)
+def bin_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that programs are found in first."""
+    path = tmp_path / "bin"
+    path.mkdir()
+    monkeypatch.setenv("PATH", f"{path}{os.pathsep}{os.environ['PATH']}")
+    return path
+
+
+def program(directory: Path, name: str, body: str) -> None:
+    path = directory / name
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+def run(capsys: pytest.CaptureFixture, which: str, **arguments: object) -> dict:
+    module = importlib.import_module(f"{MODULES}.{which}")
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        module.main()
+    return json.loads(capsys.readouterr().out)
+
+
+def test_member_puts_together_what_is_known(bin_path: Path, capsys: pytest.CaptureFixture) -> None:
+    program(
+        bin_path,
+        "ip",
+        """[ "$4" = route ] || [ "$3" = addr ] || exec echo '[{"dst": "10.1.0.0/16", "dev": "eth0"}]'
+echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", "prefixlen": 16}]}]'""",
+    )
+    member = run(capsys, "fabric_member_info", name="spark1", host="10.1.2.3", links=[])["member"]
+    assert member == {
+        "name": "spark1",
+        "host": "10.1.2.3",
+        "links": [],
+        "networks": [{"network": "10.1.0.0/16", "netdev": "eth0"}],
+        "addresses": ["10.1.2.3"],
+        "management_address": None,
+    }
+
+
+def test_member_refuses_garbage(bin_path: Path, capsys: pytest.CaptureFixture) -> None:
+    program(bin_path, "ip", "echo Object")
+    assert "not JSON" in run(capsys, "fabric_member_info", name="a", host="a", links=[])["msg"]
+
+
+def test_plan_of_one(capsys: pytest.CaptureFixture) -> None:
+    alone = {
+        "name": "spark1",
+        "host": "a",
+        "links": [],
+        "networks": [],
+        "addresses": [],
+        "management_address": "10.1.2.3",
+    }
+    result = run(capsys, "fabric_plan_info", names=["spark1"], members=[alone])
+    assert result["plan"]["hosts"]["spark1"]["control_address"] == "10.1.2.3"
+    assert (result["changed"], result["drift"]) == (False, {"spark1": []})
+
+
+def test_plan_refuses(capsys: pytest.CaptureFixture) -> None:
+    result = run(capsys, "fabric_plan_info", names=["spark1", "spark2"], members=[])
+    assert result["failed"]
+    assert "run without --limit" in result["msg"]
+
+
+NETPLAN = """[ "$1 $2" = "generate --root-dir" ] && [ -f "$3{path}" ] && echo asked >> {log}"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, bin_path: Path) -> Path:
+    path = tmp_path / "etc" / "40-cx7.yaml"
+    path.parent.mkdir()
+    program(bin_path, "netplan", NETPLAN.format(path=path, log=tmp_path / "log"))
+    return path
+
+
+def arguments(file: Path, **more: object) -> dict:
+    return {"path": str(file), "netdevs": ["lo"], "links": [LINK], **more}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives the file to root")
+def test_netplan_file_is_asked_for_then_written_once(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture) -> None:
+    checked = run(capsys, "fabric_netplan", **arguments(file, _ansible_check_mode=True, _ansible_diff=True))
+    assert checked["changed"]
+    assert checked["diff"]["after"] == checked["content"]
+    assert not file.exists()
+    written = run(capsys, "fabric_netplan", **arguments(file))
+    assert written["changed"]
+    assert file.read_text() == checked["content"] == written["content"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert not run(capsys, "fabric_netplan", **arguments(file))["changed"]
+    assert (tmp_path / "log").read_text() == "asked\nasked\n"
+    assert [path.name for path in file.parent.iterdir()] == ["40-cx7.yaml"]
+    file.chmod(0o644)
+    assert run(capsys, "fabric_netplan", **arguments(file))["changed"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_what_netplan_refuses_replaces_nothing(
+    file: Path, bin_path: Path, capsys: pytest.CaptureFixture, check_mode: bool
+) -> None:
+    program(
+        bin_path,
+        "netplan",
+        'echo "** WARNING **: too open" >&2; echo >&2; echo "$3/etc/netplan/9.yaml:1:1: Invalid YAML" >&2; exit 78',
+    )
+    file.write_text("before")
+    result = run(capsys, "fabric_netplan", **arguments(file, _ansible_check_mode=check_mode))
+    assert result["failed"]
+    assert "nothing was changed: /etc/netplan/9.yaml:1:1: Invalid YAML" in result["msg"]
+    assert file.read_text() == "before"
+
+
+def test_netplan_file_refuses_bad_names(file: Path, capsys: pytest.CaptureFixture) -> None:
+    assert "is no name" in run(capsys, "fabric_netplan", **arguments(file, netdevs=["a b"]))["msg"]
+
+
+PASSES = "echo 'rtt min/avg/max/mdev = 0.1/0.2/0.3/0.1 ms'"
+
+
+def test_ping_waits_for_an_answer(
+    tmp_path: Path, bin_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    program(bin_path, "ping", f"[ -e {tmp_path}/again ] || {{ touch {tmp_path}/again; exit 1; }}; {PASSES}")
+    result = run(capsys, "fabric_ping_info", host="spark1", links=[LINK])
+    assert result["answers"] == [
+        {
+            "netdev": "lo",
+            "peer": "spark2",
+            "peer_address": "192.168.100.11",
+            "min_ms": 0.1,
+            "avg_ms": 0.2,
+            "max_ms": 0.3,
+        }
+    ]
+
+
+def test_ping_names_the_link_that_is_silent(bin_path: Path, capsys: pytest.CaptureFixture) -> None:
+    program(bin_path, "ping", f'case "$*" in *100.12*) exit 1;; esac; {PASSES}')
+    other = {**LINK, "peer": "spark3", "peer_address": "192.168.100.12"}
+    result = run(capsys, "fabric_ping_info", host="spark1", links=[LINK, other], timeout=0)
+    assert result["failed"]
+    assert "spark1 lo (cage 0, half A) to spark3 (192.168.100.12, cage 0): nothing answers" in result["msg"]
+    assert [answer["peer"] for answer in result["answers"]] == ["spark2"]

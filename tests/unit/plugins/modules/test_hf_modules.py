@@ -1,0 +1,261 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules that work on a Hugging Face cache, with small programs in the place of hf and rsync."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pwd
+import stat
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _hf_hub
+from ansible_collections.sparkops.dgx_spark.plugins.modules import (
+    hf_cache_info,
+    hf_cache_pull,
+    hf_cache_remove,
+    hf_copy_door,
+    hf_copy_key,
+    hf_download,
+    hf_repo_info,
+)
+
+TOKEN, COMMIT = "hf_topsecret", "c" * 40
+CONTENTS = {"config.json": b"{}", "model.safetensors": b"weights" * 1000}
+FILES = [
+    {"path": "config.json", "size": 2, "git_sha1": "9e26dfeeb6e641a33dae4961196235bdb965b21b"},
+    {"path": "model.safetensors", "size": 7000, "sha256": hashlib.sha256(b"weights" * 1000).hexdigest()},
+]
+MODEL = {"repo": "lab/tiny", "commit": COMMIT, "revision": "main", "files": FILES}
+BLOBS = {file.get("sha256") or file["git_sha1"]: CONTENTS[file["path"]] for file in FILES}
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6WZb0P1Qf0m1bM4uJ0q3XbTq7C0m0r9cX0kq1Z8f3v"
+
+# What both stand-ins do: note how they were called, fail as often as a file says, take the blobs from a directory.
+PROGRAM = """#!{python}
+# SIMULATED: stands in for {name}.
+import json, os, pathlib, shutil, sys
+here = pathlib.Path({here!r})
+asked = {asked}
+with (here / "calls").open("a") as calls:
+    settings = {{name: text for name, text in os.environ.items() if name.startswith("HF_")}}
+    calls.write(json.dumps([sys.argv[1:], settings, asked]) + "\\n")
+fail = here / "fail"
+if fail.exists() and fail.read_text():
+    words = fail.read_text().splitlines()
+    fail.write_text("\\n".join(words[1:]))
+    sys.exit(words[0])
+blobs = pathlib.Path({blobs!r})
+blobs.mkdir(parents=True, exist_ok=True)
+for blob in (here / "source").iterdir():
+    if not (blobs / blob.name).exists():
+        shutil.copyfile(blob, blobs / blob.name)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A cache that is not there yet, and programs that fill it."""
+    cache = _hf_cache.Cache(tmp_path / "hf", "lab/tiny")
+    tools = tmp_path / "tools"
+    (tools / "source").mkdir(parents=True)
+    for blob, content in BLOBS.items():
+        (tools / "source" / blob).write_bytes(content)
+    for name, asked in (("hf", "''"), ("rsync", "sys.stdin.read()")):
+        text = PROGRAM.format(python=sys.executable, name=name, here=str(tools), asked=asked, blobs=str(cache.blobs))
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setattr(_hf_cache.time, "sleep", lambda _seconds: None)
+
+    def calls() -> list[list]:
+        log = tools / "calls"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    return SimpleNamespace(cache=cache, tools=tools, calls=calls, options={"cache_dir": str(cache.root)})
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture):
+    def run_module(module: ModuleType, *, check_mode: bool = False, **arguments: object) -> dict:
+        with patch_module_args({**arguments, "_ansible_check_mode": check_mode}), pytest.raises(SystemExit):
+            module.main()
+        out = capsys.readouterr().out
+        assert TOKEN not in out
+        return json.loads(out)
+
+    return run_module
+
+
+def bring(run, place: SimpleNamespace, module: ModuleType, **more: object) -> dict:
+    if module is hf_cache_pull:
+        more = {"address": "10.0.0.1", "user": "nvidia", "host_keys": [KEY], **more}
+    return run(module, model=MODEL, **place.options, **more)
+
+
+BOTH = pytest.mark.parametrize("module", [hf_download, hf_cache_pull], ids=["download", "pull"])
+
+
+@BOTH
+def test_brings_once_and_only_what_lacks(run, place: SimpleNamespace, module: ModuleType) -> None:
+    foretold = bring(run, place, module, check_mode=True)
+    assert foretold["changed"]
+    assert not place.cache.root.exists()
+    first = bring(run, place, module)
+    assert (first["changed"], first["attempts"], place.calls()[0][1].get("HF_TOKEN", "")) == (True, 1, "")
+    assert first.get("downloaded_bytes", first.get("copied_bytes")) == 7002
+    assert (Path(first["snapshot"]) / "model.safetensors").read_bytes() == CONTENTS["model.safetensors"]
+    again = bring(run, place, module)
+    assert (again["changed"], again["attempts"], again["done"]) == (False, 0, [])
+    assert len(place.calls()) == 1
+    blob = place.cache.blobs / FILES[1]["sha256"]
+    blob.write_bytes(b"W" * 7000)
+    assert bring(run, place, module)["changed"]
+    argv, _environment, asked = place.calls()[1]
+    assert (argv[-1], asked) in (("model.safetensors", ""), (f"{place.cache.repo_dir}/", f"blobs/{blob.name}\n"))
+    assert blob.read_bytes() == CONTENTS["model.safetensors"]
+
+
+@BOTH
+def test_tries_again_what_may_pass(run, place: SimpleNamespace, module: ModuleType) -> None:
+    (place.tools / "fail").write_text("ConnectionResetError: reset by peer\n")
+    if module is hf_cache_pull:  # exit status 1 is a usage error of rsync's
+        script = (place.tools / "rsync").read_text().replace("sys.exit(words[0])", "sys.exit(30)")
+        (place.tools / "rsync").write_text(script)
+    assert bring(run, place, module)["attempts"] == 2
+
+
+@BOTH
+def test_gives_up_on_a_full_disk(run, place: SimpleNamespace, module: ModuleType) -> None:
+    (place.tools / "fail").write_text("OSError: No space left on device (28)\n")
+    told = bring(run, place, module)
+    assert told["failed"]
+    assert "lab/tiny" in told["msg"]
+    assert "the disk is full" in told["msg"]
+    assert len(place.calls()) == 1
+
+
+@BOTH
+def test_gives_up_on_a_file_that_stays_wrong(run, place: SimpleNamespace, module: ModuleType) -> None:
+    (place.tools / "source" / FILES[1]["sha256"]).write_bytes(b"W" * 7000)
+    told = bring(run, place, module, attempts=2)
+    assert told["failed"]
+    assert "did not come whole in 2 attempts: model.safetensors: its sha256 is" in told["msg"]
+    seen = run(hf_cache_info, model=MODEL, **place.options)
+    assert (seen["complete"], seen["corrupt"], seen["unlinked"]) == (False, ["model.safetensors"], ["config.json"])
+
+
+def test_the_token_is_for_hf_alone(run, place: SimpleNamespace) -> None:
+    bring(run, place, hf_download, token=TOKEN, endpoint="http://hub")
+    ((argv, environment, _asked),) = place.calls()
+    assert TOKEN not in " ".join(argv)
+    assert (environment["HF_TOKEN"], environment["HF_ENDPOINT"]) == (TOKEN, "http://hub")
+    assert not any(TOKEN.encode() in path.read_bytes() for path in place.cache.root.rglob("*") if path.is_file())
+    assert sorted(path.name for path in place.cache.own.iterdir()) == [
+        "models--lab--tiny.json",
+        "models--lab--tiny.lock",
+    ]
+    assert "HF_TOKEN" not in os.environ
+
+
+def test_a_missing_hf_is_named(run, place: SimpleNamespace) -> None:
+    told = bring(run, place, hf_download, executable="/opt/none/hf")
+    assert "/opt/none/hf is not there" in told["msg"]
+
+
+def test_info_verifies_and_says_what_is_wrong(run, place: SimpleNamespace) -> None:
+    seen = run(hf_cache_info, model=MODEL, **place.options)
+    assert (seen["complete"], seen["to_do"], seen["needed_bytes"]) == (False, True, 7002)
+    assert seen["missing"] == ["config.json", "model.safetensors"]
+    assert seen["obstacles"] == []
+    told = run(hf_cache_info, model=MODEL, must_be_complete=True, **place.options)
+    assert told["failed"]
+    assert "config.json: is missing; model.safetensors: is missing. Run the role hf_cache again" in told["msg"]
+    assert not place.cache.root.exists()
+    bring(run, place, hf_download)
+    place.cache.notes.unlink()
+    seen = run(hf_cache_info, model=MODEL, check_mode=True, must_be_complete=True, **place.options)
+    assert not place.cache.notes.exists()
+    wanted = {"repo": "lab/tiny", "commit": COMMIT, "repo_dir": str(place.cache.repo_dir), "files": 2, "bytes": 7002}
+    assert {name: seen[name] for name in wanted} == wanted
+    assert seen["snapshot"] == str(place.cache.snapshot(COMMIT))
+    run(hf_cache_info, model=MODEL, **place.options)
+    assert sorted(json.loads(place.cache.notes.read_text())["verified"]) == sorted(BLOBS)
+
+
+def test_refuses_a_model_that_leads_out_of_the_cache(run, place: SimpleNamespace) -> None:
+    spoilt = {**MODEL, "files": [{**FILES[0], "path": "../../x"}]}
+    assert "which no cache can hold" in run(hf_cache_info, model=spoilt, **place.options)["msg"]
+
+
+def test_repo_info(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    siblings = [{"rfilename": "config.json", "size": 2, "blobId": FILES[0]["git_sha1"]}]
+    body = json.dumps({"sha": COMMIT, "gated": False, "siblings": siblings}).encode()
+    asked = []
+    monkeypatch.setattr(
+        _hf_hub, "fetch", lambda url, token, timeout: asked.append((url, token)) or _hf_hub.Answer(200, {}, body)
+    )
+    told = run(hf_repo_info, repo="lab/tiny", endpoint="http://hub/", token=f" {TOKEN}\n")
+    assert (told["changed"], told["bytes"], told["model"]["commit"]) == (False, 2, COMMIT)
+    assert asked == [("http://hub/api/models/lab/tiny/revision/main?blobs=true", TOKEN)]
+    assert "organisation/name" in run(hf_repo_info, repo="tiny", token=TOKEN)["msg"]
+
+
+def test_key(run, place: SimpleNamespace) -> None:
+    folder = place.cache.own / "copy"
+    foretold = run(hf_copy_key, check_mode=True, peer="127.0.0.1", **place.options)
+    assert (foretold["changed"], "pass" in foretold, folder.exists()) == (True, False, False)
+    made = run(hf_copy_key, peer="127.0.0.1", **place.options)
+    assert made["pass"].startswith("127.0.0.1 ssh-ed25519 AAAA")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert run(hf_cache_info, model=MODEL, **place.options)["interrupted"]
+    assert stat.S_IMODE((folder / "id_ed25519").stat().st_mode) == 0o600
+    assert run(hf_copy_key, peer="127.0.0.1", **place.options)["pass"] != made["pass"]
+    assert run(hf_copy_key, state="absent", **place.options)["changed"]
+    assert not folder.exists()
+    assert not run(hf_copy_key, state="absent", **place.options)["changed"]
+
+
+@pytest.mark.parametrize("before", [None, "ssh-rsa AAAA me\n", "ssh-rsa AAAA me"], ids=["none", "keys", "no newline"])
+def test_door(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
+    home = place.tools / "home"
+    keys = home / ".ssh" / "authorized_keys"
+    home.mkdir()
+    if before is not None:
+        keys.parent.mkdir()
+        keys.write_text(before)
+        keys.chmod(0o640)
+    (place.tools / "rrsync").symlink_to("hf")
+    me = pwd.struct_passwd(("nvidia", "x", os.geteuid(), 0, "", str(home), ""))
+    monkeypatch.setattr(hf_copy_door.pwd, "getpwuid", lambda _uid: me)
+    monkeypatch.setattr(hf_copy_door, "read_host_keys", lambda _module, _folder: [KEY])
+    options = {"repo": "lab/tiny", "passes": [f"192.168.100.11 {KEY}"], **place.options}
+    assert run(hf_copy_door, check_mode=True, **options)["changed"]
+    assert keys.exists() is (before is not None)
+    opened = run(hf_copy_door, **options)
+    assert (opened["changed"], opened["user"], opened["host_keys"]) == (True, "nvidia", [KEY])
+    assert f'from="192.168.100.11",command="{place.tools}/rrsync -ro {place.cache.repo_dir}" {KEY} ' in keys.read_text()
+    assert stat.S_IMODE(keys.stat().st_mode) == (0o600 if before is None else 0o640)
+    assert run(hf_copy_door, repo="lab/tiny", state="closed", **place.options)["changed"]
+    assert (keys.read_text() if keys.exists() else None) == before
+    assert not run(hf_copy_door, repo="lab/tiny", state="closed", **place.options)["changed"]
+    assert "is no IP address" in run(hf_copy_door, **{**options, "passes": [f"* {KEY}"]})["msg"]
+
+
+def test_remove(run, place: SimpleNamespace) -> None:
+    bring(run, place, hf_download)
+    foretold = run(hf_cache_remove, check_mode=True, repo="lab/tiny", model_too=True, **place.options)
+    assert place.cache.repo_dir.exists()
+    removed = run(hf_cache_remove, repo="lab/tiny", model_too=True, **place.options)
+    assert {**foretold, "invocation": 0} == {**removed, "invocation": 0}
+    assert removed["changed"]
+    assert removed["freed_bytes"] > 7002
+    assert not place.cache.repo_dir.exists()
+    assert not run(hf_cache_remove, repo="lab/tiny", model_too=True, **place.options)["changed"]
+    assert "organisation/name" in run(hf_cache_remove, repo="..", **place.options)["msg"]

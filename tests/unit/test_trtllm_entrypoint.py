@@ -1,0 +1,109 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the serving containers' supervisor decides, and what it writes for mpirun, ssh and sshd."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+PATH = Path(__file__).parents[2] / "roles" / "trtllm_serve" / "files" / "image" / "entrypoint.py"
+CLUSTER = {
+    "nodes": [{"name": "spark1", "address": "192.168.100.1"}, {"name": "spark2", "address": "192.168.100.2"}],
+    "subnets": ["192.168.100.0/24"],
+    "ssh_port": 2233,
+}
+LIMITS = {"failures": 3, "load_timeout_s": 1800, "max_starts": 3}
+
+
+@pytest.fixture(scope="module")
+def entrypoint() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("entrypoint", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_mpirun_places_one_rank_a_node_and_forwards_names_only(entrypoint: ModuleType) -> None:
+    argv = entrypoint.mpirun(CLUSTER, ["serve"], {"HF_HUB_OFFLINE": "1", "SECRET": "hidden"})
+    assert argv[argv.index("-np") + 1] == "2"
+    assert argv[argv.index("--host") + 1] == "spark1:1,spark2:1"
+    assert argv[argv.index("btl_tcp_if_include") + 1] == "192.168.100.0/24"
+    assert [argv[i + 1] for i, word in enumerate(argv) if word == "-x"] == ["HF_HUB_OFFLINE", "SECRET"]
+    assert "hidden" not in " ".join(argv), "values travel in the environment"
+    assert argv[-3:] == ["rank", "--", "serve"]
+    assert not [word for word in argv if "orte" in word or "oob" in word], "Open MPI 5 has neither"
+
+
+def test_mpirun_of_a_single_spark_needs_no_network(entrypoint: ModuleType) -> None:
+    one = {**CLUSTER, "nodes": CLUSTER["nodes"][:1], "subnets": []}
+    assert "--mca" not in entrypoint.mpirun(one, ["serve"], {})
+
+
+def test_ssh_trusts_only_what_is_pinned(entrypoint: ModuleType) -> None:
+    config = entrypoint.ssh_config(CLUSTER)
+    assert "StrictHostKeyChecking yes" in config
+    assert "Host spark2\n  HostName 192.168.100.2\n  HostKeyAlias [192.168.100.2]:2233\n" in config
+    assert "Port 2233" in config
+    server = entrypoint.sshd_config(CLUSTER, CLUSTER["nodes"][1])
+    assert "ListenAddress 192.168.100.2\n" in server
+    assert "PasswordAuthentication no" in server
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (
+            "spark1:412:412 [0] NCCL INFO NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]; OOB enp1s0f0np0:192.168.100.1<0>",
+            ("spark1", "IB", "[0]rocep1s0f0:1/RoCE [RO]; OOB enp1s0f0np0:192.168.100.1<0>"),
+        ),
+        (
+            "[1,1]<stdout>:spark2:87:90 [0] NCCL INFO NET/Socket : Using [0]enp1s0f0np0:192.168.100.2<0>",
+            ("spark2", "Socket", "[0]enp1s0f0np0:192.168.100.2<0>"),
+        ),
+        ("spark1:412:412 [0] NCCL INFO NET/IB : No device found.", None),
+        ("spark1:412:412 [0] NCCL INFO Bootstrap : Using enp1s0f0np0:192.168.100.1<0>", None),
+        ("Using NET/IB : Using everything", None),
+        ("", None),
+    ],
+)
+def test_transport_is_read_from_ncclss_own_line(entrypoint: ModuleType, line: str, found: object) -> None:
+    assert entrypoint.transport_of(line) == found
+
+
+@given(st.text())
+def test_no_line_of_output_stops_the_supervisor(entrypoint: ModuleType, line: str) -> None:
+    entrypoint.transport_of(line)
+
+
+@pytest.mark.parametrize(
+    ("alive", "served", "failures", "waited", "decision"),
+    [
+        (True, False, 1, 10, "wait"),
+        (True, False, 900, 1799, "wait"),
+        (True, False, 901, 1800, "not loaded after 1800 s"),
+        (True, True, 0, 5000, "serve"),
+        (True, True, 2, 5000, "wait"),
+        (True, True, 3, 5000, "no token in 3 probes"),
+        (False, True, 0, 10, "the engine ended"),
+        (False, False, 5, 10, "the engine ended"),
+    ],
+)
+def test_verdict(
+    entrypoint: ModuleType, alive: bool, served: bool, failures: int, waited: float, decision: str
+) -> None:
+    assert entrypoint.verdict(alive, served, failures, waited, LIMITS) == decision
+
+
+@pytest.mark.parametrize(
+    ("state", "start"),
+    [({}, (1, True)), ({"starts": 2}, (3, True)), ({"starts": 3}, (4, False)), ({"starts": 0}, (1, True))],
+)
+def test_starts_are_bounded(entrypoint: ModuleType, state: dict, start: tuple[int, bool]) -> None:
+    assert entrypoint.next_start(state, LIMITS) == start
