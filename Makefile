@@ -1,4 +1,5 @@
-# make lab-up     two virtual Sparks on this machine          make lab-down  take them away again
+# make lab        two virtual Sparks, and a chat answer over MPI from them
+# make lab-up     just the Sparks                             make lab-down  take them away again
 # make test       lint, unit, package, Molecule, end to end   make help      all targets
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -35,6 +36,11 @@ $(VENV)/.for-tests: $(VENV)/.for-use requirements-dev.txt
 	pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
+lab: $(VENV)/.for-use ## two blank virtual Sparks, from nothing to a chat answer over MPI
+	ansible-playbook playbooks/lab_up.yml
+	ansible-playbook playbooks/lab_engine.yml
+	ansible-playbook -i inventory/lab.yml playbooks/two_spark.yml
+
 lab-up: $(VENV)/.for-use ## bring up virtual Sparks (LAB= SPARKS= CABLING=)
 	ansible-playbook playbooks/lab_up.yml $(lab_vars)
 
@@ -60,4 +66,4 @@ e2e: $(VENV)/.for-tests ## the lab from outside: ssh, cables, reboot, downloads,
 
 test: lint unit package molecule e2e ## all of these, under 25 minutes on 2 cores
 
-.PHONY: help lab-up lab-down lint unit package molecule e2e test
+.PHONY: help lab lab-up lab-down lint unit package molecule e2e test

@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
 FILES = Path(__file__).parents[3] / "roles" / "virtual_spark" / "files"
 sys.path[:0] = [str(FILES / "cables"), str(FILES / "internet")]
+
+# A shell starts its background jobs with SIGINT ignored, and programs pass that on: here it must mean what it says.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -243,6 +243,9 @@ def test_an_engine_that_is_gone_takes_its_server_along(start: Any) -> None:
     client.engine.gone = True
     assert client.ask("/health") == (503, server.UNAVAILABLE)
     assert client.ask("/v1/chat/completions", HELLO)[0] == 500
+    end = time.monotonic() + 5  # it answers first, and ends the server then
+    while len(client.fatal) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
     assert client.fatal == [1, 1]
 
 
