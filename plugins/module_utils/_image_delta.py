@@ -11,7 +11,9 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import subprocess
 import tarfile
+from pathlib import Path
 from typing import IO, Sequence
 
 
@@ -41,4 +43,16 @@ def strip(saved: IO[bytes], delta: IO[bytes], shared: set[str]) -> int:
                 target.addfile(member, source.extractfile(member))
             else:
                 target.addfile(member)
+    return left_out
+
+
+def save(docker: str, image: str, path: Path, shared: set[str]) -> int:
+    """Write the delta of ``image`` to ``path``; returns how many blobs were left out.
+
+    As a stream, because the whole image may be larger than memory or disk.
+    """
+    with subprocess.Popen([docker, "save", image], stdout=subprocess.PIPE) as saving, path.open("wb") as delta:
+        left_out = strip(saving.stdout, delta, shared)
+    if saving.returncode:
+        raise DeltaError(f"docker save ended with exit status {saving.returncode}")
     return left_out

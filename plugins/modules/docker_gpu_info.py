@@ -115,7 +115,8 @@ def main() -> None:
         argument_spec={
             "image": {"type": "str", "default": ""},
             "executable": {"type": "path", "default": "nvidia-smi"},
-        }
+        },
+        supports_check_mode=False,
     )
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
     docker = module.get_bin_path("docker", required=True)

@@ -59,12 +59,11 @@ left_out:
   type: int
 """
 
-import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._image_delta import DeltaError, shared_layers, strip
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._image_delta import DeltaError, save, shared_layers
 
 
 def main() -> None:
@@ -87,10 +86,10 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True)
     draft = Path(f"{path}.new")
-    with subprocess.Popen([docker, "save", image], stdout=subprocess.PIPE) as saving, draft.open("wb") as delta:
-        left_out = strip(saving.stdout, delta, shared)
-    if saving.returncode:
-        module.fail_json(msg=f"docker save {image} ended with exit status {saving.returncode}")
+    try:
+        left_out = save(docker, image, draft, shared)
+    except DeltaError as error:
+        module.fail_json(msg=f"{image} cannot be saved: {error}")
     draft.chmod(0o644)  # not secret: it is fetched by the login user
     draft.replace(path)
     module.exit_json(changed=True, bytes=Path(path).stat().st_size, left_out=left_out)
