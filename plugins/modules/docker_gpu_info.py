@@ -21,7 +21,7 @@ extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
   check_mode:
-    support: none
+    support: partial
     details: Nothing can be seen without a container, so the task is skipped.
   diff_mode:
     support: N/A
@@ -116,8 +116,10 @@ def main() -> None:
             "image": {"type": "str", "default": ""},
             "executable": {"type": "path", "default": "nvidia-smi"},
         },
-        supports_check_mode=False,
+        supports_check_mode=True,
     )
+    if module.check_mode:
+        module.exit_json(changed=False, skipped=True, msg="check mode: no container is started to look into")
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
     docker = module.get_bin_path("docker", required=True)
     made = ""
