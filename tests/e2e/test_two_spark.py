@@ -13,6 +13,7 @@ from typing import Any, Iterator
 import pytest
 
 from .conftest import Lab, brought_up
+from .test_lab import eventually
 
 VARIABLES = {
     "spark_model": "lab/tiny-chat",
@@ -66,8 +67,12 @@ def test_two_blank_sparks_answer_over_mpi_and_rdma(pair: Lab) -> None:
     tasks = (
         "sudo docker stack ps dgx-spark-trtllm --filter desired-state=running --format '{{.Node}} {{.CurrentState}}'"
     )
-    running = sorted(line.split()[:2] for line in pair.host("spark1").check_output(tasks).splitlines())
-    assert running == [["spark1", "Running"], ["spark2", "Running"]]
+    spark = pair.host("spark1")
+    eventually(  # Swarm calls a task starting until its first health check, half a minute on
+        lambda: sorted(line.split()[:2] for line in spark.check_output(tasks).splitlines()),
+        [["spark1", "Running"], ["spark2", "Running"]],
+        seconds=60,
+    )
 
     model = first.results("Verify | Every file is there, by hash")["spark1"]["bytes"]
     assert hub_bytes(pair) - before == model, "the hub served every file once for both"
