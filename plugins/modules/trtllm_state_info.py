@@ -23,7 +23,7 @@ options:
     type: path
     default: /var/lib/dgx-spark/trtllm/state.json
   told:
-    description: The digest of what the containers were told, from M(sparkops.dgx_spark.trtllm_plan_info).
+    description: What the containers must have been told, such as the digest of M(sparkops.dgx_spark.trtllm_plan_info).
     type: str
     required: true
   members:

@@ -4,6 +4,7 @@ FROM ${BASE}
 
 ARG MIRROR
 # The base's own sources are kept where no mirror is named. fsync on every unpacked file is of no use in an image.
+# Empty package lists must look old: Ansible goes by their directory's age.
 RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/virtual-spark \
  && { [ -z "${MIRROR}" ] || { rm -f /etc/apt/sources.list.d/* && echo "deb ${MIRROR} trixie main" > /etc/apt/sources.list; }; } \
  && apt-get update -qq \
@@ -11,7 +12,7 @@ RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/virtual-spark \
       systemd systemd-sysv dbus udev kmod sudo openssh-server procps less \
       iproute2 iputils-ping ethtool netplan.io network-manager ufw iptables \
       docker.io docker-cli ca-certificates rsync curl python3 python3-apt \
- && apt-get clean && rm -rf /var/lib/apt/lists/*
+ && apt-get clean && rm -rf /var/lib/apt/lists/* && touch -d 2025-01-01 /var/lib/apt/lists
 
 # The hardware and NVIDIA's toolkit are packages, as on DGX OS, so that dpkg tells what owns them.
 COPY hardware /usr/src/virtual-spark/hardware

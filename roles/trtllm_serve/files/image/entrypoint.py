@@ -14,6 +14,7 @@ Only the standard library: whatever Python the image has.
 from __future__ import annotations
 
 import fcntl
+import http.client
 import json
 import os
 import re
@@ -23,8 +24,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -322,21 +321,33 @@ class Engine:
                 continue
 
 
-def token(base: str, timeout: float) -> str | None:
-    """Ask for one token; the error in words, or None if it came."""
+def ask(connection: http.client.HTTPConnection, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """One request on a connection that stays open; the JSON of its answer."""
+    headers = {"Content-Type": "application/json"} if body else {}
+    connection.request(method, path, json.dumps(body) if body else None, headers)
+    reply = connection.getresponse()
+    text = reply.read()
+    if reply.status != 200:
+        raise OSError(f"{path} answers {reply.status} {reply.reason}")
+    return json.loads(text)
+
+
+def token(address: str, timeout: float) -> str | None:
+    """Ask for one token; the error in words, or None if it came.
+
+    The connection is closed from this end, so that what is left in TIME_WAIT does not hold the server's port.
+
+    :param address: ``host:port`` of the API. :param timeout: seconds that each answer may take.
+    """
+    connection = http.client.HTTPConnection(address, timeout=timeout)
     try:
-        with urllib.request.urlopen(f"{base}/v1/models", timeout=timeout) as reply:
-            model = json.load(reply)["data"][0]["id"]
-        request = urllib.request.Request(
-            f"{base}/v1/chat/completions",
-            data=json.dumps(prompt(model)).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=timeout) as reply:
-            answer = json.load(reply)
+        model = ask(connection, "GET", "/v1/models")["data"][0]["id"]
+        answer = ask(connection, "POST", "/v1/chat/completions", prompt(model))
         return None if answer["usage"]["completion_tokens"] >= 1 else "an answer without a token"
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
+    finally:
+        connection.close()
 
 
 def await_workers(cluster: dict[str, Any], state: State) -> None:
@@ -370,7 +381,7 @@ def smoke(cluster: dict[str, Any]) -> list[str]:
 
 def leader() -> int:
     cluster, node, state = read(ETC / "cluster.json"), read(ETC / "node.json"), State()
-    limits, base = cluster["limits"], f"http://{cluster['api_probe']}"
+    limits, api = cluster["limits"], cluster["api_probe"]
     lock = (VAR / "lock").open("w")
     state.set(phase="waiting", reason="another run holds the lock", config=os.environ.get("DGX_SPARK_CONFIG", ""))
     fcntl.flock(lock, fcntl.LOCK_EX)  # two incarnations never meet
@@ -385,7 +396,7 @@ def leader() -> int:
     Path("/root/.ssh").mkdir(mode=0o700, exist_ok=True)
     Path("/root/.ssh/config").write_text(ssh_config(cluster))
     await_workers(cluster, state)
-    await_port(cluster["api_probe"], state)
+    await_port(api, state)
     stopped = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_arguments: stopped.set())
@@ -401,7 +412,7 @@ def leader() -> int:
     engine = Engine(cluster)
     try:
         while not stopped.wait(limits["interval_s"] if served else 1):
-            problem = token(base, limits["timeout_s"])
+            problem = token(api, limits["timeout_s"])
             if problem is None:
                 loaded = time.time() - started
                 if not served:
