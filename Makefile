@@ -61,12 +61,12 @@ package: $(VENV)/.for-tests ## the tarball: installed, documented, ansible-test 
 molecule: $(VENV)/.for-tests ## the modules and the lab's role, in a lab of their own
 	molecule test --all
 
-e2e: $(VENV)/.for-tests ## the lab from outside: ssh, cables, reboot, downloads, faults
-	pytest tests/e2e --ignore tests/e2e/test_two_spark.py
+e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sparks to the answer
+	pytest -m 'not matrix' tests/e2e
 
 test: lint unit package molecule e2e ## all of these, under 25 minutes on 2 cores
 
-test-all: test ## and two_spark.yml from blank Sparks to the answer
-	pytest tests/e2e/test_two_spark.py
+test-all: test ## and the whole matrix: faults, one Spark, a Spark as controller, older Open MPI
+	pytest -m matrix tests/e2e
 
 .PHONY: help lab lab-up lab-down lint unit package molecule e2e test test-all

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
+import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import ansible_runner
 import pytest
@@ -19,6 +22,7 @@ import yaml
 from testinfra.host import Host
 
 ROOT = Path(__file__).parents[2]
+SPARKS = ("spark1", "spark2")
 
 
 @dataclass
@@ -38,6 +42,19 @@ class Run:
             if event["event"] in ("runner_on_ok", "runner_on_failed") and event["event_data"]["task"].endswith(task)
         }
 
+    @property
+    def changed(self) -> dict[str, int]:
+        """How many tasks changed something, by host; hosts without any are left out."""
+        return {host: counts["changed"] for host, counts in self.stats.items() if counts.get("changed")}
+
+
+def eventually(get: Callable[[], Any], wanted: Any, seconds: float = 10) -> None:
+    """Assert that ``get`` returns ``wanted`` within some seconds."""
+    end = time.monotonic() + seconds
+    while (got := get()) != wanted and time.monotonic() < end:
+        time.sleep(0.3)
+    assert got == wanted
+
 
 @dataclass
 class Lab:
@@ -55,8 +72,15 @@ class Lab:
     def inventory(self) -> Path:
         return self.home / "inventory.yml"
 
-    def play(self, playbook: Path | str | list[dict[str, Any]], check: bool = False, **variables: Any) -> Run:
-        """Run a playbook: a path below playbooks/, or plays given as data."""
+    def play(
+        self,
+        playbook: Path | str | list[dict[str, Any]],
+        check: bool = False,
+        limit: str = "",
+        inventory: dict[str, Any] | None = None,
+        **variables: Any,
+    ) -> Run:
+        """Run a playbook: a path below playbooks/, or plays given as data; on the lab's inventory, or another one."""
         work = self.scratch / f"run-{secrets.token_hex(3)}"
         work.mkdir(parents=True)
         if isinstance(playbook, list):
@@ -64,10 +88,15 @@ class Lab:
             path.write_text(yaml.safe_dump(playbook))
         else:
             path = ROOT / "playbooks" / playbook
+        hosts = self.inventory
+        if inventory is not None:
+            hosts = work / "hosts.yml"
+            hosts.write_text(yaml.safe_dump(inventory))
         done = ansible_runner.run(
             private_data_dir=str(work),
             playbook=str(path),
-            inventory=str(self.inventory) if self.inventory.exists() else None,
+            inventory=str(hosts) if hosts.exists() else None,
+            limit=limit or None,
             extravars={
                 "virtual_spark_lab": self.name,
                 "virtual_spark_home": str(self.home),
@@ -93,6 +122,38 @@ class Lab:
         assert run.status == "successful", run.said
         return run.results("It")
 
+    def hosts(self, *names: str) -> dict[str, Any]:
+        """The lab's inventory with these hosts alone."""
+        inventory = yaml.safe_load(self.inventory.read_text())
+        every = inventory["spark"]["hosts"]
+        inventory["spark"]["hosts"] = {name: every[name] for name in names}
+        return inventory
+
+    def state(self) -> dict[str, dict[str, list[str]]]:
+        """What a play could change on a Spark: files with mode and owner, packages, addresses, Docker's objects."""
+        find = "find /etc /opt /usr/local /root /home /var/lib/dgx-spark -not -path '*/.ansible*' -type f"
+        questions = {
+            "files": f"{find} -printf '%p %m %u %g\\n' | sort; {find} -exec sha256sum {{}} + | sort",
+            "packages": "dpkg-query --show",
+            "addresses": "ip -oneline address show | sed 's/valid_lft.*//' | sort",
+            "netdevs": "ip -oneline link show | sort",
+            "docker": "docker ps --all --quiet; docker image ls --quiet; docker network ls --quiet;"
+            " docker volume ls --quiet; docker info --format '{{.Swarm.LocalNodeState}} {{.DefaultRuntime}}'",
+        }
+        return {
+            name: {
+                about: host.check_output("sudo sh -c %s", question).splitlines()
+                for about, question in questions.items()
+            }
+            for name in self.names
+            for host in [self.host(name)]
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """The Sparks, in rank order."""
+        return list(yaml.safe_load(self.inventory.read_text())["spark"]["hosts"])
+
     def host(self, name: str) -> Host:
         """A virtual Spark over ssh, as its owner."""
         return testinfra.get_host(f"ssh://{name}", ssh_config=str(self.home / "ssh_config"))
@@ -111,12 +172,88 @@ def brought_up(scratch: Path, **variables: Any) -> Lab:
     return lab
 
 
+def taken_down(lab: Lab) -> None:
+    if not os.environ.get("E2E_KEEP"):
+        run = lab.play("lab_down.yml")
+        assert run.status == "successful", run.said
+        shutil.rmtree(lab.scratch)
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two Sparks on one cable, for all tests that leave them as they were."""
     one = brought_up(tmp_path_factory.mktemp("lab"))
     yield one
-    if not os.environ.get("E2E_KEEP"):
-        run = one.play("lab_down.yml")
+    taken_down(one)
+
+
+#: what the lab's registry and hub have
+SERVED = {
+    "spark_model": "lab/tiny-chat",
+    "spark_hf_endpoint": "http://huggingface.test",
+    "spark_image": "nvcr.test/nvidia/tensorrt-llm/release:1.3.0rc13",
+    "hf_cache_reserve_gb": 1,  # all Sparks of a lab share one disk
+}
+
+
+@dataclass
+class Pair(Lab):
+    """Sparks with an engine's image in their registry and a model on their hub."""
+
+    def serve(self, playbook: str = "two_spark.yml", **options: Any) -> Run:
+        return self.play(playbook, **{**SERVED, **options})
+
+    def hub_bytes(self) -> int:
+        """Bytes of files that the hub has served."""
+        with urllib.request.urlopen(f"http://{self.internet}:9000/stats", timeout=30) as reply:
+            return json.load(reply)["services"].get("hub", {}).get("content_bytes", 0)
+
+    def asked(self, question: str = "Who are you?") -> dict[str, Any]:
+        """The answer to a chat request on the leader, from its loopback; empty where there is none."""
+        body = json.dumps({"model": "any", "messages": [{"role": "user", "content": question}], "max_tokens": 8})
+        command = "curl --silent --fail --max-time 20 --json %s http://127.0.0.1:8355/v1/chat/completions"
+        done = self.host("spark1").run(command, body)
+        return json.loads(done.stdout) if done.succeeded else {}
+
+
+def stocked(scratch: Path, **variables: Any) -> Pair:
+    one = Pair(scratch, variables=variables)
+    for playbook in ("lab_up.yml", "lab_engine.yml"):
+        run = one.play(playbook)
         assert run.status == "successful", run.said
-        shutil.rmtree(one.scratch)
+    return one
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two Sparks to serve on, blank at first."""
+    one = stocked(tmp_path_factory.mktemp("pair"))
+    yield one
+    taken_down(one)
+
+
+@pytest.fixture(scope="session")
+def first(pair: Pair) -> tuple[Run, int]:
+    """The first run of two_spark.yml on the pair, and how many bytes the hub served for it."""
+    before = pair.hub_bytes()
+    run = pair.serve()
+    assert run.status == "successful", run.said
+    return run, pair.hub_bytes() - before
+
+
+def started(pair: Pair, container: str) -> dict[str, str]:
+    """When a container was started, by host."""
+    command = "sudo docker inspect --format '{{.State.StartedAt}} {{.State.Running}}' %s"
+    return {name: pair.host(name).check_output(command, container) for name in SPARKS}
+
+
+@pytest.fixture
+def stranger(pair: Pair) -> Iterator[str]:
+    """A container of somebody else's on every Spark, of the little that sleep needs."""
+    pack = "tar --create --dereference /bin/sleep /lib/x86_64-linux-gnu/libc.so.6 /lib64/ld-linux-x86-64.so.2"
+    for name in SPARKS:
+        pair.host(name).check_output(f"{pack} | sudo docker import - stranger")
+        pair.host(name).check_output("sudo docker run --detach --name stranger stranger /bin/sleep 86400")
+    yield "stranger"
+    for name in SPARKS:
+        pair.host(name).check_output("sudo docker rm --force stranger && sudo docker image rm stranger")

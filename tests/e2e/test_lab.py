@@ -5,24 +5,13 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any, Callable
-
 import pytest
 
-from .conftest import Lab
+from .conftest import Lab, eventually
 
 HALVES = {"rocep1s0f0": "enp1s0f0np0", "roceP2p1s0f0": "enP2p1s0f0np0"}  # of the cabled cage 0
 OTHERS = {"rocep1s0f1": "enp1s0f1np1", "roceP2p1s0f1": "enP2p1s0f1np1"}
 SPARKS = ("spark1", "spark2")
-
-
-def eventually(get: Callable[[], Any], wanted: Any, seconds: float = 10) -> None:
-    """Assert that ``get`` returns ``wanted`` within some seconds."""
-    end = time.monotonic() + seconds
-    while (got := get()) != wanted and time.monotonic() < end:
-        time.sleep(0.3)
-    assert got == wanted
 
 
 def states(lab: Lab) -> dict[str, dict[str, str]]:

@@ -1,89 +1,89 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From two blank virtual Sparks to a chat answer over MPI, by playbooks/two_spark.yml."""
+"""From two blank virtual Sparks to a chat answer over MPI, by playbooks/two_spark.yml; in the order of the file."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import urllib.request
-from typing import Any, Iterator
+from typing import Any
 
-import pytest
-
-from .conftest import Lab, brought_up
-from .test_lab import eventually
-
-VARIABLES = {
-    "spark_model": "lab/tiny-chat",
-    "spark_hf_endpoint": "http://huggingface.test",
-    "spark_image": "nvcr.test/nvidia/tensorrt-llm/release:1.3.0rc13",
-    "hf_cache_reserve_gb": 1,
-}
+from .conftest import SPARKS, Pair, Run, eventually, started
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Two blank Sparks, an image in their registry and a model on their hub."""
-    one = brought_up(tmp_path_factory.mktemp("pair"))
-    stocked = one.play("lab_engine.yml")
-    assert stocked.status == "successful", stocked.said
-    yield one
-    down = one.play("lab_down.yml")
-    assert down.status == "successful", down.said
-    shutil.rmtree(one.scratch)
+def refused(run: Run, *says: str) -> None:
+    assert run.status == "failed", run.said
+    for words in says:
+        assert words in " ".join(run.said.split()), run.said
+    assert run.changed == {}
 
 
-def hub_bytes(lab: Lab) -> int:
-    with urllib.request.urlopen(f"http://{lab.internet}:9000/stats", timeout=30) as reply:
-        return json.load(reply)["services"].get("hub", {}).get("content_bytes", 0)
+def test_bad_input_changes_nothing_and_says_what_to_do(pair: Pair) -> None:
+    before = pair.state()
+    nobody: dict[str, Any] = {"spark": {"hosts": {}}}
+    refused(pair.serve(inventory=nobody), "has 0 hosts", "Copy inventory/two_spark.yml")
+    refused(pair.serve(inventory=pair.hosts("spark1")), "has 1 hosts, and this playbook serves on 2")
+    refused(pair.serve("single_spark.yml"), "has 2 hosts, and this playbook serves on 1")
+    twins = pair.hosts(*SPARKS)
+    twins["spark"]["hosts"]["spark2"] = dict(twins["spark"]["hosts"]["spark1"])
+    refused(pair.serve(inventory=twins), "spark1 and spark2 have the same management address", "correct ansible_host")
+    refused(pair.serve(limit="spark2"), "leaves out spark1", "run it without --limit")
+    refused(pair.serve(spark_model=""), "spark_model is not set", "-e spark_model=")
+    refused(pair.serve(spark_model="nobody/nothing"), "nobody/nothing")
+    refused(pair.serve(hf_cache_reserve_gb=10**6), "1000000 GB are to stay free", "name a cache on a larger disk")
+    misspelt = {"print_iter_logs": True}
+    refused(pair.serve(trtllm_serve_options=misspelt), "print_iter_logs", "did you mean print_iter_log?")
+    assert pair.state() == before
 
 
-def refused(lab: Lab, says: str, **variables: Any) -> None:
-    run = lab.play("two_spark.yml", **{**VARIABLES, **variables})
-    assert run.status == "failed"
-    assert says in " ".join(run.said.split()), run.said
-    assert not any(counts.get("changed") for counts in run.stats.values())
+def test_a_dry_run_on_blank_sparks_changes_nothing(pair: Pair) -> None:
+    before = pair.state()
+    run = pair.serve(check=True)
+    assert run.status == "successful", run.said
+    assert pair.state() == before
 
 
-def test_bad_input_changes_nothing(pair: Lab) -> None:
-    refused(pair, "spark_model is not set", spark_model="")
-    refused(pair, "this playbook serves on 3", spark_count=3)
+def test_a_cable_that_is_out_is_named(pair: Pair) -> None:
+    pair.play("lab_cable.yml", virtual_spark_cable_plugged=False)
+    try:
+        refused(pair.serve(), "spark1 has no live QSFP cable (no carrier in cage 0", "plug the cable")
+    finally:
+        pair.play("lab_cable.yml", virtual_spark_cable_plugged=True)
 
 
-def test_two_blank_sparks_answer_over_mpi_and_rdma(pair: Lab) -> None:
-    before = hub_bytes(pair)
-    first = pair.play("two_spark.yml", **VARIABLES)
-    assert first.status == "successful", first.said
-    assert all(count == 0 for counts in first.stats.values() for name, count in counts.items() if name == "failures")
+def test_a_strangers_container_stops_a_restart_of_docker(pair: Pair, stranger: str) -> None:
+    before = started(pair, stranger)
+    refused(pair.serve(), "stranger", "container_toolkit_allow_restart")
+    assert started(pair, stranger) == before
 
-    answer = first.results("Prove | Ask it a question")["spark1"]["json"]
+
+def test_two_blank_sparks_answer_over_mpi_and_rdma(pair: Pair, first: tuple[Run, int]) -> None:
+    run, served = first
+    answer = run.results("Prove | Ask it a question")["spark1"]["json"]
     assert answer["virtual_spark"]["nonce_rank"] == 1
     assert [rank["host"] for rank in answer["virtual_spark"]["ranks"]] == ["spark1", "spark2"]
-    ranks = first.results("Prove | Wait for the first token")["spark1"]["state"]["ranks"]
+    ranks = run.results("Prove | Wait for the first token")["spark1"]["state"]["ranks"]
     assert {name: rank["transport"] for name, rank in ranks.items()} == {"spark1": "IB", "spark2": "IB"}
+    assert served == run.results("Verify | Every file is there, by hash")["spark1"]["bytes"], "once, for both"
+
+    report = run.results("What was built and what was proven")["spark1"]["msg"]
+    assert set(report) >= {"nodes", "image", "model", "endpoint", "rdma", "phase_seconds", "answer"}
+    assert all(seconds > 0 for seconds in report["phase_seconds"].values())
 
     tasks = (
         "sudo docker stack ps dgx-spark-trtllm --filter desired-state=running --format '{{.Node}} {{.CurrentState}}'"
     )
-    spark = pair.host("spark1")
+    leader = pair.host("spark1")
     eventually(  # Swarm calls a task starting until its first health check, half a minute on
-        lambda: sorted(line.split()[:2] for line in spark.check_output(tasks).splitlines()),
-        [["spark1", "Running"], ["spark2", "Running"]],
+        lambda: sorted(line.split()[:2] for line in leader.check_output(tasks).splitlines()),
+        [[name, "Running"] for name in SPARKS],
         seconds=60,
     )
 
-    model = first.results("Verify | Every file is there, by hash")["spark1"]["bytes"]
-    assert hub_bytes(pair) - before == model, "the hub served every file once for both"
 
-
-def test_a_second_run_changes_nothing(pair: Lab) -> None:
+def test_further_runs_leave_everything_and_a_stranger_alone(pair: Pair, first: tuple[Run, int], stranger: str) -> None:
+    before = started(pair, stranger)
     for check in (False, True):
-        again = pair.play("two_spark.yml", check=check, **VARIABLES)
+        again = pair.serve(check=check)
         assert again.status == "successful", again.said
-        assert {host: counts.get("changed", 0) for host, counts in again.stats.items()} == dict.fromkeys(again.stats, 0)
-
-
-def test_a_misspelt_option_is_refused_before_anything_starts(pair: Lab) -> None:
-    refused(pair, "did you mean print_iter_log?", trtllm_serve_options={"print_iter_logs": True})
+        assert again.changed == {}
+    assert started(pair, stranger) == before

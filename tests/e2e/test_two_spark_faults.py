@@ -1,0 +1,83 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens to a pair of virtual Sparks that serves: changes, kills, and what goes missing on one of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .conftest import SERVED, SPARKS, Pair, Run, eventually, started
+
+pytestmark = pytest.mark.matrix
+WORKER = "$(sudo docker ps --quiet --filter name=dgx-spark-trtllm_worker)"
+
+
+def incarnations(pair: Pair) -> set[str]:
+    """The random names that the ranks of the running engine gave themselves; empty where none answers."""
+    return {rank["incarnation"] for rank in pair.asked().get("virtual_spark", {}).get("ranks", [])}
+
+
+def state(pair: Pair) -> dict[str, Any]:
+    return json.loads(pair.host("spark1").check_output("sudo cat /var/lib/dgx-spark/trtllm/state.json"))
+
+
+def test_a_changed_option_is_rolled_out_and_a_stranger_keeps_running(
+    pair: Pair, first: tuple[Run, int], stranger: str
+) -> None:
+    before = started(pair, stranger)
+    run = pair.serve(trtllm_serve_arguments={"tp_size": 2, "max_batch_size": 2, "max_num_tokens": 4096})
+    assert run.status == "successful", run.said
+    assert set(run.changed) == set(SPARKS)
+    commands = pair.host("spark1").check_output("ps -eo args")
+    assert "--max_batch_size 2" in commands
+    assert "--max_batch_size 4" not in commands
+    assert started(pair, stranger) == before
+
+
+def test_a_killed_worker_comes_back_by_itself(pair: Pair, first: tuple[Run, int]) -> None:
+    before = incarnations(pair)
+    assert len(before) == 2
+    pair.host("spark2").check_output(f"sudo docker kill --signal KILL {WORKER}")
+    eventually(lambda: len(incarnations(pair) - before), 2, seconds=150)
+
+
+def test_rdma_taken_from_one_rank_fails_the_play_and_names_it(pair: Pair, first: tuple[Run, int]) -> None:
+    spark = pair.host("spark2")
+    spark.check_output("sudo mv /dev/infiniband /dev/infiniband.away")
+    try:
+        spark.check_output(f"sudo docker kill --signal KILL {WORKER}")
+        eventually(lambda: state(pair)["ranks"].get("spark2", {}).get("transport"), "Socket", seconds=150)
+        run = pair.serve()
+        assert run.status == "failed"
+        said = " ".join(run.said.split())
+        assert "rank 1 on spark2: NCCL uses Socket" in said
+        assert "see that spark2 has /dev/infiniband" in said
+        assert "rank 0" not in said
+    finally:
+        spark.check_output("sudo mv /dev/infiniband.away /dev/infiniband")
+    spark.check_output(f"sudo docker kill --signal KILL {WORKER}")
+    eventually(lambda: state(pair)["ranks"].get("spark2", {}).get("transport"), "IB", seconds=150)
+
+
+def test_a_file_missing_on_the_worker_is_named_by_the_proof_and_mended_by_the_play(
+    pair: Pair, first: tuple[Run, int]
+) -> None:
+    spark, blob = pair.host("spark2"), "$(ls -S ~/.cache/huggingface/hub/models--lab--tiny-chat/blobs/* | head -1)"
+    spark.check_output(f"rm {blob}")
+    role = {"name": "sparkops.dgx_spark.hf_cache", "tasks_from": "prove"}
+    tasks = [{"name": "Prove", "ansible.builtin.include_role": role}]
+    proof = pair.play([{"hosts": "spark", "gather_facts": False, "tasks": tasks}], **SERVED)
+    assert proof.status == "failed"
+    said = " ".join(proof.said.split())
+    assert "spark2" in said
+    assert "is missing" in said
+
+    before = pair.hub_bytes()
+    run = pair.serve()
+    assert run.status == "successful", run.said
+    assert run.changed == {"spark2": 1}, "the leader has the file: it is copied, and nothing else changes"
+    assert pair.hub_bytes() == before
