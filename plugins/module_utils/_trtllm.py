@@ -8,13 +8,19 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import ipaddress
 import json
-from typing import Any, Iterable, List, Sequence
+from typing import Any, List, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm_keys import KEYS, OPEN
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm_options import (
+    check_arguments,
+    check_options,
+    era_of,
+    render,
+    size,
+    version_of,
+)
 
 MODEL = "/models"  # where a container finds the model's repository directory of the cache
 
@@ -33,34 +39,6 @@ Problems = List[str]
 
 class ServeError(ValueError):
     """The model cannot be served as asked; the message says why and what to change."""
-
-
-def flatten(options: dict[str, Any], prefix: str = "") -> Iterable[str]:
-    """The dotted keys of nested options.
-
-    >>> list(flatten({"a": {"b": 1, "c": {}}, "d": None}))
-    ['a.b', 'a.c', 'd']
-    """
-    for key, value in options.items():
-        if isinstance(value, dict) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
-
-
-def check_options(options: dict[str, Any]) -> Problems:
-    """One sentence for every key that TensorRT-LLM does not know, with the one that may be meant."""
-    known = set(KEYS)
-    for key in KEYS:
-        parts = key.split(".")
-        known.update(".".join(parts[:i]) for i in range(1, len(parts)))
-    problems = []
-    for key in flatten(options):
-        if key in known or key.startswith(tuple(OPEN)):
-            continue
-        close = difflib.get_close_matches(key, known, n=1)
-        problems.append(f"{key} is no key of TensorRT-LLM's{f'; did you mean {close[0]}?' if close else ''}")
-    return problems
 
 
 def nodes_of(members: Sequence[str], fabric: dict[str, Any]) -> list[dict[str, Any]]:
@@ -122,31 +100,36 @@ def plan(
     api_port: int,
     ssh_port: int,
     limits: dict[str, Any],
+    image: str = "",
+    version: str = "",
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What the leader is told, and what each node is told.
 
     :param members: the nodes' names, leader first. :param fabric: ``control_address`` and ``links`` by name.
     :param snapshot: path of the pinned commit below ``repo_dir``, both on the hosts.
     :param options: the YAML of ``--extra_llm_api_options``. :param arguments: flags of trtllm-serve without dashes.
+    :param image: whose tag tells the version of TensorRT-LLM, unless ``version`` does.
     :returns: cluster, and node by name.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
     if not members:
         raise ServeError("there is no node to serve on: the group of Sparks is empty")
     nodes = nodes_of(members, fabric)
-    problems = check_options(options)
+    era = era_of(version or version_of(image))
+    problems = check_options(options, era) + check_arguments(arguments, options, era)
     if problems:
         raise ServeError("; ".join(problems))
     if not snapshot.startswith(repo_dir.rstrip("/") + "/"):
         raise ServeError(f"the snapshot {snapshot} is not below {repo_dir}")
-    world = int(arguments.get("tp_size", 1)) * int(arguments.get("pp_size", 1))
+    world = 1
+    for name in ("tensor_parallel_size", "pipeline_parallel_size", "context_parallel_size"):
+        world *= size(name, arguments, options)
     if world != len(nodes):
         raise ServeError(
-            f"tp_size x pp_size is {world}, but there are {len(nodes)} Sparks with one GPU each: make them equal"
+            f"tp_size x pp_size x cp_size is {world}, but there are {len(nodes)} Sparks with one GPU each: "
+            "make them equal"
         )
-    serve = ["trtllm-serve", MODEL + snapshot[len(repo_dir.rstrip("/")) :]]
-    for name in sorted(arguments):
-        serve += [f"--{name}", str(arguments[name])]
+    serve = ["trtllm-serve", MODEL + snapshot[len(repo_dir.rstrip("/")) :], *render(arguments)]
     serve += ["--host", api_host, "--port", str(api_port), "--extra_llm_api_options", "/etc/dgx-spark/trtllm/llm.yml"]
     try:
         everywhere = ipaddress.ip_address(api_host).is_unspecified

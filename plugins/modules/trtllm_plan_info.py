@@ -63,6 +63,16 @@ options:
     description: The supervisor's patience, see the role's README.
     type: dict
     required: true
+  image:
+    description:
+      - The image, whose tag tells the version of TensorRT-LLM. Only that version's flags and keys are accepted then.
+      - A tag that tells none, such as that of a nightly build, stands for any.
+    type: str
+    default: ""
+  version:
+    description: The version, where the tag does not tell it.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -107,6 +117,8 @@ def main() -> None:
             "api_port": {"type": "int", "default": 8355},
             "ssh_port": {"type": "int", "default": 2233},
             "limits": {"type": "dict", "required": True},
+            "image": {"type": "str", "default": ""},
+            "version": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

@@ -82,7 +82,7 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
         ({"members": []}, "no node to serve on"),
         ({"options": {"print_iter_logs": True}}, r"print_iter_logs is no key .* did you mean print_iter_log\?"),
         ({"options": {"kv_cache_config": {"dtypes": "auto"}}}, r"did you mean kv_cache_config.dtype\?"),
-        ({"arguments": {"tp_size": 4}}, "tp_size x pp_size is 4, but there are 2 Sparks"),
+        ({"arguments": {"tp_size": 4}}, "tp_size x pp_size x cp_size is 4, but there are 2 Sparks"),
         ({"snapshot": "/elsewhere/abc"}, "is not below"),
         ({"api_host": "spark1"}, "cannot listen on 'spark1'"),
         ({"fabric": {"spark1": FABRIC["spark1"]}}, "no control address is planned for spark2"),
@@ -92,13 +92,6 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
 def test_what_would_fail_later_is_refused_now(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(trtllm.ServeError, match=says):
         planned(**changes)
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"cuda_graph_config": None}, {"kv_cache_config": {}}, {"peft_cache_config": {"anything": 1}}]
-)
-def test_known_options_pass(options: dict[str, Any]) -> None:
-    assert trtllm.check_options(options) == []
 
 
 def test_the_digest_follows_the_content_alone() -> None:
