@@ -89,6 +89,15 @@ def subnets_of(nodes: Sequence[dict[str, Any]]) -> list[str]:
     return sorted(found)
 
 
+def memory_need_mib(model_bytes: int, world: int, reserve_mib: int) -> int:
+    """MiB that a node must have available before its rank starts: its share of the weights, and what they do not cover.
+
+    >>> memory_need_mib(134 * 10**9, 2, 6144), memory_need_mib(0, 1, 0)
+    (70041, 0)
+    """
+    return -(-model_bytes // (world * 2**20)) + reserve_mib
+
+
 def plan(
     members: Sequence[str],
     fabric: dict[str, Any],
@@ -102,6 +111,9 @@ def plan(
     limits: dict[str, Any],
     image: str = "",
     version: str = "",
+    model_bytes: int = 0,
+    memory_reserve_mib: int = 0,
+    meminfo: str = "/proc/meminfo",
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What the leader is told, and what each node is told.
 
@@ -109,6 +121,8 @@ def plan(
     :param snapshot: path of the pinned commit below ``repo_dir``, both on the hosts.
     :param options: the YAML of ``--extra_llm_api_options``. :param arguments: flags of trtllm-serve without dashes.
     :param image: whose tag tells the version of TensorRT-LLM, unless ``version`` does.
+    :param model_bytes: of which each rank loads its share; a node must have ``memory_reserve_mib`` MiB beside it.
+    :param meminfo: what to read of a node's memory.
     :returns: cluster, and node by name.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
@@ -143,7 +157,7 @@ def plan(
         "serve": serve,
         "environment": ENVIRONMENT,
         "api_probe": f"{probe}:{api_port}",
-        "limits": limits,
+        "limits": {**limits, "memory_need_mib": memory_need_mib(model_bytes, world, memory_reserve_mib)},
     }
     each = {
         node["name"]: {
@@ -151,6 +165,7 @@ def plan(
             "rank": rank,
             "address": node["address"],
             "environment": node_environment(node),
+            "meminfo": meminfo,
         }
         for rank, node in enumerate(nodes)
     }

@@ -73,6 +73,18 @@ options:
     description: The version, where the tag does not tell it.
     type: str
     default: ""
+  model_bytes:
+    description: Size of the model's files, of which each rank loads its share.
+    type: int
+    default: 0
+  memory_reserve_mib:
+    description: MiB that a Spark must have available beside its share of the model before its rank starts.
+    type: int
+    default: 0
+  meminfo:
+    description: What to read of a Spark's memory, from inside its container.
+    type: path
+    default: /proc/meminfo
 """
 
 EXAMPLES = r"""
@@ -119,6 +131,9 @@ def main() -> None:
             "limits": {"type": "dict", "required": True},
             "image": {"type": "str", "default": ""},
             "version": {"type": "str", "default": ""},
+            "model_bytes": {"type": "int", "default": 0},
+            "memory_reserve_mib": {"type": "int", "default": 0},
+            "meminfo": {"type": "path", "default": "/proc/meminfo"},
         },
         supports_check_mode=True,
     )

@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -107,3 +111,40 @@ def test_verdict(
 )
 def test_starts_are_bounded(entrypoint: ModuleType, state: dict, start: tuple[int, bool]) -> None:
     assert entrypoint.next_start(state, LIMITS) == start
+
+
+@pytest.mark.parametrize(
+    ("available", "says"),
+    [
+        ({"spark1": 80000, "spark2": 80000}, ""),
+        (
+            {"spark1": 80000, "spark2": 3000},
+            "spark2 has 3000 MiB available, and a rank needs 70000: end what else uses it",
+        ),
+    ],
+)
+def test_a_node_that_is_short_of_memory_is_named(entrypoint: ModuleType, available: dict[str, int], says: str) -> None:
+    assert entrypoint.short_of_memory(available, 70000) == says
+
+
+@pytest.mark.parametrize(("left", "status"), [(4096, 0), (1024, -9)])
+def test_a_rank_is_ended_before_its_node_freezes(tmp_path: Path, left: int, status: int) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemTotal: 125829120 kB\nMemAvailable: {4096 * 1024} kB\n")
+    (tmp_path / "node.json").write_text(
+        json.dumps({"name": "spark2", "environment": {"RANK_OF": "spark2"}, "meminfo": str(meminfo)})
+    )
+    (tmp_path / "cluster.json").write_text(json.dumps({"limits": {"memory_floor_mib": 2048}}))
+    start = f"import importlib.util, pathlib, sys; spec = importlib.util.spec_from_file_location('e', {str(PATH)!r}); "
+    start += "e = importlib.util.module_from_spec(spec); spec.loader.exec_module(e); "
+    start += f"e.ETC = pathlib.Path({str(tmp_path)!r}); e.rank(sys.argv[1:])"
+    command = ["sh", "-c", "echo $RANK_OF; sleep 2"]
+    rank = subprocess.Popen(
+        [sys.executable, "-c", start, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(0.5)
+    meminfo.write_text(f"MemTotal: 125829120 kB\nMemAvailable: {left * 1024} kB\n")
+    out, err = rank.communicate(timeout=10)
+    assert rank.returncode == status
+    assert out == "spark2\n"
+    assert ("spark2 has 1024 MiB available, less than 2048" in err) == bool(status)

@@ -4,9 +4,10 @@
 """The program inside every serving container: leader, worker, rank wrapper and health check.
 
 ``leader`` waits for its workers, clears what an earlier run left on them, starts ``mpirun … trtllm-llmapi-launch
-trtllm-serve …``, judges by a generated token whether it serves, and ends when it ends. It exits 1 to be started
-again, and 0, with the reason in its state file, when it gives up. ``worker`` runs an sshd for MPI, nothing else.
-``rank`` gives a rank what differs from node to node. ``health`` reads the state file and asks nobody.
+trtllm-serve …`` (on a node that is alone, trtllm-serve itself), judges by a generated token whether it serves, and ends
+when it ends. It exits 1 to be started again, and 0, with the reason in its state file, when it gives up. ``worker``
+runs an sshd for MPI, nothing else. ``rank`` gives a rank what differs from node to node, and watches its node's memory.
+``memory`` says how much of that is available. ``health`` reads the state file and asks nobody.
 
 Only the standard library: whatever Python the image has.
 """
@@ -144,6 +145,24 @@ def prompt(model: str) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 1, "temperature": 0}
 
 
+def available_mib(meminfo: str) -> int:
+    """``MemAvailable`` in MiB, from the text of ``/proc/meminfo``.
+
+    >>> available_mib("MemTotal: 125829120 kB\\nMemAvailable:   2097152 kB\\n")
+    2048
+    """
+    return int(re.search(r"^MemAvailable:\s*(\d+) kB$", meminfo, re.MULTILINE)[1]) // 1024
+
+
+def short_of_memory(available: dict[str, int], need: int) -> str:
+    """Which nodes have less than a rank needs, in words; empty where all have enough.
+
+    :param available: MiB by node. :param need: MiB; 0 for no matter how much.
+    """
+    short_ones = [f"{name} has {mib} MiB available" for name, mib in sorted(available.items()) if mib < need]
+    return f"{', '.join(short_ones)}, and a rank needs {need}: end what else uses it" if short_ones else ""
+
+
 # --- the machine ---------------------------------------------------------------------------------------------------
 
 
@@ -211,10 +230,41 @@ def worker() -> int:
     return 1
 
 
+def available(node: dict[str, Any]) -> int:
+    return available_mib(Path(node["meminfo"]).read_text())
+
+
+def memory() -> int:
+    """The leader's question, by ssh."""
+    print(available(read(ETC / "node.json")))
+    return 0
+
+
+def guard(node: dict[str, Any], floor: int) -> None:
+    """A child of this process, that ends it before its node has less memory than ``floor`` MiB.
+
+    GPU and system share the memory, and a Spark that has none left answers nobody: it is to be taken down by hand.
+    """
+    watched = os.getpid()
+    if not floor or os.fork():
+        return
+    while os.getppid() == watched:
+        left = available(node)
+        if left < floor:
+            say(
+                f"{node['name']} has {left} MiB available, less than {floor}: its rank is ended before the host freezes"
+            )
+            os.kill(watched, signal.SIGKILL)
+            break
+        time.sleep(0.5)
+    os._exit(0)
+
+
 def rank(command: list[str]) -> int:
-    """Give this rank its own node's environment, then become the command."""
+    """Give this rank its own node's environment and a guard, then become the command."""
     node = read(ETC / "node.json")
     os.environ.update(node["environment"])
+    guard(node, read(ETC / "cluster.json")["limits"]["memory_floor_mib"])
     os.execvp(command[0], command)
     return 1
 
@@ -270,13 +320,29 @@ def await_port(address: str, state: State) -> None:
         time.sleep(2)
 
 
+def compile_caches() -> dict[str, str]:
+    """Where kernels that were compiled or tuned are kept for the next start: on the node, for this image alone."""
+    folder = VAR / "cache" / os.environ.get("DGX_SPARK_CONFIG", "").rpartition("-")[2]
+    names = {
+        "TRITON_CACHE_DIR": "triton",
+        "TORCHINDUCTOR_CACHE_DIR": "inductor",
+        "FLASHINFER_WORKSPACE_BASE": "flashinfer",
+    }
+    return {name: str(folder / place) for name, place in names.items()}
+
+
 class Engine:
-    """mpirun and all its ranks, with their output read for what NCCL says of its transport."""
+    """mpirun and all its ranks, or the only one; its output is read for what NCCL says of its transport."""
 
     def __init__(self, cluster: dict[str, Any]) -> None:
-        environment = {**os.environ, **cluster["environment"]}
-        argv = mpirun(cluster, ["trtllm-llmapi-launch", *cluster["serve"]], cluster["environment"])
+        equal = {**cluster["environment"], **compile_caches()}
+        if len(cluster["nodes"]) > 1:
+            argv = mpirun(cluster, ["trtllm-llmapi-launch", *cluster["serve"]], equal)
+        else:
+            argv = ["python3", PROGRAM, "rank", "--", *cluster["serve"]]
+        environment = {**os.environ, **equal}
         say(" ".join(argv))
+        self.why = ""
         self.transports: dict[str, dict[str, str]] = {}
         self._served = False
         self._process = subprocess.Popen(
@@ -288,6 +354,8 @@ class Engine:
         assert self._process.stdout
         for line in self._process.stdout:
             print(line, end="", flush=True)
+            if "dgx-spark: " in line:
+                self.why = line.partition("dgx-spark: ")[2].strip()
             found = transport_of(line.rstrip("\n"))
             if found:
                 host, transport, devices = found
@@ -369,6 +437,24 @@ def clear_workers(cluster: dict[str, Any]) -> None:
         subprocess.run(["ssh", short(node["name"]), "python3", PROGRAM, "reset"], check=True, timeout=60)
 
 
+def memories(cluster: dict[str, Any], own: dict[str, Any]) -> dict[str, int]:
+    """MiB that each node has available."""
+    found = {own["name"]: available(own)}
+    for node in cluster["nodes"][1:]:
+        argv = ["ssh", short(node["name"]), "python3", PROGRAM, "memory"]
+        found[node["name"]] = int(subprocess.run(argv, check=True, timeout=60, capture_output=True, text=True).stdout)
+    return found
+
+
+def await_memory(cluster: dict[str, Any], own: dict[str, Any]) -> None:
+    """What an engine that was just ended used comes back within seconds; what somebody else uses does not."""
+    deadline = time.monotonic() + cluster["limits"]["memory_wait_s"]
+    while problem := short_of_memory(memories(cluster, own), cluster["limits"]["memory_need_mib"]):
+        if time.monotonic() > deadline:
+            raise RuntimeError(problem)
+        time.sleep(2)
+
+
 def smoke(cluster: dict[str, Any]) -> list[str]:
     """Every rank says on which node it runs; all must differ."""
     probe = ["python3", "-c", "import json; print('node', json.load(open('/etc/dgx-spark/trtllm/node.json'))['name'])"]
@@ -403,6 +489,7 @@ def leader() -> int:
     state.set(phase="starting", reason="", starts=number, ranks={})
     try:
         clear_workers(cluster)
+        await_memory(cluster, node)
         if len(cluster["nodes"]) > 1:
             smoke(cluster)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
@@ -424,7 +511,7 @@ def leader() -> int:
                 failures += 1
             decision = verdict(engine.alive(), served, failures, time.time() - started, limits)
             if decision not in ("wait", "serve"):
-                reason = f"{decision} (exit status {engine.status()}; {problem})"
+                reason = f"{engine.why or decision} (exit status {engine.status()}; {problem})"
                 state.set(phase="failed", reason=reason, last_end=reason)
                 return 1
         state.set(phase="stopped", reason="asked to end", starts=0)
@@ -434,7 +521,7 @@ def leader() -> int:
 
 
 def main(arguments: list[str]) -> int:
-    roles = {"leader": leader, "worker": worker, "reset": reset, "health": health}
+    roles = {"leader": leader, "worker": worker, "reset": reset, "memory": memory, "health": health}
     if arguments[:2] == ["rank", "--"] and len(arguments) > 2:
         return rank(arguments[2:])
     if len(arguments) != 1 or arguments[0] not in roles:

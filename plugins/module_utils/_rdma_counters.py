@@ -1,0 +1,47 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read what RDMA devices have carried, from sysfs.
+
+Source: the kernel's Documentation/ABI/stable/sysfs-class-infiniband. Data is counted in words of four bytes. It is
+private to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+WORD = 4  # bytes
+
+
+class CountersError(ValueError):
+    """A device that is not there, or that counts nothing; the message names it and the mend."""
+
+
+def read_port(port: Path) -> dict[str, int]:
+    """``sent_bytes`` and ``received_bytes`` of one port.
+
+    :param port: its directory, such as ``/sys/class/infiniband/rocep1s0f0/ports/1``.
+    """
+    counters = {"sent_bytes": "port_xmit_data", "received_bytes": "port_rcv_data"}
+    try:
+        return {name: WORD * int((port / "counters" / file).read_text()) for name, file in counters.items()}
+    except (OSError, ValueError) as error:
+        raise CountersError(f"{port} does not tell what it carried: {error}") from error
+
+
+def read(root: Path, devices: t.Sequence[str]) -> dict[str, dict[str, int]]:
+    """The bytes that each device has carried on all its ports since its driver was loaded.
+
+    :param root: where the class directory is, ``/sys/class/infiniband``.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for device in devices:
+        ports = sorted((root / device / "ports").glob("[0-9]*"))
+        if not ports:
+            there = ", ".join(sorted(path.name for path in root.glob("*"))) or "none"
+            raise CountersError(f"no RDMA device {device} in {root}, there is {there}: see that its driver is loaded")
+        each = [read_port(port) for port in ports]
+        found[device] = {name: sum(port[name] for port in each) for name in ("sent_bytes", "received_bytes")}
+    return found

@@ -1,0 +1,35 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The examples in docstrings are true."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+UTILS = "ansible_collections.sparkops.dgx_spark.plugins.module_utils"
+PATHS = [*(ROOT / "plugins" / "module_utils").glob("_*.py"), *ROOT.glob("roles/trtllm_serve/files/image/*.py")]
+WITH_EXAMPLES = sorted(path for path in PATHS if "\n    >>> " in path.read_text())
+
+
+def loaded(path: Path) -> ModuleType:
+    if path.parent.name == "module_utils":
+        return importlib.import_module(f"{UTILS}.{path.stem}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_examples_in_docstrings_are_true(path: Path) -> None:
+    failed, tried = doctest.testmod(loaded(path))
+    assert tried
+    assert not failed
