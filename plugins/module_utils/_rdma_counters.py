@@ -45,3 +45,8 @@ def read(root: Path, devices: t.Sequence[str]) -> dict[str, dict[str, int]]:
         each = [read_port(port) for port in ports]
         found[device] = {name: sum(port[name] for port in each) for name in ("sent_bytes", "received_bytes")}
     return found
+
+
+def total(devices: t.Mapping[str, t.Mapping[str, int]], name: str) -> int:
+    """The sum of one counter over all devices."""
+    return sum(device[name] for device in devices.values())

@@ -21,6 +21,13 @@ options:
     type: list
     elements: str
     required: true
+  since:
+    description: Bytes that they had sent before. Waits until they have sent more, and fails if they do not.
+    type: int
+  timeout:
+    description: How many seconds to wait for that. Drivers bring counters up to date now and then.
+    type: int
+    default: 10
   sysfs_root:
     description: Where the kernel lists them.
     type: path
@@ -34,6 +41,11 @@ EXAMPLES = r"""
   sparkops.dgx_spark.rdma_counters_info:
     devices: [rocep1s0f0, roceP2p1s0f0]
   register: carried
+
+- name: See that they have carried more since
+  sparkops.dgx_spark.rdma_counters_info:
+    devices: [rocep1s0f0, roceP2p1s0f0]
+    since: "{{ carried.sent_bytes }}"
 """
 
 RETURN = r"""
@@ -54,10 +66,11 @@ received_bytes:
   sample: 4096
 """
 
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._rdma_counters import CountersError, read
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._rdma_counters import CountersError, read, total
 
 
 def main() -> None:
@@ -65,15 +78,26 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "devices": {"type": "list", "elements": "str", "required": True},
+            "since": {"type": "int"},
+            "timeout": {"type": "int", "default": 10},
             "sysfs_root": {"type": "path", "default": "/sys/class/infiniband"},
         },
         supports_check_mode=True,
     )
+    root, names, since = Path(module.params["sysfs_root"]), module.params["devices"], module.params["since"]
+    deadline = time.monotonic() + module.params["timeout"]
     try:
-        devices = read(Path(module.params["sysfs_root"]), module.params["devices"])
+        devices = read(root, names)
+        while since is not None and total(devices, "sent_bytes") <= since and time.monotonic() < deadline:
+            time.sleep(0.2)
+            devices = read(root, names)
     except CountersError as error:
         module.fail_json(msg=str(error))
-    sums = {name: sum(device[name] for device in devices.values()) for name in ("sent_bytes", "received_bytes")}
+    sums = {name: total(devices, name) for name in ("sent_bytes", "received_bytes")}
+    if since is not None and sums["sent_bytes"] <= since:
+        module.fail_json(
+            msg=f"{', '.join(names)} sent nothing: it went another way than by RDMA", devices=devices, **sums
+        )
     module.exit_json(changed=False, devices=devices, **sums)
 
 

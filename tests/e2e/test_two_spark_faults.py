@@ -82,3 +82,57 @@ def test_a_file_missing_on_the_worker_is_named_by_the_proof_and_mended_by_the_pl
     assert run.results("Spread | Copy what the workers lack")["spark2"]["changed"]
     assert pair.hub_bytes() == before, "the leader has the file"
     assert incarnations(pair) == ranks, "the engine ran on"
+
+
+def test_a_node_that_runs_out_of_memory_is_saved_and_named(pair: Pair, first: tuple[Run, int]) -> None:
+    """A virtual Spark's memory is not its own: what the containers read of it is a file here."""
+    meminfo = "/var/lib/dgx-spark/trtllm/meminfo"
+
+    def left(name: str, mib: int) -> None:
+        pair.host(name).check_output(f"echo 'MemAvailable: {mib * 1024} kB' | sudo tee {meminfo}")
+
+    for name in SPARKS:
+        left(name, 100000)
+    run = pair.serve(__trtllm_serve_meminfo=meminfo)
+    assert run.status == "successful", run.said
+    ranks = incarnations(pair)
+    left("spark2", 1000)
+    eventually(lambda: state(pair)["phase"] in ("failed", "waiting", "starting"), True, seconds=60)
+    eventually(lambda: "spark2 has 1000 MiB available" in state(pair).get("last_end", ""), True, seconds=150)
+    left("spark2", 100000)
+    eventually(lambda: len(incarnations(pair) - ranks), 2, seconds=240)
+
+
+def test_systemd_takes_over_from_the_swarm_and_gives_it_back(pair: Pair, first: tuple[Run, int]) -> None:
+    containers = "sudo docker ps --all --format '{{.Names}}' --filter name=trtllm"
+    for launcher, names in (("docker", "dgx-spark-trtllm"), ("swarm", "dgx-spark-trtllm_leader")):
+        run = pair.serve(spark_launcher=launcher)
+        assert run.status == "successful", run.said
+        assert pair.host("spark1").check_output(containers).partition(".")[0] == names
+        for check in (False, True):
+            again = pair.serve(spark_launcher=launcher, check=check)
+            assert again.status == "successful", again.said
+            assert again.changed == {}
+
+
+def test_a_unit_whose_container_is_killed_starts_it_again(pair: Pair, first: tuple[Run, int]) -> None:
+    assert pair.serve(spark_launcher="docker").status == "successful"
+    for name in SPARKS:
+        before = incarnations(pair)
+        pair.host(name).check_output("sudo docker kill --signal KILL dgx-spark-trtllm")
+        eventually(lambda before=before: len(incarnations(pair) - before), 2, seconds=150)
+
+
+def test_undo_leaves_nothing(pair: Pair, first: tuple[Run, int]) -> None:
+    role = {"name": "sparkops.dgx_spark.trtllm_serve", "tasks_from": "undo"}
+    members = {"trtllm_serve_members": list(SPARKS)}
+    play = [{"name": "Undo", "ansible.builtin.include_role": role, "vars": members}]
+    for changes in (True, False):
+        run = pair.play([{"hosts": "spark", "gather_facts": False, "tasks": play}])
+        assert run.status == "successful", run.said
+        assert bool(run.changed) == changes
+    for name in SPARKS:
+        host = pair.host(name)
+        assert host.check_output("sudo docker ps --all --quiet; sudo docker volume ls --quiet") == ""
+        assert host.check_output("sudo docker image ls --quiet --filter label=dgx-spark=trtllm-serve") == ""
+        assert host.check_output("sudo find /etc /var/lib/dgx-spark -path '*trtllm*'") == ""

@@ -22,10 +22,12 @@ def test_words_are_bytes_and_ports_add_up(tmp_path: Path) -> None:
     make(tmp_path, "mlx5_0", 1, "10", "20")
     make(tmp_path, "mlx5_0", 2, "1", "2")
     make(tmp_path, "mlx5_1", 1, "18446744073709551615", "0")
-    assert counters.read(tmp_path, ["mlx5_0", "mlx5_1"]) == {
+    found = counters.read(tmp_path, ["mlx5_0", "mlx5_1"])
+    assert found == {
         "mlx5_0": {"sent_bytes": 44, "received_bytes": 88},
         "mlx5_1": {"sent_bytes": 4 * (2**64 - 1), "received_bytes": 0},
     }
+    assert counters.total(found, "received_bytes") == 88
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
