@@ -142,27 +142,28 @@ def verdict(host: str, found: t.Mapping[str, t.Any], wanted: float, tool: str) -
     """Say what a figure that is too small means, and what to do."""
     if not found["errors"] and found["gbps"] >= wanted:
         return None
-    who = f"{host} sends {found['gbps']} Gb/s to {found['peer']} over all its links ({tool}), and {wanted:g} are wanted"
+    peer, gbps, links = found["peer"], found["gbps"], found["links"]
+    who = f"{host} sends {gbps} Gb/s to {peer} over all its links ({tool}), and {wanted:g} are wanted"
     if found["errors"]:
         netdev, error = next(iter(found["errors"].items()))
-        return (
-            f"{host} cannot send to {found['peer']} out of {netdev} ({tool}: {error}): see whether a firewall drops it"
-        )
-    links = found["links"]
-    weak = [netdev for netdev, gbps in links.items() if gbps < max(links.values()) / 5]
-    if found["gbps"] <= 0.15 * wanted:
+        return f"{host} cannot send to {peer} out of {netdev} ({tool}: {error}): see whether a firewall drops it"
+    weak = [netdev for netdev, part in links.items() if part < max(links.values()) / 5]
+    if gbps <= 0.15 * wanted:
         return (
             f"{who}: this is what a ConnectX-7 in its bad state gives on a sound link. Shut both Sparks down, take the "
             "QSFP cable and the power out of both for a minute, and start them again"
         )
     if weak:
-        return f"{who}: {', '.join(weak)} carries next to nothing; see 'ethtool -S {weak[0]}' for errors, and reseat the cable"
-    if found["gbps"] <= 0.65 * wanted:
         return (
-            f"{who}: this is what one half of the cable gives. See that both halves have their address on both Sparks, and "
-            "that both PCIe links are whole (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4)"
+            f"{who}: {', '.join(weak)} carries next to nothing; see 'ethtool -S {weak[0]}' for errors, and reseat the "
+            "cable"
+        )
+    if gbps <= 0.65 * wanted:
+        return (
+            f"{who}: this is what one half of the cable gives. See that both halves have their address on both Sparks, "
+            "and that both PCIe links are whole (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4)"
         )
     return (
-        f"{who}: see that nothing else uses the fabric or the processor now; iperf3 measures TCP, install perftest on all "
-        "Sparks to measure RDMA; or set cx7_network_min_gbps to what you accept"
+        f"{who}: see that nothing else uses the fabric or the processor now; iperf3 measures TCP, install perftest on "
+        "all Sparks to measure RDMA; or set cx7_network_min_gbps to what you accept"
     )

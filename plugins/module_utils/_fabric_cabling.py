@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""Tell which cages of which hosts are joined, from what their ports show and whom they heard; refuse what is no fabric."""
+"""Tell which cages of which hosts are joined, from what their ports show and whom they heard, or refuse it."""
 
 from __future__ import annotations
 

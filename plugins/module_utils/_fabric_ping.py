@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""What proves a link: pings that may not fragment, who answers them, speed and GIDs; and what to do where that fails."""
+"""What proves a link (pings that may not fragment, who answers, speed, GIDs), and what to do where it fails."""
 
 from __future__ import annotations
 
@@ -67,19 +67,20 @@ def doubts(
     who, found = _who(host, link), []
     if link.get("peer_mac") and mac != link["peer_mac"]:
         found.append(
-            f"{who}: {mac or 'nobody'} answers for {link['peer_address']}, and the planned half has {link['peer_mac']}: "
-            f"see on {link['peer']} that net.ipv4.conf.<netdev>.arp_ignore is 1 and arp_announce is 2 for both halves "
+            f"{who}: {mac or 'nobody'} answers for {link['peer_address']}, and the planned half has "
+            f"{link['peer_mac']}: see on {link['peer']} that net.ipv4.conf.<netdev>.arp_ignore is 1 and arp_announce "
+            "is 2 for both halves "
             "('sysctl -a -r arp_'), or who else has that address"
         )
     if wanted_speed and speed != wanted_speed:
         found.append(
-            f"{who}: the link runs at {speed or 'no known'} Mb/s, and {wanted_speed} are wanted: use a cable for 200 Gb/s "
-            "(a switch may need its port set to 200 Gb/s), or set cx7_network_speed_mbps (0 waives it)"
+            f"{who}: the link runs at {speed or 'no known'} Mb/s, and {wanted_speed} are wanted: use a cable for 200 "
+            "Gb/s (a switch may need its port set to 200 Gb/s), or set cx7_network_speed_mbps (0 waives it)"
         )
     if gids is not None and not has_roce_v2(gids, link["address"]):
         found.append(
-            f"{who}: the GID table of {link['rdma_device']} has no RoCE v2 entry for {link['address'].split('/')[0]}, so "
-            f"NCCL would fall back to TCP: take {link['netdev']} down and up, and see 'show_gids' on {host}"
+            f"{who}: the GID table of {link['rdma_device']} has no RoCE v2 entry for {link['address'].split('/')[0]}, "
+            f"so NCCL would fall back to TCP: take {link['netdev']} down and up, and see 'show_gids' on {host}"
         )
     if gids is not None and not verbs:
         found.append(

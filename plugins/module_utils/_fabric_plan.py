@@ -78,9 +78,7 @@ def plan_fabric(
         rows = _static(hosts, cabling.segments, free, pool, {**adopted, **wanted})
     else:
         if wanted or adopted:
-            raise FabricError(
-                f"addresses are given, and addressing is {addressing}: set it to static, or take them out"
-            )
+            raise FabricError(f"addresses are given, and addressing is {addressing}: make it static, or take them out")
         rows = _found(hosts, cabling.segments, addressing)
     links = _links(hosts, rows)
     # Only where one subnet reaches everybody can the fabric carry what everybody must reach.
@@ -342,8 +340,8 @@ def _mtu(topology: str, mtu: int, hosts: t.Sequence[Member], segments: t.Sequenc
     }
     if len(set(now.values())) > 1:
         raise FabricError(
-            f"the MTUs on the switch differ ({', '.join(now)}), and on a switch they are left alone: set them alike, or "
-            "set cx7_network_mtu to what the switch carries"
+            f"the MTUs on the switch differ ({', '.join(now)}), and on a switch they are left alone: set them alike, "
+            "or set cx7_network_mtu to what the switch carries"
         )
     return None, next(iter(now.values()))
 

@@ -124,7 +124,7 @@ def cables_for(cabling: str, count: int) -> list[Cable]:
 
 
 def check_cables(cables: Iterable[Sequence[str]], count: int) -> list[Cable]:
-    """Refuse a cable that cannot exist: an unknown end, a cage used twice. One from a Spark to itself can, by mistake."""
+    """Refuse a cable that cannot exist: an unknown end, a cage used twice. From a Spark to itself it can, alas."""
     taken: dict[str, int] = {}
     checked: list[Cable] = []
     for number, cable in enumerate(cables, 1):

@@ -12,8 +12,8 @@ version_added: "0.1.0"
 description:
   - >-
     Puts together what M(sparkops.dgx_spark.fabric_plan_info) needs of one host: its name, its ConnectX-7 links, the
-    IPv4 networks that its addresses and routes use, so that the fabric stays clear of them, what other netplan files say
-    of these links, and who is at the other end of each cable.
+    IPv4 networks that its addresses and routes use, so that the fabric stays clear of them, what other netplan files
+    say of these links, and who is at the other end of each cable.
   - >-
     The other ends are found by broadcast frames of EtherType 0x88B5 on each link that has a signal. All hosts must be
     asked at the same time, so O(others) needs at least as many forks as there are hosts.
@@ -170,7 +170,8 @@ member:
       type: dict
     tools:
       description: >-
-        Which of the tools that measure bandwidth could be used: C(iperf3), and C(ib_write_bw) where there are RDMA devices.
+        Which of the tools that measure bandwidth could be used: C(iperf3), and C(ib_write_bw) where there are RDMA
+        devices.
       type: list
       elements: str
       sample: [iperf3]

@@ -11,8 +11,8 @@ short_description: Prove the links of a fabric
 version_added: "0.1.0"
 description:
   - >-
-    Pings the peer of each planned link with packets of exactly the MTU that may not fragment, out of the planned network
-    device.
+    Pings the peer of each planned link with packets of exactly the MTU that may not fragment, out of the planned
+    network device.
   - >-
     The planned half must be the one that answers, by its hardware address; the link must run at the speed wanted; and
     the RDMA device must have a RoCE v2 entry for the address in its GID table.
@@ -234,7 +234,7 @@ def main() -> None:
     prover, links = Prover(module), module.params["links"]
     deadline = time.monotonic() + module.params["timeout"]
     proofs: dict[int, dict | None] = {}
-    faults: dict[int, list[str]] = dict.fromkeys(range(len(links)), [])
+    faults: dict[int, list[str]] = {index: [] for index in range(len(links))}
     while True:
         for index in [index for index in range(len(links)) if index not in proofs or faults[index]]:
             proofs[index], faults[index] = prover.prove(links[index])

@@ -45,9 +45,10 @@ options:
     description:
       - How the cables between hosts run, each as its two ends, C(name:cage).
       - >-
-        Not needed where the hosts listened to one another (RV(sparkops.dgx_spark.fabric_member_info#module:member.heard));
-        the plan is refused where the wires say otherwise. Without both, cables are taken to join cages of the same
-        number, and a ring to join cage 0 of each host to cage 1 of the next.
+        Not needed where the hosts listened to one another
+        (RV(sparkops.dgx_spark.fabric_member_info#module:member.heard)); the plan is refused where the wires say
+        otherwise. Without both, cables are taken to join cages of the same number, and a ring to join cage 0 of each
+        host to cage 1 of the next.
     type: list
     elements: list
     default: []
@@ -212,7 +213,8 @@ table:
   elements: str
 drift:
   description: >-
-    By host, the cabled network devices that are not now what the plan says, in address, MTU, or for whom they answer ARP.
+    By host, the cabled network devices that are not now what the plan says, in address, MTU, or for whom they answer
+    ARP.
   returned: success
   type: dict
   sample: {spark1: [enp1s0f0np0, enP2p1s0f0np0], spark2: []}

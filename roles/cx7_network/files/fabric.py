@@ -207,7 +207,7 @@ def activate(netdevs: list[str]) -> None:
 
 
 def wait_for(netdevs: list[str], ready: Any, seconds: float) -> None:
-    """Wait until ``ready`` says so of each netdev, for some time at most: what is still not there is found out later."""
+    """Wait until ``ready`` says so of each netdev, for some time at most: what is missing is found out later."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not all(ready(netdev) for netdev in netdevs):
         time.sleep(0.5)
