@@ -59,34 +59,35 @@ def network(lab: Lab, name: str) -> dict[str, Any]:
 
     IPv6 link-local addresses are left out: NetworkManager gives and takes them by itself.
     """
-    spark = lab.host(name)
     arp = " ".join(
         f"/proc/sys/net/ipv4/conf/{netdev}/{key}" for netdev in NETDEVS for key in ("arp_ignore", "arp_announce")
     )
     files = "/etc/netplan /etc/sysctl.d /etc/hosts /etc/ufw"
-    addresses = json.loads(spark.check_output("ip -j addr"))
-    return {
-        "netdevs": {
-            entry["ifname"]: {
-                "mtu": entry["mtu"],
-                "up": "UP" in entry["flags"],
-                "addresses": sorted(
-                    f"{info['local']}/{info['prefixlen']}"
-                    for info in entry["addr_info"]
-                    if not info["local"].startswith("fe80")
-                ),
-            }
-            for entry in addresses
-            if entry
-        },
-        "routes": sorted(spark.check_output("ip -4 route").splitlines()),
-        "arp": spark.check_output(f"cat {arp}").split(),
-        "profiles": sorted(spark.run("nmcli -t -f NAME,UUID,FILENAME connection").stdout.splitlines()),
-        "files": spark.check_output(
-            f"sudo find {files} -type f -exec stat -c '%n %a %U' {{}} + -exec sha256sum {{}} +"
-        ).splitlines(),
-        "units": spark.check_output("systemctl list-units --all --no-legend 'dgx-spark-fabric*'").splitlines(),
+    questions = {
+        "addresses": "ip -j addr",
+        "routes": "ip -4 route",
+        "arp": f"cat {arp}",
+        "profiles": "nmcli -t -f NAME,UUID,FILENAME connection || true",
+        "files": f"sudo find {files} -type f -exec stat -c '%n %a %U' {{}} + -exec sha256sum {{}} +",
+        "units": "systemctl list-units --all --no-legend 'dgx-spark-fabric*'",
     }
+    # One connection for all of them.
+    told = lab.host(name).check_output("; echo ----; ".join(questions.values())).split("----")
+    answers: dict[str, Any] = {key: sorted(text.strip().splitlines()) for key, text in zip(questions, told)}
+    answers["netdevs"] = {
+        entry["ifname"]: {
+            "mtu": entry["mtu"],
+            "up": "UP" in entry["flags"],
+            "addresses": sorted(
+                f"{info['local']}/{info['prefixlen']}"
+                for info in entry["addr_info"]
+                if not info["local"].startswith("fe80")
+            ),
+        }
+        for entry in json.loads("".join(answers.pop("addresses")))
+        if entry
+    }
+    return answers
 
 
 def networks(lab: Lab, count: int) -> dict[str, Any]:

@@ -185,10 +185,7 @@ def test_nvidia_sync_s_addresses_are_adopted(pair: Lab, blank: dict[str, Any]) -
         text = f"network: {{version: 2, ethernets: {{{', '.join(halves)}}}}}"
         return f"echo {text!r} > {SYNC}; chmod 600 {SYNC}"
 
-    with (
-        spoilt(pair, "spark1", write(1), f"rm -f {SYNC}"),
-        spoilt(pair, "spark2", write(2), f"rm -f {SYNC}"),
-    ):
+    with spoilt(pair, "spark1", write(1), f"rm -f {SYNC}"), spoilt(pair, "spark2", write(2), f"rm -f {SYNC}"):
         done = role(pair)
         assert done.status == "successful", done.said
         plan = done.results("Plan | Give each half of each cabled port its address")["spark1"]["plan"]

@@ -133,6 +133,10 @@ def steps_back(wanted: dict[str, Any], now: dict[str, Any], netdevs: list[str]) 
 def restore(state: State, fabric_only: bool) -> None:
     restore_files(state["files"])
     fabric = state["fabric"]
+    # First of all: NetworkManager makes a profile of its own for a netdev that it is given with an address on it.
+    for step in steps_back(state["netdevs"], netdev_states(ip("addr")), fabric):
+        if step[:2] == ["addr", "del"]:
+            run("ip", *step, must=False)
     activate(fabric)
     time.sleep(2)  # a renderer goes on for a moment after it has said that it is done
     for step in steps_back(state["netdevs"], netdev_states(ip("addr")), fabric):
