@@ -196,3 +196,45 @@ def test_ping_names_the_link_that_is_silent(bin_path: Path, capsys: pytest.Captu
     assert result["failed"]
     assert "spark1 lo (cage 0, half A) to spark3 (192.168.100.12, cage 0): nothing answers" in result["msg"]
     assert [answer["peer"] for answer in result["answers"]] == ["spark2"]
+
+
+def ends_of_a_cable() -> dict:
+    """A plan of two hosts, both of them this machine."""
+    link = {"port": 1, "rdma_device": "roce", "address": "127.0.0.1/8", "peer_address": "127.0.0.1"}
+    return {
+        "topology": "direct",
+        "hosts": {
+            "spark1": {"links": [{**link, "netdev": "a", "peer_netdev": "b", "peer": "spark2"}]},
+            "spark2": {"links": [{**link, "netdev": "b", "peer_netdev": "a", "peer": "spark1"}]},
+        },
+    }
+
+
+IPERF3 = """case "$*" in
+*-c*) echo sent >> {log}; echo '{{"end": {{"sum_received": {{"bits_per_second": {bits}}}}}}}';;
+*) exit 0;;
+esac"""
+
+
+def test_bandwidth_is_measured_once_for_a_key_and_judged_each_time(
+    tmp_path: Path, bin_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    log, stamp = tmp_path / "log", tmp_path / "new" / "proven.json"
+    program(bin_path, "iperf3", IPERF3.format(log=log, bits=190e9))
+    options = {"host": "spark1", "plan": ends_of_a_cable(), "tool": "iperf3", "stamp": str(stamp), "seconds": 1}
+    dry = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175, _ansible_check_mode=True)
+    assert (dry["changed"], dry["measured"], stamp.exists()) == (True, [], False)
+    first = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175, simulated=True)
+    assert first["changed"]
+    assert first["measured"] == [{"peer": "spark2", "gbps": 190.0, "links": {"a": 190.0}, "errors": {}}]
+    assert first["note"].startswith("SIMULATED")
+    again = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175)
+    assert (again["changed"], again["measured"]) == (False, first["measured"])
+    assert log.read_text() == "sent\n"
+    assert run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175, again=True)["changed"]
+    assert run(capsys, "fabric_bandwidth", **options, key="other", min_gbps=175)["changed"]
+    assert log.read_text() == "sent\n" * 3
+    slow = run(capsys, "fabric_bandwidth", **options, key="other", min_gbps=2000)
+    assert slow["failed"]
+    assert "The fabric is too slow: spark1 sends 190.0 Gb/s to spark2" in slow["msg"]
+    assert not stamp.exists(), "it is measured again by the next run"
