@@ -27,6 +27,7 @@ ARP = ("arp_ignore", "arp_announce")
 # The program behind 'netplan generate', which itself would have systemd read all its units again.
 GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/lib/netplan/generate")
 WAY_BACK = "dgx-spark-fabric-way-back.timer"
+ROUNDS = 6  # of looking whether it stays as it was
 PATIENCE = 20  # s that the management network may take to come back by itself
 
 State = dict
@@ -130,17 +131,27 @@ def steps_back(wanted: dict[str, Any], now: dict[str, Any], netdevs: list[str]) 
     return steps
 
 
+def step_back(state: State, only: tuple[str, ...] = ()) -> int:
+    """Take the fabric's netdevs back to what they were; returns how many steps that took."""
+    steps = steps_back(state["netdevs"], netdev_states(ip("addr")), state["fabric"])
+    steps = [step for step in steps if not only or tuple(step[: len(only)]) == only]
+    for step in steps:
+        run("ip", *step, must=False)
+    return len(steps)
+
+
 def restore(state: State, fabric_only: bool) -> None:
     restore_files(state["files"])
     fabric = state["fabric"]
     # First of all: NetworkManager makes a profile of its own for a netdev that it is given with an address on it.
-    for step in steps_back(state["netdevs"], netdev_states(ip("addr")), fabric):
-        if step[:2] == ["addr", "del"]:
-            run("ip", *step, must=False)
+    step_back(state, only=("addr", "del"))
     activate(fabric)
-    time.sleep(2)  # a renderer goes on for a moment after it has said that it is done
-    for step in steps_back(state["netdevs"], netdev_states(ip("addr")), fabric):
-        run("ip", *step, must=False)
+    quiet = 0
+    for _round in range(ROUNDS):  # a renderer goes on for a moment after it has said that it is done
+        time.sleep(2)
+        quiet = 0 if step_back(state) else quiet + 1
+        if quiet == 2:
+            break
     for netdev, settings in state["arp"].items():
         for name, value in settings.items():
             if arp_path(netdev, name).exists():
