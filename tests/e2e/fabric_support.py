@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,18 @@ def changed(run: Run) -> int:
 
 
 def said(run: Run) -> str:
-    return " ".join(run.said.split())
+    """All that was said, without colours and the places where lines were folded."""
+    return " ".join(re.sub("\x1b\\[[0-9;]*m", "", run.said).split()).replace("''", "'")
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What of the hosts' networks is not the same."""
+    return [
+        f"{name} {key}: {before[name][key]} -> {after[name][key]}"
+        for name in before
+        for key in before[name]
+        if before[name][key] != after[name][key]
+    ]
 
 
 def network(lab: Lab, name: str) -> dict[str, Any]:

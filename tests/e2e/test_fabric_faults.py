@@ -15,7 +15,7 @@ from typing import Any, Iterator
 import pytest
 
 from .conftest import Lab
-from .fabric_support import NETDEVS, changed, fabric_lab, network, networks, proof, role, said
+from .fabric_support import NETDEVS, changed, differences, fabric_lab, networks, proof, role, said
 from .test_lab import eventually
 
 A0, B0, A1, B1 = NETDEVS
@@ -57,13 +57,13 @@ def stopped(lab: Lab, words: list[str], count: int = 2, **variables: Any) -> Non
     run = role(lab, cx7_network_probe_seconds=3, **variables)
     assert run.status == "failed"
     assert [one for one in words if one not in said(run)] == [], run.said
-    assert networks(lab, count) == before
+    assert differences(before, networks(lab, count)) == []
 
 
 def gone(lab: Lab, blank: dict[str, Any]) -> None:
     undone = role(lab, "undo")
     assert undone.status == "successful", undone.said
-    eventually(lambda: networks(lab, 2), blank, seconds=20)
+    eventually(lambda: differences(blank, networks(lab, 2)), [], seconds=20)
 
 
 def test_no_cable(pair: Lab, blank: dict[str, Any]) -> None:
@@ -263,8 +263,7 @@ def test_the_management_link_is_cut_during_the_change(pair: Lab, blank: dict[str
                 break
         time.sleep(1)
     assert time.monotonic() - cut[0] < 120, "SSH answers again"
-    eventually(lambda: network(pair, "spark1"), blank["spark1"], seconds=30)
-    eventually(lambda: network(pair, "spark2"), blank["spark2"], seconds=60)
+    eventually(lambda: differences(blank, networks(pair, 2)), [], seconds=60)
 
 
 @pytest.mark.parametrize(

@@ -98,3 +98,15 @@ def test_the_renderer_is_who_netplan_told(fabric: ModuleType, tmp_path: Path) ->
     profile.parent.mkdir(parents=True)
     profile.touch()
     assert fabric.renderer_of("b") == "NetworkManager"
+
+
+def test_a_first_change_that_was_taken_back_was_none(fabric: ModuleType, tmp_path: Path) -> None:
+    first, last = tmp_path / "first.json", tmp_path / "last.json"
+    first.write_text("before")
+    last.write_text("later")
+    fabric.forget_first(last)
+    fabric.forget_first(first)
+    assert first.exists()
+    last.write_text("before")
+    fabric.forget_first(last)
+    assert not first.exists()

@@ -26,6 +26,7 @@ ROOT = Path("/")
 ARP = ("arp_ignore", "arp_announce")
 # The program behind 'netplan generate', which itself would have systemd read all its units again.
 GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/lib/netplan/generate")
+FIRST, LAST = "first.json", "last.json"
 WAY_BACK = "dgx-spark-fabric-way-back.timer"
 ROUNDS = 6  # of looking whether it stays as it was
 PATIENCE = 20  # s that the management network may take to come back by itself
@@ -160,6 +161,13 @@ def restore(state: State, fabric_only: bool) -> None:
         restore_management(state)
 
 
+def forget_first(state: Path) -> None:
+    """Where the first change was taken back there was none: what the network is then is captured by the next one."""
+    first = state.with_name(FIRST)
+    if state.name == LAST and first.exists() and first.read_bytes() == state.read_bytes():
+        first.unlink()
+
+
 def missing(state: State) -> list[str]:
     """The addresses and routes outside the fabric that were there, and are not."""
     now, fabric = netdev_states(ip("addr")), set(state["fabric"])
@@ -247,7 +255,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Capture, activate or restore the network of a DGX Spark's fabric.")
     commands = parser.add_subparsers(dest="command", required=True)
     capturing = commands.add_parser("capture")
-    capturing.add_argument("directory", type=Path, help="for last.json, and first.json unless that is there")
+    capturing.add_argument("directory", type=Path, help=f"for {LAST}, and {FIRST} unless that is there")
     capturing.add_argument("--netdev", action="append", default=[])
     capturing.add_argument("--file", action="append", default=[])
     activating = commands.add_parser("activate")
@@ -267,11 +275,12 @@ def main() -> int:
         wait_for(options.netdev, lit, 5)  # a cage without a cable never will be
     elif options.command == "restore":
         restore(json.loads(options.state.read_text()), options.fabric_only)
+        forget_first(options.state)
     else:
         # A change that nobody confirmed may be on its way back: what it left is not what the network is.
         wait_for([WAY_BACK], lambda unit: run("systemctl", "is-active", unit, must=False).strip() == "inactive", 180)
         text = json.dumps(capture(options.netdev, options.file), indent=2) + "\n"
-        for name in ("last.json", *(["first.json"] if not (options.directory / "first.json").exists() else [])):
+        for name in (LAST, *([] if (options.directory / FIRST).exists() else [FIRST])):
             write(options.directory / name, text.encode(), 0o600, os.geteuid(), os.getegid())
     return 0
 
