@@ -69,4 +69,9 @@ test: lint unit package molecule e2e ## all of these, under 25 minutes on 2 core
 test-all: test ## and the whole matrix: faults, one Spark, a Spark as controller, older Open MPI
 	pytest -m matrix tests/e2e
 
-.PHONY: help lab lab-up lab-down lint unit package molecule e2e test test-all
+fabric: $(VENV)/.for-tests ## the fabric by every cabling and renderer, and every fault (an hour)
+	FABRIC_MATRIX=1 pytest tests/e2e/test_fabric.py tests/e2e/test_fabric_faults.py
+
+test-all: fabric
+
+.PHONY: fabric help lab lab-up lab-down lint unit package molecule e2e test test-all

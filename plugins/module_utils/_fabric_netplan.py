@@ -3,14 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""The fabric's netplan file."""
+"""The fabric's netplan file, and what other netplan files say of the same netdevs."""
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import typing as t
 
 HEADER = "# Ansible managed (sparkops.dgx_spark.cx7_network): changes made here will be lost.\n"
+PLACES = ("/lib/netplan", "/etc/netplan", "/run/netplan")  # a file hides one of the same name in a place before it
+# The program behind 'netplan generate', which itself would have systemd read all its units again.
+GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/lib/netplan/generate")
 _NETDEV = re.compile(r"[A-Za-z0-9_.-]{1,15}", re.ASCII)
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}/\d{1,2}", re.ASCII)
 
@@ -19,40 +23,93 @@ class NetplanError(ValueError):
     """This cannot be said in the fabric's netplan file."""
 
 
-def render(
-    netdevs: t.Iterable[str], links: t.Iterable[t.Mapping[str, t.Any]], mtu: int, other_mtu: int | None = None
-) -> str:
-    """Return the file's text: all netdevs kept quiet, those of a link with their addresses and MTU.
+def render(netdevs: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
+    """Return the file's text from what the plan says of each netdev; those without a cable are kept quiet.
 
     It names no renderer: the host keeps the one that it has.
     """
-    addresses: dict[str, list[str]] = {}
-    for link in links:
-        # On a switch a netdev has one link for each peer, all with the same address.
-        if link["address"] not in addresses.setdefault(link["netdev"], []):
-            addresses[link["netdev"]].append(link["address"])
-    names = sorted({*netdevs, *addresses})
-    if not names:
+    if not netdevs:
         raise NetplanError("there are no netdevs to configure: give the netdevs of the ConnectX-7")
     lines = ["network:", "  version: 2", "  ethernets:"]
-    for name in names:
+    for name, wanted in sorted(netdevs.items()):
         if not _NETDEV.fullmatch(name):
             raise NetplanError(f"netdev {name!r} is no name of a network device")
-        own_mtu = mtu if name in addresses else other_mtu
+        asks = wanted.get("asks") or ""
         # Without these NetworkManager asks for DHCP on every port that has a cable, and boot waits for those without.
         lines += [
             f"    {name}:",
-            "      dhcp4: false",
+            f"      dhcp4: {'true' if asks == 'dhcp' else 'false'}",
             "      dhcp6: false",
-            "      link-local: []",
+            f"      link-local: {'[ipv4]' if asks == 'link_local' else '[]'}",
             "      optional: true",
         ]
-        if own_mtu is not None:
-            lines.append(f"      mtu: {own_mtu}")
-        if name in addresses:
+        if wanted.get("mtu") is not None:
+            lines.append(f"      mtu: {wanted['mtu']}")
+        # What another tool's file gives already is left to it.
+        addresses = [] if wanted.get("adopted") else wanted.get("addresses") or []
+        if addresses:
             lines.append("      addresses:")
-            for address in addresses[name]:
-                if not _ADDRESS.fullmatch(address):
-                    raise NetplanError(f"address {address!r} of {name} is not like 192.168.100.10/24")
-                lines.append(f"        - {address}")
+        for address in addresses:
+            if not _ADDRESS.fullmatch(address):
+                raise NetplanError(f"address {address!r} of {name} is not like 192.168.100.10/24")
+            lines.append(f"        - {address}")
     return HEADER + "\n".join(lines) + "\n"
+
+
+def find_claims(
+    documents: t.Mapping[str, t.Any], own: str, links: t.Iterable[t.Mapping[str, t.Any]]
+) -> list[dict[str, t.Any]]:
+    """Return what files other than ``own`` say of the links' netdevs that would not leave them to us.
+
+    :param documents: each file's path and its YAML, parsed; one that is not as netplan wants it is left to netplan.
+    """
+    claims = []
+    for path, document in sorted(documents.items()):
+        network = document.get("network") if isinstance(document, dict) else None
+        if path == own or not isinstance(network, dict):
+            continue
+        for link in links:
+            found = [_claim(key, entry, link) for key, entry in _entries(network, "ethernets")]
+            sets = [what for one in found for what in one["sets"]]
+            sets += [
+                f"a part of {kind} {key}"
+                for kind in ("bonds", "bridges", "vrfs")
+                for key, entry in _entries(network, kind)
+                if link["netdev"] in (entry.get("interfaces") or [])
+            ]
+            mtus = [one["mtu"] for one in found if one["mtu"] and path.rsplit("/", 1)[1] > own.rsplit("/", 1)[1]]
+            if sets or mtus:
+                claims.append(
+                    {
+                        "path": path,
+                        "netdev": link["netdev"],
+                        "sets": sets + [f"MTU {mtu}" for mtu in mtus],
+                        "addresses": [address for one in found for address in one["addresses"]],
+                        "mtu": mtus[-1] if mtus else None,
+                    }
+                )
+    return claims
+
+
+def _entries(network: t.Mapping[str, t.Any], kind: str) -> list[tuple[str, dict[str, t.Any]]]:
+    entries = network.get(kind)
+    return [(key, one) for key, one in entries.items() if isinstance(one, dict)] if isinstance(entries, dict) else []
+
+
+def _claim(key: str, entry: t.Mapping[str, t.Any], link: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    nothing: dict[str, t.Any] = {"sets": [], "addresses": [], "mtu": None}
+    match = entry.get("match")
+    if isinstance(match, dict):
+        hit = (not match.get("name") or fnmatch.fnmatchcase(link["netdev"], str(match["name"]))) and (
+            not match.get("macaddress") or str(match["macaddress"]).lower() == str(link["mac"]).lower()
+        )
+    else:
+        hit = key == link["netdev"]
+    if not hit:
+        return nothing
+    # An address may be a mapping, with its options as the value.
+    addresses = [next(iter(one)) if isinstance(one, dict) else str(one) for one in entry.get("addresses") or []]
+    sets = [f"address {address}" for address in addresses]
+    sets += [f"{name}: true" for name in ("dhcp4", "dhcp6") if entry.get(name) is True]
+    sets += ["routes"] if entry.get("routes") else []
+    return {"sets": sets, "addresses": addresses, "mtu": entry.get("mtu")}

@@ -3,10 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""Pings that may not fragment: how to send them, what they say, and what to do when they do not come back."""
+"""What proves a link (pings that may not fragment, who answers, speed, GIDs), and what to do where it fails."""
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import re
 import typing as t
 
@@ -32,6 +34,69 @@ def parse_rtt(output: str) -> dict[str, float] | None:
     return dict(zip(("min_ms", "avg_ms", "max_ms"), map(float, match.groups()))) if match else None
 
 
+def neighbour_mac(neigh: str) -> str | None:
+    """Return the hardware address in the output of ``ip -j neigh show to ADDRESS dev NETDEV``."""
+    try:
+        return next(
+            (entry["lladdr"].lower() for entry in json.loads(neigh.strip() or "[]") if entry.get("lladdr")), None
+        )
+    except ValueError:
+        return None
+
+
+def has_roce_v2(gids: t.Iterable[tuple[str, str]], address: str) -> bool:
+    """Tell whether a GID table, as pairs of GID and type, has a RoCE v2 entry for an IPv4 address."""
+    wanted = ipaddress.IPv6Address(f"::ffff:{address.split('/')[0]}")
+    return any(kind == "RoCE v2" and ipaddress.IPv6Address(gid) == wanted for gid, kind in gids)
+
+
+def doubts(
+    host: str,
+    link: t.Mapping[str, t.Any],
+    mac: str | None,
+    speed: int | None,
+    wanted_speed: int,
+    gids: t.Sequence[tuple[str, str]] | None,
+    verbs: bool = True,
+) -> list[str]:
+    """Say what is not right with a link that answers, and what to do.
+
+    :param mac: of who answered; ``speed`` in Mb/s, and the one wanted (0 waives it); ``gids`` of its RDMA device, None
+        where it has none; ``verbs``: whether programs can reach that device.
+    """
+    who, found = _who(host, link), []
+    if link.get("peer_mac") and mac != link["peer_mac"]:
+        found.append(
+            f"{who}: {mac or 'nobody'} answers for {link['peer_address']}, and the planned half has "
+            f"{link['peer_mac']}: see on {link['peer']} that net.ipv4.conf.<netdev>.arp_ignore is 1 and arp_announce "
+            "is 2 for both halves "
+            "('sysctl -a -r arp_'), or who else has that address"
+        )
+    if wanted_speed and speed != wanted_speed:
+        found.append(
+            f"{who}: the link runs at {speed or 'no known'} Mb/s, and {wanted_speed} are wanted: use a cable for 200 "
+            "Gb/s (a switch may need its port set to 200 Gb/s), or set cx7_network_speed_mbps (0 waives it)"
+        )
+    if gids is not None and not has_roce_v2(gids, link["address"]):
+        found.append(
+            f"{who}: the GID table of {link['rdma_device']} has no RoCE v2 entry for {link['address'].split('/')[0]}, "
+            f"so NCCL would fall back to TCP: take {link['netdev']} down and up, and see 'show_gids' on {host}"
+        )
+    if gids is not None and not verbs:
+        found.append(
+            f"{who}: RDMA cannot be used, because /dev/infiniband is not there, and NCCL would fall back to TCP "
+            f"('NET/Socket' in its log): 'sudo modprobe -a ib_uverbs rdma_cm' on {host}, and see 'dmesg' for mlx5"
+        )
+    return found
+
+
+def _who(host: str, link: t.Mapping[str, t.Any]) -> str:
+    return (
+        f"{host} {link['netdev']} (cage {link['physical_port']}, half {link['half']}) to {link['peer']} "
+        f"({link['peer_address']}, cage {link['peer_physical_port']})"
+    )
+
+
 def explain(
     host: str, link: t.Mapping[str, t.Any], mtu: int, output: str, carrier: bool | None, small_passes: bool
 ) -> str:
@@ -40,10 +105,7 @@ def explain(
     :param output: of the ping of the planned size; ``carrier`` of the netdev; whether a small ping passes.
     """
     netdev, peer = link["netdev"], link["peer"]
-    who = (
-        f"{host} {netdev} (cage {link['physical_port']}, half {link['half']}) to {peer} ({link['peer_address']}, "
-        f"cage {link['peer_physical_port']})"
-    )
+    who = _who(host, link)
     too_long = _TOO_LONG.search(output)
     if _NO_DEVICE.search(output):
         return f"{who}: there is no netdev {netdev} any more: look at 'ip -br link' on {host}, and run again"
@@ -70,6 +132,5 @@ def explain(
         )
     return (
         f"{who}: nothing answers although there is a signal: see on {peer} whether {link['peer_address']} is there "
-        f"('ip -br -4 addr') and no firewall drops it ('ufw status'); if the cables run to other cages than planned, "
-        "say so in cx7_network_cables"
+        f"('ip -br -4 addr') and no firewall drops it ('ufw status')"
     )

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""Plan the fabric of a group of DGX Sparks: who is cabled to whom, and which half gets which address.
+"""Plan the fabric of a group of DGX Sparks: which half gets which address.
 
 Pure functions over what was discovered on every member: the same input gives every member the same plan.
 """
@@ -15,36 +15,44 @@ import itertools
 import re
 import typing as t
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_cabling import (
+    Cables,
+    Cage,
+    FabricError,
+    Link,
+    Member,
+    Segment,
+    find_cabling,
+)
+
 TOPOLOGIES = ("auto", "direct", "ring", "switch")
+ADDRESSINGS = ("static", "link_local", "dhcp")
 POOL = ("192.168.100.0/22", "10.100.100.0/22", "172.30.100.0/22")
 FIRST_HOST = 10  # the leader's last octet; each member's follows from its rank alone
-CAGE_NAMES = {0: "cage 0 (next to the RJ-45 socket)", 1: "cage 1 (away from the RJ-45 socket)"}
+JUMBO = 9000  # between Sparks; what a switch carries is not ours to say
+SYNC = "99-nvidia-sync-cluster.yaml"  # NVIDIA Sync's Cluster Assistant writes it
 
-Link = t.Dict[str, t.Any]  # one entry of ibdev2netdev_info's links
-Cage = t.Dict[str, Link]  # a QSFP cage: half -> link
-End = t.Tuple[str, int]  # a member's name and the number of its cage
-Segment = t.List[End]  # the cages that one cable, or one switch, joins
+Overrides = t.Mapping[str, t.Mapping[str, str]]  # member -> netdev -> address with prefix length
 
 
-class FabricError(ValueError):
-    """There is no fabric to be had of this; the message names the hosts and the mend."""
-
-
-class Member(t.NamedTuple):
-    """One host of the group, and what was discovered on it."""
+class End(t.NamedTuple):
+    """One half of one cage, at one end of a segment."""
 
     name: str
-    management: str
-    cages: dict[int, Cage]
-    networks: list[ipaddress.IPv4Network]
+    cage: int
+    link: Link
+    address: ipaddress.IPv4Interface | None
 
 
 def plan_fabric(
     names: t.Sequence[str],
     members: t.Sequence[t.Mapping[str, t.Any]],
     topology: str = "auto",
-    cables: t.Sequence[t.Sequence[str]] = (),
+    cables: Cables = (),
     pool: t.Sequence[str] = POOL,
+    mtu: int = 0,
+    addressing: str = "static",
+    addresses: Overrides | None = None,
 ) -> dict[str, t.Any]:
     """Return the plan for all members, in rank order, or refuse what cannot be a fabric.
 
@@ -53,43 +61,107 @@ def plan_fabric(
     subnets = _subnets(pool)
     hosts = _members(names, members)
     if len(hosts) == 1:
-        return {"topology": "single", "hosts": {hosts[0].name: _host(hosts[0], hosts[0].management, [])}}
-    topology, segments = _cabling(hosts, topology, _parse_cables(cables, hosts))
-    free = (net for net in subnets if not any(net.overlaps(used) for host in hosts for used in host.networks))
-    links = _links(hosts, segments, free, pool)
+        return {
+            "topology": "single",
+            "addressing": addressing,
+            "mtu": None,
+            "raise": {},
+            "hosts": {hosts[0].name: _host(hosts[0], hosts[0].management, [], {})},
+        }
+    wanted = _overrides(addresses or {}, hosts)
+    cabling = find_cabling(hosts, topology, cables)
+    _refuse_claims(hosts, cabling.segments)
+    adopted = _adopted(hosts)
+    own_mtu, carried = _mtu(cabling.topology, mtu, hosts, cabling.segments)
+    if addressing == "static":
+        free = (net for net in subnets if not any(net.overlaps(used) for host in hosts for used, _dev in host.networks))
+        rows = _static(hosts, cabling.segments, free, pool, {**adopted, **wanted})
+    else:
+        if wanted or adopted:
+            raise FabricError(f"addresses are given, and addressing is {addressing}: make it static, or take them out")
+        rows = _found(hosts, cabling.segments, addressing)
+    links = _links(hosts, rows)
     # Only where one subnet reaches everybody can the fabric carry what everybody must reach.
-    whole = topology != "ring"
+    whole = cabling.topology != "ring"
     return {
-        "topology": topology,
+        "topology": cabling.topology,
+        "addressing": addressing,
+        "mtu": carried,
+        "raise": cabling.asleep,
         "hosts": {
             host.name: _host(
-                host, links[host.name][0]["address"].split("/")[0] if whole else host.management, links[host.name]
+                host,
+                links[host.name][0]["address"].split("/")[0] if whole and links[host.name] else host.management,
+                links[host.name],
+                _netdevs(host, rows, own_mtu, addressing, adopted),
             )
             for host in hosts
         },
     }
 
 
-def find_drift(
-    plan: t.Mapping[str, t.Any], members: t.Iterable[t.Mapping[str, t.Any]], mtu: int
-) -> dict[str, list[str]]:
-    """Return, by host, the netdevs that do not have the planned address and MTU now."""
+def find_drift(plan: t.Mapping[str, t.Any], members: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
+    """Return, by host, the netdevs that are not now what the plan says: address, MTU, and whom they answer ARP for."""
     drift = {}
     known = {member["name"]: member for member in members}
-    for member in (known[name] for name in plan["hosts"]):
-        now = {link["netdev"]: link for link in member["links"]}
-        drift[member["name"]] = list(
-            dict.fromkeys(
-                link["netdev"]
-                for link in plan["hosts"][member["name"]]["links"]
-                if link["address"] not in now[link["netdev"]]["ipv4"] or now[link["netdev"]]["mtu"] != mtu
+    for name, host in plan["hosts"].items():
+        now = {link["netdev"]: link for link in known[name]["links"]}
+        arp = known[name].get("arp", {})
+        drift[name] = [
+            netdev
+            for netdev, wanted in host["netdevs"].items()
+            if wanted["cabled"]
+            and (
+                not now[netdev]["admin_up"]
+                or wanted["mtu"] not in (None, now[netdev]["mtu"])
+                or any(address not in now[netdev]["ipv4"] for address in wanted["addresses"])
+                or (wanted["asks"] and not now[netdev]["ipv4"])
+                or arp.get(netdev, [1, 2]) != [1, 2]
             )
-        )
+        ]
     return drift
 
 
-def _host(host: Member, control_address: str, links: list[dict[str, t.Any]]) -> dict[str, t.Any]:
-    return {"control_address": control_address, "fabric_name": fabric_name(host.name), "links": links}
+def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the plan as the lines of a table."""
+    head = ["HOST", "CAGE", "HALF", "NETDEV", "RDMA DEVICE", "ADDRESS", "PEER", "CAGE", "ADDRESS"]
+    rows = [
+        [
+            name,
+            link["physical_port"],
+            link["half"],
+            link["netdev"],
+            link["rdma_device"],
+            link["address"],
+            link["peer"],
+            link["peer_physical_port"],
+            link["peer_address"],
+        ]
+        for name, host in plan["hosts"].items()
+        for link in host["links"]
+    ]
+    table = [[str(cell) for cell in row] for row in ([head, *rows] if rows else [])]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    control = ", ".join(f"{name} {host['control_address']}" for name, host in plan["hosts"].items())
+    raised = [f"{name} {' '.join(netdevs)}" for name, netdevs in plan["raise"].items()]
+    mtu = f", packets of {plan['mtu']} bytes" if plan["mtu"] else ""
+    return [
+        f"{plan['topology']} fabric of {len(plan['hosts'])}, {plan['addressing']} addresses{mtu}",
+        f"control addresses: {control}",
+        *(["assumed until these are raised: " + ", ".join(raised)] if raised else []),
+        *("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table),
+    ]
+
+
+def _host(
+    host: Member, control_address: str, links: list[dict[str, t.Any]], netdevs: dict[str, dict[str, t.Any]]
+) -> dict[str, t.Any]:
+    return {
+        "control_address": control_address,
+        "fabric_name": fabric_name(host.name),
+        "links": links,
+        "netdevs": netdevs,
+    }
 
 
 def fabric_name(name: str) -> str:
@@ -132,18 +204,32 @@ def _member(member: t.Mapping[str, t.Any]) -> Member:
         cage[half] = link
     own = {link["netdev"] for link in member["links"]}
     host, addresses = str(member.get("host") or ""), member.get("addresses") or []
+    on_fabric = [link["netdev"] for link in member["links"] if host in [one.split("/")[0] for one in link["ipv4"]]]
+    if on_fabric:
+        raise FabricError(
+            f"{member['name']} is reached over the fabric itself ({host} is on {on_fabric[0]}), and configuring that "
+            "would cut the connection: set ansible_host to its address on the management network"
+        )
     # What the inventory says may be a name, or the outside of a NAT: then the address of the default route.
     management = host if host in addresses else member.get("management_address") or ""
+    heard = member.get("heard")
     return Member(
         name=member["name"],
         management=management or "127.0.0.1",
         cages=dict(sorted(cages.items())),
         # The fabric's own networks are ours to plan again.
         networks=[
-            ipaddress.ip_network(used["network"], strict=False)
+            (ipaddress.ip_network(used["network"], strict=False), used["netdev"] or "a route")
             for used in member["networks"]
             if used["netdev"] not in own
         ],
+        heard=None
+        if heard is None
+        else {
+            cage: [(one["id"], one["cage"]) for one in heard if one["physical_port"] == cage]
+            for cage in {one["physical_port"] for one in heard}
+        },
+        claims=list(member.get("claims") or []),
     )
 
 
@@ -169,149 +255,95 @@ def _refuse_twins(members: t.Sequence[t.Mapping[str, t.Any]], hosts: list[Member
             raise FabricError(f"{host.name} is named as another host's fabric name: rename it")
 
 
-# ---- who is cabled to whom
-
-
-def cabled_cages(host: str, cages: t.Mapping[int, Cage]) -> list[int]:
-    """Return the cages that hold a live cable, or refuse with what is to be done at this host."""
-    if not cages:
-        raise FabricError(
-            f"{host} shows no ConnectX-7 port at all: see whether it is a DGX Spark, and whether its driver is loaded "
-            "('ls /sys/class/infiniband' must list four devices)"
-        )
-    up: list[int] = []
-    dark: list[int] = []
-    asleep: list[str] = []
-    for number, cage in cages.items():
-        # One cable carries both halves, so one half's carrier tells of a half that is administratively down.
-        silent = [link["netdev"] for link in cage.values() if link["admin_up"] and not link["carrier"]]
-        sleeping = [link["netdev"] for link in cage.values() if not link["admin_up"]]
-        if any(link["carrier"] for link in cage.values()):
-            if silent:
+def _overrides(addresses: Overrides, hosts: list[Member]) -> dict[tuple[str, str], ipaddress.IPv4Interface]:
+    known = {host.name: {link["netdev"] for cage in host.cages.values() for link in cage.values()} for host in hosts}
+    found = {}
+    for name, netdevs in addresses.items():
+        if name not in known:
+            raise FabricError(f"addresses are given for {name!r}, who is none of {', '.join(known)}")
+        for netdev, text in netdevs.items():
+            if netdev not in known[name]:
                 raise FabricError(
-                    f"{host}: one half of {_cage(number)} has a signal, but {', '.join(silent)} has none: reseat the "
-                    "QSFP cable at both ends; if that does not help, shut the Spark down and take its power away for a "
-                    "minute"
+                    f"an address is given for {netdev} of {name}, which is no ConnectX-7 netdev but somebody else's, "
+                    f"the management network's perhaps: name one of {', '.join(sorted(known[name]))}"
                 )
-            up.append(number)
-        elif sleeping:
-            asleep.extend(sleeping)
-        else:
-            dark.append(number)
-    if up:
-        return up
-    mends = []
-    if dark:
-        mends.append(
-            f"no carrier in {' and '.join(f'cage {number}' for number in dark)}: plug the cable into the cage next to "
-            "the RJ-45 socket of each Spark until it clicks, and see that the Spark at its other end is switched on"
-        )
-    if asleep:
-        mends.append(
-            f"{', '.join(asleep)} administratively down, so that no cable can be seen there: "
-            f"'sudo ip link set {asleep[0]} up', likewise any other, and run again"
-        )
-    raise FabricError(f"{host} has no live QSFP cable ({'; or '.join(mends)})")
+            try:
+                found[name, netdev] = ipaddress.IPv4Interface(text)
+            except ValueError as exc:
+                raise FabricError(f"{text!r} for {netdev} of {name} is no address ({exc}): write 10.1.2.3/24") from exc
+            if "/" not in str(text) or found[name, netdev].network.prefixlen > 30:
+                raise FabricError(f"{text!r} for {netdev} of {name} has no usable prefix length: write 10.1.2.3/24")
+    return found
 
 
-def _cage(number: int) -> str:
-    return CAGE_NAMES.get(number, f"cage {number}")
+# ---- what other tools' netplan files say
 
 
-def _parse_cables(cables: t.Sequence[t.Sequence[str]], hosts: list[Member]) -> list[Segment]:
-    cages = {host.name: host.cages for host in hosts}
-    used: set[End] = set()
-    parsed = []
-    for cable in cables:
-        where = f"cable {list(cable)!r}"
-        if len(cable) != 2:
-            raise FabricError(f"{where} has not two ends: write [name:cage, name:cage]")
-        ends: Segment = []
-        for end in cable:
-            name, _colon, number = str(end).rpartition(":")
-            if name not in cages:
-                raise FabricError(f"{where}: {end!r} names none of {', '.join(cages)}: write [name:cage, name:cage]")
-            if not number.isdecimal() or int(number) not in cages[name]:
-                raise FabricError(
-                    f"{where}: {end!r} names no cage that {name} has (it has {', '.join(map(str, cages[name]))})"
-                )
-            ends.append((name, int(number)))
-        if ends[0][0] == ends[1][0]:
-            raise FabricError(f"{where} joins {ends[0][0]} with itself: a cable joins two hosts")
-        for name, number in ends:
-            if (name, number) in used:
-                raise FabricError(f"{where}: cage {number} of {name} has a cable already: a cage takes one")
-            used.add((name, number))
-        parsed.append(ends)
-    return parsed
-
-
-def _cabling(hosts: list[Member], topology: str, cables: list[Segment]) -> tuple[str, list[Segment]]:
-    """Return the topology, and what joins which cages; half A of the first is the leader's way to the others."""
-    live: dict[str, list[int]] = {}
-    faults = []
-    for host in hosts:
-        try:
-            live[host.name] = cabled_cages(host.name, host.cages)
-        except FabricError as error:
-            faults.append(str(error))
+def _refuse_claims(hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> None:
+    faults = [
+        f"{host.name}: {claim['path']} configures {claim['netdev']} too ({', '.join(claim['sets'])}): move it out of "
+        f"/etc/netplan if nobody needs it, or take {claim['netdev']} out of it"
+        for host in hosts
+        for claim in host.claims
+        if not claim["path"].endswith(f"/{SYNC}")
+    ]
     if faults:
         raise FabricError("; ".join(faults))
-    if topology == "auto":
-        several = any(len(cages) > 1 for cages in live.values())
-        topology = "direct" if len(hosts) == 2 else "ring" if len(hosts) == 3 and several else "switch"
-    if topology == "switch":
-        if cables:
-            raise FabricError("cables are for hosts that are cabled to one another: leave them out with a switch")
-        segments = _switched(live)
-    elif len(hosts) != {"direct": 2, "ring": 3}[topology]:
-        takes = {"direct": "two hosts", "ring": "three hosts"}[topology]
-        raise FabricError(f"a {topology} fabric joins {takes}, and there are {len(hosts)}: set topology to auto")
-    elif topology == "direct":
-        segments = sorted(_from_leader(cable, hosts) for cable in cables) or _direct(live)
-    else:
-        segments = cables or _ring(list(live))
-        if len({frozenset(name for name, _cage in cable) for cable in segments}) != 3:
-            raise FabricError("these cables make no ring: join each of the three hosts with each other by one cable")
-    _need_live(segments, live)
-    return topology, segments
-
-
-def _from_leader(cable: Segment, hosts: list[Member]) -> Segment:
-    return sorted(cable, key=lambda end: end[0] != hosts[0].name)
-
-
-def _direct(live: dict[str, list[int]]) -> list[Segment]:
-    (one, ones), (other, others) = live.items()
-    if len(ones) == len(others):
-        # One cable leaves no choice. Of two, each is taken to join cages of the same number; the proof tells.
-        return [[(one, a), (other, b)] for a, b in zip(ones, others)]
-    more, cages, fewer = (one, ones, other) if len(ones) > len(others) else (other, others, one)
-    raise FabricError(
-        f"{more} has cables in cages {' and '.join(map(str, cages))}, but {fewer} in cage {live[fewer][0]} only: one "
-        f"of them ends elsewhere; plug its other end into {fewer}, or take it out"
-    )
-
-
-def _ring(names: list[str]) -> list[Segment]:
-    # As NVIDIA's recipe cables it: cage 0 of each to cage 1 of the next.
-    return [[(name, 0), (names[(rank + 1) % len(names)], 1)] for rank, name in enumerate(names)]
-
-
-def _switched(live: dict[str, list[int]]) -> list[Segment]:
-    if len({len(cages) for cages in live.values()}) > 1:
-        counts = ", ".join(f"{name} {len(cages)}" for name, cages in live.items())
-        raise FabricError(f"the hosts do not have equally many cables to the switch ({counts}): cable all alike")
-    return [list(zip(live, cages)) for cages in zip(*live.values())]
-
-
-def _need_live(segments: list[Segment], live: dict[str, list[int]]) -> None:
-    missing = [end for segment in segments for end in segment if end[1] not in live[end[0]]]
-    if missing:
+    planned = {(name, cage) for segment in segments for name, cage in segment}
+    given = {(host.name, claim["netdev"]) for host in hosts for claim in host.claims if claim["addresses"]}
+    ends = {
+        (host.name, link["netdev"])
+        for host in hosts
+        for n, cage in host.cages.items()
+        if (host.name, n) in planned
+        for link in cage.values()
+    }
+    if given and ends - given:
+        without = ", ".join(f"{name} {netdev}" for name, netdev in sorted(ends - given))
         raise FabricError(
-            "; ".join(f"{name} has no live QSFP cable in {_cage(number)}" for name, number in missing)
-            + ": plug it in, or say in the variable for cables how yours run"
+            f"NVIDIA Sync's {SYNC} addresses a part of the fabric, and not {without}: set the cluster up in NVIDIA "
+            f"Sync again, with all of these Sparks, or move {SYNC} out of /etc/netplan on each"
         )
+
+
+def _adopted(hosts: t.Sequence[Member]) -> dict[tuple[str, str], ipaddress.IPv4Interface]:
+    """Return the addresses that NVIDIA Sync gave, to be kept."""
+    found = {}
+    for host in hosts:
+        for claim in host.claims:
+            given = [ipaddress.ip_interface(address) for address in claim["addresses"]]
+            if len(given) > 1 or any(address.version != 4 for address in given):
+                raise FabricError(
+                    f"{host.name}: {claim['path']} gives {claim['netdev']} the addresses "
+                    f"{', '.join(claim['addresses'])}, and one of IPv4 is needed: move the file out of /etc/netplan"
+                )
+            if given:
+                found[host.name, claim["netdev"]] = given[0]
+    return found
+
+
+def _mtu(topology: str, mtu: int, hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> tuple[int | None, int]:
+    """Return the MTU to set, None to leave it alone, and the one that packets shall have."""
+    claimed = {claim["mtu"] for host in hosts for claim in host.claims if claim["mtu"]}
+    if len(claimed) > 1:
+        raise FabricError(f"{SYNC} sets different MTUs ({', '.join(map(str, sorted(claimed)))}): set them alike")
+    if claimed:
+        return None, claimed.pop()
+    if mtu or topology != "switch":
+        return mtu or JUMBO, mtu or JUMBO
+    by_name = {host.name: host for host in hosts}
+    now = {
+        f"{name} {link['netdev']} {link['mtu']}": link["mtu"]
+        for segment in segments
+        for name, cage in segment
+        for link in by_name[name].cages[cage].values()
+    }
+    if len(set(now.values())) > 1:
+        raise FabricError(
+            f"the MTUs on the switch differ ({', '.join(now)}), and on a switch they are left alone: set them alike, "
+            "or set cx7_network_mtu to what the switch carries"
+        )
+    return None, next(iter(now.values()))
 
 
 # ---- which half gets which address
@@ -332,14 +364,9 @@ def _subnets(pool: t.Sequence[str]) -> list[ipaddress.IPv4Network]:
     return subnets
 
 
-def _links(
-    hosts: list[Member], segments: list[Segment], free: t.Iterator[ipaddress.IPv4Network], pool: t.Sequence[str]
-) -> dict[str, list[dict[str, t.Any]]]:
+def _halves(hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> t.Iterator[list[tuple[str, int, Link]]]:
+    """Yield the ends that share a subnet: A with A and B with B, since no probe can tell the halves of a cable."""
     cages = {host.name: host.cages for host in hosts}
-    octet = {host.name: FIRST_HOST + rank for rank, host in enumerate(hosts)}
-    links: dict[str, list[dict[str, t.Any]]] = {host.name: [] for host in hosts}
-    if FIRST_HOST + len(hosts) > 255:
-        raise FabricError(f"{len(hosts)} hosts do not fit into one /24: plan fewer")
     for segment in segments:
         halves = sorted(cages[segment[0][0]][segment[0][1]])
         for name, number in segment:
@@ -349,27 +376,140 @@ def _links(
                     f"{segment[0][0]} {' and '.join(halves)} of cage {segment[0][1]}: see 'ibdev2netdev' on both"
                 )
         for half in halves:
-            subnet = next(free, None)
-            if subnet is None:
+            yield [(name, number, cages[name][number][half]) for name, number in segment]
+
+
+def _static(
+    hosts: list[Member],
+    segments: t.Sequence[Segment],
+    free: t.Iterator[ipaddress.IPv4Network],
+    pool: t.Sequence[str],
+    given: t.Mapping[tuple[str, str], ipaddress.IPv4Interface],
+) -> list[list[End]]:
+    octet = {host.name: FIRST_HOST + rank for rank, host in enumerate(hosts)}
+    if FIRST_HOST + len(hosts) > 255:
+        raise FabricError(f"{len(hosts)} hosts do not fit into one /24: plan fewer")
+    rows: list[list[End]] = []
+    chosen = [address.network for address in given.values()]
+    for ends in _halves(hosts, segments):
+        own = [given[name, link["netdev"]] for name, _cage, link in ends if (name, link["netdev"]) in given]
+        network = (
+            _common(own, ends, hosts)
+            if own
+            else next((net for net in free if not any(map(net.overlaps, chosen))), None)
+        )
+        if network is None:
+            raise FabricError(
+                f"no /24 of the pool {', '.join(pool)} is left that no host uses: add a free private network to it"
+            )
+        rows.append(
+            [
+                End(
+                    name,
+                    cage,
+                    link,
+                    given.get((name, link["netdev"]))
+                    or ipaddress.IPv4Interface(f"{network.network_address + octet[name]}/{network.prefixlen}"),
+                )
+                for name, cage, link in ends
+            ]
+        )
+        _refuse_clash(rows)
+    return rows
+
+
+def _common(
+    own: list[ipaddress.IPv4Interface], ends: list[tuple[str, int, Link]], hosts: list[Member]
+) -> ipaddress.IPv4Network:
+    """Return the network of addresses that somebody chose, or refuse it."""
+    where = " and ".join(f"{name} {link['netdev']}" for name, _cage, link in ends)
+    networks = {address.network for address in own}
+    if len(networks) > 1:
+        raise FabricError(
+            f"the ends of a link must be in one network, and {where} are given {', '.join(map(str, own))}: give them "
+            "addresses of the same network"
+        )
+    network = networks.pop()
+    for host in hosts:
+        for used, netdev in host.networks:
+            if network.overlaps(used):
                 raise FabricError(
-                    f"no /24 of the pool {', '.join(pool)} is left that no host uses: add a free private network to it"
+                    f"{network}, given to {where}, is in use already on {netdev} of {host.name} ({used}): choose a "
+                    "network that no host uses"
                 )
-            address = {name: f"{subnet.network_address + octet[name]}" for name, _cage in segment}
-            for name, number in segment:
-                link = cages[name][number][half]
-                links[name].extend(
-                    {
-                        "netdev": link["netdev"],
-                        "rdma_device": link["rdma_device"],
-                        "port": link["port"],
-                        "physical_port": number,
-                        "half": half,
-                        "address": f"{address[name]}/24",
-                        "peer": peer,
-                        "peer_address": address[peer],
-                        "peer_physical_port": peer_number,
-                    }
-                    for peer, peer_number in segment
-                    if peer != name
-                )
+    return network
+
+
+def _refuse_clash(rows: list[list[End]]) -> None:
+    last = rows[-1]
+    if len({end.address for end in last}) < len(last):
+        where = ", ".join(f"{end.name} {end.link['netdev']} {end.address}" for end in last)
+        raise FabricError(f"two ends of a link would have the same address ({where}): give each its own")
+    for row in rows[:-1]:
+        if row[0].address.network.overlaps(last[0].address.network):
+            raise FabricError(
+                f"{row[0].link['netdev']} and {last[0].link['netdev']} of {row[0].name} would share the network "
+                f"{last[0].address.network}: give every half a network of its own"
+            )
+
+
+def _found(hosts: list[Member], segments: t.Sequence[Segment], addressing: str) -> list[list[End]]:
+    """Return the ends with the addresses that they have now, if any."""
+    return [
+        [
+            End(name, cage, link, next((ipaddress.IPv4Interface(one) for one in link["ipv4"]), None))
+            for name, cage, link in ends
+        ]
+        for ends in _halves(hosts, segments)
+        # Two halves would share 169.254.0.0/16, so half B stays without.
+        if addressing == "dhcp" or ends[0][2]["half"] in (None, "A")
+    ]
+
+
+def _links(hosts: list[Member], rows: list[list[End]]) -> dict[str, list[dict[str, t.Any]]]:
+    links: dict[str, list[dict[str, t.Any]]] = {host.name: [] for host in hosts}
+    for row in rows:
+        for here, there in itertools.permutations(row, 2):
+            if here.address is None or there.address is None:
+                continue  # not yet: see ``find_drift``
+            links[here.name].append(
+                {
+                    "netdev": here.link["netdev"],
+                    "rdma_device": here.link["rdma_device"],
+                    "port": here.link["port"],
+                    "physical_port": here.cage,
+                    "half": here.link["half"] or "A",
+                    "address": str(here.address),
+                    "network": str(here.address.network),
+                    "peer": there.name,
+                    "peer_address": str(there.address.ip),
+                    "peer_physical_port": there.cage,
+                    "peer_netdev": there.link["netdev"],
+                    "peer_mac": there.link["mac"],
+                }
+            )
     return links
+
+
+def _netdevs(
+    host: Member,
+    rows: list[list[End]],
+    mtu: int | None,
+    addressing: str,
+    adopted: t.Mapping[tuple[str, str], ipaddress.IPv4Interface],
+) -> dict[str, dict[str, t.Any]]:
+    """Return what each netdev of the host shall be: all are named, so that nobody asks for DHCP on the others."""
+    ends = {end.link["netdev"]: end for row in rows for end in row if end.name == host.name}
+    return {
+        link["netdev"]: {
+            "cabled": link["netdev"] in ends,
+            "addresses": [str(ends[link["netdev"]].address)]
+            if addressing == "static" and link["netdev"] in ends
+            else [],
+            "asks": addressing if addressing != "static" and link["netdev"] in ends else "",
+            "adopted": (host.name, link["netdev"]) in adopted,
+            "mtu": mtu if link["netdev"] in ends else None,
+        }
+        for cage in host.cages.values()
+        for link in cage.values()
+    }

@@ -12,7 +12,7 @@ version_added: "0.1.0"
 description:
   - Writes a file that gives planned addresses and MTU to the fabric's network devices, and keeps the others quiet.
   - >-
-    Before it replaces anything, also in check mode, C(netplan generate) must accept the new file together with all
+    Before it replaces anything, also in check mode, netplan's generator must accept the new file together with all
     other netplan files of the host, in a copy of them.
   - It names no renderer, so the host keeps its own. It does not apply the file.
 extends_documentation_fragment:
@@ -30,24 +30,12 @@ options:
     type: path
     default: /etc/netplan/40-cx7.yaml
   netdevs:
-    description: All network devices of the fabric, cabled or not. Those without a link get no address and no DHCP.
-    type: list
-    elements: str
-    required: true
-  links:
     description: >-
-      The host's part of the plan, RV(sparkops.dgx_spark.fabric_plan_info#module:plan.hosts.links).
-      What is not named here is ignored.
-    type: list
-    elements: dict
-    default: []
-  mtu:
-    description: MTU of the network devices that have a link.
-    type: int
-    default: 9000
-  other_mtu:
-    description: MTU of those that have none. Left alone if not given.
-    type: int
+      What each network device of the fabric shall be, the host's part of the plan
+      (RV(sparkops.dgx_spark.fabric_plan_info#module:plan.hosts.netdevs)). All are named, cabled or not: those without
+      a cable get no address and no DHCP.
+    type: dict
+    required: true
 author:
   - sparkops contributors (@sparkops)
 """
@@ -55,10 +43,11 @@ author:
 EXAMPLES = r"""
 - name: Give the fabric its addresses
   sparkops.dgx_spark.fabric_netplan:
-    netdevs: [enp1s0f0np0, enP2p1s0f0np0, enp1s0f1np1, enP2p1s0f1np1]
-    links:
-      - {netdev: enp1s0f0np0, address: 192.168.100.10/24}
-      - {netdev: enP2p1s0f0np0, address: 192.168.101.10/24}
+    netdevs:
+      enp1s0f0np0: {addresses: [192.168.100.10/24], mtu: 9000}
+      enP2p1s0f0np0: {addresses: [192.168.101.10/24], mtu: 9000}
+      enp1s0f1np1: {}
+      enP2p1s0f1np1: {}
 """
 
 RETURN = r"""
@@ -79,9 +68,12 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_netplan import NetplanError, render
-
-PLACES = ("/lib/netplan", "/run/netplan", "/etc/netplan")  # where netplan reads files, the last wins
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_netplan import (
+    GENERATORS,
+    PLACES,
+    NetplanError,
+    render,
+)
 
 
 def ask_netplan(module: AnsibleModule, path: Path, content: str) -> None:
@@ -89,6 +81,7 @@ def ask_netplan(module: AnsibleModule, path: Path, content: str) -> None:
     netplan = module.get_bin_path("netplan")
     if netplan is None:
         module.fail_json(msg="netplan is not there: install netplan.io, which DGX OS has from the start")
+    generator = next(([path] for path in GENERATORS if Path(path).exists()), [netplan, "generate"])
     with tempfile.TemporaryDirectory(prefix="fabric-netplan-") as root:
         for place in map(Path, PLACES):
             copy = Path(root, *place.parts[1:])
@@ -99,7 +92,7 @@ def ask_netplan(module: AnsibleModule, path: Path, content: str) -> None:
         candidate.parent.mkdir(parents=True, exist_ok=True)
         candidate.write_text(content, encoding="utf-8")
         candidate.chmod(0o600)
-        rc, out, err = module.run_command([netplan, "generate", "--root-dir", root])
+        rc, out, err = module.run_command([*generator, "--root-dir", root])
         if rc:
             # Its warnings, of a file's mode for example, would hide what it fails of.
             lines = [line for line in (err or out).replace(root, "").splitlines() if line and "WARNING" not in line]
@@ -128,17 +121,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": "/etc/netplan/40-cx7.yaml"},
-            "netdevs": {"type": "list", "elements": "str", "required": True},
-            "links": {"type": "list", "elements": "dict", "default": []},
-            "mtu": {"type": "int", "default": 9000},
-            "other_mtu": {"type": "int"},
+            "netdevs": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
     path = Path(module.params["path"])
     try:
-        content = render(*(module.params[name] for name in ("netdevs", "links", "mtu", "other_mtu")))
+        content = render(module.params["netdevs"])
         before = path.read_bytes().decode(errors="replace") if path.exists() else ""
     except (NetplanError, PermissionError) as exc:
         module.fail_json(msg=str(exc))

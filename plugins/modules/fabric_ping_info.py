@@ -7,11 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fabric_ping_info
-short_description: Prove the links of a fabric by pings that may not fragment
+short_description: Prove the links of a fabric
 version_added: "0.1.0"
 description:
-  - Pings the peer of each planned link with packets of exactly the MTU, out of the planned network device.
-  - Waits until all links answer. One that stays silent is a failure that names it, the reason and the mend.
+  - >-
+    Pings the peer of each planned link with packets of exactly the MTU that may not fragment, out of the planned
+    network device.
+  - >-
+    The planned half must be the one that answers, by its hardware address; the link must run at the speed wanted; and
+    the RDMA device must have a RoCE v2 entry for the address in its GID table.
+  - Waits until all of that is so. A link where it is not is a failure that names it, the reason and the mend.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
@@ -55,15 +60,29 @@ options:
         type: int
         required: true
       rdma_device:
-        description: Name of the RDMA device. Not used.
+        description: Name of the RDMA device. Its GID table is not looked at if not given.
         type: str
       port:
-        description: Port number within the RDMA device. Not used.
+        description: Port number within the RDMA device.
         type: int
+        default: 1
+      peer_mac:
+        description: Hardware address of the half that must answer. Any will do if not given.
+        type: str
+      peer_netdev:
+        description: Name of the network device there. Not used.
+        type: str
+      network:
+        description: Network of the link. Not used.
+        type: str
   mtu:
     description: Size of the packets in bytes, IPv4 and ICMP headers included.
     type: int
     default: 9000
+  speed_mbps:
+    description: Speed in Mbit/s that each link must have negotiated. V(0) waives it.
+    type: int
+    default: 0
   timeout:
     description: How many seconds to wait for all links.
     type: int
@@ -103,6 +122,14 @@ answers:
       description: Its address.
       type: str
       sample: 192.168.100.11
+    mac:
+      description: Hardware address of the half that answered.
+      type: str
+      sample: 3c:6d:66:cc:b3:b7
+    speed_mbps:
+      description: Negotiated speed in Mbit/s, null if unknown.
+      type: int
+      sample: 200000
     min_ms:
       description: Shortest round-trip time in milliseconds.
       type: float
@@ -123,25 +150,71 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_ping import (
     HEADERS,
+    doubts,
     explain,
+    neighbour_mac,
     parse_rtt,
     ping_command,
 )
 
 
-def carrier(netdev: str) -> bool:
-    """Whether the network device has a signal; one that is administratively down has none to read."""
+def number(netdev: str, attribute: str) -> int | None:
+    """Return an attribute of the network device; one that is administratively down has neither carrier nor speed."""
     try:
-        return Path("/sys/class/net", netdev, "carrier").read_text(encoding="ascii").strip() == "1"
-    except OSError:
-        return False
+        return int(Path("/sys/class/net", netdev, attribute).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def gid_table(device: str | None, port: int) -> list[tuple[str, str]] | None:
+    """Return GIDs and their types, None where there is no such RDMA device."""
+    root = Path("/sys/class/infiniband", device or "(none)", "ports", str(port))
+    if not root.is_dir():
+        return None
+    table = []
+    for gid in sorted((root / "gids").iterdir(), key=lambda path: int(path.name)):
+        try:
+            table.append((gid.read_text().strip(), (root / "gid_attrs" / "types" / gid.name).read_text().strip()))
+        except OSError:  # an empty entry has no type
+            continue
+    return table
+
+
+class Prover:
+    """Asks one link after the other for what proves it."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.host, self.mtu, self.speed = (module.params[name] for name in ("host", "mtu", "speed_mbps"))
+        self.ping = module.get_bin_path("ping", required=True)
+        self.ip = module.get_bin_path("ip", required=True)
+
+    def _answer(self, link: dict, size: int) -> tuple[dict[str, float] | None, str]:
+        rc, out, err = self.module.run_command(ping_command(self.ping, link, size))
+        return (parse_rtt(out) if rc == 0 else None), out + err
+
+    def prove(self, link: dict) -> tuple[dict | None, list[str]]:
+        """Return what was measured, and what is wrong."""
+        times, said = self._answer(link, self.mtu - HEADERS)
+        netdev = link["netdev"]
+        if times is None:
+            passes = self._answer(link, 56)[0] is not None
+            return None, [explain(self.host, link, self.mtu, said, number(netdev, "carrier") == 1, passes)]
+        _rc, neigh, _err = self.module.run_command(
+            [self.ip, "-j", "neigh", "show", "to", link["peer_address"], "dev", netdev]
+        )
+        mac, speed = neighbour_mac(neigh), number(netdev, "speed")
+        gids, verbs = gid_table(link["rdma_device"], link["port"]), Path("/dev/infiniband/rdma_cm").exists()
+        wrong = doubts(self.host, link, mac, speed, self.speed, gids, verbs)
+        told = {name: link[name] for name in ("netdev", "peer", "peer_address")}
+        return {**told, **times, "mac": mac, "speed_mbps": speed if speed and speed > 0 else None}, wrong
 
 
 def main() -> None:
     """Run the module."""
     needed = {name: {"type": "str", "required": True} for name in ("netdev", "half", "address", "peer", "peer_address")}
     numbers = {name: {"type": "int", "required": True} for name in ("physical_port", "peer_physical_port")}
-    unused = {"rdma_device": {"type": "str"}, "port": {"type": "int"}}
+    more = {name: {"type": "str"} for name in ("rdma_device", "peer_mac", "peer_netdev", "network")}
     module = AnsibleModule(
         argument_spec={
             "host": {"type": "str", "required": True},
@@ -149,46 +222,30 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "required": True,
-                "options": {**needed, **numbers, **unused},
+                "options": {**needed, **numbers, **more, "port": {"type": "int", "default": 1}},
             },
             "mtu": {"type": "int", "default": 9000},
+            "speed_mbps": {"type": "int", "default": 0},
             "timeout": {"type": "int", "default": 30},
         },
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
-    ping = module.get_bin_path("ping", required=True)
-    host, links, mtu = (module.params[name] for name in ("host", "links", "mtu"))
+    prover, links = Prover(module), module.params["links"]
     deadline = time.monotonic() + module.params["timeout"]
-
-    def answer(link: dict, size: int) -> tuple[dict[str, float] | None, str]:
-        rc, out, err = module.run_command(ping_command(ping, link, size))
-        return (parse_rtt(out) if rc == 0 else None), out + err
-
-    said: dict[int, str] = {}
-    times: dict[int, dict[str, float]] = {}
+    proofs: dict[int, dict | None] = {}
+    faults: dict[int, list[str]] = {index: [] for index in range(len(links))}
     while True:
-        for index, link in enumerate(links):
-            if index not in times:
-                found, said[index] = answer(link, mtu - HEADERS)
-                if found:
-                    times[index] = found
-        if len(times) == len(links) or time.monotonic() >= deadline:
+        for index in [index for index in range(len(links)) if index not in proofs or faults[index]]:
+            proofs[index], faults[index] = prover.prove(links[index])
+        if not any(faults.values()) or time.monotonic() >= deadline:
             break
         time.sleep(1)
-    faults = [
-        explain(host, link, mtu, said[index], carrier(link["netdev"]), small_passes=answer(link, 56)[0] is not None)
-        for index, link in enumerate(links)
-        if index not in times
-    ]
-    answers = [
-        {**{name: link[name] for name in ("netdev", "peer", "peer_address")}, **times[index]}
-        for index, link in enumerate(links)
-        if index in times
-    ]
-    if faults:
-        module.fail_json(msg="The fabric does not work: " + "; ".join(faults), answers=answers, mtu=mtu)
-    module.exit_json(changed=False, answers=answers, mtu=mtu)
+    answers = [proofs[index] for index in sorted(proofs) if proofs[index]]
+    if any(faults.values()):
+        wrong = "; ".join(fault for index in sorted(faults) for fault in faults[index])
+        module.fail_json(msg=f"The fabric does not work: {wrong}", answers=answers, mtu=module.params["mtu"])
+    module.exit_json(changed=False, answers=answers, mtu=module.params["mtu"])
 
 
 if __name__ == "__main__":

@@ -45,8 +45,10 @@ options:
     description:
       - How the cables between hosts run, each as its two ends, C(name:cage).
       - >-
-        Without it a single cable is found by itself, two cables are taken to join cages of the same number, and a ring
-        to join cage 0 of each host to cage 1 of the next.
+        Not needed where the hosts listened to one another
+        (RV(sparkops.dgx_spark.fabric_member_info#module:member.heard)); the plan is refused where the wires say
+        otherwise. Without both, cables are taken to join cages of the same number, and a ring to join cage 0 of each
+        host to cage 1 of the next.
     type: list
     elements: list
     default: []
@@ -56,9 +58,28 @@ options:
     elements: str
     default: [192.168.100.0/22, 10.100.100.0/22, 172.30.100.0/22]
   mtu:
-    description: The MTU that the planned links shall have, for RV(drift).
+    description: >-
+      MTU of the cabled halves. V(0) is 9000 for hosts that are cabled to one another; behind a switch it leaves the MTU
+      alone, and wants it to be the same everywhere.
     type: int
-    default: 9000
+    default: 0
+  addressing:
+    description:
+      - V(static) plans an address for each half.
+      - >-
+        V(link_local) lets half A of each cage choose one of 169.254.0.0/16 for itself. It needs no plan, and costs half
+        the bandwidth (half B would be in the same network, and stays without) and lasting addresses.
+      - V(dhcp) asks a server on the switch, for both halves.
+      - With the latter two RV(plan.hosts.links) is empty until the addresses are there.
+    type: str
+    choices: [static, link_local, dhcp]
+    default: static
+  addresses:
+    description: >-
+      Addresses with prefix length to give instead of planned ones, by host and network device. The other end of such a
+      link follows into its network.
+    type: dict
+    default: {}
 author:
   - sparkops contributors (@sparkops)
 """
@@ -94,6 +115,20 @@ plan:
       description: V(single), V(direct), V(ring) or V(switch).
       type: str
       sample: direct
+    addressing:
+      description: O(addressing).
+      type: str
+      sample: static
+    mtu:
+      description: Size of the packets that the links shall carry, null for a host alone.
+      type: int
+      sample: 9000
+    raise:
+      description: >-
+        By host, the network devices that are administratively down, so that nobody knows what is behind them. Where
+        there are any, the rest made no fabric and the plan is an assumption; raise them, and plan again.
+      type: dict
+      sample: {}
     hosts:
       description: What each host gets, by its name, in rank order.
       type: dict
@@ -138,6 +173,10 @@ plan:
               description: Planned address with prefix length.
               type: str
               sample: 192.168.100.10/24
+            network:
+              description: The network of that address, which only the ends of this link are in.
+              type: str
+              sample: 192.168.100.0/24
             peer:
               description: Name of the host at the other end.
               type: str
@@ -150,18 +189,47 @@ plan:
               description: Number of the cage there.
               type: int
               sample: 0
+            peer_netdev:
+              description: Name of the network device there.
+              type: str
+              sample: enp1s0f0np0
+            peer_mac:
+              description: Its hardware address.
+              type: str
+              sample: 3c:6d:66:cc:b3:b7
+        netdevs:
+          description: What each network device of its ConnectX-7 shall be, for M(sparkops.dgx_spark.fabric_netplan).
+          type: dict
+key:
+  description: >-
+    A digest of the plan and of each host's boot, for M(sparkops.dgx_spark.fabric_bandwidth): a network card may be in
+    another state after each.
+  returned: success
+  type: str
+table:
+  description: The plan as the lines of a table.
+  returned: success
+  type: list
+  elements: str
 drift:
-  description: By host, the network devices of planned links that do not have the planned address and O(mtu) now.
+  description: >-
+    By host, the cabled network devices that are not now what the plan says, in address, MTU, or for whom they answer
+    ARP.
   returned: success
   type: dict
   sample: {spark1: [enp1s0f0np0, enP2p1s0f0np0], spark2: []}
 """
 
+import hashlib
+import json
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_cabling import FabricError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_plan import (
+    ADDRESSINGS,
     POOL,
     TOPOLOGIES,
-    FabricError,
+    describe,
     find_drift,
     plan_fabric,
 )
@@ -176,17 +244,20 @@ def main() -> None:
             "topology": {"type": "str", "choices": list(TOPOLOGIES), "default": "auto"},
             "cables": {"type": "list", "elements": "list", "default": []},
             "pool": {"type": "list", "elements": "str", "default": list(POOL)},
-            "mtu": {"type": "int", "default": 9000},
+            "mtu": {"type": "int", "default": 0},
+            "addressing": {"type": "str", "choices": list(ADDRESSINGS), "default": "static"},
+            "addresses": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
-    wanted = {name: module.params[name] for name in ("names", "members", "topology", "cables", "pool")}
     try:
-        plan = plan_fabric(**wanted)
-        drift = find_drift(plan, wanted["members"], module.params["mtu"])
+        plan = plan_fabric(**module.params)
+        drift = find_drift(plan, module.params["members"])
     except FabricError as exc:
         module.fail_json(msg=f"No fabric can be planned: {exc}")
-    module.exit_json(changed=False, plan=plan, drift=drift)
+    boots = {member["name"]: member.get("boot_id") for member in module.params["members"]}
+    key = hashlib.sha256(json.dumps([plan, boots], sort_keys=True).encode()).hexdigest()
+    module.exit_json(changed=False, plan=plan, drift=drift, key=key, table=describe(plan))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/virtual-spark \
  && apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
       systemd systemd-sysv dbus udev kmod sudo openssh-server procps less \
-      iproute2 iputils-ping ethtool netplan.io network-manager ufw iptables \
+      iproute2 iputils-ping iperf3 ethtool netplan.io network-manager ufw iptables \
       docker.io docker-cli ca-certificates rsync curl python3 python3-apt \
  && apt-get clean && rm -rf /var/lib/apt/lists/* && touch -d 2025-01-01 /var/lib/apt/lists
 

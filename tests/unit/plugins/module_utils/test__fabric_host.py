@@ -9,14 +9,25 @@ import json
 
 import pytest
 import yaml
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_netplan import NetplanError, render
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_netplan import (
+    NetplanError,
+    find_claims,
+    render,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_networks import (
     NetworksError,
     management_address,
     own_addresses,
     used_networks,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_ping import explain, parse_rtt, ping_command
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_ping import (
+    doubts,
+    explain,
+    has_roce_v2,
+    neighbour_mac,
+    parse_rtt,
+    ping_command,
+)
 
 # ip -j -4 addr, and ip -j -4 route show table all, shortened, of a virtual Spark with a VPN (the last three routes).
 ADDR = json.dumps(
@@ -81,9 +92,12 @@ LINK = {
 QUIET = {"dhcp4": False, "dhcp6": False, "link-local": [], "optional": True}
 
 
+CABLED = {"addresses": ["192.168.100.10/24"], "mtu": 9000}
+
+
 def test_the_netplan_file() -> None:
-    text = render(["enp1s0f1np1", "enp1s0f0np0"], [LINK, {**LINK, "peer": "spark3"}], 9000)
-    assert text == render(["enp1s0f0np0", "enp1s0f1np1"], [LINK], 9000)
+    text = render({"enp1s0f1np1": {"addresses": [], "mtu": None}, "enp1s0f0np0": CABLED})
+    assert text == render({"enp1s0f0np0": CABLED, "enp1s0f1np1": {}})
     assert yaml.safe_load(text) == {
         "network": {
             "version": 2,
@@ -95,22 +109,62 @@ def test_the_netplan_file() -> None:
     }
 
 
-def test_the_netplan_file_on_the_way_out() -> None:
-    ethernets = yaml.safe_load(render(["enp1s0f0np0"], [], 9000, other_mtu=1500))["network"]["ethernets"]
-    assert ethernets == {"enp1s0f0np0": {**QUIET, "mtu": 1500}}
+def test_the_netplan_file_leaves_to_others_what_is_theirs() -> None:
+    def one(**wanted: object) -> dict:
+        return yaml.safe_load(render({"enp1s0f0np0": wanted}))["network"]["ethernets"]["enp1s0f0np0"]
+
+    assert one(**{**CABLED, "mtu": None}, adopted=True) == QUIET
+    assert one(asks="dhcp", addresses=[]) == {**QUIET, "dhcp4": True}
+    assert one(asks="link_local", addresses=[]) == {**QUIET, "link-local": ["ipv4"]}
 
 
 @pytest.mark.parametrize(
-    ("netdevs", "links", "message"),
+    ("netdevs", "message"),
     [
-        ([], [], "no netdevs"),
-        (["a: b"], [], "'a: b' is no name"),
-        ([], [{**LINK, "address": "192.168.100.10"}], "not like"),
+        ({}, "no netdevs"),
+        ({"a: b": {}}, "'a: b' is no name"),
+        ({"a": {"addresses": ["192.168.100.10"]}}, "not like"),
     ],
 )
-def test_the_netplan_file_refuses(netdevs: list, links: list, message: str) -> None:
+def test_the_netplan_file_refuses(netdevs: dict, message: str) -> None:
     with pytest.raises(NetplanError, match=message):
-        render(netdevs, links, 9000)
+        render(netdevs)
+
+
+LINKS = [{"netdev": "enp1s0f0np0", "mac": "3c:6d:66:00:00:01"}, {"netdev": "enP2p1s0f0np0", "mac": "3c:6d:66:00:00:02"}]
+OWN = "/etc/netplan/40-cx7.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "sets", "addresses"),
+    [
+        ("{ethernets: {enp1s0f0np0: {addresses: [10.0.0.1/24]}}}", ["address 10.0.0.1/24"], ["10.0.0.1/24"]),
+        (
+            "{ethernets: {enp1s0f0np0: {addresses: [{10.0.0.1/24: {label: x}}]}}}",
+            ["address 10.0.0.1/24"],
+            ["10.0.0.1/24"],
+        ),
+        ("{ethernets: {x: {match: {macaddress: '3C:6D:66:00:00:01'}, dhcp4: yes}}}", ["dhcp4: true"], []),
+        ("{ethernets: {x: {match: {name: 'enp1*'}, dhcp6: true}}}", ["dhcp6: true"], []),
+        ("{ethernets: {x: {match: {name: 'enP7*'}, dhcp6: true}}}", None, []),
+        ("{bonds: {bond0: {interfaces: [enp1s0f0np0]}}}", ["a part of bonds bond0"], []),
+        ("{ethernets: {enp1s0f0np0: {mtu: 1500}}}", ["MTU 1500"], []),
+        ("{ethernets: {enp1s0f0np0: {dhcp4: false, optional: true}, enP7s7: {dhcp4: true}}}", None, []),
+        ("{renderer: NetworkManager}", None, []),
+        ("3", None, []),
+    ],
+)
+def test_claims_of_other_netplan_files(text: str, sets: list | None, addresses: list) -> None:
+    document = {"network": yaml.safe_load(text)}
+    claims = find_claims({"/etc/netplan/60-x.yaml": document, OWN: document}, OWN, LINKS)
+    assert [claim["sets"] for claim in claims] == ([sets] if sets else [])
+    assert [claim["addresses"] for claim in claims] == ([addresses] if sets else [])
+    assert all(claim["netdev"] == "enp1s0f0np0" for claim in claims)
+
+
+def test_a_file_that_comes_before_ours_cannot_set_our_mtu() -> None:
+    document = {"network": {"ethernets": {"enp1s0f0np0": {"mtu": 1500}}}}
+    assert find_claims({"/etc/netplan/30-x.yaml": document}, OWN, LINKS) == []
 
 
 def test_ping_leaves_by_the_planned_half() -> None:
@@ -134,10 +188,51 @@ def test_round_trip_times() -> None:
         ("ping: bind: Cannot assign requested address", True, False, "netplan apply"),
         ("100% packet loss", False, False, "reseat the QSFP cable in cage 0 of spark1 and in cage 1 of spark2"),
         ("100% packet loss", True, True, "smaller MTU"),
-        ("Destination Host Unreachable", True, False, "cx7_network_cables"),
+        ("Destination Host Unreachable", True, False, "no firewall drops it"),
     ],
 )
 def test_silence_is_explained(output: str, carrier: bool, small_passes: bool, mend: str) -> None:
     said = explain("spark1", LINK, 9000, output, carrier, small_passes)
     assert said.startswith("spark1 enp1s0f0np0 (cage 0, half A) to spark2 (192.168.100.11, cage 1): ")
     assert mend in said
+
+
+MAC = "3c:6d:66:00:00:02"
+GIDS = [
+    ("fe80:0000:0000:0000:3e6d:66ff:fe00:0001", "RoCE v2"),
+    ("0000:0000:0000:0000:0000:ffff:c0a8:640a", "IB/RoCE v1"),
+    ("0000:0000:0000:0000:0000:ffff:c0a8:640a", "RoCE v2"),
+]
+FULL = {**LINK, "peer_mac": MAC, "rdma_device": "rocep1s0f0"}
+
+
+def test_a_link_that_is_as_planned_leaves_no_doubt() -> None:
+    assert doubts("spark1", FULL, MAC, 200000, 200000, GIDS) == []
+    assert doubts("spark1", FULL, MAC, 100000, 0, None, verbs=False) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mac": "3c:6d:66:00:00:03"}, ["3c:6d:66:00:00:03 answers for 192.168.100.11", "arp_ignore is 1"]),
+        ({"mac": None}, ["nobody answers"]),
+        ({"speed": 100000}, ["100000 Mb/s, and 200000 are wanted", "cx7_network_speed_mbps"]),
+        ({"speed": None}, ["no known Mb/s"]),
+        ({"gids": GIDS[:2]}, ["GID table of rocep1s0f0 has no RoCE v2 entry for 192.168.100.10"]),
+        ({"verbs": False}, ["NET/Socket", "modprobe"]),
+    ],
+)
+def test_doubts_name_the_mend(change: dict, words: list[str]) -> None:
+    (doubt,) = doubts(
+        **{"host": "spark1", "link": FULL, "mac": MAC, "speed": 200000, "wanted_speed": 200000, "gids": GIDS, **change}
+    )
+    assert doubt.startswith("spark1 enp1s0f0np0 (cage 0, half A) to spark2")
+    assert [word for word in words if word not in doubt] == []
+
+
+def test_gids_and_neighbours_are_read() -> None:
+    assert has_roce_v2(GIDS, "192.168.100.10/24")
+    assert not has_roce_v2(GIDS, "192.168.100.11/24")
+    assert neighbour_mac('[{"dst": "192.168.100.11", "lladdr": "3C:6D:66:00:00:02", "state": ["REACHABLE"]}]') == MAC
+    assert neighbour_mac('[{"dst": "192.168.100.11", "state": ["FAILED"]}]') is None
+    assert neighbour_mac("") is None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -48,22 +49,39 @@ def run(capsys: pytest.CaptureFixture, which: str, **arguments: object) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_member_puts_together_what_is_known(bin_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_member_puts_together_what_is_known(
+    tmp_path: Path, bin_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program(
         bin_path,
         "ip",
         """[ "$4" = route ] || [ "$3" = addr ] || exec echo '[{"dst": "10.1.0.0/16", "dev": "eth0"}]'
 echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", "prefixlen": 16}]}]'""",
     )
-    member = run(capsys, "fabric_member_info", name="spark1", host="10.1.2.3", links=[])["member"]
-    assert member == {
-        "name": "spark1",
-        "host": "10.1.2.3",
-        "links": [],
-        "networks": [{"network": "10.1.0.0/16", "netdev": "eth0"}],
-        "addresses": ["10.1.2.3"],
-        "management_address": None,
-    }
+    place = tmp_path / "netplan"
+    place.mkdir()
+    (place / "60-x.yaml").write_text("network: {ethernets: {lo: {dhcp4: true}}}")
+    (place / "70-x.yaml").write_text("network: [")
+    monkeypatch.setattr(f"{MODULES}.fabric_member_info.PLACES", [str(place)])
+    (tmp_path / "stamp").write_text('{"key": "k"}')
+    links = [{"netdev": "lo", "mac": "00:00:00:00:00:00", "carrier": True, "physical_port": 0}]
+    member = run(
+        capsys,
+        "fabric_member_info",
+        name="spark1",
+        host="10.1.2.3",
+        links=links,
+        files=[str(tmp_path / "stamp"), str(tmp_path / "none")],
+        stamp=str(tmp_path / "stamp"),
+    )["member"]
+    assert member["networks"] == [{"network": "10.1.0.0/16", "netdev": "eth0"}]
+    assert member["addresses"] == ["10.1.2.3"]
+    assert member["management_address"] is None
+    assert member["heard"] is None
+    assert [claim["sets"] for claim in member["claims"]] == [["dhcp4: true"]]
+    assert list(member["files"].values()) == [hashlib.sha256(b'{"key": "k"}').hexdigest(), None]
+    assert member["proven"] == "k"
+    assert len(member["arp"]["lo"]) == 2
 
 
 def test_member_refuses_garbage(bin_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -91,19 +109,21 @@ def test_plan_refuses(capsys: pytest.CaptureFixture) -> None:
     assert "run without --limit" in result["msg"]
 
 
-NETPLAN = """[ "$1 $2" = "generate --root-dir" ] && [ -f "$3{path}" ] && echo asked >> {log}"""
+GENERATE = """[ "$1" = "--root-dir" ] && [ -f "$2{path}" ] && echo asked >> {log}"""
 
 
 @pytest.fixture
-def file(tmp_path: Path, bin_path: Path) -> Path:
+def file(tmp_path: Path, bin_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "etc" / "40-cx7.yaml"
     path.parent.mkdir()
-    program(bin_path, "netplan", NETPLAN.format(path=path, log=tmp_path / "log"))
+    program(bin_path, "netplan", "exit 1")
+    program(bin_path, "generate", GENERATE.format(path=path, log=tmp_path / "log"))
+    monkeypatch.setattr(f"{MODULES}.fabric_netplan.GENERATORS", [str(bin_path / "generate")])
     return path
 
 
 def arguments(file: Path, **more: object) -> dict:
-    return {"path": str(file), "netdevs": ["lo"], "links": [LINK], **more}
+    return {"path": str(file), "netdevs": {"lo": {"addresses": ["192.168.100.10/24"], "mtu": 9000}}, **more}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives the file to root")
@@ -130,8 +150,8 @@ def test_what_netplan_refuses_replaces_nothing(
 ) -> None:
     program(
         bin_path,
-        "netplan",
-        'echo "** WARNING **: too open" >&2; echo >&2; echo "$3/etc/netplan/9.yaml:1:1: Invalid YAML" >&2; exit 78',
+        "generate",
+        'echo "** WARNING **: too open" >&2; echo >&2; echo "$2/etc/netplan/9.yaml:1:1: Invalid YAML" >&2; exit 78',
     )
     file.write_text("before")
     result = run(capsys, "fabric_netplan", **arguments(file, _ansible_check_mode=check_mode))
@@ -141,7 +161,7 @@ def test_what_netplan_refuses_replaces_nothing(
 
 
 def test_netplan_file_refuses_bad_names(file: Path, capsys: pytest.CaptureFixture) -> None:
-    assert "is no name" in run(capsys, "fabric_netplan", **arguments(file, netdevs=["a b"]))["msg"]
+    assert "is no name" in run(capsys, "fabric_netplan", **arguments(file, netdevs={"a b": {}}))["msg"]
 
 
 PASSES = "echo 'rtt min/avg/max/mdev = 0.1/0.2/0.3/0.1 ms'"
@@ -151,6 +171,7 @@ def test_ping_waits_for_an_answer(
     tmp_path: Path, bin_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
+    program(bin_path, "ip", """echo '[{"lladdr": "3c:6d:66:00:00:02"}]'""")
     program(bin_path, "ping", f"[ -e {tmp_path}/again ] || {{ touch {tmp_path}/again; exit 1; }}; {PASSES}")
     result = run(capsys, "fabric_ping_info", host="spark1", links=[LINK])
     assert result["answers"] == [
@@ -158,6 +179,8 @@ def test_ping_waits_for_an_answer(
             "netdev": "lo",
             "peer": "spark2",
             "peer_address": "192.168.100.11",
+            "mac": "3c:6d:66:00:00:02",
+            "speed_mbps": None,
             "min_ms": 0.1,
             "avg_ms": 0.2,
             "max_ms": 0.3,
@@ -166,9 +189,52 @@ def test_ping_waits_for_an_answer(
 
 
 def test_ping_names_the_link_that_is_silent(bin_path: Path, capsys: pytest.CaptureFixture) -> None:
+    program(bin_path, "ip", "echo '[]'")
     program(bin_path, "ping", f'case "$*" in *100.12*) exit 1;; esac; {PASSES}')
     other = {**LINK, "peer": "spark3", "peer_address": "192.168.100.12"}
     result = run(capsys, "fabric_ping_info", host="spark1", links=[LINK, other], timeout=0)
     assert result["failed"]
     assert "spark1 lo (cage 0, half A) to spark3 (192.168.100.12, cage 0): nothing answers" in result["msg"]
     assert [answer["peer"] for answer in result["answers"]] == ["spark2"]
+
+
+def ends_of_a_cable() -> dict:
+    """A plan of two hosts, both of them this machine."""
+    link = {"port": 1, "rdma_device": "roce", "address": "127.0.0.1/8", "peer_address": "127.0.0.1"}
+    return {
+        "topology": "direct",
+        "hosts": {
+            "spark1": {"links": [{**link, "netdev": "a", "peer_netdev": "b", "peer": "spark2"}]},
+            "spark2": {"links": [{**link, "netdev": "b", "peer_netdev": "a", "peer": "spark1"}]},
+        },
+    }
+
+
+IPERF3 = """case "$*" in
+*-c*) echo sent >> {log}; echo '{{"end": {{"sum_received": {{"bits_per_second": {bits}}}}}}}';;
+*) exit 0;;
+esac"""
+
+
+def test_bandwidth_is_measured_once_for_a_key_and_judged_each_time(
+    tmp_path: Path, bin_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    log, stamp = tmp_path / "log", tmp_path / "new" / "proven.json"
+    program(bin_path, "iperf3", IPERF3.format(log=log, bits=190e9))
+    options = {"host": "spark1", "plan": ends_of_a_cable(), "tool": "iperf3", "stamp": str(stamp), "seconds": 1}
+    dry = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175, _ansible_check_mode=True)
+    assert (dry["changed"], dry["measured"], stamp.exists()) == (True, [], False)
+    first = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175, simulated=True)
+    assert first["changed"]
+    assert first["measured"] == [{"peer": "spark2", "gbps": 190.0, "links": {"a": 190.0}, "errors": {}}]
+    assert first["note"].startswith("SIMULATED")
+    again = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175)
+    assert (again["changed"], again["measured"]) == (False, first["measured"])
+    assert log.read_text() == "sent\n"
+    assert run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175, again=True)["changed"]
+    assert run(capsys, "fabric_bandwidth", **options, key="other", min_gbps=175)["changed"]
+    assert log.read_text() == "sent\n" * 3
+    slow = run(capsys, "fabric_bandwidth", **options, key="other", min_gbps=2000)
+    assert slow["failed"]
+    assert "The fabric is too slow: spark1 sends 190.0 Gb/s to spark2" in slow["msg"]
+    assert not stamp.exists(), "it is measured again by the next run"

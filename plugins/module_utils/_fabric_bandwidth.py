@@ -1,0 +1,169 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""How fast the fabric is: who sends to whom when, by which tool, and what a figure means."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import typing as t
+
+PORT = 18515  # of the first link; both ends count on from it
+STREAMS = 8  # one TCP stream is the processor's speed, not the link's
+LATENESS = 30  # s that the other end may take to be ready
+_ROW = re.compile(r"^\s*\d+\s+\d+\s+[\d.]+\s+([\d.]+)\s+[\d.]+\s*$", re.MULTILINE)
+
+Job = t.Tuple[str, str]  # who sends, who receives
+Link = t.Mapping[str, t.Any]  # an entry of the plan's links
+
+
+class BandwidthError(ValueError):
+    """A tool did not measure; the message says why."""
+
+
+def stages(plan: t.Mapping[str, t.Any]) -> list[list[Job]]:
+    """Return who sends to whom at the same time, stage by stage, each job later the other way round.
+
+    On a switch each host is measured with one other: all pairs at once would measure the switch.
+    """
+    names = list(plan["hosts"])
+    if plan["topology"] == "switch":
+        pairs = [list(zip(names[::2], names[1::2])), [(names[-1], names[0])] if len(names) % 2 else []]
+    else:
+        pairs = [[(one, other) for rank, one in enumerate(names) for other in names[rank + 1 :]]]
+    return [[(a, b) if ahead else (b, a) for a, b in stage] for stage in pairs if stage for ahead in (True, False)]
+
+
+def links_of(plan: t.Mapping[str, t.Any], sender: str, receiver: str) -> list[tuple[Link, Link, int]]:
+    """Return each link of a pair, from the sender's and from the receiver's end, with a port of its own."""
+    ends = {
+        (link["netdev"], link["peer_netdev"]): link
+        for link in plan["hosts"][receiver]["links"]
+        if link["peer"] == sender
+    }
+    number = {
+        netdev: index
+        for index, netdev in enumerate(sorted({link["netdev"] for link in plan["hosts"][receiver]["links"]}))
+    }
+    rank = list(plan["hosts"]).index(sender)
+    return [
+        (link, ends[link["peer_netdev"], link["netdev"]], PORT + 8 * rank + number[link["peer_netdev"]])
+        for link in plan["hosts"][sender]["links"]
+        if link["peer"] == receiver
+    ]
+
+
+def command(tool: str, seconds: int, link: Link, port: int, sends: bool) -> list[str]:
+    """Return what to run at one end of a link."""
+    own = link["address"].split("/")[0]
+    if tool == "iperf3":
+        ends = ["-c", link["peer_address"], "-P", str(STREAMS), "-t", str(seconds), "-J"] if sends else ["-s", "-1"]
+        return ["iperf3", *ends, "-B", own, "-p", str(port)]
+    device = ["-d", link["rdma_device"], "-i", str(link["port"]), "-p", str(port)]
+    run = ["ib_write_bw", *device, "-F", "--report_gbits", "-D", str(seconds)]
+    return [*run, link["peer_address"]] if sends else run
+
+
+def parse(tool: str, output: str) -> float:
+    """Return the Gb/s in what the sending end said."""
+    if tool == "iperf3":  # it exits with 0 on failure too
+        try:
+            said = json.loads(output)
+            if said.get("error"):
+                raise BandwidthError(said["error"])
+            return round(said["end"]["sum_received"]["bits_per_second"] / 1e9, 2)
+        except (KeyError, TypeError, json.JSONDecodeError) as exc:
+            raise BandwidthError(f"iperf3 said nothing that can be read: {output[-200:]!r}") from exc
+    rows = _ROW.findall(output)  # the average; the peak is 0 where it runs for a time
+    if not rows:
+        raise BandwidthError(f"ib_write_bw printed no result: {output[-200:]!r}")
+    return float(rows[-1])
+
+
+def measure(plan: t.Mapping[str, t.Any], host: str, tool: str, seconds: int) -> list[dict[str, t.Any]]:
+    """Play the host's part in all stages; returns what it sent to whom, in Gb/s over all links of the pair at once."""
+    measured = []
+    for stage in stages(plan):
+        receiving = [
+            subprocess.Popen(
+                command(tool, seconds, there, port, False), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            for sender, receiver in stage
+            if receiver == host
+            for _here, there, port in links_of(plan, sender, receiver)
+        ]
+        try:
+            for peer in [receiver for sender, receiver in stage if sender == host]:
+                measured.append({"peer": peer, **_send(plan, host, peer, tool, seconds)})
+            end = time.monotonic() + LATENESS + seconds
+            while any(server.poll() is None for server in receiving) and time.monotonic() < end:
+                time.sleep(0.1)
+        finally:
+            for server in receiving:
+                server.kill()
+                server.wait()
+    return measured
+
+
+def _send(plan: t.Mapping[str, t.Any], host: str, peer: str, tool: str, seconds: int) -> dict[str, t.Any]:
+    waiting = {link["netdev"]: (link, port) for link, _there, port in links_of(plan, host, peer)}
+    figures: dict[str, float] = {}
+    errors: dict[str, str] = {}
+    end = time.monotonic() + LATENESS
+    while waiting and time.monotonic() < end:
+        running = {
+            netdev: subprocess.Popen(
+                command(tool, seconds, *one, True), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            for netdev, one in waiting.items()
+        }
+        for netdev, client in running.items():
+            try:
+                output, _nothing = client.communicate(timeout=seconds + LATENESS)
+                figures[netdev] = parse(tool, output)
+                del waiting[netdev]
+            except (BandwidthError, subprocess.TimeoutExpired) as exc:  # the other end may not be ready yet
+                errors[netdev] = str(exc)
+                client.kill()
+        time.sleep(0.5 if waiting else 0)
+    return {
+        "gbps": round(sum(figures.values()), 2),
+        "links": figures,
+        "errors": {netdev: errors[netdev] for netdev in waiting},
+    }
+
+
+def verdict(host: str, found: t.Mapping[str, t.Any], wanted: float, tool: str) -> str | None:
+    """Say what a figure that is too small means, and what to do."""
+    if not found["errors"] and found["gbps"] >= wanted:
+        return None
+    peer, gbps, links = found["peer"], found["gbps"], found["links"]
+    who = f"{host} sends {gbps} Gb/s to {peer} over all its links ({tool}), and {wanted:g} are wanted"
+    if found["errors"]:
+        netdev, error = next(iter(found["errors"].items()))
+        return f"{host} cannot send to {peer} out of {netdev} ({tool}: {error}): see whether a firewall drops it"
+    weak = [netdev for netdev, part in links.items() if part < max(links.values()) / 5]
+    if gbps <= 0.15 * wanted:
+        return (
+            f"{who}: this is what a ConnectX-7 in its bad state gives on a sound link. Shut both Sparks down, take the "
+            "QSFP cable and the power out of both for a minute, and start them again"
+        )
+    if weak:
+        return (
+            f"{who}: {', '.join(weak)} carries next to nothing; see 'ethtool -S {weak[0]}' for errors, and reseat the "
+            "cable"
+        )
+    if gbps <= 0.65 * wanted:
+        return (
+            f"{who}: this is what one half of the cable gives. See that both halves have their address on both Sparks, "
+            "and that both PCIe links are whole (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4)"
+        )
+    return (
+        f"{who}: see that nothing else uses the fabric or the processor now; iperf3 measures TCP, install perftest on "
+        "all Sparks to measure RDMA; or set cx7_network_min_gbps to what you accept"
+    )

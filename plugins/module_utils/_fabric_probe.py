@@ -1,0 +1,116 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""Find out what is really at the other end of each cable.
+
+Every member sends broadcast frames out of each half that has a signal, and listens, all at the same time. That needs no
+address, no software on the host and no change to it, and it does not leave the wire. One cable joins both halves of
+both ends, so a frame tells the cage that it came from, never the half.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import time
+import typing as t
+
+ETHERTYPE = 0x88B5  # IEEE 802: for local experiments
+MAGIC = b"dgx-spark-fabric/1\0"
+BROADCAST = b"\xff" * 6
+PERIOD = 0.1  # s between frames
+LINGER = 0.5  # s to go on once all is known, so that the others get the last word too
+
+End = t.Tuple[str, int]  # a machine's id and the number of its cage
+
+
+def machine_id(links: t.Iterable[t.Mapping[str, t.Any]]) -> str | None:
+    """Return what a machine calls itself on the wire: the lowest hardware address of its ConnectX-7."""
+    return min((link["mac"] for link in links if link["mac"]), default=None)
+
+
+def pack(mac: str, sender: End, met: t.Iterable[str]) -> bytes:
+    """Return the frame that ``sender`` sends out of the netdev with address ``mac``."""
+    said = json.dumps({"id": sender[0], "cage": sender[1], "met": sorted(met)}).encode()
+    header = BROADCAST + bytes.fromhex(mac.replace(":", "")) + ETHERTYPE.to_bytes(2, "big")
+    return (header + MAGIC + said).ljust(60, b"\0")
+
+
+def unpack(frame: bytes) -> tuple[End, set[str]] | None:
+    """Return who sent a frame, and whom that one has met; None for a frame of somebody else's."""
+    body = frame[14:]
+    if not body.startswith(MAGIC):
+        return None
+    try:
+        said = json.loads(body[len(MAGIC) :].rstrip(b"\0"))
+        return (str(said["id"]), int(said["cage"])), {str(other) for other in said["met"]}
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+class Acquaintance:
+    """Whom a machine has met at which cage, and whether it knows enough."""
+
+    def __init__(self, own: str, cages: t.Iterable[int], others: int) -> None:
+        self.own, self.others = own, others
+        self.heard: dict[int, set[End]] = {cage: set() for cage in cages}
+        self._known_to: set[str] = set()
+
+    @property
+    def met(self) -> set[str]:
+        """The machines that were heard, this one left out."""
+        return {end[0] for ends in self.heard.values() for end in ends} - {self.own}
+
+    def hear(self, cage: int, frame: bytes) -> None:
+        """Take note of a frame that came in at a cage."""
+        said = unpack(frame)
+        if said is None or said[0] == (self.own, cage):  # its other half hears it too
+            return
+        self.heard[cage].add(said[0])
+        if self.own in said[1]:
+            self._known_to.add(said[0][0])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every other machine was met and has met this one, and every cage leads somewhere."""
+        return len(self.met) >= self.others and self.met <= self._known_to and all(self.heard.values())
+
+
+def probe(links: t.Sequence[t.Mapping[str, t.Any]], others: int, seconds: float) -> list[dict[str, t.Any]]:
+    """Return who answered at which cage, as ``physical_port``, ``id`` and ``cage`` (of the other machine).
+
+    :param links: of this machine; those without a signal are left out.  :param others: how many machines to wait for.
+    """
+    lit = [link for link in links if link["carrier"] and link["mac"] and link["physical_port"] is not None]
+    own = machine_id(links)
+    if not lit or not others or own is None:
+        return []
+    known = Acquaintance(own, {link["physical_port"] for link in lit}, others)
+    with contextlib.ExitStack() as stack:
+        wires = {}
+        for link in lit:
+            wire = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE)))
+            wire.bind((link["netdev"], ETHERTYPE))
+            wires[wire] = link
+        end, due = time.monotonic() + seconds, 0.0
+        lingering = False
+        while time.monotonic() < end:
+            if time.monotonic() >= due:
+                for wire, link in wires.items():
+                    with contextlib.suppress(OSError):  # its signal went away: it stays unheard
+                        wire.send(pack(link["mac"], (own, link["physical_port"]), known.met))
+                due = time.monotonic() + PERIOD
+            for wire in select.select(list(wires), [], [], PERIOD / 4)[0]:
+                with contextlib.suppress(OSError):
+                    known.hear(wires[wire]["physical_port"], wire.recv(2048))
+            if known.complete and not lingering:
+                lingering, end = True, min(end, time.monotonic() + LINGER)
+    return [
+        {"physical_port": cage, "id": other, "cage": there}
+        for cage, ends in sorted(known.heard.items())
+        for other, there in sorted(ends)
+    ]

@@ -1,0 +1,173 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fabric_bandwidth
+short_description: Have the bandwidth of a fabric proven
+version_added: "0.1.0"
+description:
+  - >-
+    Plays one host's part in measuring the planned fabric, over all links of two hosts at once, one direction after the
+    other. All hosts must do so at the same time, so it needs at least as many forks as there are hosts.
+  - >-
+    What was measured is noted in a file together with O(key). A host where that key is noted already does not measure
+    again, and is judged by what was noted.
+  - Too small a figure is a failure that says what it means, and the mend.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  host:
+    description: The host's name in the plan.
+    type: str
+    required: true
+  plan:
+    description: RV(sparkops.dgx_spark.fabric_plan_info#module:plan).
+    type: dict
+    required: true
+  tool:
+    description: >-
+      V(ib_write_bw) (of perftest) measures RDMA, V(iperf3) TCP with several streams. The same on all hosts.
+    type: str
+    choices: [ib_write_bw, iperf3]
+    required: true
+  min_gbps:
+    description: What each direction must reach, in Gbit/s.
+    type: float
+    required: true
+  seconds:
+    description: How long each direction is measured.
+    type: int
+    default: 5
+  key:
+    description: >-
+      What the measurement holds for, the same on all hosts (RV(sparkops.dgx_spark.fabric_plan_info#module:key)).
+    type: str
+    required: true
+  stamp:
+    description: The file to note it in.
+    type: path
+    default: /var/lib/dgx-spark/fabric/proven.json
+  again:
+    description: Measure whatever was noted. All hosts must, where one does.
+    type: bool
+    default: false
+  simulated:
+    description: Whether the links are those of virtual Sparks, to be told with the figures.
+    type: bool
+    default: false
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: The cable carries what it should
+  sparkops.dgx_spark.fabric_bandwidth:
+    host: "{{ inventory_hostname }}"
+    plan: "{{ planned.plan }}"
+    key: "{{ planned.key }}"
+    tool: ib_write_bw
+    min_gbps: 175
+  become: true
+"""
+
+RETURN = r"""
+measured:
+  description: What this host sends to whom. Empty in check mode where it is yet to be measured.
+  returned: success, or when it is not enough
+  type: list
+  elements: dict
+  contains:
+    peer:
+      description: Name of the receiving host.
+      type: str
+      sample: spark2
+    gbps:
+      description: Gbit/s over all links to it at once.
+      type: float
+      sample: 189.85
+    links:
+      description: Gbit/s by network device.
+      type: dict
+      sample: {enp1s0f0np0: 92.57, enP2p1s0f0np0: 97.28}
+    errors:
+      description: What a tool said where it did not measure.
+      type: dict
+      sample: {}
+tool:
+  description: O(tool).
+  returned: success, or when it is not enough
+  type: str
+  sample: ib_write_bw
+note:
+  description: Says so where the figures are those of virtual Sparks.
+  returned: when O(simulated) is true
+  type: str
+  sample: "SIMULATED: virtual Sparks, whose figures say nothing about a real one's"
+"""
+
+import json
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_bandwidth import measure, verdict
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import write_atomically
+
+
+def noted(stamp: Path, key: str) -> list[dict] | None:
+    """Return what was measured under this key, None if nothing was."""
+    try:
+        said = json.loads(stamp.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return said["measured"] if said.get("key") == key else None
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "host": {"type": "str", "required": True},
+            "plan": {"type": "dict", "required": True},
+            "tool": {"type": "str", "choices": ["ib_write_bw", "iperf3"], "required": True},
+            "min_gbps": {"type": "float", "required": True},
+            "seconds": {"type": "int", "default": 5},
+            "key": {"type": "str", "required": True, "no_log": False},
+            "stamp": {"type": "path", "default": "/var/lib/dgx-spark/fabric/proven.json"},
+            "again": {"type": "bool", "default": False},
+            "simulated": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    host, tool, key = (module.params[name] for name in ("host", "tool", "key"))
+    stamp = Path(module.params["stamp"])
+    measured = None if module.params["again"] else noted(stamp, key)
+    changed = measured is None
+    if measured is None and not module.check_mode:
+        module.get_bin_path(tool, required=True)
+        measured = measure(module.params["plan"], host, tool, module.params["seconds"])
+    results = {"measured": measured or [], "tool": tool}
+    if module.params["simulated"]:
+        results["note"] = "SIMULATED: virtual Sparks, whose figures say nothing about a real one's"
+    faults = [verdict(host, found, module.params["min_gbps"], tool) for found in measured or []]
+    if any(faults):
+        stamp.unlink(missing_ok=True)  # to be measured again by the next run, on all hosts
+        module.fail_json(msg="The fabric is too slow: " + "; ".join(filter(None, faults)), **results)
+    if changed and not module.check_mode:
+        stamp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(stamp, (json.dumps({"key": key, **results}, indent=2) + "\n").encode(), 0o600)
+    module.exit_json(changed=changed, **results)
+
+
+if __name__ == "__main__":
+    main()

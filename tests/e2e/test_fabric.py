@@ -1,0 +1,109 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every cabling of the fabric, by either renderer: planned, applied, idempotent, true in check mode, proven, undone."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+from .conftest import Lab
+from .fabric_support import NETDEVS, changed, differences, fabric_lab, networks, proof, role
+
+A0, B0, A1, B1 = NETDEVS
+MATRIX: dict[str, dict[str, Any]] = {
+    "direct on port 0": {"ends": {"spark1": [A0, B0], "spark2": [A0, B0]}},
+    "direct on port 1": {"virtual_spark_cabling": "direct_port1", "ends": {"spark1": [A1, B1], "spark2": [A1, B1]}},
+    "crossed ports": {"virtual_spark_cabling": "crossed", "ends": {"spark1": [A0, B0], "spark2": [A1, B1]}},
+    "two cables": {"virtual_spark_cabling": "two_cables", "ends": {"spark1": [*NETDEVS], "spark2": [*NETDEVS]}},
+    "two cables, crossed": {
+        "virtual_spark_cables": [["spark1:0", "spark2:1"], ["spark1:1", "spark2:0"]],
+        "ends": {"spark1": [*NETDEVS], "spark2": [A1, B1, A0, B0]},
+    },
+    "ring of 3": {"virtual_spark_count": 3, "virtual_spark_cabling": "ring", "ends": {}},
+    "switch of 4": {"virtual_spark_count": 4, "virtual_spark_cabling": "switch", "ends": {}},
+    "direct, networkd": {"virtual_spark_renderer": "networkd", "ends": {"spark1": [A0, B0], "spark2": [A0, B0]}},
+    "switch of 3, networkd": {
+        "virtual_spark_count": 3,
+        "virtual_spark_cabling": "switch",
+        "virtual_spark_renderer": "networkd",
+        "ends": {},
+    },
+}
+
+
+def verify(lab: Lab, plan: dict[str, Any]) -> None:
+    """From outside: what the plan says is so, and two halves of a host are never in one subnet."""
+    for name, host in plan["hosts"].items():
+        spark = lab.host(name)
+        assert len({link["network"] for link in host["links"]}) == len({link["netdev"] for link in host["links"]})
+        for link in host["links"]:
+            netdev = spark.interface(link["netdev"])
+            assert link["address"].split("/")[0] in netdev.addresses
+            assert spark.file(f"/sys/class/net/{link['netdev']}/mtu").content_string.strip() == str(plan["mtu"])
+            ping = f"ping -c 1 -W 2 -M do -s {plan['mtu'] - 28} -I {link['netdev']} {link['peer_address']}"
+            assert spark.run(ping).rc == 0, (name, link)
+            neighbour = spark.check_output(f"ip neigh show to {link['peer_address']} dev {link['netdev']}")
+            assert link["peer_mac"] in neighbour
+        own = spark.check_output(f"getent hosts {name}")
+        assert host["control_address"] not in own, "the management name is not shadowed"
+        for other in plan["hosts"].values():
+            assert other["control_address"] in spark.check_output(f"getent hosts {other['fabric_name']}")
+        with spark.sudo():
+            file = spark.file("/etc/netplan/40-cx7.yaml")
+            assert (file.mode, file.user) == (0o600, "root")
+            assert [netdev for netdev in NETDEVS if f"    {netdev}:" not in file.content_string] == []
+
+
+@pytest.mark.parametrize("cabling", MATRIX)
+def test_a_cabling(cabling: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings = {**MATRIX[cabling]}
+    ends = settings.pop("ends")
+    count = settings.get("virtual_spark_count", 2)
+    lab = fabric_lab(tmp_path_factory.mktemp("fabric"), **settings)
+    try:
+        before = networks(lab, count)
+
+        printed = lab.play("fabric_plan.yml")
+        assert printed.status == "successful", printed.said
+        assert changed(printed) == 0
+        assert "HOST" in printed.said
+        assert '"control_address"' in printed.said
+
+        dry = role(lab, check=True)
+        assert dry.status == "successful", dry.said
+        assert changed(dry) > 0
+        assert differences(before, networks(lab, count)) == [], "check mode changed something"
+
+        first = role(lab)
+        assert first.status == "successful", first.said
+        plan = first.results("Plan | Give each half of each cabled port its address")["spark1"]["plan"]
+        if ends:
+            found = {
+                name: [link["netdev"] for link in sorted(host["links"], key=lambda link: link["network"])]
+                for name, host in plan["hosts"].items()
+            }
+            assert found == ends
+        assert plan["topology"] == cabling.split()[0].rstrip(",").replace("crossed", "direct").replace("two", "direct")
+        measured = first.results("Bandwidth | Every pair reaches it, over all its links at once")
+        assert all("SIMULATED" in result["note"] for result in measured.values())
+        assert all(found["gbps"] > 0 for result in measured.values() for found in result["measured"])
+        verify(lab, plan)
+
+        for check in (False, True):
+            again = role(lab, check=check)
+            assert again.status == "successful", again.said
+            assert changed(again) == 0, again.said
+        assert changed(proof(lab)) == 0
+
+        gone = role(lab, "undo")
+        assert gone.status == "successful", gone.said
+        assert differences(before, networks(lab, count)) == []
+        assert changed(role(lab, "undo")) == 0
+    finally:
+        down = lab.play("lab_down.yml")
+        shutil.rmtree(lab.scratch)
+    assert down.status == "successful", down.said

@@ -1,0 +1,288 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes wrong with a fabric: stopped with the right words, the hosts reachable and as they were."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import threading
+import time
+from typing import Any, Iterator
+
+import pytest
+
+from .conftest import Lab
+from .fabric_support import NETDEVS, changed, differences, fabric_lab, networks, proof, role, said
+from .test_lab import eventually
+
+A0, B0, A1, B1 = NETDEVS
+SYNC = "/etc/netplan/99-nvidia-sync-cluster.yaml"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two blank Sparks on one cable; every test leaves them so."""
+    lab = fabric_lab(tmp_path_factory.mktemp("faults"))
+    yield lab
+    down = lab.play("lab_down.yml")
+    shutil.rmtree(lab.scratch)
+    assert down.status == "successful", down.said
+
+
+@pytest.fixture(scope="module")
+def blank(pair: Lab) -> dict[str, Any]:
+    return networks(pair, 2)
+
+
+@contextlib.contextmanager
+def spoilt(lab: Lab, spark: str, spoil: str, mend: str) -> Iterator[None]:
+    """Run a command as root on a Spark, and another when done."""
+    lab.host(spark).check_output(f"sudo sh -c {spoil!r}")
+    try:
+        yield
+    finally:
+        lab.host(spark).check_output(f"sudo sh -c {mend!r}")
+
+
+def in_cables(lab: Lab, *words: str) -> None:
+    subprocess.run(["docker", "exec", f"{lab.name}-cables", "ip", *words], check=True)
+
+
+def stopped(lab: Lab, words: list[str], count: int = 2, **variables: Any) -> None:
+    """The role fails with these words, and no host has changed."""
+    before = networks(lab, count)
+    run = role(lab, cx7_network_probe_seconds=3, **variables)
+    assert run.status == "failed"
+    assert [one for one in words if one not in said(run)] == [], run.said
+    assert differences(before, networks(lab, count)) == []
+
+
+def gone(lab: Lab, blank: dict[str, Any]) -> None:
+    undone = role(lab, "undo")
+    assert undone.status == "successful", undone.said
+    eventually(lambda: differences(blank, networks(lab, 2)), [], seconds=20)
+
+
+def test_no_cable(pair: Lab, blank: dict[str, Any]) -> None:
+    pair.play("lab_cable.yml", virtual_spark_cable_plugged=False)
+    try:
+        stopped(pair, ["spark1 has no live QSFP cable", "spark2 has no live QSFP cable", "until it clicks"])
+    finally:
+        pair.play("lab_cable.yml")
+
+
+def test_one_half_without_a_signal(pair: Lab, blank: dict[str, Any]) -> None:
+    in_cables(pair, "link", "set", "s1n2", "down")
+    try:
+        stopped(
+            pair, ["spark1: one half of cage 0 (next to the RJ-45 socket) has a signal, but enP2p1s0f0np0 has none"]
+        )
+    finally:
+        in_cables(pair, "link", "set", "s1n2", "up")
+
+
+def test_another_tools_file(pair: Lab, blank: dict[str, Any]) -> None:
+    text = f"network: {{version: 2, ethernets: {{{A0}: {{addresses: [10.7.7.7/24]}}}}}}"
+    with spoilt(
+        pair,
+        "spark2",
+        f"echo {text!r} > /etc/netplan/60-x.yaml; chmod 600 /etc/netplan/60-x.yaml",
+        "rm /etc/netplan/60-x.yaml",
+    ):
+        stopped(pair, ["spark2: /etc/netplan/60-x.yaml configures enp1s0f0np0 too (address 10.7.7.7/24): move it out"])
+
+
+def test_a_file_behind_ours_that_sets_the_mtu(pair: Lab, blank: dict[str, Any]) -> None:
+    text = f"network: {{version: 2, ethernets: {{{B0}: {{mtu: 1500}}}}}}"
+    with spoilt(
+        pair,
+        "spark2",
+        f"echo {text!r} > /etc/netplan/60-x.yaml; chmod 600 /etc/netplan/60-x.yaml",
+        "rm /etc/netplan/60-x.yaml",
+    ):
+        stopped(pair, ["spark2: /etc/netplan/60-x.yaml configures enP2p1s0f0np0 too (MTU 1500)"])
+
+
+def test_broken_yaml_in_another_file(pair: Lab, blank: dict[str, Any]) -> None:
+    with spoilt(pair, "spark1", "echo 'network: [' > /etc/netplan/70-x.yaml", "rm /etc/netplan/70-x.yaml"):
+        stopped(
+            pair, ["netplan refuses /etc/netplan/40-cx7.yaml", "/etc/netplan/70-x.yaml", "mend the file that it names"]
+        )
+
+
+def test_the_management_link_named_by_mistake(pair: Lab, blank: dict[str, Any]) -> None:
+    addresses = {"spark1": {"enP7s7": "10.1.1.1/24"}}
+    stopped(pair, ["enP7s7 of spark1, which is no ConnectX-7 netdev"], cx7_network_addresses=addresses)
+
+
+def test_an_address_of_the_management_network(pair: Lab, blank: dict[str, Any]) -> None:
+    (address,) = blank["spark1"]["netdevs"]["enP7s7"]["addresses"]
+    taken = address.rsplit(".", 1)[0] + ".200/24"
+    stopped(pair, ["is in use already on enP7s7 of spark1"], cx7_network_addresses={"spark2": {A0: taken}})
+
+
+def test_a_part_of_the_group(pair: Lab, blank: dict[str, Any]) -> None:
+    stopped(
+        pair, ["nothing is known of spark3: run without --limit"], cx7_network_members=["spark1", "spark2", "spark3"]
+    )
+
+
+def test_a_cable_that_carries_small_packets_only(pair: Lab, blank: dict[str, Any]) -> None:
+    """Found by the proof, after the change: the hosts go back by themselves."""
+    pair.play("lab_cable.yml", virtual_spark_cable_mtu=1500)
+    try:
+        stopped(
+            pair,
+            [
+                "small packets pass, but not those of 9000 bytes",
+                "has a smaller MTU",
+                "again what it was before this run",
+            ],
+            cx7_network_timeout=5,
+        )
+    finally:
+        pair.play("lab_cable.yml")
+
+
+def test_rdma_that_no_program_can_reach(pair: Lab, blank: dict[str, Any]) -> None:
+    fault = "/etc/virtual-spark/faults/rdma-devices-missing"
+    with spoilt(pair, "spark1", f"mkdir -p {fault.rsplit('/', 1)[0]}; touch {fault}; sleep 3", f"rm {fault}; sleep 3"):
+        stopped(pair, ["/dev/infiniband is not there", "NET/Socket"], cx7_network_timeout=5)
+
+
+@pytest.mark.parametrize("plugged", [True, False])
+def test_a_port_that_is_administratively_down(pair: Lab, blank: dict[str, Any], plugged: bool) -> None:
+    """Unknown, not down: raised by the change alone, and put down again where that found nothing, or by undo."""
+    down = "; ".join(f"ip link set {netdev} down" for netdev in NETDEVS)
+    up = "; ".join(f"ip link set {netdev} up" for netdev in NETDEVS)
+    if not plugged:
+        pair.play("lab_cable.yml", virtual_spark_cable_plugged=False)
+    try:
+        with spoilt(pair, "spark1", down, up), spoilt(pair, "spark2", down, up):
+            before = networks(pair, 2)
+            dry = role(pair, check=True)
+            assert dry.status == "successful", dry.said
+            assert networks(pair, 2) == before
+            if plugged:
+                done = role(pair)
+                assert done.status == "successful", done.said
+                assert changed(role(pair)) == 0
+                gone(pair, before)
+            else:
+                stopped(pair, ["spark1 has no live QSFP cable", "again what it was before this run"])
+    finally:
+        pair.play("lab_cable.yml")
+
+
+def test_nvidia_sync_s_addresses_are_adopted(pair: Lab, blank: dict[str, Any]) -> None:
+    def write(rank: int) -> str:
+        halves = (
+            f"{netdev}: {{addresses: [10.100.{net}.{rank}/24], mtu: 9000}}" for netdev, net in ((A0, 32), (B0, 33))
+        )
+        text = f"network: {{version: 2, ethernets: {{{', '.join(halves)}}}}}"
+        return f"echo {text!r} > {SYNC}; chmod 600 {SYNC}"
+
+    with spoilt(pair, "spark1", write(1), f"rm -f {SYNC}"), spoilt(pair, "spark2", write(2), f"rm -f {SYNC}"):
+        done = role(pair)
+        assert done.status == "successful", done.said
+        plan = done.results("Plan | Give each half of each cabled port its address")["spark1"]["plan"]
+        assert plan["hosts"]["spark2"]["control_address"] == "10.100.32.2"
+        assert "addresses" not in pair.host("spark1").check_output("sudo cat /etc/netplan/40-cx7.yaml")
+        assert changed(role(pair)) == 0
+        pair.host("spark1").check_output(f"sudo rm {SYNC}")
+        pair.host("spark2").check_output(f"sudo rm {SYNC}")
+        gone(pair, blank)
+
+
+def test_behind_the_role_s_back(pair: Lab, blank: dict[str, Any]) -> None:
+    """A fabric that was right once: what is wrong now is named by the proof, and mended by the next run."""
+    assert role(pair).status == "successful"
+    spark = pair.host("spark2")
+
+    spark.check_output(f"sudo ip link set {B0} mtu 1500")
+    bad = proof(pair, cx7_network_timeout=3)
+    assert bad.status == "failed"
+    assert "packets of 9000 bytes do not leave, the MTU is 1500" in said(bad)
+    assert changed(role(pair, check=True)) > 0
+    assert role(pair).status == "successful"
+    assert changed(role(pair)) == 0
+
+    # The other half answers for this one: without the settings both halves hear the question.
+    spark.check_output(f"sudo sysctl -q net.ipv4.conf.{A0}.arp_ignore=0 net.ipv4.conf.{B0}.arp_ignore=0")
+    pair.host("spark1").check_output("sudo ip neigh flush all")
+    assert changed(role(pair, check=True)) > 0
+    assert role(pair).status == "successful"
+
+    slow = role(pair, cx7_network_min_gbps={"direct": 100000})
+    assert slow.status == "failed"
+    assert "The fabric is too slow" in said(slow)
+    assert "bad state" in said(slow)
+    assert role(pair).status == "successful"
+    gone(pair, blank)
+
+
+def test_the_firewall_lets_the_peers_in(pair: Lab, blank: dict[str, Any]) -> None:
+    on = "ufw allow 22/tcp && ufw --force enable"
+    off = "ufw --force disable; ufw delete allow 22/tcp"
+    with spoilt(pair, "spark1", on, off), spoilt(pair, "spark2", on, off):
+        before = networks(pair, 2)
+        done = role(pair)
+        assert done.status == "successful", done.said
+        rules = pair.host("spark1").check_output("sudo ufw status")
+        assert f"Anywhere on {A0}" in rules
+        assert "192.168.100.0/24" in rules
+        assert changed(role(pair)) == 0
+        gone(pair, before)
+
+
+def test_the_management_link_is_cut_during_the_change(pair: Lab, blank: dict[str, Any]) -> None:
+    """Nobody comes back in time, so both hosts do by themselves."""
+    unit = "dgx-spark-fabric-way-back.timer"
+    inside = ["docker", "exec", f"{pair.name}-spark1"]
+    cut: list[float] = []
+
+    def cutter() -> None:
+        armed = [*inside, "systemctl", "is-active", "--quiet", unit]
+        while subprocess.run(armed, check=False).returncode:
+            time.sleep(0.2)
+        subprocess.run([*inside, "ip", "link", "set", "enP7s7", "down"], check=True)
+        cut.append(time.monotonic())
+
+    thread = threading.Thread(target=cutter, daemon=True)
+    thread.start()
+    run = role(pair)
+    thread.join(1)
+    assert run.status == "failed"
+    assert cut, "the link was cut"
+    while time.monotonic() < cut[0] + 130:
+        with contextlib.suppress(Exception):
+            if pair.host("spark1").run("true").rc == 0:
+                break
+        time.sleep(1)
+    assert time.monotonic() - cut[0] < 120, "SSH answers again"
+    eventually(lambda: differences(blank, networks(pair, 2)), [], seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("cables", "words"),
+    [
+        ([["spark1:0", "spark2:1"], ["spark2:0", "spark3:1"]], ["three Sparks in a line", "join spark1 and spark3"]),
+        (
+            [["spark1:0", "spark1:1"], ["spark2:0", "spark3:0"]],
+            ["cage 0 and cage 1 of spark1 are joined with one another"],
+        ),
+    ],
+    ids=["a line", "a Spark with itself"],
+)
+def test_cables_that_make_no_fabric(
+    tmp_path_factory: pytest.TempPathFactory, cables: list[list[str]], words: list[str]
+) -> None:
+    lab = fabric_lab(tmp_path_factory.mktemp("cables"), virtual_spark_count=3, virtual_spark_cables=cables)
+    try:
+        stopped(lab, words, count=3)
+    finally:
+        lab.play("lab_down.yml")
+        shutil.rmtree(lab.scratch)

@@ -1,0 +1,112 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's own part in changing its fabric: what is captured, and the way back to it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FILE = Path(__file__).parents[2] / "roles" / "cx7_network" / "files" / "fabric.py"
+
+
+@pytest.fixture
+def fabric(tmp_path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fabric", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.ROOT = tmp_path
+    return module
+
+
+def state(mtu: int = 1500, up: bool = True, addresses: tuple = ()) -> dict:
+    return {"mtu": mtu, "up": up, "addresses": list(addresses)}
+
+
+def test_what_is_captured_of_netdevs(fabric: ModuleType) -> None:
+    seen = fabric.netdev_states(
+        [
+            {
+                "ifname": "enp1s0f0np0",
+                "flags": ["BROADCAST", "UP"],
+                "mtu": 9000,
+                "addr_info": [
+                    {"family": "inet", "local": "10.0.0.1", "prefixlen": 24, "scope": "global"},
+                    {"family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link"},
+                    {"family": "inet", "local": "169.254.1.1", "prefixlen": 16, "scope": "link"},
+                ],
+            }
+        ]
+    )
+    assert seen == {"enp1s0f0np0": state(9000, True, ("10.0.0.1/24", "169.254.1.1/16"))}
+
+
+def test_steps_back_are_what_differs(fabric: ModuleType) -> None:
+    before = {"a": state(1500, True, ("10.0.0.1/24",)), "b": state(up=False), "c": state(), "gone": state()}
+    after = {"a": state(9000, True, ("192.168.100.10/24",)), "b": state(), "c": state(), "new": state()}
+    assert [" ".join(step) for step in fabric.steps_back(before, after, ["a", "b", "c", "gone", "new"])] == [
+        "link set a mtu 1500",
+        "addr del 192.168.100.10/24 dev a",
+        "addr add 10.0.0.1/24 dev a",
+        "link set b down",
+    ]
+    assert fabric.steps_back(before, before, list(before)) == []
+
+
+def test_files_come_back_byte_for_byte_and_new_ones_go(fabric: ModuleType, tmp_path: Path) -> None:
+    kept, new = tmp_path / "kept", tmp_path / "new"
+    kept.write_bytes(b"\\xff before\\n")
+    kept.chmod(0o640)
+    files = {f"/{path.name}": fabric.file_state(path) for path in (kept, new)}
+    kept.write_text("after")
+    kept.chmod(0o600)
+    new.write_text("after")
+    fabric.restore_files(files)
+    assert kept.read_bytes() == b"\\xff before\\n"
+    assert kept.stat().st_mode & 0o777 == 0o640
+    assert not new.exists()
+    fabric.restore_files(files)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_only_what_is_lost_outside_the_fabric_counts(fabric: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {
+        "fabric": ["a"],
+        "netdevs": {"a": state(addresses=("10.0.0.1/24",)), "m": state(addresses=("10.1.0.1/24",))},
+        "routes": ["dst 10.0.0.0/24 dev a", "dst default gateway 10.1.0.254 dev m"],
+    }
+    routes = [{"dst": "default", "gateway": "10.1.0.254", "dev": "m"}]
+    info = {"family": "inet", "local": "10.1.0.1", "prefixlen": 24, "scope": "global"}
+    netdevs = [{"ifname": "m", "flags": ["UP"], "mtu": 1500, "addr_info": [info]}]
+    monkeypatch.setattr(fabric, "ip", lambda *words: routes if "route" in words else netdevs)
+    assert fabric.missing(before) == []
+    netdevs[0]["addr_info"], routes = [], []
+    assert fabric.missing(before) == ["10.1.0.1/24 on m", "dst default gateway 10.1.0.254 dev m"]
+
+
+def test_the_renderer_is_who_netplan_told(fabric: ModuleType, tmp_path: Path) -> None:
+    assert fabric.renderer_of("a") == ""
+    network = tmp_path / "run/systemd/network/10-netplan-a.network"
+    network.parent.mkdir(parents=True)
+    network.touch()
+    assert fabric.renderer_of("a") == "networkd"
+    profile = tmp_path / "run/NetworkManager/system-connections/netplan-b.nmconnection"
+    profile.parent.mkdir(parents=True)
+    profile.touch()
+    assert fabric.renderer_of("b") == "NetworkManager"
+
+
+def test_a_first_change_that_was_taken_back_was_none(fabric: ModuleType, tmp_path: Path) -> None:
+    first, last = tmp_path / "first.json", tmp_path / "last.json"
+    first.write_text("before")
+    last.write_text("later")
+    fabric.forget_first(last)
+    fabric.forget_first(first)
+    assert first.exists()
+    last.write_text("before")
+    fabric.forget_first(last)
+    assert not first.exists()
