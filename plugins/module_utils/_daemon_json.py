@@ -106,9 +106,10 @@ def not_in_effect(wanted: dict[str, Any], info: dict[str, Any]) -> list[str]:
     return missing
 
 
-def running_containers(listing: Sequence[dict[str, Any]]) -> list[str]:
-    """Name the containers of ``/containers/json`` in words."""
-    return sorted(f"{(one.get('Names') or [one['Id'][:12]])[0].lstrip('/')} ({one.get('Image')})" for one in listing)
+def running_containers(listing: Sequence[dict[str, Any]], *, but_tasks: bool = False) -> list[str]:
+    """Name the containers of ``/containers/json`` in words, those of Swarm's tasks or not."""
+    counted = [one for one in listing if not (but_tasks and "com.docker.swarm.task" in (one.get("Labels") or {}))]
+    return sorted(f"{(one.get('Names') or [one['Id'][:12]])[0].lstrip('/')} ({one.get('Image')})" for one in counted)
 
 
 def refuse_restart(containers: Sequence[str]) -> None:

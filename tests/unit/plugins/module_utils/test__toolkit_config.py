@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._toolkit_config import (
     ToolkitConfigError,
-    top_level_string,
+    string,
     with_resource,
 )
 
@@ -19,8 +19,8 @@ KEY = "swarm-resource"
 
 
 def test_reads_what_the_tool_printed() -> None:
-    assert top_level_string((CAPTURED / "default.toml").read_text(), KEY) is None
-    assert top_level_string((CAPTURED / "after_set.toml").read_text(), KEY) == "DOCKER_RESOURCE_GPU"
+    assert string((CAPTURED / "default.toml").read_text(), KEY) is None
+    assert string((CAPTURED / "after_set.toml").read_text(), KEY) == "DOCKER_RESOURCE_GPU"
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_reads_what_the_tool_printed() -> None:
     ],
 )
 def test_reads_a_string_before_the_first_table(text: str, value: str | None) -> None:
-    assert top_level_string(text, KEY) == value
+    assert string(text, KEY) == value
 
 
 @pytest.mark.parametrize("line", ["swarm-resource = 1", 'swarm-resource = """A"""', 'swarm-resource = "A'])
 def test_refuses_what_it_cannot_read(line: str) -> None:
     with pytest.raises(ToolkitConfigError, match="mend it by hand"):
-        top_level_string(line, KEY)
+        string(line, KEY)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterator
@@ -103,6 +104,24 @@ class TestDaemonConfig:
         assert (path.read_text(), path.stat().st_mode & 0o777) == ('{"debug": true}', 0o640)
         assert run(capsys, docker_daemon_config, **options)["changed"] is False
 
+    def test_goes_back_to_what_its_last_write_replaced(self, capsys, path, options) -> None:
+        run(capsys, docker_daemon_config, **options)
+        second = path.read_text()
+        run(capsys, docker_daemon_config, **{**options, "settings": {"log-level": "warn"}})
+        revert = {"path": str(path), "state": "reverted", "docker_socket": "/nowhere"}
+        assert run(capsys, docker_daemon_config, check_mode=True, **revert)["changed"]
+        assert run(capsys, docker_daemon_config, **revert)["changed"]
+        assert (path.read_text(), path.stat().st_mode & 0o777) == (second, 0o640)
+        assert "nothing to go back to" in run(capsys, docker_daemon_config, **revert)["msg"]
+        assert run(capsys, docker_daemon_config, **{**options, "state": "restored"})["changed"]
+        assert path.read_text() == '{"debug": true}'
+
+    def test_tasks_that_will_have_ended_do_not_count(self, capsys, options, engine) -> None:
+        task = {"Id": "0" * 64, "Image": "x", "Labels": {"com.docker.swarm.task": ""}}
+        engine.answers["GET", "/containers/json"] = [task]
+        assert "000000000000 (x)" in run(capsys, docker_daemon_config, **options)["msg"]
+        assert run(capsys, docker_daemon_config, but_tasks=True, **options)["changed"]
+
     def test_is_refused_under_a_container(self, capsys, path, options, engine) -> None:
         engine.answers["GET", "/containers/json"] = [{"Id": "0" * 64, "Names": ["/web"], "Image": "nginx"}]
         refused = run(capsys, docker_daemon_config, **options)
@@ -154,7 +173,7 @@ class TestSwarmMember:
 
     @pytest.fixture(autouse=True)
     def _at_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(docker_swarm_member, "own_address", lambda text: text)
+        monkeypatch.setattr(docker_swarm_member, "own_address", lambda text, later: text)
 
     def test_makes_a_swarm_once_and_leaves_it(self, capsys, engine, socket) -> None:
         engine.on["POST", "/swarm/init"] = lambda _body: self.become(engine, manager=True)
@@ -205,6 +224,66 @@ class TestSwarmMember:
         assert "cannot be reached at 10.0.0.9:2377" in refused["msg"]
         assert engine.told[-1][1] == "/swarm/leave?force=1"
         assert TOKEN not in json.dumps(refused)
+
+    def test_finishes_what_an_interruption_left_half_done(self, capsys, engine, socket, tmp_path, monkeypatch) -> None:
+        record = Path(docker_swarm_member.RECORD)
+        record.parent.mkdir(exist_ok=True, parents=True)
+        record.write_text('{"entering": true, "bridge_was_there": false}')
+        engine.info["Swarm"] = {"LocalNodeState": "error", "Error": "no route"}
+        engine.on["POST", "/swarm/leave"] = lambda _body: engine.info.update(Swarm={"LocalNodeState": "inactive"})
+        engine.on["POST", "/swarm/join"] = lambda _body: self.become(engine, manager=False)
+        done = run(capsys, docker_swarm_member, **self.worker(socket))
+        assert [told[1] for told in engine.told] == ["/swarm/leave?force=1", "/swarm/join"]
+        assert (done["step"], json.loads(record.read_text())) == (
+            "enter",
+            {"cluster_id": "mine", "node_id": "node", "bridge_was_there": False},
+        )
+        record.write_text('{"entering": true, "bridge_was_there": false}')  # it had joined, and nobody noted it
+        assert run(capsys, docker_swarm_member, **self.worker(socket))["changed"] is False
+        assert "entering" not in json.loads(record.read_text())
+        assert run(capsys, docker_swarm_member, state="left", docker_socket=socket)["changed"]
+
+    def worker(self, socket: str, **more: Any) -> dict[str, Any]:
+        return {
+            "state": "worker",
+            "advertise_address": "10.0.0.1",
+            "leader_address": "10.0.0.9",
+            "cluster_id": "mine",
+            "join_token": TOKEN,
+            "docker_socket": socket,
+            **more,
+        }
+
+    def test_leaves_another_swarm_only_if_told(self, capsys, engine, socket) -> None:
+        self.become(engine, manager=True)
+        engine.on["POST", "/swarm/leave"] = lambda _body: engine.info.update(Swarm={"LocalNodeState": "inactive"})
+        engine.on["POST", "/swarm/join"] = lambda _body: self.become(engine, manager=False)
+        wish = self.worker(socket, cluster_id="theirs", allow_rejoin=True)
+        engine.answers["GET", "/services"] = [{"Spec": {"Name": "web"}}]
+        assert "services still run in the swarm: web" in run(capsys, docker_swarm_member, **wish)["msg"]
+        engine.answers["GET", "/services"] = []
+        foretold = run(capsys, docker_swarm_member, check_mode=True, **wish)
+        assert (foretold["step"], foretold["node_id"], engine.told) == ("rejoin", None, [])
+        assert foretold["left"].startswith("swarm mine")
+
+    def test_a_wrong_clock_is_refused_before_joining(self, capsys, engine, socket) -> None:
+        wish = self.worker(socket, leader_clock=time.time() - 7200)
+        assert "s ahead of its leader's" in run(capsys, docker_swarm_member, check_mode=True, **wish)["msg"]
+        self.become(engine, manager=False)
+        assert run(capsys, docker_swarm_member, check_mode=True, **wish)["changed"] is False  # it is in already
+
+    def test_networks_that_meet_are_refused(self, capsys, engine, socket, tmp_path, monkeypatch) -> None:
+        routes = tmp_path / "route"
+        routes.write_text("head\nfabric 0000000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n")
+        monkeypatch.setattr(docker_swarm_member, "ROUTES", str(routes))
+        wish = self.worker(socket, swarm_networks=["10.0.0.0/24"])
+        assert "10.0.0.0/24 on fabric" in run(capsys, docker_swarm_member, check_mode=True, **wish)["msg"]
+        leader = {"state": "leader", "advertise_address": "10.0.0.1", "docker_socket": socket}
+        refused = run(capsys, docker_swarm_member, address_pool="10.0.0.0/16", **leader)
+        assert ("10.0.0.0/16 of the swarm" in refused["msg"], engine.told) == (True, [])
+        engine.on["POST", "/swarm/init"] = lambda _body: self.become(engine, manager=True)
+        run(capsys, docker_swarm_member, **leader)
+        assert engine.told[0][2]["DefaultAddrPool"] == ["10.255.0.0/16"]
 
     def test_leaves_a_swarm_of_somebody_else_alone(self, capsys, engine, socket) -> None:
         self.become(engine, manager=True)
@@ -262,6 +341,38 @@ class TestSwarmNodes:
         assert run(capsys, docker_swarm_gpu_nodes, **absent)["changed"]
         assert self.node["Spec"]["Labels"] == {"x": "y"}
         assert run(capsys, docker_swarm_gpu_nodes, **absent)["changed"] is False
+
+    def test_removes_former_selves_and_drains_strangers(self, capsys, engine, options) -> None:
+        spec = {"Availability": "active", "Labels": {"dgx_spark.rank": "2"}}
+        common = {"Version": {"Index": 1}, "Spec": spec}
+        old = {**common, "ID": "old", "Status": {"State": "down"}, "Description": {"Hostname": "spark1"}}
+        extra = {**common, "ID": "extra", "Status": {"State": "ready"}, "Description": {"Hostname": "spark3"}}
+        engine.answers["GET", "/nodes"] = [self.node, old, extra]
+        engine.answers["GET", "/nodes/old"], engine.answers["GET", "/nodes/extra"] = old, extra
+        foretold = run(capsys, docker_swarm_gpu_nodes, check_mode=True, **options)
+        assert (foretold["removed"], foretold["drained"], engine.told) == (["old"], ["extra"], [])
+        done = run(capsys, docker_swarm_gpu_nodes, **options)
+        assert (done["removed"], done["drained"]) == (["old"], ["extra"])
+        assert ("DELETE", "/nodes/old?force=1", None) in engine.told
+        drained = next(body for _method, target, body in engine.told if target.startswith("/nodes/extra/update"))
+        assert drained == {"Availability": "drain", "Labels": {}}
+
+    def test_drains_and_removes_who_leaves(self, capsys, engine, options) -> None:
+        base = {"members": ["spark1"], "node_ids": {"spark1": "one"}, "docker_socket": options["docker_socket"]}
+        engine.answers["GET", "/tasks"] = [{"NodeID": "one", "Status": {"State": "running"}}]
+        drain = {**base, "state": "drained", "timeout": 0}
+        assert "tasks still run on spark1" in run(capsys, docker_swarm_gpu_nodes, **drain)["msg"]
+        engine.answers["GET", "/tasks"] = []
+        self.node["Spec"]["Availability"] = "active"
+        assert run(capsys, docker_swarm_gpu_nodes, **drain)["drained"] == ["one"]
+        assert self.node["Spec"]["Availability"] == "drain"
+        assert run(capsys, docker_swarm_gpu_nodes, **drain)["changed"] is False
+        remove = {**base, "state": "removed", "timeout": 0}
+        assert "spark1 has not left" in run(capsys, docker_swarm_gpu_nodes, **remove)["msg"]
+        self.node["Status"]["State"] = "down"
+        assert run(capsys, docker_swarm_gpu_nodes, **remove)["removed"] == ["one"]
+        engine.answers["GET", "/nodes"] = []
+        assert run(capsys, docker_swarm_gpu_nodes, **remove)["changed"] is False
 
     def test_names_the_host_that_is_not_ready(self, capsys, options) -> None:
         options["resources"] = {"spark1": ["B"]}
