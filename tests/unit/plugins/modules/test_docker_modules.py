@@ -18,6 +18,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _originals
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_daemon_config,
+    docker_restart,
     docker_swarm_gpu_nodes,
     docker_swarm_member,
     docker_swarm_token_info,
@@ -301,6 +302,38 @@ class TestSwarmMember:
         engine.info["LiveRestoreEnabled"] = True
         options = {"state": "leader", "advertise_address": "10.0.0.1", "docker_socket": socket}
         assert "'live-restore: true'" in run(capsys, docker_swarm_member, **options)["msg"]
+
+
+class TestRestart:
+    """SIMULATED systemctl, which does not start Docker with a file that says so, and journalctl."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        path = tmp_path / "daemon.json"
+        path.write_text('{"debug": true}')
+        program(tmp_path / "systemctl", f"echo $1 >> {tmp_path}/told; ! grep -q bad {path}")
+        program(tmp_path / "journalctl", "echo unable to start: bad")
+        monkeypatch.setattr(docker_restart.AnsibleModule, "get_bin_path", lambda _s, name, **_m: str(tmp_path / name))
+        return path
+
+    def test_restarts(self, capsys, path, tmp_path) -> None:
+        assert run(capsys, docker_restart, check_mode=True, path=str(path))["changed"]
+        assert not (tmp_path / "told").exists()
+        assert run(capsys, docker_restart, path=str(path))["changed"]
+        assert (tmp_path / "told").read_text().split() == ["reset-failed", "restart"]
+
+    def test_puts_back_what_it_ran_with(self, capsys, path, tmp_path) -> None:
+        _originals.Originals().change(str(path), b'{"bad": 1}')
+        failed = run(capsys, docker_restart, path=str(path))
+        assert (failed["failed"], failed["reverted"], path.read_text()) == (True, True, '{"debug": true}')
+        assert "put back, and it runs again. It had said: unable to start: bad" in failed["msg"]
+        assert (tmp_path / "told").read_text().split() == ["reset-failed", "restart", "reset-failed", "start"]
+
+    def test_says_so_where_that_cannot_be(self, capsys, path) -> None:
+        path.write_text('{"bad": 1}')
+        failed = run(capsys, docker_restart, path=str(path))
+        assert "could not be put back" in failed["msg"]
+        assert "it does not run (systemctl status docker.service)" in failed["msg"]
 
 
 def test_reads_the_token(capsys, engine, socket) -> None:
