@@ -69,4 +69,12 @@ test: lint unit package molecule e2e ## all of these, under 25 minutes on 2 core
 test-all: test ## and two_spark.yml from blank Sparks to the answer
 	pytest tests/e2e/test_two_spark.py
 
+matrix: $(VENV)/.for-tests ## Docker and Swarm: every size and every fault, half an hour
+	MOLECULE_GLOB='molecule/matrix/*/molecule.yml' molecule test --all
+	MATRIX=1 pytest tests/e2e/test_toolkit_role.py tests/e2e/test_swarm.py
+
+test-all: matrix
+
+.PHONY: matrix
+
 .PHONY: help lab lab-up lab-down lint unit package molecule e2e test test-all

@@ -18,8 +18,10 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _originals
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_daemon_config,
+    docker_gpu_probe,
     docker_restart,
     docker_swarm_gpu_nodes,
+    docker_swarm_gpu_probe,
     docker_swarm_member,
     docker_swarm_token_info,
     nvidia_toolkit_config,
@@ -463,3 +465,114 @@ def test_original_keeps_and_restores(capsys, tmp_path) -> None:
     restored = run(capsys, original, path=str(path), state="restored", force=True)
     assert (restored["changed"], restored["diff"]["after"], path.read_text()) == (True, "first\n", "first\n")
     assert run(capsys, original, path=str(path), state="restored")["changed"] is False
+
+
+class TestSwarmProbe:
+    @pytest.fixture
+    def options(self, engine: Engine, socket: str) -> dict[str, Any]:
+        self.services: list[dict[str, Any]] = []
+        self.ends: dict[str, Any] = {"State": "complete"}
+        engine.answers["GET", "/services"] = self.services
+        engine.answers["GET", "/tasks"] = []
+        engine.answers["POST", "/services/create"] = {"ID": "service"}
+        engine.on["POST", "/services/create"] = lambda body: self.start(engine, body)
+        engine.on["DELETE", "/services/service"] = lambda _body: self.services.clear()
+        return {
+            "members": ["spark1"],
+            "node_ids": {"spark1": "one"},
+            "images": {"spark1": "sha256:0"},
+            "kind": "gpu",
+            "resources": {"spark1": ["GPU-A"]},
+            "timeout": 0,
+            "docker_socket": socket,
+        }
+
+    def start(self, engine: Engine, body: dict[str, Any]) -> None:
+        self.services.append({"ID": "service", "Spec": body})
+        engine.answers["GET", "/tasks"] = [{"ServiceID": "service", "NodeID": "one", "Status": self.ends}]
+
+    def test_looks_and_leaves_nothing(self, capsys, engine, options) -> None:
+        assert run(capsys, docker_swarm_gpu_probe, check_mode=True, **options)["skipped"]
+        assert engine.told == []
+        self.services.append({"ID": "service", "Spec": {"Labels": {"sparkops.dgx_spark.probe": "service"}}})
+        self.services.append({"ID": "web", "Spec": {"Name": "web"}})
+        done = run(capsys, docker_swarm_gpu_probe, **options)
+        assert (done["changed"], done["reserved"], self.services) == (False, {"spark1": 1}, [])
+        methods = [told[:2] for told in engine.told]
+        assert methods == [
+            ("DELETE", "/services/service"),  # of an interrupted run
+            ("POST", "/services/create"),
+            ("DELETE", "/services/service"),
+        ]
+
+    def test_a_model_keeps_its_gpu(self, capsys, engine, options) -> None:
+        gpu = [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-A"}}]
+        engine.answers["GET", "/tasks"] = [
+            {"ServiceID": "x", "NodeID": "one", "DesiredState": "running", "AssignedGenericResources": gpu}
+        ]
+        assert run(capsys, docker_swarm_gpu_probe, **options)["reserved"] == {"spark1": 0}
+
+    @pytest.mark.parametrize(
+        ("status", "says"),
+        [
+            ({"State": "failed", "ContainerStatus": {"ExitCode": 66}}, "on spark1 a task sees no /dev/infiniband"),
+            ({"State": "rejected", "Err": "No such image: sha256:0"}, "on spark1 a task did not start"),
+            ({"State": "pending", "Err": "no suitable node"}, "is pending after the time it had: no suitable node"),
+        ],
+    )
+    def test_names_the_host_and_what_it_does_not_see(self, capsys, options, status, says) -> None:
+        self.ends = status
+        assert says in run(capsys, docker_swarm_gpu_probe, **options)["msg"]
+        assert self.services == []
+
+
+class TestGpuProbe:
+    """SIMULATED docker and nvidia-smi."""
+
+    ROW = "0, GPU-e793e0a4-fd41-dcd8-a833-3127370a6779, NVIDIA GB10, 580.95.05, 12.1, [N/A]"
+
+    @pytest.fixture
+    def options(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+        self.state = tmp_path
+        program(tmp_path / "nvidia-smi", f"echo '{self.ROW}'")
+        program(
+            tmp_path / "docker",
+            f"""echo "$*" >> {tmp_path}/told
+case "$1 $2" in
+  'image inspect') [ -f {tmp_path}/label ] || exit 1
+printf '[{{"Id": "sha256:1", "Config": {{"Labels": {{"sparkops.dgx_spark.probe": "%s"}}}}}}]' \\
+      $(cat {tmp_path}/label) ;;
+  'import --change') cat > /dev/null; echo "$3" | cut -d= -f2 > {tmp_path}/label; echo sha256:1 ;;
+  'image rm') [ "$3" = dgx-spark/gpu-probe:host ] && rm {tmp_path}/label ;;
+  'run --rm') cat {tmp_path}/inside ;;
+esac""",
+        )
+        (tmp_path / "inside").write_text(self.ROW + "\n")
+        real = docker_gpu_probe.AnsibleModule.get_bin_path
+
+        def get_bin_path(self: Any, name: str, *words: Any, **more: Any) -> Any:
+            path = tmp_path / name
+            return str(path) if path.exists() else real(self, name, *words, **more)
+
+        monkeypatch.setattr(docker_gpu_probe.AnsibleModule, "get_bin_path", get_bin_path)
+        return {}
+
+    def test_makes_its_image_once_and_removes_it(self, capsys, options) -> None:
+        assert run(capsys, docker_gpu_probe, check_mode=True, **options)["changed"]
+        first = run(capsys, docker_gpu_probe, **options)
+        assert (first["changed"], first["image"], first["gpus"]) == (True, "sha256:1", first["host_gpus"])
+        assert run(capsys, docker_gpu_probe, **options)["changed"] is False
+        assert run(capsys, docker_gpu_probe, check_mode=True, **options)["changed"] is False
+        (self.state / "label").write_text("of-another-libc\n")
+        assert run(capsys, docker_gpu_probe, **options)["changed"]
+        assert run(capsys, docker_gpu_probe, state="absent")["changed"]
+        assert run(capsys, docker_gpu_probe, state="absent")["changed"] is False
+
+    def test_takes_an_image_that_is_named(self, capsys, options) -> None:
+        (self.state / "label").write_text("x\n")
+        assert run(capsys, docker_gpu_probe, image="nvcr.io/x:1")["image"] == "sha256:1"
+        assert "import" not in (self.state / "told").read_text()
+
+    def test_says_what_a_container_does_not_see(self, capsys, options) -> None:
+        (self.state / "inside").write_text("")
+        assert "named no GPU" in run(capsys, docker_gpu_probe, **options)["msg"]
