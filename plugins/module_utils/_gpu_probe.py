@@ -144,12 +144,12 @@ def probe_service(
 
 
 def reserved(tasks: Iterable[dict[str, Any]], node_id: str, kind: str) -> int:
-    """Return how many of a node's GPUs tasks of Swarm have."""
+    """Return how many of a node's GPUs tasks of Swarm have (the API's own reference names that key wrongly)."""
     of_kind = [
         one
         for task in tasks
         if task.get("NodeID") == node_id and task.get("DesiredState") == "running"
-        for one in task.get("AssignedGenericResources") or []
+        for one in task.get("GenericResources") or []
         if "NamedResourceSpec" in one and one["NamedResourceSpec"]["Kind"] == kind
     ]
     return len(of_kind)

@@ -22,7 +22,7 @@ extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
   check_mode:
-    support: partial
+    support: full
     details: Nothing can be seen without a container, so it only tells whether the image would be made.
   diff_mode:
     support: none

@@ -12,7 +12,7 @@ version_added: "0.1.0"
 description:
   - Makes a user a member of the group C(docker). Whoever is in it is as good as root.
   - Notes under C(/var/lib/dgx-spark/) whom it added, so that V(restored) takes out those, and nobody else.
-  - A login from before the change does not have the group yet (C(meta: reset_connection)).
+  - A login from before the change does not have the group yet, see M(ansible.builtin.meta).
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:

@@ -181,13 +181,11 @@ def test_live_restore_is_named(trio: Lab) -> None:
 
 
 def test_a_closed_firewall_is_named(trio: Lab) -> None:
-    root(trio, "spark2", "ufw allow 22/tcp && ufw --force enable")
+    root(trio, "spark2", "cp -a /etc/ufw /root/ufw && ufw allow 22/tcp && ufw --force enable")
     try:
         refused(play(trio, PAIR), "spark2 (", "TCP 2377 (silent)", "UDP 4789 (silent)")
     finally:
-        root(trio, "spark2", "ufw --force disable && ufw delete allow 22/tcp")
-        # ufw leaves copies and its own state behind.
-        root(trio, "spark2", "rm -f /etc/ufw/*.2026*")
+        root(trio, "spark2", "ufw --force disable && rm -r /etc/ufw && mv /root/ufw /etc/ufw")
 
 
 def test_a_wrong_clock_is_named(trio: Lab) -> None:
@@ -225,7 +223,7 @@ def test_docker_that_does_not_start_gets_its_configuration_back(trio: Lab, stock
     assert run.status == "failed"
     assert "The configuration that it ran with was put back, and it runs again" in said
     assert "specified both as a flag and in the configuration file: default-runtime" in said
-    assert root(trio, "spark2", "systemctl is-active docker; ls /etc/docker") == "active"
+    assert root(trio, "spark2", "systemctl is-active docker; cat /etc/docker/daemon.json 2>&- || true") == "active"
     root(trio, "spark2", f"rm -r {drop_in} && systemctl daemon-reload && systemctl restart docker")
     good(undo(trio, PAIR))
     assert {spark: etc(trio, spark) for spark in PAIR} == {spark: stock[spark] for spark in PAIR}

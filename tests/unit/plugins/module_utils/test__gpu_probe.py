@@ -139,9 +139,9 @@ def test_a_service_reserves_and_asks_on_one_node() -> None:
 def test_counts_gpus_that_have_work() -> None:
     gpu = [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-A"}}]
     tasks = [
-        {"NodeID": "a", "DesiredState": "running", "AssignedGenericResources": gpu},
-        {"NodeID": "a", "DesiredState": "shutdown", "AssignedGenericResources": gpu},
-        {"NodeID": "b", "DesiredState": "running", "AssignedGenericResources": gpu},
+        {"NodeID": "a", "DesiredState": "running", "GenericResources": gpu},
+        {"NodeID": "a", "DesiredState": "shutdown", "GenericResources": gpu},
+        {"NodeID": "b", "DesiredState": "running", "GenericResources": gpu},
         {"NodeID": "a", "DesiredState": "running"},
     ]
     assert (reserved(tasks, "a", "gpu"), reserved(tasks, "a", "fpga")) == (1, 0)

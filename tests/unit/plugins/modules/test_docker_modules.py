@@ -508,7 +508,7 @@ class TestSwarmProbe:
     def test_a_model_keeps_its_gpu(self, capsys, engine, options) -> None:
         gpu = [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-A"}}]
         engine.answers["GET", "/tasks"] = [
-            {"ServiceID": "x", "NodeID": "one", "DesiredState": "running", "AssignedGenericResources": gpu}
+            {"ServiceID": "x", "NodeID": "one", "DesiredState": "running", "GenericResources": gpu}
         ]
         assert run(capsys, docker_swarm_gpu_probe, **options)["reserved"] == {"spark1": 0}
 
