@@ -66,12 +66,8 @@ e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sp
 
 test: lint unit package molecule e2e ## all of these, under 25 minutes on 2 cores
 
-test-all: test ## and the whole matrix: faults, one Spark, a Spark as controller, older Open MPI
+test-all: test ## and the whole matrix: every cabling, size, fault and variant; some hours
+	MOLECULE_GLOB='molecule/matrix/*/molecule.yml' molecule test --all
 	pytest -m matrix tests/e2e
 
-fabric: $(VENV)/.for-tests ## the fabric by every cabling and renderer, and every fault (an hour)
-	FABRIC_MATRIX=1 pytest tests/e2e/test_fabric.py tests/e2e/test_fabric_faults.py
-
-test-all: fabric
-
-.PHONY: fabric help lab lab-up lab-down lint unit package molecule e2e test test-all
+.PHONY: help lab lab-up lab-down lint unit package molecule e2e test test-all

@@ -18,6 +18,7 @@ INDENT = " " * 4  # where there is nothing to take after: as nvidia-ctk writes i
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_FAILURE = re.compile(r"level=(?:error|fatal)|unable to|failed to start daemon|panic:", re.IGNORECASE)
 _DECODER = json.JSONDecoder()
 
 
@@ -106,9 +107,10 @@ def not_in_effect(wanted: dict[str, Any], info: dict[str, Any]) -> list[str]:
     return missing
 
 
-def running_containers(listing: Sequence[dict[str, Any]]) -> list[str]:
-    """Name the containers of ``/containers/json`` in words."""
-    return sorted(f"{(one.get('Names') or [one['Id'][:12]])[0].lstrip('/')} ({one.get('Image')})" for one in listing)
+def running_containers(listing: Sequence[dict[str, Any]], *, but_tasks: bool = False) -> list[str]:
+    """Name the containers of ``/containers/json`` in words, those of Swarm's tasks or not."""
+    counted = [one for one in listing if not (but_tasks and "com.docker.swarm.task" in (one.get("Labels") or {}))]
+    return sorted(f"{(one.get('Names') or [one['Id'][:12]])[0].lstrip('/')} ({one.get('Image')})" for one in counted)
 
 
 def refuse_restart(containers: Sequence[str]) -> None:
@@ -119,6 +121,12 @@ def refuse_restart(containers: Sequence[str]) -> None:
             f"{', '.join(containers)}. Nothing was changed. Stop them, or allow the restart "
             "(allow_restart; of the roles: container_toolkit_allow_restart: true)"
         )
+
+
+def why_not_started(journal: str) -> str:
+    """Return what the engine said of its failure, of all that the journal has of it."""
+    lines = list(dict.fromkeys(line.strip() for line in journal.splitlines() if line.strip()))
+    return " / ".join([line for line in lines if _FAILURE.search(line)][-4:] or lines[-4:]) or "nothing"
 
 
 def _advertised(info: dict[str, Any]) -> list[str]:

@@ -7,11 +7,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import tarfile
 from pathlib import Path
-from typing import Iterable
+from typing import Any, Iterable, Sequence
+
+NAME = "dgx-spark/gpu-probe:host"  # the image; it is only ever asked for by its ID or on this host
+LABEL = "sparkops.dgx_spark.probe"
+SHELL = "/bin/sh"
+
+# Bits of the exit status that say what a task of Swarm did not see.
+_STATUS = 64
+_WRONG = {1: "other GPUs than {gpus}", 2: "no /dev/infiniband", 4: "a limit of locked memory below {memlock}"}
+PROGRAM = f"""
+wrong={_STATUS}
+set -- $(nvidia-smi --query-gpu=uuid --format=csv,noheader)
+[ $# = "$GPU_COUNT" ] || wrong=$((wrong | 1))
+for gpu; do case " $GPUS " in *" $gpu "*) ;; *) wrong=$((wrong | 1)) ;; esac; done
+if [ "$RDMA" = yes ]; then
+  for device in /dev/infiniband/rdma_cm /dev/infiniband/uverbs*; do [ -c "$device" ] || wrong=$((wrong | 2)); done
+  limit=$(ulimit -l)
+  [ "$limit" = unlimited ] || {{ [ "$MEMLOCK" != unlimited ] && [ "$limit" -ge "$MEMLOCK" ]; }} || wrong=$((wrong | 4))
+fi
+[ $wrong = {_STATUS} ] || exit $wrong
+"""
 
 _LIBRARY = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$")
 
@@ -79,3 +100,72 @@ def explain(rc: int, said: str) -> str:
         if re.search(pattern, said):
             return f"a container cannot see the GPUs, because {meaning}. Docker said: {said}"
     return f"a container cannot see the GPUs (exit status {rc}): {said}"
+
+
+def fingerprint(root: bytes) -> str:
+    """Return what tells one root file system from another."""
+    return hashlib.sha256(root).hexdigest()[:16]
+
+
+def probe_service(
+    name: str, node_id: str, image: str, kind: str, gpus: Sequence[str], *, reserve: int, rdma: bool, memlock: int
+) -> dict[str, Any]:
+    """Return a service that starts once on this node and ends with a status that says what it saw.
+
+    ``reserve`` GPUs are reserved, none where a model has them. ``memlock`` is in bytes, -1 for no limit.
+    """
+    environment = {
+        "NVIDIA_VISIBLE_DEVICES": "all",  # swarm-resource outranks it where the toolkit knows that
+        "NVIDIA_DRIVER_CAPABILITIES": "utility",
+        "NVIDIA_MOFED": "enabled" if rdma else "",
+        "GPUS": " ".join(gpus),
+        "GPU_COUNT": str(len(gpus)),
+        "RDMA": "yes" if rdma else "no",
+        "MEMLOCK": "unlimited" if memlock < 0 else str(memlock // 1024),
+    }
+    container: dict[str, Any] = {
+        "Image": image,
+        "Command": [SHELL, "-c", PROGRAM],
+        "Env": [f"{key}={value}" for key, value in environment.items() if value],
+    }
+    if rdma:
+        container.update(Ulimits=[{"Name": "memlock", "Soft": -1, "Hard": -1}], CapabilityAdd=["CAP_IPC_LOCK"])
+    template: dict[str, Any] = {
+        "ContainerSpec": container,
+        "RestartPolicy": {"Condition": "none"},
+        "Placement": {"Constraints": [f"node.id=={node_id}"]},
+        "Networks": [{"Target": "host"}],
+    }
+    if reserve:
+        wish = {"DiscreteResourceSpec": {"Kind": kind, "Value": reserve}}
+        template["Resources"] = {"Reservations": {"GenericResources": [wish]}}
+    mode = {"Replicated": {"Replicas": 1}}
+    return {"Name": name, "Labels": {LABEL: "service"}, "TaskTemplate": template, "Mode": mode}
+
+
+def reserved(tasks: Iterable[dict[str, Any]], node_id: str, kind: str) -> int:
+    """Return how many of a node's GPUs tasks of Swarm have (the API's own reference names that key wrongly)."""
+    of_kind = [
+        one
+        for task in tasks
+        if task.get("NodeID") == node_id and task.get("DesiredState") == "running"
+        for one in task.get("GenericResources") or []
+        if "NamedResourceSpec" in one and one["NamedResourceSpec"]["Kind"] == kind
+    ]
+    return len(of_kind)
+
+
+def verdict(task: dict[str, Any] | None, gpus: Sequence[str], memlock: int) -> str | None:
+    """Return what a probe's task did not see, "" if it saw all, None as long as it is not done."""
+    if task is None:
+        return None
+    status = task["Status"]
+    state, code = status["State"], (status.get("ContainerStatus") or {}).get("ExitCode", 0)
+    if state == "complete":
+        return ""
+    if state == "failed" and code > _STATUS and code - _STATUS < 2 * max(_WRONG):
+        told = {"gpus": ", ".join(gpus), "memlock": "unlimited" if memlock < 0 else f"{memlock} bytes"}
+        return "sees " + " and ".join(words.format(**told) for bit, words in _WRONG.items() if code - _STATUS & bit)
+    if state in ("failed", "rejected"):
+        return f"did not start: {explain(code, status.get('Err', ''))}"
+    return None

@@ -35,6 +35,7 @@ class Record:
     gid: int = 0
     written: str | None = None  # digest of what we wrote last
     foreign: bool = False  # somebody else wrote between two writes of ours
+    previous: str | None = None  # digest of what our last write replaced
 
 
 def digest_of(content: bytes | None) -> str:
@@ -50,6 +51,8 @@ def read_file(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise OriginalError(f"path {str(path)!r} may not be read: run the task as root (become)") from None
 
 
 class Originals:
@@ -64,6 +67,9 @@ class Originals:
 
     def _record_path(self, path: str) -> Path:
         return self.content_path(path).with_name(f"{self.content_path(path).name}.json")
+
+    def _previous_path(self, path: str) -> Path:
+        return self.content_path(path).with_name(f"{self.content_path(path).name}.previous")
 
     def record(self, path: str) -> Record | None:
         """Return what is kept of a file, None if nothing is."""
@@ -89,6 +95,40 @@ class Originals:
             write_atomically(self.content_path(path), content, 0o600)
         self._store(record)  # last: a record means that all of it is kept
         return record
+
+    def change(self, path: str, content: bytes) -> None:
+        """Write a file, mode and owner kept, so that it can go back to what it was, and to its original."""
+        record = self.keep(path)
+        file = Path(record.path)
+        before = read_file(file)
+        if before is not None:
+            write_atomically(self._previous_path(path), before, 0o600)
+        self._store(replace(record, previous=digest_of(before)))
+        file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        found = None if before is None else file.stat()
+        mode = 0o644 if found is None else found.st_mode & 0o7777
+        write_atomically(file, content, mode, None if found is None else (found.st_uid, found.st_gid))
+        self.note_written(path, digest_of(before))
+
+    def revert(self, path: str) -> None:
+        """Put back what our last write replaced."""
+        record = self.record(path)
+        if record is None or record.previous is None:
+            raise OriginalError(f"{path} was not changed here, so there is nothing to go back to")
+        if self.objection(path):
+            raise OriginalError(f"{path} was changed by somebody else since: put it right by hand")
+        file = Path(record.path)
+        if record.previous == ABSENT:
+            file.unlink()
+        else:
+            content = read_file(self._previous_path(path))
+            if content is None or digest_of(content) != record.previous:
+                raise OriginalError(f"{self._previous_path(path)} is not what was kept there: mend {path} by hand")
+            found = file.stat()
+            write_atomically(file, content, found.st_mode & 0o7777, (found.st_uid, found.st_gid))
+        self._store(replace(record, written=record.previous, previous=None))
+        if self.is_restored(path):
+            self.restore(path)  # forget it: there is nothing of ours left
 
     def note_written(self, path: str, before: str) -> None:
         """Note that the file, whose digest was ``before``, has been written by us."""
@@ -150,6 +190,8 @@ class Originals:
             else:
                 write_atomically(file, content, record.mode, (record.uid, record.gid))
         self._record_path(path).unlink()
+        with contextlib.suppress(FileNotFoundError):
+            self._previous_path(path).unlink()
         if content is not None:
             self.content_path(path).unlink()
         with contextlib.suppress(OSError):  # others are kept there

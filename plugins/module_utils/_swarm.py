@@ -15,6 +15,10 @@ from typing import Any, Sequence
 
 PORT = 2377
 PORTS = "TCP 2377, TCP and UDP 7946, UDP 4789"
+CLOCKS_APART = 60  # seconds; asking them in turn takes some itself
+DOCKERS_POOL = "10.0.0.0/8"
+OTHER_POOLS = (*(f"10.{n}.0.0/16" for n in range(255, 239, -1)), *(f"172.{n}.0.0/16" for n in range(31, 27, -1)))
+_DOCKERS_INTERFACE = re.compile(r"docker|br-|veth")
 _ORGANISATION = b"\x06\x03\x55\x04\x0a"  # the object identifier 2.5.4.10 in DER
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 
@@ -27,12 +31,13 @@ class SwarmError(ValueError):
 class Membership:
     """An engine's place in a swarm; ``cluster_id`` is None where it is in none, or does not know."""
 
-    active: bool = False
+    active: bool = False  # in a swarm, be its manager in sight or not
     manager: bool = False
     cluster_id: str | None = None
     node_id: str | None = None
     address: str | None = None
     managers: tuple[str, ...] = ()
+    pending: bool = False  # it looks for its manager, and has not found it
 
     def in_words(self) -> str:
         """Name the swarm."""
@@ -62,7 +67,7 @@ def membership(info: dict[str, Any], certificate: str = "") -> Membership:
     state = swarm.get("LocalNodeState") or "inactive"
     if state == "inactive":
         return Membership()
-    if state != "active":
+    if state not in ("active", "pending"):
         reason = f": {swarm['Error']}" if swarm.get("Error") else ""
         raise SwarmError(
             f"Docker is in a swarm, in state {state!r}{reason}. See 'journalctl -u docker'; if the swarm is of no more "
@@ -76,6 +81,7 @@ def membership(info: dict[str, Any], certificate: str = "") -> Membership:
         node_id=swarm.get("NodeID"),
         address=swarm.get("NodeAddr"),
         managers=tuple(sorted(one["Addr"] for one in swarm.get("RemoteManagers") or [])),
+        pending=state == "pending",
     )
 
 
@@ -111,47 +117,132 @@ def usable_address(text: str, resolved: str) -> str:
     return str(address)
 
 
-def must_initialise(here: Membership, address: str) -> bool:
-    """Whether the leader has yet to make a swarm; refuses a place in one that does not fit."""
+def leader_step(here: Membership, address: str, *, allow_rejoin: bool = False) -> str:
+    """Return what the leader has to do: ``enter`` (make a swarm), ``stay``, or ``rejoin``: leave, and then enter."""
     if not here.active:
-        return True
-    if not here.manager:
-        raise SwarmError(
-            f"it is to lead, but it is a worker of {here.in_words()}. Nothing was changed. Make the host of that "
-            "manager the first member, or leave that swarm (docker swarm leave)"
-        )
-    _same_address(here, address)
-    return False
+        return "enter"
+    try:
+        if not here.manager:
+            raise SwarmError(
+                f"it is to lead, but it is a worker of {here.in_words()}. Nothing was changed. Make the host of that "
+                "manager the first member, or leave that swarm (docker swarm leave)"
+            )
+        _same_address(here, address)
+        _not_pending(here)
+    except SwarmError as exc:
+        return _rejoin(exc, allow_rejoin)
+    return "stay"
 
 
-def must_join(here: Membership, cluster_id: str | None, address: str, leader: str) -> bool:
-    """Whether a worker has yet to join the leader's swarm; refuses a place in another."""
+def worker_step(
+    here: Membership, cluster_id: str | None, address: str, leader: str, *, allow_rejoin: bool = False
+) -> str:
+    """Return what a worker has to do: ``enter``, ``stay`` or ``rejoin``."""
     if not here.active:
-        return True
-    if cluster_id is None or here.cluster_id != cluster_id:
-        wanted = f"swarm {cluster_id}" if cluster_id else "no swarm yet"
-        raise SwarmError(
-            f"it is in another swarm than its leader: it is in {here.in_words()}, and the leader at {leader} is in "
-            f"{wanted}. Nothing was changed. Leave the other swarm on it first (docker swarm leave, --force on a "
-            "manager), or let the first member be the manager of that swarm"
-        )
-    _same_address(here, address)
-    return False
+        return "enter"
+    other = cluster_id is None or here.cluster_id != cluster_id
+    if other and not here.manager and {one.rpartition(":")[0] for one in here.managers} == {leader}:
+        return "rejoin"  # its only manager was this leader, which has forgotten that swarm: nothing is left of it
+    try:
+        if other:
+            wanted = f"swarm {cluster_id}" if cluster_id else "no swarm yet"
+            raise SwarmError(
+                f"it is in another swarm than its leader: it is in {here.in_words()}, and the leader at {leader} is in "
+                f"{wanted}. Nothing was changed. Leave the other swarm on it first (docker swarm leave, --force on a "
+                "manager), or let the first member be the manager of that swarm"
+            )
+        _same_address(here, address)
+        _not_pending(here)
+    except SwarmError as exc:
+        return _rejoin(exc, allow_rejoin)
+    return "stay"
+
+
+def _rejoin(objection: SwarmError, allowed: bool) -> str:
+    if allowed:
+        return "rejoin"
+    raise SwarmError(f"{objection}; or allow it to leave that swarm (of the role: swarm_gpu_allow_rejoin: true)")
 
 
 def _same_address(here: Membership, address: str) -> None:
     if here.address != address:
         raise SwarmError(
             f"it is in {here.in_words()} with the address {here.address}, but {address} was asked for, and that cannot "
-            f"be changed in place. Advertise {here.address} (of the role: swarm_gpu_advertise_address), or leave the "
-            "swarm and run this again"
+            f"be changed in place. Advertise {here.address} (of the role: swarm_gpu_advertise_address)"
         )
+
+
+def _not_pending(here: Membership) -> None:
+    if here.pending:
+        raise SwarmError(
+            f"it is in {here.in_words()} and does not find its manager. See that it runs, that {PORTS} are let "
+            "through, and 'journalctl -u docker'"
+        )
+
+
+def clock_objection(here: float, leader: float) -> str | None:
+    """Say that a clock is wrong; None where the certificates of a swarm can live with it."""
+    apart = here - leader
+    if abs(apart) <= CLOCKS_APART:
+        return None
+    return (
+        f"its clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} its leader's, and a swarm's "
+        "certificates are good for a certain time. Nothing was changed. Set both right (timedatectl set-ntp true)"
+    )
+
+
+def parse_routes(text: str) -> list[tuple[str, str]]:
+    """Return network and interface of each route in ``/proc/net/route`` but the default route."""
+    found = []
+    for fields in (line.split() for line in text.splitlines()[1:]):
+        if len(fields) < 8:
+            continue
+        address, mask = (ipaddress.IPv4Address(bytes.fromhex(fields[place])[::-1]) for place in (1, 7))
+        if int(mask):
+            found.append((str(ipaddress.IPv4Network(f"{address}/{mask}", strict=False)), fields[0]))
+    return found
+
+
+def free_pool(networks: Sequence[str]) -> str | None:
+    """Return a pool for a swarm's own networks that meets none of these; None for Docker's own choice."""
+    taken = [ipaddress.IPv4Network(network) for network in networks]
+    for pool in (DOCKERS_POOL, *OTHER_POOLS):
+        if not any(ipaddress.IPv4Network(pool).overlaps(network) for network in taken):
+            return None if pool == DOCKERS_POOL else pool
+    raise SwarmError(
+        f"the networks of the members leave none of {', '.join((DOCKERS_POOL, *OTHER_POOLS))} free for the swarm's "
+        "own: name a pool (of the role: swarm_gpu_address_pool)"
+    )
+
+
+def collisions(subnets: Sequence[str], routes: Sequence[tuple[str, str]]) -> list[str]:
+    """Say which of a swarm's networks meet networks of this host that are not Docker's."""
+    return [
+        f"{subnet} of the swarm and {network} on {interface}"
+        for subnet in subnets
+        for network, interface in routes
+        if not _DOCKERS_INTERFACE.match(interface)
+        and ipaddress.IPv4Network(subnet).overlaps(ipaddress.IPv4Network(network))
+    ]
+
+
+def overlays(networks: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the IPv4 subnets of a swarm's own networks, of ``/networks`` on a manager."""
+    configs = [
+        config
+        for network in networks
+        if network.get("Scope") == "swarm" and network.get("Driver") == "overlay"
+        for config in (network.get("IPAM") or {}).get("Config") or []
+    ]
+    return sorted(config["Subnet"] for config in configs if "." in config.get("Subnet", ""))
 
 
 def explain_join(said: str, leader: str) -> str:
     """Say in words why joining failed."""
     if re.search(r"connection refused|DeadlineExceeded|deadline exceeded|no route to host|Timeout was reached", said):
         return f"the leader cannot be reached at {leader}: let {PORTS} through between all members. Docker said: {said}"
+    if "invalid join token" in said:
+        return f"the leader at {leader} does not know the token, which was perhaps rotated since it was read: {said}"
     if re.search(r"x509|certificate", said):
         return f"the certificates do not fit: set the clocks of all members right. Docker said: {said}"
     return f"joining the swarm of {leader} failed: {said}"
@@ -168,8 +259,34 @@ def with_labels(present: dict[str, str] | None, wanted: dict[str, str], *, there
     return {**foreign, **wanted} if there else foreign
 
 
-def shortcomings(node: dict[str, Any], kind: str, values: Sequence[str]) -> list[str]:
-    """Return what keeps a node (``/nodes/<id>``) from being ready with exactly these resources."""
+def address_of(node: dict[str, Any]) -> str | None:
+    """Return the address at which the others reach a node; that of a manager's status can be 0.0.0.0."""
+    manager = (node.get("ManagerStatus") or {}).get("Addr", "").rpartition(":")[0]
+    return manager or node["Status"].get("Addr")
+
+
+def is_ours(node: dict[str, Any]) -> bool:
+    """Whether a node carries our labels."""
+    return "dgx_spark.rank" in (node["Spec"].get("Labels") or {})
+
+
+def leftovers(nodes: Sequence[dict[str, Any]], ours: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the nodes that are no members (any more): those with our labels, and former selves of our hosts."""
+    names = {node["Description"]["Hostname"] for node in nodes if node["ID"] in ours}
+    return [
+        node
+        for node in nodes
+        if node["ID"] not in ours and (is_ours(node) or (node.get("Description") or {}).get("Hostname") in names)
+    ]
+
+
+def is_down(node: dict[str, Any]) -> bool:
+    """Whether the manager has lost sight of a node."""
+    return node["Status"].get("State") == "down"
+
+
+def shortcomings(node: dict[str, Any], kind: str, values: Sequence[str], address: str | None = None) -> list[str]:
+    """Return what keeps a node (``/nodes/<id>``) from being ready, at its address, with exactly these resources."""
     found = []
     state, message = node["Status"].get("State"), node["Status"].get("Message")
     if state != "ready":
@@ -178,6 +295,8 @@ def shortcomings(node: dict[str, Any], kind: str, values: Sequence[str]) -> list
         found.append(
             f"has availability {node['Spec'].get('Availability')!r} (docker node update --availability active)"
         )
+    if address and address_of(node) != address:
+        found.append(f"is at {address_of(node)} instead of {address}")
     resources = ((node.get("Description") or {}).get("Resources") or {}).get("GenericResources") or []
     named = [one["NamedResourceSpec"] for one in resources if "NamedResourceSpec" in one]
     offered = sorted(one["Value"] for one in named if one["Kind"] == kind)

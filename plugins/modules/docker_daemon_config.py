@@ -36,8 +36,11 @@ options:
     description:
       - V(merged) makes the file say what is asked for.
       - V(restored) puts the original back, byte for byte, or removes the file if there was none.
+      - >-
+        V(reverted) puts back what the last write of this module replaced, for an engine that does not start with it.
+        The engine is not asked.
     type: str
-    choices: [merged, restored]
+    choices: [merged, restored, reverted]
     default: merged
   settings:
     description: Keys that must have these values. Objects are merged key by key, all else is replaced.
@@ -59,6 +62,10 @@ options:
     default: []
   allow_restart:
     description: Whether a change is allowed under running containers. With C(live-restore), which they survive, it is.
+    type: bool
+    default: false
+  but_tasks:
+    description: Whether tasks of Docker Swarm do not count among the containers, since they will have ended by then.
     type: bool
     default: false
   force:
@@ -104,22 +111,22 @@ path:
   sample: /etc/docker/daemon.json
 before:
   description: What the file said, empty if there was none.
-  returned: success
+  returned: success, unless O(state=reverted)
   type: dict
   sample: {}
 config:
   description: What the file says now, or would say after a run without check mode.
-  returned: success
+  returned: success, unless O(state=reverted)
   type: dict
   sample: {"default-runtime": nvidia}
 restart_due:
   description: Whether the running engine does not follow the file yet in what was asked for.
-  returned: success
+  returned: success, unless O(state=reverted)
   type: bool
   sample: true
 containers:
   description: The containers that run.
-  returned: success
+  returned: success, unless O(state=reverted)
   type: list
   elements: str
   sample: [web (nginx:1.29)]
@@ -145,9 +152,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api imp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import (
     OriginalError,
     Originals,
-    digest_of,
     read_file,
-    write_atomically,
 )
 
 
@@ -165,6 +170,15 @@ def validate(module: AnsibleModule, text: str) -> None:
         raise DaemonJsonError(f"dockerd refuses the result: {said}; mend the settings or the file, which is unchanged")
 
 
+def revert(module: AnsibleModule, originals: Originals, path: str) -> None:
+    """Put back what our last write replaced, and say so; the engine is down, so it is not asked."""
+    text = decode(read_file(Path(path)) or b"")[1]
+    if not module.check_mode:
+        originals.revert(path)
+    after = text if module.check_mode else decode(read_file(Path(path)) or b"")[1]
+    module.exit_json(changed=True, path=path, diff={"before": text, "after": after})
+
+
 def restore(module: AnsibleModule, originals: Originals, path: str) -> tuple[str, bool]:
     """Return the original's text, and whether it is to be put back."""
     objection = None if module.params["force"] else originals.objection(path)
@@ -180,12 +194,13 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": "/etc/docker/daemon.json"},
-            "state": {"type": "str", "choices": ["merged", "restored"], "default": "merged"},
+            "state": {"type": "str", "choices": ["merged", "restored", "reverted"], "default": "merged"},
             "settings": {"type": "dict", "default": {}},
             "defaults": {"type": "dict", "default": {}},
             "resource_kind": {"type": "str"},
             "resource_values": {"type": "list", "elements": "str", "default": []},
             "allow_restart": {"type": "bool", "default": False},
+            "but_tasks": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "dockerd": {"type": "path", "default": "dockerd"},
@@ -195,11 +210,13 @@ def main() -> None:
     wish: dict[str, Any] = module.params
     path, originals = str(Path(wish["path"]).resolve()), Originals()
     try:
+        if wish["state"] == "reverted":
+            revert(module, originals, path)
         content = read_file(Path(path))
         bom, text = decode(content or b"")
         before = parse(text)
         docker = Docker(wish["docker_socket"])
-        info, containers = docker.info(), running_containers(docker.running())
+        info, containers = docker.info(), running_containers(docker.running(), but_tasks=wish["but_tasks"])
         if wish["state"] == "restored":
             after, changed = restore(module, originals, path)
             config, restart_due = parse(after), changed
@@ -219,16 +236,7 @@ def main() -> None:
             if wish["state"] == "restored":
                 originals.restore(path)
             elif changed:
-                Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-                kept = originals.keep(path)
-                found = None if content is None else Path(path).stat()
-                write_atomically(
-                    Path(path),
-                    bom + after.encode(),
-                    0o644 if found is None else found.st_mode & 0o7777,
-                    None if found is None else (found.st_uid, found.st_gid),
-                )
-                originals.note_written(kept.path, digest_of(content))
+                originals.change(path, bom + after.encode())
     except (DaemonJsonError, OriginalError, DockerError) as exc:
         module.fail_json(msg=f"{path}: {exc}" if isinstance(exc, DaemonJsonError) else str(exc))
     module.exit_json(

@@ -12,8 +12,11 @@ version_added: "0.1.0"
 description:
   - Runs on a manager. Labels each node with its rank (C(dgx_spark.rank)) and role (C(dgx_spark.role)).
   - >-
-    Then waits until each node is ready and offers exactly its own GPUs as generic resources, and fails, naming the
-    host and what is wrong, where one does not.
+    Then waits until each node is ready, at its address, and offers exactly its own GPUs as generic resources, and
+    fails, naming the host and what is wrong, where one does not.
+  - >-
+    Nodes that are no members (any more) do not stay in the way: one that carries these labels, or the name of a
+    member's host, is removed from the swarm by its ID if it is down; if it is up it is drained and loses the labels.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
@@ -25,18 +28,22 @@ attributes:
     support: full
 options:
   state:
-    description: V(absent) takes the labels from all nodes of the swarm, if there is one, and looks at nothing else.
+    description:
+      - V(present) is what is described above.
+      - V(absent) takes the labels from all nodes of the swarm, if there is one, and looks at nothing else.
+      - V(drained) has the nodes of O(members) run nothing any more, and waits until they do not.
+      - V(removed) takes those nodes, which have left, out of the swarm.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, drained, removed]
     default: present
   members:
-    description: Names of the hosts in the order of their ranks, the leader first. Required if O(state=present).
+    description: Names of the hosts in the order of their ranks, the leader first. Required unless O(state=absent).
     type: list
     elements: str
   node_ids:
     description: >-
       By name of the host, the ID of its node, as M(sparkops.dgx_spark.docker_swarm_member) returns it. Null, in check
-      mode alone, for one that is yet to join. Required if O(state=present).
+      mode alone, for one that is yet to join. Required unless O(state=absent).
     type: dict
   kind:
     description: The kind of the generic resource. Required if O(state=present).
@@ -44,6 +51,10 @@ options:
   resources:
     description: By name of the host, a list of the resources that its node has to offer. Required if O(state=present).
     type: dict
+  addresses:
+    description: By name of the host, the address at which its node has to be. Not looked at where it is not given.
+    type: dict
+    default: {}
   timeout:
     description: How many seconds to wait for the nodes.
     type: int
@@ -86,32 +97,43 @@ nodes:
       description: Its labels, after a change.
       type: dict
       sample: {dgx_spark.rank: "0", dgx_spark.role: leader}
+removed:
+  description: IDs of the nodes that were taken out of the swarm.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+drained:
+  description: IDs of the nodes that run nothing any more.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
+import contextlib
 import time
-from typing import Any
+from functools import partial
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import (
     SwarmError,
+    is_down,
+    leftovers,
     rank_labels,
     shortcomings,
     with_labels,
 )
 
 
-def label(docker: Docker, node_id: str, wanted: dict[str, str], *, there: bool) -> None:
-    """Give a node its labels, or take them away."""
+def update(docker: Docker, node_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change what is asked of a node."""
     for attempt in range(5):
         node = docker.ask("GET", f"/nodes/{node_id}")
-        labels = with_labels(node["Spec"].get("Labels"), wanted, there=there)
         try:
-            docker.ask(
-                "POST",
-                f"/nodes/{node_id}/update?version={node['Version']['Index']}",
-                {**node["Spec"], "Labels": labels},
-            )
+            docker.ask("POST", f"/nodes/{node_id}/update?version={node['Version']['Index']}", change(node["Spec"]))
             return
         except DockerError as exc:
             # A node that has just joined is still being written by the swarm itself.
@@ -120,19 +142,85 @@ def label(docker: Docker, node_id: str, wanted: dict[str, str], *, there: bool) 
             time.sleep(0.5)
 
 
-def wait(docker: Docker, wish: dict[str, Any]) -> None:
-    """Wait until each node is ready with its own resources."""
-    deadline = time.monotonic() + wish["timeout"]
-    while True:
-        wrong = []
-        for member in wish["members"]:
-            node = docker.ask("GET", f"/nodes/{wish['node_ids'][member]}")
-            wrong += [f"{member} {what}" for what in shortcomings(node, wish["kind"], wish["resources"][member])]
-        if not wrong:
-            return
+def label(docker: Docker, node_id: str, wanted: dict[str, str], *, there: bool) -> None:
+    """Give a node its labels, or take them away."""
+    update(docker, node_id, lambda spec: {**spec, "Labels": with_labels(spec.get("Labels"), wanted, there=there)})
+
+
+def drain(docker: Docker, node_id: str) -> None:
+    """Have a node run nothing any more, whatever its labels."""
+    labels = rank_labels(0)
+    update(
+        docker,
+        node_id,
+        lambda spec: {
+            **spec,
+            "Availability": "drain",
+            "Labels": with_labels(spec.get("Labels"), labels, there=False),
+        },
+    )
+
+
+def remove(docker: Docker, node_id: str) -> None:
+    """Take a node that is down out of the swarm."""
+    with contextlib.suppress(DockerError):  # a manager must be a worker first
+        update(docker, node_id, lambda spec: {**spec, "Role": "worker"})
+    docker.ask("DELETE", f"/nodes/{node_id}?force=1")
+
+
+def settle(docker: Docker, timeout: float, wrong: Callable[[], list[str]]) -> None:
+    """Wait until nothing is wrong any more."""
+    deadline = time.monotonic() + timeout
+    while found := wrong():
         if time.monotonic() >= deadline:
-            raise SwarmError(f"after {wish['timeout']} s the swarm is not complete: {'; '.join(wrong)}")
+            raise SwarmError(f"after {timeout} s the swarm is not complete: {'; '.join(found)}")
         time.sleep(1)
+
+
+def what_is_wrong(docker: Docker, wish: dict[str, Any]) -> list[str]:
+    """Return what keeps the members from being ready, each with its own resources."""
+    wrong = []
+    for member in wish["members"]:
+        node = docker.ask("GET", f"/nodes/{wish['node_ids'][member]}")
+        address = wish["addresses"].get(member)
+        found = shortcomings(node, wish["kind"], wish["resources"][member], address)
+        wrong += [f"{member} {what}" for what in found]
+    return wrong
+
+
+def still_runs(docker: Docker, node_ids: dict[str, str]) -> list[str]:
+    """Return the nodes on which tasks run."""
+    busy = {task.get("NodeID") for task in docker.ask("GET", "/tasks") if task["Status"]["State"] == "running"}
+    return [f"tasks still run on {member}" for member, node_id in node_ids.items() if node_id in busy]
+
+
+def not_down(docker: Docker, node_ids: dict[str, str]) -> list[str]:
+    """Return the nodes that have not left yet, as far as the manager knows."""
+    down = {node["ID"] for node in docker.ask("GET", "/nodes") if is_down(node)}
+    return [f"{member} has not left" for member, node_id in node_ids.items() if node_id not in down]
+
+
+def clear(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, list[str]]:
+    """Take out of the way what is no member any more."""
+    ours = [node_id for node_id in wish["node_ids"].values() if node_id]
+    nodes = docker.ask("GET", "/nodes") if ours else []
+    hosts = {hostname(node) for node in nodes if node["ID"] in ours}
+    done: dict[str, list[str]] = {"removed": [], "drained": []}
+    for node in leftovers(nodes, ours):
+        gone = is_down(node)
+        if hostname(node) in hosts:  # a member's host, before it joined anew: the manager will see that it left
+            gone = True
+            if not check:
+                settle(docker, wish["timeout"], partial(not_down, docker, {hostname(node): node["ID"]}))
+        done["removed" if gone else "drained"].append(node["ID"])
+        if not check:
+            (remove if gone else drain)(docker, node["ID"])
+    return done
+
+
+def hostname(node: dict[str, Any]) -> str:
+    """Return the name of a node's host."""
+    return (node.get("Description") or {}).get("Hostname", "")
 
 
 def find(docker: Docker, wish: dict[str, Any], *, check: bool) -> list[dict[str, Any]]:
@@ -140,9 +228,7 @@ def find(docker: Docker, wish: dict[str, Any], *, check: bool) -> list[dict[str,
     if wish["state"] == "absent":
         if not docker.info()["Swarm"].get("ControlAvailable"):
             return []
-        return [
-            {"member": node["Description"]["Hostname"], "rank": 0, "node": node} for node in docker.ask("GET", "/nodes")
-        ]
+        return [{"member": hostname(node), "rank": 0, "node": node} for node in docker.ask("GET", "/nodes")]
     found = []
     for rank, member in enumerate(wish["members"]):
         node_id = wish["node_ids"].get(member)
@@ -153,38 +239,75 @@ def find(docker: Docker, wish: dict[str, Any], *, check: bool) -> list[dict[str,
     return found
 
 
+def take_out(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, list[str]]:
+    """Drain the members' nodes, or remove them."""
+    manages = docker.info()["Swarm"].get("ControlAvailable")
+    known = {node["ID"]: node for node in (docker.ask("GET", "/nodes") if manages else [])}
+    ids = {member: wish["node_ids"].get(member) for member in wish["members"]}
+    ids = {member: node_id for member, node_id in ids.items() if node_id in known}
+    done: dict[str, list[str]] = {"removed": [], "drained": []}
+    if wish["state"] == "removed":
+        if not check:
+            settle(docker, wish["timeout"], partial(not_down, docker, ids))
+            for node_id in ids.values():
+                remove(docker, node_id)
+        return {**done, "removed": sorted(ids.values())}
+    busy = {node_id for node_id in ids.values() if known[node_id]["Spec"].get("Availability") != "drain"}
+    if not check:
+        for node_id in busy:
+            drain(docker, node_id)
+        settle(docker, wish["timeout"], partial(still_runs, docker, ids))
+    return {**done, "drained": sorted(busy)}
+
+
+def place(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """Label the nodes, and see that each is as it should be."""
+    there = wish["state"] == "present"
+    nodes, before, after = [], {}, {}
+    done = clear(docker, wish, check=check) if there else {"removed": [], "drained": []}
+    for one in find(docker, wish, check=check):
+        member, node, ours = one["member"], one["node"], rank_labels(one["rank"])
+        before[member] = node["Spec"].get("Labels") or {}
+        after[member] = with_labels(before[member], ours, there=there)
+        if before[member] != after[member] and not check:
+            label(docker, node["ID"], ours, there=there)
+        nodes.append({"member": member, "node_id": node["ID"], "labels": after[member]})
+    if there and not check:
+        settle(docker, wish["timeout"], partial(what_is_wrong, docker, wish))
+    changed = before != after or any(done.values())
+    return {"changed": changed, "nodes": nodes, "diff": {"before": before, "after": after}, **done}
+
+
 def main() -> None:
     """Run the module."""
+    named = ["members", "node_ids"]
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "absent", "drained", "removed"], "default": "present"},
             "members": {"type": "list", "elements": "str"},
             "node_ids": {"type": "dict"},
             "kind": {"type": "str"},
             "resources": {"type": "dict"},
+            "addresses": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 60},
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
-        required_if=[("state", "present", ["members", "node_ids", "kind", "resources"])],
+        required_if=[
+            ("state", "present", [*named, "kind", "resources"]),
+            ("state", "drained", named),
+            ("state", "removed", named),
+        ],
         supports_check_mode=True,
     )
     wish = module.params
     docker = Docker(wish["docker_socket"])
-    there = wish["state"] == "present"
-    nodes, before, after = [], {}, {}
     try:
-        for one in find(docker, wish, check=module.check_mode):
-            member, node, ours = one["member"], one["node"], rank_labels(one["rank"])
-            before[member] = node["Spec"].get("Labels") or {}
-            after[member] = with_labels(before[member], ours, there=there)
-            if before[member] != after[member] and not module.check_mode:
-                label(docker, node["ID"], ours, there=there)
-            nodes.append({"member": member, "node_id": node["ID"], "labels": after[member]})
-        if there and not module.check_mode:
-            wait(docker, wish)
+        if wish["state"] in ("drained", "removed"):
+            done = take_out(docker, wish, check=module.check_mode)
+            module.exit_json(changed=any(done.values()), nodes=[], **done)
+        module.exit_json(**place(docker, wish, check=module.check_mode))
     except (SwarmError, DockerError) as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=before != after, nodes=nodes, diff={"before": before, "after": after})
 
 
 if __name__ == "__main__":

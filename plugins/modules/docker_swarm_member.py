@@ -13,10 +13,15 @@ description:
   - Makes a swarm on the leader, joins a worker to it, or leaves it again, over the Docker Engine API.
   - >-
     Knows swarms by their ID, and refuses, with nothing changed, an engine that is in another swarm, or in the right one
-    with another address.
+    with another address, unless O(allow_rejoin=true). A swarm whose only manager was this very leader, which is in
+    another by now, is left without asking: nothing of it is left.
   - >-
-    Notes under C(/var/lib/dgx-spark/) that it made or joined a swarm. O(state=left) leaves a swarm that is so noted,
-    and no other; it also removes C(docker_gwbridge) if that came with the swarm.
+    Notes under C(/var/lib/dgx-spark/) that it makes or joins a swarm, before it does, so that what an interruption left
+    half done is finished by the next run. O(state=left) leaves a swarm that is so noted, and no other; it also removes
+    C(docker_gwbridge) if that came with the swarm.
+  - >-
+    Before an engine enters, its clock is compared with its leader's, its own name has to resolve, and the swarm's
+    networks must not meet the host's.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
@@ -45,6 +50,37 @@ options:
       - ID of the leader's swarm, as this module returns it there. Used with O(state=worker).
       - Empty where the leader is in none yet, as in check mode; an engine that is in one is then in another.
     type: str
+  allow_rejoin:
+    description: >-
+      Whether an engine that is in another swarm, or in this one with another address, may leave it for this. A manager
+      of a swarm with services may not.
+    type: bool
+    default: false
+  address_later:
+    description: >-
+      In check mode, whether O(advertise_address) may be one that the host does not have yet, since another role of the
+      same run gives it.
+    type: bool
+    default: false
+  address_pool:
+    description: >-
+      With O(state=leader), the networks of the swarm's own are taken from this one. Empty for Docker's own choice, or,
+      where that meets a network of this host or of O(avoid), for another.
+    type: str
+    default: ""
+  avoid:
+    description: With O(state=leader), networks of the other members that O(address_pool) is not to meet.
+    type: list
+    elements: str
+    default: []
+  swarm_networks:
+    description: With O(state=worker), the swarm's own networks, as RV(swarm_networks) of the leader has them.
+    type: list
+    elements: str
+    default: []
+  leader_clock:
+    description: With O(state=worker), RV(clock) of the leader. Without it clocks are not compared.
+    type: float
   join_token:
     description: The token that lets a worker join, see M(sparkops.dgx_spark.docker_swarm_token_info).
     type: str
@@ -87,6 +123,38 @@ address:
   returned: success
   type: str
   sample: 192.168.1.21
+step:
+  description: What there was to do, V(stay), V(enter), V(rejoin), which is to leave another swarm first, or V(leave).
+  returned: success
+  type: str
+  sample: enter
+left:
+  description: The swarm that it left for this, or would leave, in words. Null if there is none.
+  returned: success
+  type: str
+  sample: "swarm dadft8njhucyzbb9bhznqo4ah (managers: 192.168.1.20:2377)"
+hostname:
+  description: Name of the host, by which Docker lists the node.
+  returned: success
+  type: str
+  sample: spark1
+networks:
+  description: The IPv4 networks of the host, as its routes have them.
+  returned: success
+  type: list
+  elements: str
+  sample: [192.168.1.0/24]
+swarm_networks:
+  description: The IPv4 networks of the swarm's own, known to its managers alone.
+  returned: success
+  type: list
+  elements: str
+  sample: [10.0.0.0/24]
+clock:
+  description: The host's time, in seconds since 1970.
+  returned: success
+  type: float
+  sample: 1795272000.0
 """
 
 import contextlib
@@ -103,16 +171,27 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import (
     PORT,
     Membership,
     SwarmError,
+    clock_objection,
+    collisions,
     explain_join,
+    free_pool,
+    leader_step,
     membership,
-    must_initialise,
-    must_join,
+    overlays,
+    parse_routes,
     settled,
     usable_address,
+    worker_step,
 )
 
 RECORD = "/var/lib/dgx-spark/swarm.json"
+ROUTES = "/proc/net/route"
 BRIDGE = "docker_gwbridge"
+
+
+def state(info: dict[str, Any]) -> str:
+    """Return the engine's own word for its place."""
+    return info["Swarm"].get("LocalNodeState") or "inactive"
 
 
 def look(docker: Docker) -> tuple[dict[str, Any], Membership]:
@@ -125,10 +204,12 @@ def look(docker: Docker) -> tuple[dict[str, Any], Membership]:
         pem = certificate.read_text(encoding="ascii", errors="replace")
     except OSError:
         pem = ""
+    if recorded().get("entering") and state(info) not in ("inactive", "active"):
+        return info, Membership()  # an interrupted run of ours had just begun to enter it
     return info, membership(info, pem)
 
 
-def own_address(text: str) -> str:
+def own_address(text: str, *, later: bool) -> str:
     """Return the IPv4 address that a name means here, if it is one of this host."""
     try:
         found = socket.getaddrinfo(text, None, socket.AF_INET, socket.SOCK_DGRAM)[0][4][0]
@@ -139,6 +220,8 @@ def own_address(text: str) -> str:
         try:
             probe.bind((address, 0))
         except OSError:
+            if later:
+                return address
             raise SwarmError(
                 f"advertise address {address} is not an address of this host: give one that is, and that the other "
                 "members reach (of the role: swarm_gpu_advertise_address)"
@@ -159,48 +242,116 @@ def recorded() -> dict[str, Any]:
         return {}
 
 
-def enter(docker: Docker, wish: dict[str, Any], address: str) -> None:
+def record(**what: Any) -> None:
+    """Note it."""
+    Path(RECORD).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    write_atomically(Path(RECORD), (json.dumps(what, indent=2) + "\n").encode(), 0o600)
+
+
+def may_enter(wish: dict[str, Any], clock: float) -> None:
+    """Refuse a host that would be in trouble in the swarm."""
+    objection = None if wish["leader_clock"] is None else clock_objection(clock, wish["leader_clock"])
+    if objection:
+        raise SwarmError(objection)
+    try:
+        socket.getaddrinfo(socket.gethostname(), None)
+    except OSError:
+        raise SwarmError(
+            f"its own name, {socket.gethostname()!r}, does not resolve on it. Nothing was changed. Put it into "
+            f"/etc/hosts (127.0.1.1 {socket.gethostname()})"
+        ) from None
+
+
+def may_leave(docker: Docker, here: Membership) -> None:
+    """Refuse to take a manager from under its services."""
+    if not here.manager or here.pending:
+        return
+    services = sorted(one["Spec"]["Name"] for one in docker.ask("GET", "/services"))
+    if services:
+        raise SwarmError(
+            f"services still run in the swarm: {', '.join(services)}. Nothing was changed. Remove them first "
+            "(docker service rm, docker stack rm)"
+        )
+
+
+def pool_for(wish: dict[str, Any], networks: list[str]) -> dict[str, Any]:
+    """Return what the swarm is told of the networks of its own."""
+    pool = wish["address_pool"] or free_pool([*networks, *wish["avoid"]])
+    return {"DefaultAddrPool": [pool], "SubnetSize": 24} if pool else {}
+
+
+def enter(docker: Docker, wish: dict[str, Any], address: str, networks: list[str]) -> None:
     """Make the swarm or join it."""
     bridge = recorded().get("bridge_was_there", has_bridge(docker))
-    body = {"ListenAddr": f"0.0.0.0:{PORT}", "AdvertiseAddr": address}
+    body: dict[str, Any] = {"ListenAddr": f"0.0.0.0:{PORT}", "AdvertiseAddr": address}
     if wish["state"] == "leader":
-        docker.ask("POST", "/swarm/init", {**body, "Spec": {}})
-    else:
-        leader = f"{wish['leader_address']}:{PORT}"
-        if not wish["join_token"]:
-            raise SwarmError("there is no join_token to join the leader's swarm with")
-        try:
-            docker.ask("POST", "/swarm/join", {**body, "RemoteAddrs": [leader], "JoinToken": wish["join_token"]})
-        except DockerError as exc:
-            with contextlib.suppress(DockerError):  # it would go on trying in the background
-                docker.ask("POST", "/swarm/leave?force=1")
-            raise SwarmError(explain_join(str(exc), leader)) from None
-    here = look(docker)[1]
-    record = {"cluster_id": here.cluster_id, "node_id": here.node_id, "bridge_was_there": bridge}
-    Path(RECORD).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    write_atomically(Path(RECORD), (json.dumps(record, indent=2) + "\n").encode(), 0o600)
+        body.update(pool_for(wish, networks), Spec={})
+    elif not wish["join_token"]:
+        raise SwarmError("there is no join_token to join the leader's swarm with")
+    record(entering=True, bridge_was_there=bridge)
+    if state(docker.info()) != "inactive":
+        docker.ask("POST", "/swarm/leave?force=1")
+    if wish["state"] == "leader":
+        docker.ask("POST", "/swarm/init", body)
+        return
+    leader = f"{wish['leader_address']}:{PORT}"
+    try:
+        docker.ask("POST", "/swarm/join", {**body, "RemoteAddrs": [leader], "JoinToken": wish["join_token"]})
+    except DockerError as exc:
+        with contextlib.suppress(DockerError):  # it would go on trying in the background
+            docker.ask("POST", "/swarm/leave?force=1")
+        raise SwarmError(explain_join(str(exc), leader)) from None
+
+
+def arrive(wish: dict[str, Any], here: Membership, address: str) -> None:
+    """See that the engine is where it should be, and complete the note of how it came there."""
+    if wish["state"] == "worker" and worker_step(here, wish["cluster_id"], address, wish["leader_address"]) != "stay":
+        raise SwarmError(f"after joining it is in {here.in_words()}, and not in that of {wish['leader_address']}")
+    noted = recorded()
+    if noted.get("entering"):
+        record(cluster_id=here.cluster_id, node_id=here.node_id, bridge_was_there=noted["bridge_was_there"])
 
 
 def leave(docker: Docker, here: Membership, *, check: bool) -> bool:
     """Leave the swarm that was entered here, if the engine still is in it."""
-    record = recorded()
-    ours = here.active and here.node_id == record.get("node_id")
-    if ours and here.manager:
-        services = sorted(one["Spec"]["Name"] for one in docker.ask("GET", "/services"))
-        if services:
-            raise SwarmError(
-                f"services still run in the swarm: {', '.join(services)}. Nothing was changed. Remove them first "
-                "(docker service rm, docker stack rm)"
-            )
-    if not check and record:
-        if ours:
+    noted = recorded()
+    ours = here.active and here.node_id == noted.get("node_id")
+    half = bool(noted.get("entering"))
+    if ours:
+        may_leave(docker, here)
+    if not check and noted:
+        if ours or (half and state(docker.info()) != "inactive"):
             docker.ask("POST", "/swarm/leave?force=1")
-        gone = ours or not here.active  # perhaps left by hand
-        if gone and not record["bridge_was_there"] and has_bridge(docker):
+        gone = ours or half or not here.active  # perhaps left by hand
+        if gone and not noted["bridge_was_there"] and has_bridge(docker):
             with contextlib.suppress(DockerError):  # somebody uses it by now
                 docker.ask("DELETE", f"/networks/{BRIDGE}")
         Path(RECORD).unlink()
-    return ours or bool(record)
+    return ours or bool(noted)
+
+
+def find_step(wish: dict[str, Any], info: dict[str, Any], here: Membership, address: str) -> str:
+    """Return what there is to do on this host."""
+    if info.get("LiveRestoreEnabled"):
+        raise SwarmError(
+            "'live-restore: true' is set in Docker's daemon.json, and Swarm does not work with it. Nothing was "
+            "changed. Take it out, restart Docker, and run this again"
+        )
+    if wish["state"] == "leader":
+        return leader_step(here, address, allow_rejoin=wish["allow_rejoin"])
+    return worker_step(
+        here, wish["cluster_id"] or None, address, wish["leader_address"], allow_rejoin=wish["allow_rejoin"]
+    )
+
+
+def refuse_collisions(subnets: list[str], routes: list[tuple[str, str]]) -> None:
+    """Refuse a swarm whose own networks meet those of the host."""
+    met = collisions(subnets, routes)
+    if met:
+        raise SwarmError(
+            f"networks of the swarm meet those of this host: {'; '.join(met)}. Nothing was changed. Leave the swarm "
+            "and make it anew with another pool (of the role: swarm_gpu_address_pool), or renumber the host's network"
+        )
 
 
 def main() -> None:
@@ -211,6 +362,12 @@ def main() -> None:
             "advertise_address": {"type": "str"},
             "leader_address": {"type": "str"},
             "cluster_id": {"type": "str"},
+            "allow_rejoin": {"type": "bool", "default": False},
+            "address_later": {"type": "bool", "default": False},
+            "address_pool": {"type": "str", "default": ""},
+            "avoid": {"type": "list", "elements": "str", "default": []},
+            "swarm_networks": {"type": "list", "elements": "str", "default": []},
+            "leader_clock": {"type": "float"},
             "join_token": {"type": "str", "no_log": True},
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
@@ -220,33 +377,48 @@ def main() -> None:
         ],
         supports_check_mode=True,
     )
-    wish = module.params
+    wish, clock = module.params, time.time()
     docker = Docker(wish["docker_socket"])
-    address = None
+    address, step, left, own = None, "stay", None, []
+    routes = parse_routes(Path(ROUTES).read_text(encoding="ascii"))
+    networks = list(dict.fromkeys(network for network, _interface in routes))
     try:
         info, here = look(docker)
         if wish["state"] == "left":
-            changed = leave(docker, here, check=module.check_mode)
+            step = "leave" if leave(docker, here, check=module.check_mode) else "stay"
         else:
-            address = own_address(wish["advertise_address"])
-            if info.get("LiveRestoreEnabled"):
-                raise SwarmError(
-                    "'live-restore: true' is set in Docker's daemon.json, and Swarm does not work with it. Nothing was "
-                    "changed. Take it out, restart Docker, and run this again"
-                )
-            if wish["state"] == "leader":
-                changed = must_initialise(here, address)
-            else:
-                changed = must_join(here, wish["cluster_id"] or None, address, wish["leader_address"])
-            if changed and not module.check_mode:
-                enter(docker, wish, address)
-        if changed and not module.check_mode:
+            address = own_address(wish["advertise_address"], later=wish["address_later"] and module.check_mode)
+            step = find_step(wish, info, here, address)
+            if step == "rejoin":
+                left = here.in_words()
+                may_leave(docker, here)
+            if step != "stay":
+                may_enter(wish, clock)
+                refuse_collisions([wish["address_pool"]] if wish["address_pool"] else [], routes)
+        if step != "stay" and not module.check_mode:
+            if wish["state"] != "left":
+                enter(docker, wish, address, networks)
             here = look(docker)[1]
-            if wish["state"] == "worker":
-                must_join(here, wish["cluster_id"], address, wish["leader_address"])
+        if wish["state"] != "left" and not module.check_mode:
+            arrive(wish, here, address)
+        if wish["state"] == "leader" and here.manager and step == "stay":
+            own = overlays(docker.ask("GET", "/networks"))
+        refuse_collisions([*own, *wish["swarm_networks"]], routes)
     except (SwarmError, DockerError) as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=changed, cluster_id=here.cluster_id, node_id=here.node_id, address=here.address or address)
+    foretold = module.check_mode and step == "rejoin"
+    module.exit_json(
+        changed=step != "stay",
+        cluster_id=None if foretold else here.cluster_id,
+        node_id=None if foretold else here.node_id,
+        address=address if foretold else here.address or address,
+        step=step,
+        left=left,
+        hostname=socket.gethostname(),
+        networks=networks,
+        swarm_networks=own,
+        clock=time.time() if wish["state"] == "leader" else clock,
+    )
 
 
 if __name__ == "__main__":

@@ -68,13 +68,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import (
     OriginalError,
     Originals,
-    digest_of,
     read_file,
-    write_atomically,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._toolkit_config import (
     ToolkitConfigError,
-    top_level_string,
+    string,
     with_resource,
 )
 
@@ -107,7 +105,7 @@ def main() -> None:
         module.fail_json(msg="nvidia-ctk is not there: install the package nvidia-container-toolkit")
     try:
         content = read_file(path)
-        value = top_level_string(ask(module, tool, path), KEY)
+        value = string(ask(module, tool, path), KEY)
         wanted = with_resource(value, wanted)
         changed, after = wanted != value, content
         if changed:
@@ -118,22 +116,12 @@ def main() -> None:
                     copy.write_bytes(content)
                 ask(module, tool, copy, "--in-place", "--set", f"{KEY}={wanted}")
                 after = copy.read_bytes()
-                if top_level_string(ask(module, tool, copy), KEY) != wanted:
+                if string(ask(module, tool, copy), KEY) != wanted:
                     raise ToolkitConfigError(
                         f"this nvidia-ctk cannot set {KEY} to {wanted!r}: set it in {path} by hand"
                     )
         if changed and not module.check_mode:
-            originals = Originals()
-            originals.keep(str(path))
-            found = None if content is None else path.stat()
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            write_atomically(
-                path,
-                after,
-                0o644 if found is None else found.st_mode & 0o7777,
-                None if found is None else (found.st_uid, found.st_gid),
-            )
-            originals.note_written(str(path), digest_of(content))
+            Originals().change(str(path), after or b"")
     except (OriginalError, ToolkitConfigError) as exc:
         module.fail_json(msg=str(exc))
     shown = [(one or b"").decode(errors="replace") for one in (content, after)]

@@ -13,6 +13,7 @@ import pytest
 from .conftest import Lab
 from .fabric_support import NETDEVS, changed, differences, fabric_lab, networks, proof, role
 
+pytestmark = pytest.mark.matrix
 A0, B0, A1, B1 = NETDEVS
 MATRIX: dict[str, dict[str, Any]] = {
     "direct on port 0": {"ends": {"spark1": [A0, B0], "spark2": [A0, B0]}},

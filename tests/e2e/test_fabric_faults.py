@@ -14,10 +14,10 @@ from typing import Any, Iterator
 
 import pytest
 
-from .conftest import Lab
+from .conftest import Lab, eventually
 from .fabric_support import NETDEVS, changed, differences, fabric_lab, networks, proof, role, said
-from .test_lab import eventually
 
+pytestmark = pytest.mark.matrix
 A0, B0, A1, B1 = NETDEVS
 SYNC = "/etc/netplan/99-nvidia-sync-cluster.yaml"
 

@@ -62,8 +62,8 @@ def test_ansible_doc_shows_every_module(installed: Path, module: str) -> None:
     name = f"sparkops.dgx_spark.{module}"
     said = program("ansible-doc", "--json", name, cwd=installed, ANSIBLE_COLLECTIONS_PATH=str(installed))
     shown = json.loads(said)[name]
-    # docker_gpu_info would start a container to look into: in check mode it skips itself.
-    expected = "partial" if module == "docker_gpu_info" else "full"
+    # docker_swarm_gpu_probe would start a service to look from: in check mode it skips itself.
+    expected = "partial" if module == "docker_swarm_gpu_probe" else "full"
     assert shown["doc"]["attributes"]["check_mode"]["support"] == expected
     assert shown["examples"]
     assert shown["return"]

@@ -21,7 +21,7 @@ GET = Request("hub", "GET", "/lab/tiny/resolve/main/model.safetensors", "192.0.2
     [
         (None, "a fault is a JSON object"),
         ([], "a fault is a JSON object"),
-        ({}, "service must be one of hub, registry, not None"),
+        ({}, "service must be one of hub, registry, apt, not None"),
         ({"service": "mail", "kind": "cut"}, "service must be one of"),
         ({"service": "hub"}, "kind must be one of cut, status, etag, content, slow, hang, not None"),
         ({"service": "hub", "kind": ["cut"]}, "kind must be one of"),

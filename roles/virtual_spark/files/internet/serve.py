@@ -17,9 +17,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from virtual_internet import packages
+
 REGISTRY = "nvcr.test"
 ROOT = Path("/srv/virtual-internet")
 TRUST = Path("/srv/trust")
+PACKAGES = Path("/usr/share/virtual-spark/packages")
 REGISTRY_CONFIG = """\
 version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
@@ -51,12 +54,14 @@ def main() -> int:
     for directory in ("hub/models", "registry"):
         (ROOT / directory).mkdir(parents=True, exist_ok=True)
     cert, key = certificate()
+    packages.publish(PACKAGES, ROOT / "apt", ROOT / "gnupg")
     config = ROOT / "registry.yml"
     config.write_text(REGISTRY_CONFIG)
     parts = [
         ["docker-registry", "serve", config],
-        [sys.executable, "-m", "virtual_internet", "--root", ROOT, "--hub-port", "80", "--control-port", "9000",
-         "--registry-tls-port", "443", "--registry-upstream", "127.0.0.1:5000", "--tls-cert", cert, "--tls-key", key],
+        [sys.executable, "-m", "virtual_internet", "--root", ROOT, "--hub-port", "80", "--apt-port", "8090",
+         "--control-port", "9000", "--registry-tls-port", "443", "--registry-upstream", "127.0.0.1:5000",
+         "--tls-cert", cert, "--tls-key", key],
     ]  # fmt: skip
     children = [subprocess.Popen(part) for part in parts]
 

@@ -18,6 +18,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._daemon_json im
     refuse_restart,
     running_containers,
     same,
+    why_not_started,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,6 +181,14 @@ def test_a_restart_under_containers_is_refused() -> None:
     )
     with pytest.raises(DaemonJsonError, match=r"111111111111 \(x\), web \(nginx\)\. Nothing was changed"):
         refuse_restart(running)
+
+
+def test_finds_why_docker_did_not_start() -> None:
+    both = "unable to configure the Docker daemon with file /etc/docker/daemon.json: specified both as a flag and …"
+    journal = f"Starting docker.service\n{both}\n{both}\ndocker.service: Main process exited, status=1/FAILURE\n"
+    assert why_not_started(journal) == both
+    assert why_not_started("one\ntwo\n") == "one / two"
+    assert why_not_started("") == "nothing"
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

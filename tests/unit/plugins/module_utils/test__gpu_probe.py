@@ -6,16 +6,24 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gpu_probe import (
+    PROGRAM,
     GpuProbeError,
     archive,
     explain,
+    fingerprint,
     interpreter,
     libraries,
+    probe_service,
+    reserved,
+    verdict,
 )
 
 LDD = """\
@@ -73,3 +81,88 @@ def test_packs_files_at_their_places(tmp_path: Path) -> None:
 )
 def test_explains(said: str, message: str) -> None:
     assert message.replace("\\", "") in explain(125, said)
+
+
+def test_the_image_is_told_by_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "libc.so.6"
+    file.write_bytes(b"one")
+    first = fingerprint(archive([str(file)]))
+    os.utime(file, (0, 0))
+    assert fingerprint(archive([str(file)])) == first
+    file.write_bytes(b"two")
+    assert fingerprint(archive([str(file)])) != first
+
+
+def status(tmp_path: Path, **environment: str) -> int:
+    """The exit status of a probe that sees the GPUs A and B."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho GPU-A; echo GPU-B\n")
+    tool.chmod(0o755)
+    base = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RDMA": "no", "MEMLOCK": "unlimited"}
+    return subprocess.run(["/bin/sh", "-c", PROGRAM], env={**base, **environment}, check=False).returncode
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "code"),
+    [("GPU-B GPU-A", 2, 0), ("GPU-A", 1, 65), ("GPU-A GPU-B GPU-C", 3, 65), ("GPU-A GPU-C", 2, 65)],
+)
+def test_a_task_says_whether_it_sees_its_gpus(tmp_path: Path, gpus: str, count: int, code: int) -> None:
+    assert status(tmp_path, GPUS=gpus, GPU_COUNT=str(count)) == code
+
+
+@pytest.mark.skipif(Path("/dev/infiniband").exists(), reason="this machine has RDMA devices")
+def test_a_task_says_that_it_sees_no_rdma_devices_and_too_low_a_limit(tmp_path: Path) -> None:
+    mine = {"GPUS": "GPU-A GPU-B", "GPU_COUNT": "2", "RDMA": "yes"}
+    assert status(tmp_path, MEMLOCK="0", **mine) == 64 + 2
+    limited = f"ulimit -l 64; {PROGRAM}"
+    tool = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "MEMLOCK": "unlimited", **mine}
+    assert subprocess.run(["/bin/sh", "-c", limited], env=tool, check=False).returncode == 64 + 2 + 4
+
+
+def test_a_service_reserves_and_asks_on_one_node() -> None:
+    one = probe_service("x", "node1", "sha256:0", "gpu", ["GPU-A"], reserve=1, rdma=True, memlock=-1)
+    template = one["TaskTemplate"]
+    assert template["Placement"] == {"Constraints": ["node.id==node1"]}
+    assert template["Resources"]["Reservations"]["GenericResources"] == [
+        {"DiscreteResourceSpec": {"Kind": "gpu", "Value": 1}}
+    ]
+    assert {"NVIDIA_MOFED=enabled", "GPUS=GPU-A", "RDMA=yes", "MEMLOCK=unlimited"} <= set(
+        template["ContainerSpec"]["Env"]
+    )
+    assert template["ContainerSpec"]["Ulimits"] == [{"Name": "memlock", "Soft": -1, "Hard": -1}]
+    bare = probe_service("x", "node1", "sha256:0", "gpu", ["GPU-A"], reserve=0, rdma=False, memlock=65536)
+    assert "Resources" not in bare["TaskTemplate"]
+    assert "MEMLOCK=64" in bare["TaskTemplate"]["ContainerSpec"]["Env"]
+    assert not any("MOFED" in one for one in bare["TaskTemplate"]["ContainerSpec"]["Env"])
+
+
+def test_counts_gpus_that_have_work() -> None:
+    gpu = [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-A"}}]
+    tasks = [
+        {"NodeID": "a", "DesiredState": "running", "GenericResources": gpu},
+        {"NodeID": "a", "DesiredState": "shutdown", "GenericResources": gpu},
+        {"NodeID": "b", "DesiredState": "running", "GenericResources": gpu},
+        {"NodeID": "a", "DesiredState": "running"},
+    ]
+    assert (reserved(tasks, "a", "gpu"), reserved(tasks, "a", "fpga")) == (1, 0)
+
+
+def ended(state: str, code: int = 0, **more: Any) -> dict[str, Any]:
+    return {"Status": {"State": state, "ContainerStatus": {"ExitCode": code}, **more}}
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (None, None),
+        (ended("preparing"), None),
+        (ended("complete"), ""),
+        (ended("failed", 65), "sees other GPUs than GPU-A"),
+        (ended("failed", 70), "sees no /dev/infiniband and a limit of locked memory below unlimited"),
+        (ended("failed", 127, Err="task: non-zero exit (127)"), "did not start: a container cannot see the GPUs"),
+        (ended("rejected", Err="No such image: sha256:0"), "did not start: a container cannot see the GPUs, because"),
+    ],
+)
+def test_reads_what_a_task_said(task: dict[str, Any] | None, said: str | None) -> None:
+    found = verdict(task, ["GPU-A"], -1)
+    assert found == said if not said else (found or "").startswith(said)

@@ -127,3 +127,44 @@ def test_whatever_was_written_the_original_comes_back(
     assert originals.objection(str(path)) is None
     originals.restore(str(path))
     assert read_file(path) == first
+
+
+def test_goes_back_to_what_the_last_write_replaced(originals: Originals, path: Path) -> None:
+    path.write_bytes(FIRST)
+    path.chmod(0o640)
+    originals.change(str(path), OURS)
+    originals.change(str(path), OURS * 2)
+    originals.revert(str(path))
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (OURS, 0o640)
+    assert originals.objection(str(path)) is None
+    with pytest.raises(OriginalError, match="nothing to go back to"):
+        originals.revert(str(path))
+    originals.restore(str(path))
+    assert (path.read_bytes(), originals.root.exists()) == (FIRST, False)
+
+
+@pytest.mark.parametrize("first", [FIRST, None])
+def test_going_back_to_the_original_forgets_it(originals: Originals, path: Path, first: bytes | None) -> None:
+    if first is not None:
+        path.write_bytes(first)
+    originals.change(str(path), OURS)
+    originals.revert(str(path))
+    assert read_file(path) == first
+    assert (originals.record(str(path)), originals.root.exists()) == (None, False)
+
+
+def test_does_not_go_back_over_somebody_elses_change(originals: Originals, path: Path) -> None:
+    originals.change(str(path), OURS)
+    path.write_bytes(THEIRS)
+    with pytest.raises(OriginalError, match="changed by somebody else"):
+        originals.revert(str(path))
+    assert path.read_bytes() == THEIRS
+
+
+def test_a_file_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    def refuse(_path: Path) -> bytes:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(OriginalError, match=r"may not be read: run the task as root \(become\)"):
+        read_file(path)

@@ -5,21 +5,32 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import (
     Membership,
     SwarmError,
+    address_of,
+    clock_objection,
     cluster_of_certificate,
+    collisions,
     explain_join,
+    free_pool,
+    leader_step,
+    leftovers,
     membership,
-    must_initialise,
-    must_join,
+    overlays,
+    parse_routes,
     rank_labels,
     settled,
     shortcomings,
     usable_address,
     with_labels,
+    worker_step,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 # swarm-node.crt of a virtual Spark (a certificate is public; its swarm is gone).
 CERTIFICATE = """-----BEGIN CERTIFICATE-----
@@ -64,7 +75,7 @@ def test_knows_where_an_engine_is() -> None:
     assert worker.in_words() == f"swarm {CLUSTER} (managers: 10.0.0.1:2377)"
 
 
-@pytest.mark.parametrize("state", ["pending", "error", "locked"])
+@pytest.mark.parametrize("state", ["error", "locked"])
 def test_refuses_a_place_that_is_neither_in_nor_out(state: str) -> None:
     with pytest.raises(SwarmError, match=f"in state '{state}': no route.*docker swarm leave --force"):
         membership({"Swarm": {"LocalNodeState": state, "Error": "no route"}})
@@ -106,39 +117,154 @@ def test_takes_an_address() -> None:
 HERE = Membership(True, True, "mine", "one", "10.0.0.1", ("10.0.0.1:2377",))
 
 
+LEADER = "10.0.0.9"
+
+
 def test_the_leader_makes_a_swarm_once() -> None:
-    assert must_initialise(Membership(), "10.0.0.1")
-    assert not must_initialise(HERE, "10.0.0.1")
+    assert leader_step(Membership(), "10.0.0.1") == "enter"
+    assert leader_step(HERE, "10.0.0.1") == "stay"
 
 
 def test_a_worker_joins_once() -> None:
-    assert must_join(Membership(), "mine", "10.0.0.1", "10.0.0.9")
-    assert must_join(Membership(), None, "10.0.0.1", "10.0.0.9")
-    assert not must_join(HERE, "mine", "10.0.0.1", "10.0.0.9")
+    assert worker_step(Membership(), "mine", "10.0.0.1", LEADER) == "enter"
+    assert worker_step(Membership(), None, "10.0.0.1", LEADER) == "enter"
+    assert worker_step(HERE, "mine", "10.0.0.1", LEADER) == "stay"
 
 
 @pytest.mark.parametrize("cluster", ["theirs", None])
 def test_a_worker_in_another_swarm_is_refused_and_both_are_named(cluster: str | None) -> None:
     wanted = f"swarm {cluster}" if cluster else "no swarm yet"
-    with pytest.raises(SwarmError, match=f"in swarm mine .*the leader at 10.0.0.9 is in {wanted}"):
-        must_join(HERE, cluster, "10.0.0.1", "10.0.0.9")
+    with pytest.raises(SwarmError, match=f"in swarm mine .*the leader at 10.0.0.9 is in {wanted}.*allow_rejoin"):
+        worker_step(HERE, cluster, "10.0.0.1", LEADER)
+    assert worker_step(HERE, cluster, "10.0.0.1", LEADER, allow_rejoin=True) == "rejoin"
+
+
+@pytest.mark.parametrize("pending", [False, True])
+@pytest.mark.parametrize("cluster", ["theirs", None])
+def test_a_worker_whose_leader_was_re_imaged_joins_anew(cluster: str | None, pending: bool) -> None:
+    orphan = Membership(True, False, "mine", "two", "10.0.0.1", (f"{LEADER}:2377",), pending)
+    assert worker_step(orphan, cluster, "10.0.0.1", LEADER) == "rejoin"
+
+
+def test_a_worker_with_another_manager_beside_that_is_no_orphan() -> None:
+    two = Membership(True, False, "mine", "two", "10.0.0.1", ("10.0.0.8:2377", f"{LEADER}:2377"))
+    with pytest.raises(SwarmError, match="in another swarm"):
+        worker_step(two, None, "10.0.0.1", LEADER)
+
+
+def test_a_worker_that_does_not_find_its_manager_is_refused() -> None:
+    lost = Membership(True, False, "mine", "two", "10.0.0.1", (f"{LEADER}:2377",), pending=True)
+    with pytest.raises(SwarmError, match="does not find its manager"):
+        worker_step(lost, "mine", "10.0.0.1", LEADER)
 
 
 def test_a_leader_that_is_a_worker_is_refused() -> None:
+    worker = Membership(True, False, "mine", "one", "10.0.0.1")
     with pytest.raises(SwarmError, match="it is a worker of swarm mine"):
-        must_initialise(Membership(True, False, "mine", "one", "10.0.0.1"), "10.0.0.1")
+        leader_step(worker, "10.0.0.1")
+    assert leader_step(worker, "10.0.0.1", allow_rejoin=True) == "rejoin"
 
 
 def test_another_address_is_refused() -> None:
     with pytest.raises(SwarmError, match=r"address 10\.0\.0\.1, but 10\.0\.0\.2 was asked for"):
-        must_initialise(HERE, "10.0.0.2")
+        leader_step(HERE, "10.0.0.2")
     with pytest.raises(SwarmError, match=r"Advertise 10\.0\.0\.1"):
-        must_join(HERE, "mine", "10.0.0.2", "10.0.0.9")
+        worker_step(HERE, "mine", "10.0.0.2", LEADER)
+    assert worker_step(HERE, "mine", "10.0.0.2", LEADER, allow_rejoin=True) == "rejoin"
+
+
+@pytest.mark.parametrize("apart", [0.0, 59.0, -59.0])
+def test_clocks_that_a_swarm_can_live_with(apart: float) -> None:
+    assert clock_objection(1000.0 + apart, 1000.0) is None
+
+
+def test_clocks_that_are_wrong() -> None:
+    assert "7200 s behind its leader's" in (clock_objection(0.0, 7200.0) or "")
+    assert "61 s ahead of" in (clock_objection(61.0, 0.0) or "")
+
+
+# /proc/net/route of a virtual Spark.
+ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+enP7s7\t00000000\t01CBCB0A\t0003\t0\t0\t102\t00000000\t0\t0\t0
+enP7s7\t00CBCB0A\t00000000\t0001\t0\t0\t102\t00FFFFFF\t0\t0\t0
+docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+"""
+
+
+def test_reads_routes() -> None:
+    assert parse_routes(ROUTES) == [("10.203.203.0/24", "enP7s7"), ("172.17.0.0/16", "docker0")]
+
+
+@pytest.mark.parametrize(
+    ("networks", "pool"),
+    [
+        ([], None),
+        (["192.168.1.0/24", "172.17.0.0/16"], None),
+        (["10.203.203.0/24"], "10.255.0.0/16"),
+        (["10.255.3.0/24"], "10.254.0.0/16"),
+        (["10.0.0.0/8"], "172.31.0.0/16"),
+    ],
+)
+def test_a_swarm_keeps_clear_of_the_members_networks(networks: list[str], pool: str | None) -> None:
+    assert free_pool(networks) == pool
+
+
+def test_no_pool_is_left() -> None:
+    with pytest.raises(SwarmError, match="swarm_gpu_address_pool"):
+        free_pool(["10.0.0.0/8", "172.16.0.0/12"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(8, 32)), max_size=6))
+def test_a_free_pool_meets_nothing(numbers: list[tuple[int, int]]) -> None:
+    networks = [str(ipaddress.IPv4Network(number, strict=False)) for number in numbers]
+    try:
+        pool = ipaddress.IPv4Network(free_pool(networks) or "10.0.0.0/8")
+    except SwarmError:
+        return
+    assert not any(pool.overlaps(ipaddress.IPv4Network(network)) for network in networks)
+
+
+def test_a_swarm_in_the_way_of_a_members_network_is_named() -> None:
+    routes = [("10.0.0.0/25", "enp1s0f0np0"), ("10.0.0.0/24", "docker_gwbridge"), ("10.0.1.0/24", "enP7s7")]
+    assert collisions(["10.0.0.0/24"], routes) == ["10.0.0.0/24 of the swarm and 10.0.0.0/25 on enp1s0f0np0"]
+
+
+def test_finds_the_swarms_own_networks() -> None:
+    networks = [
+        {"Name": "ingress", "Scope": "swarm", "Driver": "overlay", "IPAM": {"Config": [{"Subnet": "10.0.0.0/24"}]}},
+        {"Name": "six", "Scope": "swarm", "Driver": "overlay", "IPAM": {"Config": [{"Subnet": "fd00::/64"}]}},
+        {"Name": "bridge", "Scope": "local", "Driver": "bridge", "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}]}},
+        {"Name": "bare", "Scope": "swarm", "Driver": "overlay", "IPAM": None},
+    ]
+    assert overlays(networks) == ["10.0.0.0/24"]
+
+
+def listed(name: str, host: str, labels: dict | None = None) -> dict:
+    return {"ID": name, "Description": {"Hostname": host}, "Spec": {"Labels": labels}, "Status": {"State": "down"}}
+
+
+def test_finds_what_is_no_member_any_more() -> None:
+    ours = rank_labels(1)
+    nodes = [
+        listed("a", "spark1", rank_labels(0)),
+        listed("b", "spark2", ours),
+        listed("old", "spark2"),  # before spark2 was re-imaged
+        listed("gone", "spark3", ours),
+        listed("stranger", "nas"),
+    ]
+    assert [one["ID"] for one in leftovers(nodes, ["a", "b"])] == ["old", "gone"]
+
+
+def test_knows_a_managers_address() -> None:
+    status = {"Status": {"Addr": "0.0.0.0"}}
+    assert address_of({**status, "ManagerStatus": {"Addr": "10.0.0.1:2377"}}) == "10.0.0.1"
+    assert address_of({"Status": {"Addr": "10.0.0.2"}}) == "10.0.0.2"
 
 
 @pytest.mark.parametrize(
     ("said", "message"),
     [
+        ("rpc error: code = InvalidArgument desc = A valid join token is necessary: invalid join token", "rotated"),
         ("rpc error: code = Unavailable desc = connection refused", "let TCP 2377"),
         ("Timeout was reached before node joined.", "let TCP 2377"),
         ("x509: certificate is not valid yet", "set the clocks"),

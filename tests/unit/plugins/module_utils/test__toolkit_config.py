@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._toolkit_config import (
     ToolkitConfigError,
-    top_level_string,
+    string,
+    swarm_way,
+    version_of,
     with_resource,
 )
 
@@ -19,8 +21,17 @@ KEY = "swarm-resource"
 
 
 def test_reads_what_the_tool_printed() -> None:
-    assert top_level_string((CAPTURED / "default.toml").read_text(), KEY) is None
-    assert top_level_string((CAPTURED / "after_set.toml").read_text(), KEY) == "DOCKER_RESOURCE_GPU"
+    assert string((CAPTURED / "default.toml").read_text(), KEY) is None
+    assert string((CAPTURED / "after_set.toml").read_text(), KEY) == "DOCKER_RESOURCE_GPU"
+
+
+def test_reads_a_string_of_a_table() -> None:
+    text = (
+        'mode = "x"\n[nvidia-container-runtime] # mine\nmode = "auto"\n[nvidia-container-runtime.modes]\nmode = "y"\n'
+    )
+    assert string(text, "mode", "nvidia-container-runtime") == "auto"
+    assert string(text, "mode") == "x"
+    assert string(text, "mode", "nvidia-ctk") is None
 
 
 @pytest.mark.parametrize(
@@ -37,13 +48,13 @@ def test_reads_what_the_tool_printed() -> None:
     ],
 )
 def test_reads_a_string_before_the_first_table(text: str, value: str | None) -> None:
-    assert top_level_string(text, KEY) == value
+    assert string(text, KEY) == value
 
 
 @pytest.mark.parametrize("line", ["swarm-resource = 1", 'swarm-resource = """A"""', 'swarm-resource = "A'])
 def test_refuses_what_it_cannot_read(line: str) -> None:
     with pytest.raises(ToolkitConfigError, match="mend it by hand"):
-        top_level_string(line, KEY)
+        string(line, KEY)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +70,44 @@ def test_adds_a_variable_once(present: str | None, wanted: str) -> None:
 def test_refuses_a_name(variable: str) -> None:
     with pytest.raises(ToolkitConfigError, match="no name of an environment variable"):
         with_resource(None, variable)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [("NVIDIA Container Toolkit CLI version 1.19.0\ncommit: x", (1, 19)), ("1.18.2-1", (1, 18)), ("1:2.0.1", (2, 0))],
+)
+def test_reads_a_version(text: str, version: tuple[int, int]) -> None:
+    assert version_of(text) == version
+
+
+def test_refuses_what_is_no_version() -> None:
+    with pytest.raises(ToolkitConfigError, match="no version"):
+        version_of("none")
+
+
+@pytest.mark.parametrize(
+    ("version", "mode", "gpus", "says"),
+    [
+        ("1.19.0", "auto", 1, "it reads DOCKER_RESOURCE_"),
+        ("1.20.0-1", "jit-cdi", 2, "it reads DOCKER_RESOURCE_"),
+        ("1.17.8", "auto", 2, "its hook reads"),
+        ("1.18.2", "legacy", 2, "its hook reads"),
+        ("1.18.2", "auto", 1, "NVIDIA_VISIBLE_DEVICES=all"),
+    ],
+)
+def test_says_how_a_task_gets_its_gpu(version: str, mode: str, gpus: int, says: str) -> None:
+    assert says in swarm_way(version, mode, gpus)
+
+
+@pytest.mark.parametrize(
+    ("version", "mode", "gpus", "mend"),
+    [
+        ("1.18.2", "auto", 2, "upgrade it to 1.19"),
+        ("1.18.0", "jit-cdi", 4, "mode=legacy"),
+        ("1.20.0", "cdi", 1, "mode=auto"),
+        ("1.17.0", "csv", 1, "mode=auto"),
+    ],
+)
+def test_names_the_mend_where_it_would_not(version: str, mode: str, gpus: int, mend: str) -> None:
+    with pytest.raises(ToolkitConfigError, match=mend):
+        swarm_way(version, mode, gpus)

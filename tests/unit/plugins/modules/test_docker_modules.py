@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterator
@@ -17,7 +18,10 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _originals
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_daemon_config,
+    docker_gpu_probe,
+    docker_restart,
     docker_swarm_gpu_nodes,
+    docker_swarm_gpu_probe,
     docker_swarm_member,
     docker_swarm_token_info,
     nvidia_toolkit_config,
@@ -103,6 +107,24 @@ class TestDaemonConfig:
         assert (path.read_text(), path.stat().st_mode & 0o777) == ('{"debug": true}', 0o640)
         assert run(capsys, docker_daemon_config, **options)["changed"] is False
 
+    def test_goes_back_to_what_its_last_write_replaced(self, capsys, path, options) -> None:
+        run(capsys, docker_daemon_config, **options)
+        second = path.read_text()
+        run(capsys, docker_daemon_config, **{**options, "settings": {"log-level": "warn"}})
+        revert = {"path": str(path), "state": "reverted", "docker_socket": "/nowhere"}
+        assert run(capsys, docker_daemon_config, check_mode=True, **revert)["changed"]
+        assert run(capsys, docker_daemon_config, **revert)["changed"]
+        assert (path.read_text(), path.stat().st_mode & 0o777) == (second, 0o640)
+        assert "nothing to go back to" in run(capsys, docker_daemon_config, **revert)["msg"]
+        assert run(capsys, docker_daemon_config, **{**options, "state": "restored"})["changed"]
+        assert path.read_text() == '{"debug": true}'
+
+    def test_tasks_that_will_have_ended_do_not_count(self, capsys, options, engine) -> None:
+        task = {"Id": "0" * 64, "Image": "x", "Labels": {"com.docker.swarm.task": ""}}
+        engine.answers["GET", "/containers/json"] = [task]
+        assert "000000000000 (x)" in run(capsys, docker_daemon_config, **options)["msg"]
+        assert run(capsys, docker_daemon_config, but_tasks=True, **options)["changed"]
+
     def test_is_refused_under_a_container(self, capsys, path, options, engine) -> None:
         engine.answers["GET", "/containers/json"] = [{"Id": "0" * 64, "Names": ["/web"], "Image": "nginx"}]
         refused = run(capsys, docker_daemon_config, **options)
@@ -154,7 +176,7 @@ class TestSwarmMember:
 
     @pytest.fixture(autouse=True)
     def _at_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(docker_swarm_member, "own_address", lambda text: text)
+        monkeypatch.setattr(docker_swarm_member, "own_address", lambda text, later: text)
 
     def test_makes_a_swarm_once_and_leaves_it(self, capsys, engine, socket) -> None:
         engine.on["POST", "/swarm/init"] = lambda _body: self.become(engine, manager=True)
@@ -206,6 +228,66 @@ class TestSwarmMember:
         assert engine.told[-1][1] == "/swarm/leave?force=1"
         assert TOKEN not in json.dumps(refused)
 
+    def test_finishes_what_an_interruption_left_half_done(self, capsys, engine, socket, tmp_path, monkeypatch) -> None:
+        record = Path(docker_swarm_member.RECORD)
+        record.parent.mkdir(exist_ok=True, parents=True)
+        record.write_text('{"entering": true, "bridge_was_there": false}')
+        engine.info["Swarm"] = {"LocalNodeState": "error", "Error": "no route"}
+        engine.on["POST", "/swarm/leave"] = lambda _body: engine.info.update(Swarm={"LocalNodeState": "inactive"})
+        engine.on["POST", "/swarm/join"] = lambda _body: self.become(engine, manager=False)
+        done = run(capsys, docker_swarm_member, **self.worker(socket))
+        assert [told[1] for told in engine.told] == ["/swarm/leave?force=1", "/swarm/join"]
+        assert (done["step"], json.loads(record.read_text())) == (
+            "enter",
+            {"cluster_id": "mine", "node_id": "node", "bridge_was_there": False},
+        )
+        record.write_text('{"entering": true, "bridge_was_there": false}')  # it had joined, and nobody noted it
+        assert run(capsys, docker_swarm_member, **self.worker(socket))["changed"] is False
+        assert "entering" not in json.loads(record.read_text())
+        assert run(capsys, docker_swarm_member, state="left", docker_socket=socket)["changed"]
+
+    def worker(self, socket: str, **more: Any) -> dict[str, Any]:
+        return {
+            "state": "worker",
+            "advertise_address": "10.0.0.1",
+            "leader_address": "10.0.0.9",
+            "cluster_id": "mine",
+            "join_token": TOKEN,
+            "docker_socket": socket,
+            **more,
+        }
+
+    def test_leaves_another_swarm_only_if_told(self, capsys, engine, socket) -> None:
+        self.become(engine, manager=True)
+        engine.on["POST", "/swarm/leave"] = lambda _body: engine.info.update(Swarm={"LocalNodeState": "inactive"})
+        engine.on["POST", "/swarm/join"] = lambda _body: self.become(engine, manager=False)
+        wish = self.worker(socket, cluster_id="theirs", allow_rejoin=True)
+        engine.answers["GET", "/services"] = [{"Spec": {"Name": "web"}}]
+        assert "services still run in the swarm: web" in run(capsys, docker_swarm_member, **wish)["msg"]
+        engine.answers["GET", "/services"] = []
+        foretold = run(capsys, docker_swarm_member, check_mode=True, **wish)
+        assert (foretold["step"], foretold["node_id"], engine.told) == ("rejoin", None, [])
+        assert foretold["left"].startswith("swarm mine")
+
+    def test_a_wrong_clock_is_refused_before_joining(self, capsys, engine, socket) -> None:
+        wish = self.worker(socket, leader_clock=time.time() - 7200)
+        assert "s ahead of its leader's" in run(capsys, docker_swarm_member, check_mode=True, **wish)["msg"]
+        self.become(engine, manager=False)
+        assert run(capsys, docker_swarm_member, check_mode=True, **wish)["changed"] is False  # it is in already
+
+    def test_networks_that_meet_are_refused(self, capsys, engine, socket, tmp_path, monkeypatch) -> None:
+        routes = tmp_path / "route"
+        routes.write_text("head\nfabric 0000000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n")
+        monkeypatch.setattr(docker_swarm_member, "ROUTES", str(routes))
+        wish = self.worker(socket, swarm_networks=["10.0.0.0/24"])
+        assert "10.0.0.0/24 on fabric" in run(capsys, docker_swarm_member, check_mode=True, **wish)["msg"]
+        leader = {"state": "leader", "advertise_address": "10.0.0.1", "docker_socket": socket}
+        refused = run(capsys, docker_swarm_member, address_pool="10.0.0.0/16", **leader)
+        assert ("10.0.0.0/16 of the swarm" in refused["msg"], engine.told) == (True, [])
+        engine.on["POST", "/swarm/init"] = lambda _body: self.become(engine, manager=True)
+        run(capsys, docker_swarm_member, **leader)
+        assert engine.told[0][2]["DefaultAddrPool"] == ["10.255.0.0/16"]
+
     def test_leaves_a_swarm_of_somebody_else_alone(self, capsys, engine, socket) -> None:
         self.become(engine, manager=True)
         assert run(capsys, docker_swarm_member, state="left", docker_socket=socket)["changed"] is False
@@ -222,6 +304,38 @@ class TestSwarmMember:
         engine.info["LiveRestoreEnabled"] = True
         options = {"state": "leader", "advertise_address": "10.0.0.1", "docker_socket": socket}
         assert "'live-restore: true'" in run(capsys, docker_swarm_member, **options)["msg"]
+
+
+class TestRestart:
+    """SIMULATED systemctl, which does not start Docker with a file that says so, and journalctl."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        path = tmp_path / "daemon.json"
+        path.write_text('{"debug": true}')
+        program(tmp_path / "systemctl", f"echo $1 >> {tmp_path}/told; ! grep -q bad {path}")
+        program(tmp_path / "journalctl", "echo unable to start: bad")
+        monkeypatch.setattr(docker_restart.AnsibleModule, "get_bin_path", lambda _s, name, **_m: str(tmp_path / name))
+        return path
+
+    def test_restarts(self, capsys, path, tmp_path) -> None:
+        assert run(capsys, docker_restart, check_mode=True, path=str(path))["changed"]
+        assert not (tmp_path / "told").exists()
+        assert run(capsys, docker_restart, path=str(path))["changed"]
+        assert (tmp_path / "told").read_text().split() == ["reset-failed", "restart"]
+
+    def test_puts_back_what_it_ran_with(self, capsys, path, tmp_path) -> None:
+        _originals.Originals().change(str(path), b'{"bad": 1}')
+        failed = run(capsys, docker_restart, path=str(path))
+        assert (failed["failed"], failed["reverted"], path.read_text()) == (True, True, '{"debug": true}')
+        assert "put back, and it runs again. It had said: unable to start: bad" in failed["msg"]
+        assert (tmp_path / "told").read_text().split() == ["reset-failed", "restart", "reset-failed", "start"]
+
+    def test_says_so_where_that_cannot_be(self, capsys, path) -> None:
+        path.write_text('{"bad": 1}')
+        failed = run(capsys, docker_restart, path=str(path))
+        assert "could not be put back" in failed["msg"]
+        assert "it does not run (systemctl status docker.service)" in failed["msg"]
 
 
 def test_reads_the_token(capsys, engine, socket) -> None:
@@ -262,6 +376,38 @@ class TestSwarmNodes:
         assert run(capsys, docker_swarm_gpu_nodes, **absent)["changed"]
         assert self.node["Spec"]["Labels"] == {"x": "y"}
         assert run(capsys, docker_swarm_gpu_nodes, **absent)["changed"] is False
+
+    def test_removes_former_selves_and_drains_strangers(self, capsys, engine, options) -> None:
+        spec = {"Availability": "active", "Labels": {"dgx_spark.rank": "2"}}
+        common = {"Version": {"Index": 1}, "Spec": spec}
+        old = {**common, "ID": "old", "Status": {"State": "down"}, "Description": {"Hostname": "spark1"}}
+        extra = {**common, "ID": "extra", "Status": {"State": "ready"}, "Description": {"Hostname": "spark3"}}
+        engine.answers["GET", "/nodes"] = [self.node, old, extra]
+        engine.answers["GET", "/nodes/old"], engine.answers["GET", "/nodes/extra"] = old, extra
+        foretold = run(capsys, docker_swarm_gpu_nodes, check_mode=True, **options)
+        assert (foretold["removed"], foretold["drained"], engine.told) == (["old"], ["extra"], [])
+        done = run(capsys, docker_swarm_gpu_nodes, **options)
+        assert (done["removed"], done["drained"]) == (["old"], ["extra"])
+        assert ("DELETE", "/nodes/old?force=1", None) in engine.told
+        drained = next(body for _method, target, body in engine.told if target.startswith("/nodes/extra/update"))
+        assert drained == {"Availability": "drain", "Labels": {}}
+
+    def test_drains_and_removes_who_leaves(self, capsys, engine, options) -> None:
+        base = {"members": ["spark1"], "node_ids": {"spark1": "one"}, "docker_socket": options["docker_socket"]}
+        engine.answers["GET", "/tasks"] = [{"NodeID": "one", "Status": {"State": "running"}}]
+        drain = {**base, "state": "drained", "timeout": 0}
+        assert "tasks still run on spark1" in run(capsys, docker_swarm_gpu_nodes, **drain)["msg"]
+        engine.answers["GET", "/tasks"] = []
+        self.node["Spec"]["Availability"] = "active"
+        assert run(capsys, docker_swarm_gpu_nodes, **drain)["drained"] == ["one"]
+        assert self.node["Spec"]["Availability"] == "drain"
+        assert run(capsys, docker_swarm_gpu_nodes, **drain)["changed"] is False
+        remove = {**base, "state": "removed", "timeout": 0}
+        assert "spark1 has not left" in run(capsys, docker_swarm_gpu_nodes, **remove)["msg"]
+        self.node["Status"]["State"] = "down"
+        assert run(capsys, docker_swarm_gpu_nodes, **remove)["removed"] == ["one"]
+        engine.answers["GET", "/nodes"] = []
+        assert run(capsys, docker_swarm_gpu_nodes, **remove)["changed"] is False
 
     def test_names_the_host_that_is_not_ready(self, capsys, options) -> None:
         options["resources"] = {"spark1": ["B"]}
@@ -319,3 +465,114 @@ def test_original_keeps_and_restores(capsys, tmp_path) -> None:
     restored = run(capsys, original, path=str(path), state="restored", force=True)
     assert (restored["changed"], restored["diff"]["after"], path.read_text()) == (True, "first\n", "first\n")
     assert run(capsys, original, path=str(path), state="restored")["changed"] is False
+
+
+class TestSwarmProbe:
+    @pytest.fixture
+    def options(self, engine: Engine, socket: str) -> dict[str, Any]:
+        self.services: list[dict[str, Any]] = []
+        self.ends: dict[str, Any] = {"State": "complete"}
+        engine.answers["GET", "/services"] = self.services
+        engine.answers["GET", "/tasks"] = []
+        engine.answers["POST", "/services/create"] = {"ID": "service"}
+        engine.on["POST", "/services/create"] = lambda body: self.start(engine, body)
+        engine.on["DELETE", "/services/service"] = lambda _body: self.services.clear()
+        return {
+            "members": ["spark1"],
+            "node_ids": {"spark1": "one"},
+            "images": {"spark1": "sha256:0"},
+            "kind": "gpu",
+            "resources": {"spark1": ["GPU-A"]},
+            "timeout": 0,
+            "docker_socket": socket,
+        }
+
+    def start(self, engine: Engine, body: dict[str, Any]) -> None:
+        self.services.append({"ID": "service", "Spec": body})
+        engine.answers["GET", "/tasks"] = [{"ServiceID": "service", "NodeID": "one", "Status": self.ends}]
+
+    def test_looks_and_leaves_nothing(self, capsys, engine, options) -> None:
+        assert run(capsys, docker_swarm_gpu_probe, check_mode=True, **options)["skipped"]
+        assert engine.told == []
+        self.services.append({"ID": "service", "Spec": {"Labels": {"sparkops.dgx_spark.probe": "service"}}})
+        self.services.append({"ID": "web", "Spec": {"Name": "web"}})
+        done = run(capsys, docker_swarm_gpu_probe, **options)
+        assert (done["changed"], done["reserved"], self.services) == (False, {"spark1": 1}, [])
+        methods = [told[:2] for told in engine.told]
+        assert methods == [
+            ("DELETE", "/services/service"),  # of an interrupted run
+            ("POST", "/services/create"),
+            ("DELETE", "/services/service"),
+        ]
+
+    def test_a_model_keeps_its_gpu(self, capsys, engine, options) -> None:
+        gpu = [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-A"}}]
+        engine.answers["GET", "/tasks"] = [
+            {"ServiceID": "x", "NodeID": "one", "DesiredState": "running", "GenericResources": gpu}
+        ]
+        assert run(capsys, docker_swarm_gpu_probe, **options)["reserved"] == {"spark1": 0}
+
+    @pytest.mark.parametrize(
+        ("status", "says"),
+        [
+            ({"State": "failed", "ContainerStatus": {"ExitCode": 66}}, "on spark1 a task sees no /dev/infiniband"),
+            ({"State": "rejected", "Err": "No such image: sha256:0"}, "on spark1 a task did not start"),
+            ({"State": "pending", "Err": "no suitable node"}, "is pending after the time it had: no suitable node"),
+        ],
+    )
+    def test_names_the_host_and_what_it_does_not_see(self, capsys, options, status, says) -> None:
+        self.ends = status
+        assert says in run(capsys, docker_swarm_gpu_probe, **options)["msg"]
+        assert self.services == []
+
+
+class TestGpuProbe:
+    """SIMULATED docker and nvidia-smi."""
+
+    ROW = "0, GPU-e793e0a4-fd41-dcd8-a833-3127370a6779, NVIDIA GB10, 580.95.05, 12.1, [N/A]"
+
+    @pytest.fixture
+    def options(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+        self.state = tmp_path
+        program(tmp_path / "nvidia-smi", f"echo '{self.ROW}'")
+        program(
+            tmp_path / "docker",
+            f"""echo "$*" >> {tmp_path}/told
+case "$1 $2" in
+  'image inspect') [ -f {tmp_path}/label ] || exit 1
+printf '[{{"Id": "sha256:1", "Config": {{"Labels": {{"sparkops.dgx_spark.probe": "%s"}}}}}}]' \\
+      $(cat {tmp_path}/label) ;;
+  'import --change') cat > /dev/null; echo "$3" | cut -d= -f2 > {tmp_path}/label; echo sha256:1 ;;
+  'image rm') [ "$3" = dgx-spark/gpu-probe:host ] && rm {tmp_path}/label ;;
+  'run --rm') cat {tmp_path}/inside ;;
+esac""",
+        )
+        (tmp_path / "inside").write_text(self.ROW + "\n")
+        real = docker_gpu_probe.AnsibleModule.get_bin_path
+
+        def get_bin_path(self: Any, name: str, *words: Any, **more: Any) -> Any:
+            path = tmp_path / name
+            return str(path) if path.exists() else real(self, name, *words, **more)
+
+        monkeypatch.setattr(docker_gpu_probe.AnsibleModule, "get_bin_path", get_bin_path)
+        return {}
+
+    def test_makes_its_image_once_and_removes_it(self, capsys, options) -> None:
+        assert run(capsys, docker_gpu_probe, check_mode=True, **options)["changed"]
+        first = run(capsys, docker_gpu_probe, **options)
+        assert (first["changed"], first["image"], first["gpus"]) == (True, "sha256:1", first["host_gpus"])
+        assert run(capsys, docker_gpu_probe, **options)["changed"] is False
+        assert run(capsys, docker_gpu_probe, check_mode=True, **options)["changed"] is False
+        (self.state / "label").write_text("of-another-libc\n")
+        assert run(capsys, docker_gpu_probe, **options)["changed"]
+        assert run(capsys, docker_gpu_probe, state="absent")["changed"]
+        assert run(capsys, docker_gpu_probe, state="absent")["changed"] is False
+
+    def test_takes_an_image_that_is_named(self, capsys, options) -> None:
+        (self.state / "label").write_text("x\n")
+        assert run(capsys, docker_gpu_probe, image="nvcr.io/x:1")["image"] == "sha256:1"
+        assert "import" not in (self.state / "told").read_text()
+
+    def test_says_what_a_container_does_not_see(self, capsys, options) -> None:
+        (self.state / "inside").write_text("")
+        assert "named no GPU" in run(capsys, docker_gpu_probe, **options)["msg"]

@@ -6,7 +6,8 @@
 
 Simulated: a Hugging Face hub (`hub.py`, with its content delivery on a second port, as the real one has it on a
 second host). Real: the container registry, Debian's docker-registry, behind a small TLS proxy (`registry_proxy.py`).
-Both count what they sent, to whom (`ledger.py`), and fail on request (`faults.py`, through `control.py`).
+An apt repository (`packages.py`), signed with the lab's own key, offers packages of the lab's own making.
+They count what they sent, to whom (`ledger.py`), and fail on request (`faults.py`, through `control.py`).
 
     python3 -m virtual_internet --hub-port 80 --cdn-port 8080 --control-port 9000 --root /srv/virtual-internet \
         --registry-tls-port 443 --tls-cert F --tls-key F --registry-upstream 127.0.0.1:5000

@@ -36,6 +36,7 @@ def parse(arguments: list[str]) -> Settings:
     parser.add_argument("--cdn-url", help="its origin as clients see it (default: the hub's name and --cdn-port)")
     parser.add_argument("--url-ttl", type=int, default=Settings.url_ttl, help="seconds that a signed address lives")
     parser.add_argument("--control-port", type=int, default=Settings.control_port)
+    parser.add_argument("--apt-port", type=int, help="an apt repository, of what lies in apt/ (default: none)")
     parser.add_argument("--registry-tls-port", type=int, default=Settings.registry_port)
     parser.add_argument("--registry-upstream", type=_address, help="host:port of the registry; without it, no proxy")
     parser.add_argument("--tls-cert", type=Path)
@@ -54,6 +55,7 @@ def parse(arguments: list[str]) -> Settings:
         cdn_port=options.cdn_port,
         cdn_url=options.cdn_url,
         control_port=options.control_port,
+        apt_port=options.apt_port,
         url_ttl=options.url_ttl,
         registry_port=options.registry_tls_port,
         registry_upstream=options.registry_upstream,

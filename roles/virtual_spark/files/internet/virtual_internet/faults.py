@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SERVICES = ("hub", "registry")
+SERVICES = ("hub", "registry", "apt")
 _COMMON = {"service", "kind", "match", "client", "method", "times"}
 _OWN: dict[str, set[str]] = {
     "cut": {"after_bytes", "how"},

@@ -16,13 +16,15 @@ from .faults import FaultBook
 from .http_server import Server
 from .hub import CdnHandler, CdnServer, HubHandler, HubServer, new_signing_key
 from .ledger import Ledger
+from .packages import PackagesHandler, PackagesServer
 from .registry_proxy import RegistryHandler, RegistryServer
 from .repository import Store
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to serve, and where. Port 0 is a random one; no registry without `registry_upstream`."""
+    """What to serve, and where. Port 0 is a random one; no registry without `registry_upstream`, no packages without
+    `apt_port`."""
 
     root: Path
     bind: str = ""  # all addresses: the lab's own network is all that reaches it
@@ -31,6 +33,7 @@ class Settings:
     cdn_port: int = 8080
     cdn_url: str | None = None  # None: the name that the client used for the hub, and cdn_port
     control_port: int = 9000
+    apt_port: int | None = None
     url_ttl: int = 3600
     registry_port: int = 443
     registry_upstream: tuple[str, int] | None = None
@@ -40,7 +43,7 @@ class Settings:
 
 
 class VirtualInternet:
-    """The hub, its content delivery, the registry's proxy and the control API, each on its port."""
+    """The hub, its content delivery, the registry's proxy, the packages and the control API, each on its port."""
 
     def __init__(self, settings: Settings) -> None:
         self.faults, self.ledger = FaultBook(), Ledger()
@@ -72,6 +75,10 @@ class VirtualInternet:
                     upstream=settings.registry_upstream,
                     tls=_tls(settings.tls_cert, settings.tls_key),
                     quiet=quiet,
+                )
+            if settings.apt_port is not None:
+                self._servers["apt_port"] = PackagesServer(
+                    (bind, settings.apt_port), PackagesHandler, *shared, directory=settings.root / "apt", quiet=quiet
                 )
             self._servers["control_port"] = Server(
                 (settings.control_bind or bind, settings.control_port), ControlHandler, *shared, quiet=quiet

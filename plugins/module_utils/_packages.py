@@ -1,0 +1,78 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""What dpkg and apt say of Docker and of the NVIDIA Container Toolkit."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterable
+
+TOOLKIT = "nvidia-container-toolkit"
+#: Docker Engine and what it starts containers with, by whoever packed it
+DOCKER = (
+    "docker-ce",
+    "docker.io",
+    "moby-engine",
+    "containerd.io",
+    "containerd",
+    "moby-containerd",
+    "runc",
+    "moby-runc",
+)
+_ENGINES = ("docker-ce", "docker.io", "moby-engine")
+_SETTING = re.compile(r'^(?P<key>\S+) "(?P<value>.*)";$')
+_STEP = re.compile(r"^(?:Inst|Remv) (?P<package>[a-z0-9][a-z0-9+.-]*)")
+
+
+def installed(listing: str) -> dict[str, str]:
+    """Return versions by package, of ``dpkg-query -W -f '${Package}\\t${db:Status-Abbrev}\\t${Version}\\n'``."""
+    rows = [line.split("\t") for line in listing.splitlines() if line.count("\t") == 2]
+    return {package: version for package, status, version in rows if status[1:2] == "i"}
+
+
+def candidate(policy: str) -> str | None:
+    """Return the version that ``apt-cache policy`` would install, None where no source has one."""
+    match = re.search(r"^  Candidate: (\S+)$", policy, re.MULTILINE)
+    return None if match is None or match[1] == "(none)" else match[1]
+
+
+def offered(policy: str) -> list[str]:
+    """Return the versions in the table of ``apt-cache policy``, newest first."""
+    return re.findall(r"^ (?:\*\*\*|   ) (\S+) -?\d+$", policy, re.MULTILINE)
+
+
+def engine_of(packages: Iterable[str]) -> str | None:
+    """Return the package that Docker Engine came with, None where it came without one."""
+    there = set(packages)
+    return next((package for package in _ENGINES if package in there), None)
+
+
+def upgraded_unattended(config: str, packages: Iterable[str], held: Iterable[str]) -> list[str]:
+    """Return the packages of Docker that unattended-upgrades may upgrade, which restarts Docker.
+
+    ``config`` is what ``apt-config dump`` prints. Which archives count is not looked at: they change.
+    """
+    settings: dict[str, list[str]] = {}
+    for match in filter(None, map(_SETTING.match, config.splitlines())):
+        settings.setdefault(match["key"].rstrip(":"), []).append(match["value"])
+    if settings.get("APT::Periodic::Unattended-Upgrade", ["0"])[-1] in ("0", ""):
+        return []
+    barred = settings.get("Unattended-Upgrade::Package-Blacklist", [])
+    kept = {package for package in DOCKER if any(_matches(pattern, package) for pattern in barred if pattern)}
+    return sorted(set(packages) & set(DOCKER) - set(held) - kept)
+
+
+def docker_steps(simulation: str) -> list[str]:
+    """Return the packages of Docker that ``apt-get --simulate`` would install, upgrade or remove."""
+    steps = [match["package"] for match in map(_STEP.match, simulation.splitlines()) if match]
+    return sorted(set(steps) & {*DOCKER, "docker-ce-cli", "docker-cli"})
+
+
+def _matches(pattern: str, package: str) -> bool:
+    try:
+        return re.match(pattern, package) is not None  # from the start, as unattended-upgrades does it
+    except re.error:
+        return False

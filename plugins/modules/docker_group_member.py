@@ -1,0 +1,126 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_group_member
+short_description: Let a user speak to Docker, and take that back
+version_added: "0.1.0"
+description:
+  - Makes a user a member of the group C(docker). Whoever is in it is as good as root.
+  - Notes under C(/var/lib/dgx-spark/) whom it added, so that V(restored) takes out those, and nobody else.
+  - A login from before the change does not have the group yet, see M(ansible.builtin.meta).
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  user:
+    description: Name of the user. Required if O(state=present).
+    type: str
+  state:
+    description: V(present) adds the user, V(restored) takes out whom this module has added.
+    type: str
+    choices: [present, restored]
+    default: present
+  group:
+    description: Name of the group.
+    type: str
+    default: docker
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Let the login user speak to Docker
+  sparkops.dgx_spark.docker_group_member:
+    user: nvidia
+
+- name: Have that take effect in this play
+  ansible.builtin.meta: reset_connection
+"""
+
+RETURN = r"""
+members:
+  description: Members of the group, after a change.
+  returned: success
+  type: list
+  elements: str
+  sample: [nvidia]
+"""
+
+import grp
+import json
+import pwd
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import write_atomically
+
+RECORD = "/var/lib/dgx-spark/docker-group.json"
+
+
+def added() -> list[str]:
+    """Return whom this module has added."""
+    try:
+        return json.loads(Path(RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+
+
+def note(users: list[str]) -> None:
+    """Note them, before the change: one who is noted and not in the group does no harm."""
+    if not users:
+        Path(RECORD).unlink()
+        return
+    Path(RECORD).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    write_atomically(Path(RECORD), (json.dumps(users) + "\n").encode(), 0o600)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "user": {"type": "str"},
+            "state": {"type": "str", "choices": ["present", "restored"], "default": "present"},
+            "group": {"type": "str", "default": "docker"},
+        },
+        required_if=[("state", "present", ["user"])],
+        supports_check_mode=True,
+    )
+    user, group, restored = module.params["user"], module.params["group"], module.params["state"] == "restored"
+    try:
+        before = grp.getgrnam(group).gr_mem
+        if not restored:
+            pwd.getpwnam(user)
+    except KeyError as exc:
+        module.fail_json(msg=f"{exc.args[0]}: name a user that is there, on a host that has Docker")
+    noted = added()
+    going = [one for one in noted if one in before] if restored else []
+    coming = [] if restored or user in before else [user]
+    changed = bool(going or coming)
+    if not module.check_mode:
+        if coming:
+            note(sorted({*noted, *coming}))
+        tool = module.get_bin_path("gpasswd", required=changed)
+        for option, users in (("--add", coming), ("--delete", going)):
+            for one in users:
+                module.run_command([tool, option, one, group], check_rc=True)
+        if restored and noted:
+            note([])
+    after = [one for one in before if one not in going] + coming
+    module.exit_json(
+        changed=changed, members=after, diff={"before": " ".join(before) + "\n", "after": " ".join(after) + "\n"}
+    )
+
+
+if __name__ == "__main__":
+    main()

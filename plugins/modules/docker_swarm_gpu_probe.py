@@ -1,0 +1,204 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_swarm_gpu_probe
+short_description: See that a task of Swarm gets GPUs and RDMA on every node
+version_added: "0.1.0"
+description:
+  - >-
+    Runs on a manager. Starts one short service on each node, with the node's free GPUs reserved and C(NVIDIA_MOFED)
+    set, and fails, naming the host and what is missing, where it does not see exactly the node's GPUs, or, if O(rdma),
+    C(/dev/infiniband) and the asked limit of locked memory. The services are removed again.
+  - Where a model has a node's GPUs nothing is reserved, and the service asks for all GPUs instead.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+attributes:
+  check_mode:
+    support: partial
+    details: Nothing can be seen without a service, so the task is skipped.
+  diff_mode:
+    support: N/A
+    details: This module leaves nothing behind.
+  idempotent:
+    support: full
+    details: This module leaves nothing behind.
+options:
+  members:
+    description: Names of the hosts.
+    type: list
+    elements: str
+    required: true
+  node_ids:
+    description: By name of the host, the ID of its node.
+    type: dict
+    required: true
+  images:
+    description: >-
+      By name of the host, the ID of an image that is on it and has a shell, such as
+      M(sparkops.dgx_spark.docker_gpu_probe) returns.
+    type: dict
+    required: true
+  kind:
+    description: The kind of the generic resource.
+    type: str
+    required: true
+  resources:
+    description: By name of the host, a list of the UUIDs of its GPUs.
+    type: dict
+    required: true
+  rdma:
+    description: Whether RDMA is looked at, too.
+    type: bool
+    default: true
+  memlock:
+    description: The limit of locked memory that is enough, in bytes, V(-1) for unlimited, which is what is asked for.
+    type: int
+    default: -1
+  timeout:
+    description: How many seconds the services have.
+    type: int
+    default: 60
+  docker_socket:
+    description: Where the engine listens.
+    type: path
+    default: /var/run/docker.sock
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: See what a task of Swarm gets
+  sparkops.dgx_spark.docker_swarm_gpu_probe:
+    members: [spark1]
+    node_ids: {spark1: v7zy1pzz7yxxzn5k3afs3i4s9}
+    images: {spark1: "sha256:0d6f1b9c…"}
+    kind: gpu
+    resources:
+      spark1: [GPU-e793e0a4-fd41-dcd8-a833-3127370a6779]
+"""
+
+RETURN = r"""
+reserved:
+  description: By name of the host, how many GPUs its service had reserved.
+  returned: success
+  type: dict
+  sample: {spark1: 1}
+"""
+
+import contextlib
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gpu_probe import (
+    LABEL,
+    GpuProbeError,
+    probe_service,
+    reserved,
+    verdict,
+)
+
+
+def start(docker: Docker, wish: dict[str, Any]) -> tuple[dict[str, str], dict[str, int]]:
+    """Start the services; return their IDs and what they reserve."""
+    tasks = docker.ask("GET", "/tasks")
+    services, free = {}, {}
+    for member in wish["members"]:
+        node_id, gpus = wish["node_ids"][member], wish["resources"][member]
+        free[member] = max(0, len(gpus) - reserved(tasks, node_id, wish["kind"]))
+        if free[member] < len(gpus):
+            free[member] = 0  # some have work: ask for all without reserving any
+        service = probe_service(
+            f"dgx-spark-probe-{node_id}",
+            node_id,
+            wish["images"][member],
+            wish["kind"],
+            gpus,
+            reserve=free[member],
+            rdma=wish["rdma"],
+            memlock=wish["memlock"],
+        )
+        services[member] = docker.ask("POST", "/services/create", service)["ID"]
+    return services, free
+
+
+def wait(docker: Docker, wish: dict[str, Any], services: dict[str, str]) -> None:
+    """Wait until each has said what it saw."""
+    deadline = time.monotonic() + wish["timeout"]
+    while True:
+        tasks = {task["ServiceID"]: task for task in docker.ask("GET", "/tasks")}
+        said = {
+            member: verdict(tasks.get(service), wish["resources"][member], wish["memlock"])
+            for member, service in services.items()
+        }
+        if None not in said.values():
+            break
+        if time.monotonic() >= deadline:
+            said = {member: late(tasks, services[member]) if words is None else words for member, words in said.items()}
+            break
+        time.sleep(0.5)
+    wrong = [f"on {member} a task {words}" for member, words in said.items() if words]
+    if wrong:
+        raise GpuProbeError(
+            f"{'; '.join(wrong)}. RDMA devices come with the modules ib_uverbs, rdma_cm and mlx5_ib (lsmod) "
+            "and the NVIDIA runtime, the limit of locked memory from Docker's own "
+            "(systemctl show docker --property=LimitMEMLOCK)"
+        )
+
+
+def late(tasks: dict[str, Any], service: str) -> str:
+    """Say where a task is that did not end in time."""
+    status = tasks[service]["Status"] if service in tasks else {"State": "not there"}
+    return (
+        f"is {status['State']} after the time it had: {status.get('Err') or status.get('Message') or 'no reason said'}"
+    )
+
+
+def clean(docker: Docker) -> None:
+    """Remove the services, those of an interrupted run too."""
+    for service in docker.ask("GET", "/services"):
+        if (service["Spec"].get("Labels") or {}).get(LABEL) == "service":
+            docker.ask("DELETE", f"/services/{service['ID']}")
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "members": {"type": "list", "elements": "str", "required": True},
+            "node_ids": {"type": "dict", "required": True},
+            "images": {"type": "dict", "required": True},
+            "kind": {"type": "str", "required": True},
+            "resources": {"type": "dict", "required": True},
+            "rdma": {"type": "bool", "default": True},
+            "memlock": {"type": "int", "default": -1},
+            "timeout": {"type": "int", "default": 60},
+            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+        },
+        supports_check_mode=True,
+    )
+    if module.check_mode:
+        module.exit_json(changed=False, skipped=True, msg="check mode: no service is started to look from")
+    wish = module.params
+    docker = Docker(wish["docker_socket"])
+    try:
+        clean(docker)
+        try:
+            services, free = start(docker, wish)
+            wait(docker, wish, services)
+        finally:
+            with contextlib.suppress(DockerError):
+                clean(docker)
+    except (GpuProbeError, DockerError) as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=False, reserved=free)
+
+
+if __name__ == "__main__":
+    main()
