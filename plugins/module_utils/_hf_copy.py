@@ -138,3 +138,15 @@ def processor_time(stat: Path = Path("/proc/stat")) -> tuple[float, float]:
     """Return the processors' busy time and all their time, in ticks."""
     ticks = [int(word) for word in stat.read_text().split("\n", 1)[0].split()[1:9]]
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+FILES_OPTION = {
+    "type": "list",
+    "elements": "dict",
+    "required": True,
+    "options": {
+        "path": {"type": "str", "required": True},
+        "size": {"type": "int", "required": True},
+        "sha256": {"type": "str", "required": True},
+    },
+}

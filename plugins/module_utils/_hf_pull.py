@@ -39,6 +39,10 @@ class BrokenError(Exception):
     """A connection ended, or nothing came of it any more."""
 
 
+class WrongError(Exception):
+    """A file came that is not what was asked for."""
+
+
 class Peer:
     """A connection to the other Spark's `_hf_send`."""
 
@@ -122,6 +126,7 @@ class Pull:
         self._sign_of_life = time.monotonic()
         self._grown = -1
         self._broken: list[str] = []
+        self._wrong: list[str] = []
         self._final: Exception | None = None
         self.moved = 0  # bytes that came
         self.seconds = {"receive": 0.0, "hash": 0.0, "write": 0.0}  # of all streams together
@@ -137,20 +142,28 @@ class Pull:
             thread.join()
         if self._final is not None:
             raise self._final
-        return self._broken[0] if self._broken else ""
+        return "; ".join((self._broken or self._wrong)[:1])
 
     def _stream(self) -> None:
+        while not self._connection():
+            pass
+
+    def _connection(self) -> bool:
+        """Take files over one connection. Returns whether that was all."""
         file = None
         try:
             with self._connect() as peer:
                 while True:
                     file = self._next()
                     if file is None:
-                        return
+                        return True
                     if not self._take(peer, file):
                         with self._lock:
                             self._waiting.append(file)
                         time.sleep(0.5)
+        except WrongError as exc:
+            self._wrong.append(str(exc))
+            return False  # the others may be right
         except BrokenError as exc:
             self._broken.append(str(exc))
         except OSError as exc:
@@ -161,6 +174,7 @@ class Pull:
             self._final = exc
         except Exception as exc:
             self._final = exc
+        return True
 
     def _next(self) -> RepoFile | None:
         with self._lock:
@@ -179,7 +193,7 @@ class Pull:
                 self._wait(grown, file)
                 return False
             if size != file.size:
-                raise BrokenError(f"{file.path} has {size} bytes there instead of {file.size}")
+                raise WrongError(f"{file.path} has {size} bytes there instead of {file.size}")
             digest = new_hash(file)
             piece = memoryview(bytearray(_PIECE))
             stream.seek(0)
@@ -189,7 +203,7 @@ class Pull:
             os.fdatasync(stream.fileno())
         if digest.hexdigest() != file.blob:
             part.unlink()
-            raise BrokenError(f"{file.path} came wrong: its hash is {digest.hexdigest()} instead of {file.blob}")
+            raise WrongError(f"{file.path} came wrong: its hash is {digest.hexdigest()} instead of {file.blob}")
         whole = self._target / file.blob
         part.replace(whole)
         give_back(whole)
