@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import fcntl
 import getpass
-import hashlib
 import json
 import os
 import pwd
+import shutil
 import stat
 import tempfile
 import time
@@ -28,7 +28,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import Model, RepoFile
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import Model, RepoFile, new_hash
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_send import give_back
 
 OWN_DIR = ".dgx-spark"
 PARTIAL_DIR = ".dgx-spark-partial"
@@ -57,6 +58,8 @@ class Cache:
         self.own = self.root / OWN_DIR
         self.copy = self.own / "copy"  # the key of a copy that is under way, or was interrupted
         self.notes = self.own / f"{name}.json"
+        self.progress = self.own / f"{name}.progress"  # while something is brought
+        self.partial = self.blobs / PARTIAL_DIR
         self.lock = self.own / f"{name}.lock"
 
     def snapshot(self, commit: str) -> Path:
@@ -87,6 +90,10 @@ class Notes:
             self.verified, self.refs = {}, {}  # then everything is read again
         self._as_read = self._text()
         self.verified.update(found)
+
+    def verify(self, file: RepoFile, path: Path) -> None:
+        """Note that a file was read and found right."""
+        self.verified[file.blob] = stamp(path)
 
     def _text(self) -> str:
         return json.dumps({"verified": self.verified, "refs": self.refs}, indent=1, sort_keys=True) + "\n"
@@ -174,17 +181,15 @@ def stamp(path: Path) -> Stamp:
 
 def hash_file(path: Path, file: RepoFile) -> str:
     """Return the hash of a file's content, of the kind that the hub told for it."""
-    # SHA-1 is git's choice, not ours.
-    digest = hashlib.new("sha256" if file.sha256 else "sha1")
-    if not file.sha256:
-        digest.update(f"blob {path.stat().st_size}\0".encode())
-    piece = memoryview(bytearray(_PIECE))
+    digest, piece = new_hash(file), memoryview(bytearray(_PIECE))
     with path.open("rb", buffering=0) as stream:
         while True:
             count = stream.readinto(piece) or 0
             if not count:
-                return digest.hexdigest()
+                break
             digest.update(piece[:count])
+    give_back(path)
+    return digest.hexdigest()
 
 
 def look(cache: Cache, model: Model, notes: Notes, force: bool = False) -> Report:
@@ -381,6 +386,38 @@ def _user(uid: int) -> str:
         return str(uid)
 
 
+def bytes_there(cache: Cache, model: Model) -> int:
+    """Return how many of a model's bytes are there, whole or on their way, right or not."""
+    sizes = {file.blob: file.size for file in model.files}
+    there = 0
+    for folder in (cache.blobs, cache.partial):
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if entry.name.split(".")[0] in sizes:
+                        there += entry.stat(follow_symlinks=False).st_size
+    return min(there, sum(sizes.values()))
+
+
+def index_errors(cache: Cache, model: Model) -> list[str]:
+    """Say where the index of the weights and the files of the model do not agree."""
+    paths, errors = {file.path for file in model.files}, []
+    for file in model.files:
+        if not file.path.endswith(".safetensors.index.json"):
+            continue
+        try:
+            shards = set(json.loads((cache.blobs / file.blob).read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            continue  # a file that is missing or wrong is told of by its hash
+        folder = file.path.rpartition("/")[0]
+        lacking = sorted(one for one in shards if (f"{folder}/{one}" if folder else one) not in paths)
+        if lacking:
+            errors.append(
+                f"{file.path}: names {', '.join(lacking[:3])}, which is no file of this revision, or not wanted"
+            )
+    return errors
+
+
 def free_bytes(cache: Cache) -> int:
     """Return what this user may still write where the cache is, or would be."""
     place = cache.repo_dir
@@ -466,8 +503,8 @@ def bring(
             reason = fetch(wanted)
             started += 1
             done += [f"{file.path}: fetched" for file in wanted if not reason]
-        with suppress(OSError):
-            (cache.blobs / PARTIAL_DIR).rmdir()
+        if cache.partial.exists():
+            shutil.rmtree(cache.partial)  # an older copy's, of another revision
         done += link(cache, model, notes)
         notes.save()
     return started
@@ -486,6 +523,7 @@ def describe(cache: Cache, model: Model, report: Report) -> dict[str, t.Any]:
         "complete": report.complete,
         "to_do": report.to_do,
         "interrupted": cache.copy.exists(),
+        "progress": str(cache.progress),
         **{state: [path for path, its in states.items() if its == state] for state in (MISSING, CORRUPT, UNLINKED)},
     }
 

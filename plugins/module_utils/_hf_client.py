@@ -43,7 +43,7 @@ def hf_argv(
     return [program, "download", f"--revision={commit}", f"--cache-dir={hub}", "--", repo, *names]
 
 
-def child_environment(home: str | os.PathLike[str], endpoint: str, token: str) -> dict[str, str]:
+def child_environment(home: str | os.PathLike[str], endpoint: str, token: str, proxy: str = "") -> dict[str, str]:
     """Return what is set for `hf`, so that nothing of the user's own settings or tokens is."""
     environment = {
         "HF_HOME": str(home),
@@ -62,6 +62,8 @@ def child_environment(home: str | os.PathLike[str], endpoint: str, token: str) -
         "HF_HUB_DOWNLOAD_TIMEOUT": "30",
         "NO_COLOR": "1",
     }
+    if proxy:
+        environment.update({"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "http_proxy": proxy, "https_proxy": proxy})
     # hf brings authorities of its own, and would not know those that were added to this host.
     if AUTHORITIES.exists() and "SSL_CERT_FILE" not in os.environ:
         environment["SSL_CERT_FILE"] = str(AUTHORITIES)

@@ -3,20 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""One Spark reads a model's directory of another's cache: rsync over ssh, with a key made for it."""
+"""One Spark reads one directory of another, over ssh, with a key made for it and a command that can do nothing else."""
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import shlex
 import socket
 import time
 import typing as t
 from pathlib import Path
-
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import PARTIAL_DIR
 
 # AES in hardware carries twice what ssh's default does; where a site forbids it, the rest are still safe.
 CIPHERS = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com"
@@ -46,27 +43,27 @@ def check_address(address: str) -> str:
         raise CopyError(f"{address!r} is no IP address") from exc
 
 
-def marker(repo: str) -> str:
+def marker(name: str) -> str:
     """Return the comment by which our keys are known."""
-    return f"sparkops.dgx_spark.hf_cache:{repo}"
+    return f"sparkops.dgx_spark.hf_cache:{name}"
 
 
-def door_line(key: str, address: str, rrsync: str, directory: str, repo: str, until: float) -> str:
+def door_line(key: str, address: str, sender: Path, directory: Path, name: str, until: float) -> str:
     """Return the line of authorized_keys that lets one key read one directory, from one address, until a time."""
-    command = f"{shlex.quote(rrsync)} -ro {shlex.quote(directory)}"
+    command = shlex.join(["/usr/bin/python3", "-I", str(sender), str(directory)])
     command = command.replace("\\", "\\\\").replace('"', '\\"')
     # The time is the leader's own; it closes what an interrupted run leaves open.
     expiry = time.strftime("%Y%m%d%H%M%S", time.localtime(until))
     options = f'restrict,expiry-time="{expiry}",from="{check_address(address)}",command="{command}"'
-    return f"{options} {check_key(key)} {marker(repo)}\n"
+    return f"{options} {check_key(key)} {marker(name)}\n"
 
 
-def with_doors(text: str, lines: t.Sequence[str], repo: str) -> str:
+def with_doors(text: str, lines: t.Sequence[str], name: str) -> str:
     """Return authorized_keys with these lines, and no others of ours.
 
     They stand first, so that what was there comes back byte for byte when they go.
     """
-    kept = [line for line in text.splitlines(keepends=True) if not line.rstrip().endswith(" " + marker(repo))]
+    kept = [line for line in text.splitlines(keepends=True) if not line.rstrip().endswith(" " + marker(name))]
     return "".join(lines) + "".join(kept)
 
 
@@ -86,8 +83,10 @@ def known_hosts(keys: t.Iterable[str]) -> str:
     return "".join(f"{ALIAS} {check_key(key)}\n" for key in keys)
 
 
-def ssh_command(identity: Path, hosts: Path, port: int) -> str:
-    """Return the remote shell for rsync. Nothing of the user's own ssh settings, keys or agents has a part in it."""
+def ssh_argv(identity: Path, hosts: Path, user: str, address: str, port: int) -> list[str]:
+    """Return the connecting command. Nothing of the user's own ssh settings, keys or agents has a part in it."""
+    if not _USER.fullmatch(user):
+        raise CopyError(f"{user!r} is no user's name")
     options = {
         "BatchMode": "yes",
         "Ciphers": CIPHERS,
@@ -97,46 +96,57 @@ def ssh_command(identity: Path, hosts: Path, port: int) -> str:
         "HostKeyAlias": ALIAS,
         "IdentitiesOnly": "yes",
         "IdentityAgent": "none",
+        "LogLevel": "ERROR",
         "PreferredAuthentications": "publickey",
         "ServerAliveCountMax": "4",
         "ServerAliveInterval": "15",
         "StrictHostKeyChecking": "yes",
         "UserKnownHostsFile": str(hosts).replace("%", "%%"),
     }
-    words = ["ssh", "-F", "none", "-i", str(identity).replace("%", "%%"), "-p", str(port)]
+    words = ["ssh", "-F", "none", "-T", "-i", str(identity).replace("%", "%%"), "-p", str(port), "-l", user]
     words += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return " ".join(shlex.quote(word) for word in words)
+    return [*words, "--", address]
 
 
-def rsync_argv(program: str, shell: str, user: str, address: str, repo_dir: str | os.PathLike[str]) -> list[str]:
-    """Return the command that copies the blobs named on its standard input into a repository's directory."""
-    if not _USER.fullmatch(user):
-        raise CopyError(f"{user!r} is no user's name")
-    host = f"[{address}]" if ":" in address else address
-    return [
-        program,
-        "--times",
-        # A name appears when its file is whole; what an interruption leaves is taken up again.
-        f"--partial-dir={PARTIAL_DIR}",
-        "--timeout=120",
-        "--files-from=-",
-        f"--rsh={shell}",
-        f"{user}@{host}:.",
-        f"{repo_dir}/",
-    ]
-
-
-def failure(rc: int, output: str, address: str) -> tuple[str, bool]:
-    """Return why rsync failed, and whether it would fail again."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    said = next((line for line in lines if not line.startswith("rsync error")), "no message")[:300]
-    if "No space left on device" in output:
-        return f"the disk is full ({said})", True
-    if "Host key verification failed" in output or "REMOTE HOST IDENTIFICATION" in output:
-        return f"{address} is not the leader: its ssh host keys are not those read on the leader", True
-    if "Permission denied" in output and rc == 255:
+def final(reason: str, address: str) -> str:
+    """Return what is to be done about a reason that another attempt would meet again, or nothing."""
+    if "Host key verification failed" in reason or "REMOTE HOST IDENTIFICATION" in reason:
+        return f"{address} is not the leader: its ssh host keys are not those read on the leader"
+    if "Permission denied" in reason:
         return (
-            f"{address} does not let the run's key in ({said}): its sshd must let this user in, and read "
+            f"{address} does not let the run's key in ({reason}): its sshd must let this user in, and read "
             "~/.ssh/authorized_keys"
-        ), True
-    return f"rsync from {address} ended with {rc} ({said})", rc not in (10, 12, 20, 23, 24, 30, 35, 255)
+        )
+    return ""
+
+
+def received(root: Path = Path("/sys/class/net")) -> dict[str, int]:
+    """Return the bytes that every network interface has received."""
+    return {path.parts[-3]: int(path.read_text()) for path in sorted(root.glob("*/statistics/rx_bytes"))}
+
+
+def link_speed(netdev: str, root: Path = Path("/sys/class/net")) -> float | None:
+    """Return what an interface carries, in bytes a second, if it tells."""
+    try:
+        speed = int((root / netdev / "speed").read_text())
+    except (OSError, ValueError):
+        return None
+    return speed * 1e6 / 8 if speed > 0 else None
+
+
+def processor_time(stat: Path = Path("/proc/stat")) -> tuple[float, float]:
+    """Return the processors' busy time and all their time, in ticks."""
+    ticks = [int(word) for word in stat.read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+FILES_OPTION = {
+    "type": "list",
+    "elements": "dict",
+    "required": True,
+    "options": {
+        "path": {"type": "str", "required": True},
+        "size": {"type": "int", "required": True},
+        "sha256": {"type": "str", "required": True},
+    },
+}

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import hashlib
 import http.client
 import json
 import re
@@ -20,6 +22,7 @@ _REPO = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCI
 _REVISION = re.compile(r"[A-Za-z0-9][\w.+-]*(?:/[A-Za-z0-9][\w.+-]*)*", re.ASCII)
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_GIT = "sha1"  # git's choice, not ours
 _PASSING = (408, 429, 500, 502, 503, 504)
 
 
@@ -65,6 +68,30 @@ class Answer(t.NamedTuple):
     status: int
     headers: t.Mapping[str, str]
     body: bytes
+
+
+def new_hash(file: RepoFile) -> t.Any:
+    """Return the start of the hash that the hub told for a file."""
+    if file.sha256:
+        return hashlib.sha256()
+    digest = hashlib.new(_GIT)
+    digest.update(f"blob {file.size}\0".encode())
+    return digest
+
+
+def chosen(model: Model, allow: t.Sequence[str], ignore: t.Sequence[str]) -> Model:
+    """Return the model with the files that are wanted, by patterns as `hf` has them: an asterisk passes slashes."""
+
+    def matches(file: RepoFile, patterns: t.Sequence[str]) -> bool:
+        return any(fnmatch.fnmatchcase(file.path, one + "*" if one.endswith("/") else one) for one in patterns)
+
+    files = tuple(file for file in model.files if (not allow or matches(file, allow)) and not matches(file, ignore))
+    if not files:
+        raise HubError(
+            f"no file of {model.repo} is wanted: see hf_cache_allow_patterns {list(allow)} and "
+            f"hf_cache_ignore_patterns {list(ignore)}; it has {', '.join(file.path for file in model.files[:10])} …"
+        )
+    return model._replace(files=files)
 
 
 def check_names(repo: str, revision: str) -> None:

@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
   - sparkops.dgx_spark.hf_cache
+  - sparkops.dgx_spark.hf_cache.cache
 attributes:
   check_mode:
     details: >-
@@ -94,6 +95,11 @@ interrupted:
   returned: success
   type: bool
   sample: false
+progress:
+  description: The file that says how far a download or a copy is, while one runs; for M(sparkops.dgx_spark.hf_follow).
+  returned: success
+  type: str
+  sample: /home/nvidia/.cache/huggingface/.dgx-spark/models--openai--gpt-oss-120b.progress
 missing:
   description: Files whose content is not there.
   returned: success
@@ -144,6 +150,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache impor
     Notes,
     describe,
     free_bytes,
+    index_errors,
     look,
     obstacles,
 )
@@ -172,7 +179,7 @@ def main() -> None:
     if not module.check_mode:
         with suppress(OSError):  # a cache that may only be read is read again
             notes.save()
-    wrong = report.wrong()
+    wrong = report.wrong() + index_errors(cache, model)
     if wrong and module.params["must_be_complete"]:
         shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         module.fail_json(

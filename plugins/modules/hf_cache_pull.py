@@ -10,15 +10,21 @@ module: hf_cache_pull
 short_description: Copy a model from another Spark's Hugging Face cache, and verify it
 version_added: "0.1.0"
 description:
-  - Copies by rsync over ssh what this cache does not hold of a model, or holds wrong, and nothing else.
-  - Verifies by hash what came. Wrong files are removed first. Files, links and refs stand as C(hf) itself puts them.
+  - Copies over several ssh streams what this cache does not hold of a model, or holds wrong, and nothing else.
+  - >-
+    Each file is hashed as it comes, and gets its name when its hash is right. What came before a connection broke is
+    not copied again. Files that the other Spark is still downloading are waited for.
+  - Files, links and refs stand as C(hf) itself puts them. The memory that the copied pages took is given back.
   - >-
     Needs the key that M(sparkops.dgx_spark.hf_copy_key) made here, and the door that
-    M(sparkops.dgx_spark.hf_copy_door) opened for it there.
+    M(sparkops.dgx_spark.hf_copy_door) opened for it to the model's C(blobs) there.
   - One runs at a time for a model and a cache; who comes second waits.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.hf_cache
+  - sparkops.dgx_spark.hf_cache.cache
+  - sparkops.dgx_spark.hf_cache.peer
+  - sparkops.dgx_spark.hf_cache.bring
 attributes:
   check_mode:
     support: full
@@ -26,28 +32,6 @@ attributes:
     support: none
   idempotent:
     support: full
-options:
-  address:
-    description: Where the other Spark is reached, best an address on the fabric.
-    type: str
-    required: true
-  port:
-    description: Its ssh port.
-    type: int
-    default: 22
-  user:
-    description: The owner of the cache there.
-    type: str
-    required: true
-  host_keys:
-    description: The ssh host keys of the other Spark. No other is spoken to.
-    type: list
-    elements: str
-    required: true
-  attempts:
-    description: How often rsync is started before it is given up.
-    type: int
-    default: 4
 author:
   - sparkops contributors (@sparkops)
 """
@@ -79,8 +63,37 @@ copied_bytes:
   returned: success
   type: int
   sample: 65250000000
+moved_bytes:
+  description: Bytes that crossed the wire for them, without ssh's own.
+  returned: when something was copied
+  type: int
+  sample: 65250000000
+netdev:
+  description: The interface by which O(address) is reached.
+  returned: when something was copied
+  type: str
+  sample: enp1s0f0np0
+carried_bytes:
+  description: Bytes that each interface received meanwhile; only those that received at least a hundredth of the copy.
+  returned: when something was copied
+  type: dict
+  sample: {"enp1s0f0np0": 65410000000}
+gb_per_second:
+  description: GB a second, from start to end, waiting and verification included.
+  returned: when something was copied
+  type: float
+  sample: 1.87
+bound_by:
+  description:
+    - What kept it from being faster.
+    - >-
+      V(link), V(processor) and V(disk) are this Spark's, V(hashing) its single threads; V(sender) is the other Spark,
+      and the internet where it was still downloading.
+  returned: when something was copied
+  type: str
+  sample: disk
 attempts:
-  description: How often rsync was started.
+  description: How often the copy was started.
   returned: success
   type: int
   sample: 1
@@ -88,78 +101,54 @@ seconds:
   description: How long it took, verification included.
   returned: success
   type: float
-  sample: 182.4
+  sample: 34.9
 """
 
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import (
-    CACHE_OPTION,
-    MODEL_OPTION,
-    Cache,
-    CacheError,
-    Notes,
-    bring,
-    look,
-    make_own,
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _progress
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_copy import CopyError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_pull import PullError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_transfer import (
+    BRING_OPTIONS,
+    PEER_OPTIONS,
+    Transfer,
+    netdev_towards,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_copy import (
-    CopyError,
-    failure,
-    known_hosts,
-    rsync_argv,
-    ssh_command,
-)
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, RepoFile, read_model
-
-
-def copy(module: AnsibleModule, cache: Cache, files: list[RepoFile]) -> str:
-    """Start rsync once. Returns why it failed, or nothing; fails where it would fail again."""
-    asked, own = module.params, cache.copy
-    program = module.get_bin_path("rsync")
-    if program is None:
-        module.fail_json(msg="rsync is not there: install it (sudo apt-get install rsync)")
-    hosts = own / "known_hosts"
-    make_own(own)
-    hosts.write_text(known_hosts(asked["host_keys"]), encoding="utf-8")
-    shell = ssh_command(own / "id_ed25519", hosts, asked["port"])
-    names = "".join(f"blobs/{blob}\n" for blob in dict.fromkeys(file.blob for file in files))
-    cache.blobs.mkdir(parents=True, exist_ok=True)
-    argv = rsync_argv(program, shell, asked["user"], asked["address"], cache.repo_dir)
-    rc, out, err = module.run_command(argv, data=names.encode(), binary_data=True, environ_update={"LC_ALL": "C"})
-    if rc == 0:
-        return ""
-    reason, final = failure(rc, err + out, asked["address"])
-    if final:
-        module.fail_json(msg=f"{cache.repo} could not be copied: {reason}", rc=rc, done=[])
-    return reason
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "model": MODEL_OPTION,
-            "cache_dir": CACHE_OPTION,
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 22},
-            "user": {"type": "str", "required": True},
-            "host_keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
-            "attempts": {"type": "int", "default": 4},
+            "model": _hf_cache.MODEL_OPTION,
+            "cache_dir": _hf_cache.CACHE_OPTION,
+            **PEER_OPTIONS,
+            **BRING_OPTIONS,
         },
         supports_check_mode=True,
     )
-    began, started, done = time.monotonic(), 0, []
+    began, started, done, told = time.monotonic(), 0, [], {}
     try:
         model = read_model(module.params["model"])
-        cache = Cache(module.params["cache_dir"], model.repo)
-        notes = Notes(cache.notes)
-        report = look(cache, model, notes)
+        cache = _hf_cache.Cache(module.params["cache_dir"], model.repo)
+        notes = _hf_cache.Notes(cache.notes)
+        report = _hf_cache.look(cache, model, notes)
         if report.to_do and not module.check_mode:
-            attempts = module.params["attempts"]
-            started = bring(cache, model, notes, lambda files: copy(module, cache, files), attempts, done)
-    except (HubError, CacheError, CopyError, OSError) as exc:
+            netdev = netdev_towards(module.run_command, module.params["address"])
+            transfer = Transfer(module.params, cache.copy)
+
+            def fetch(files):
+                return transfer.pull(files, cache.blobs, cache.partial, notes.verify)
+
+            with _progress.written(
+                cache.progress, f"{model.repo} copied", model.size, lambda: _hf_cache.bytes_there(cache, model)
+            ):
+                started = _hf_cache.bring(cache, model, notes, fetch, module.params["attempts"], done)
+            told = transfer.figures(netdev) if transfer.moved else {}
+    except (HubError, _hf_cache.CacheError, CopyError, PullError, OSError) as exc:
         module.fail_json(msg=str(exc), done=done)
     module.exit_json(
         changed=report.to_do,
@@ -168,6 +157,7 @@ def main() -> None:
         copied_bytes=report.needed,
         attempts=started,
         seconds=round(time.monotonic() - began, 1),
+        **told,
     )
 
 

@@ -14,6 +14,7 @@ description:
   - With O(model_too=true) removes the model as well, its own directory and no other.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.hf_cache.cache
 attributes:
   check_mode:
     support: full
@@ -22,12 +23,6 @@ attributes:
   idempotent:
     support: full
 options:
-  cache_dir:
-    description:
-      - The cache, as C(HF_HOME) names it.
-      - The module must run as the cache's owner.
-    type: path
-    default: ~/.cache/huggingface
   repo:
     description: The model's repository, C(organisation/name).
     type: str

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hf_copy_door
-short_description: Let other Sparks read one model of this cache, for a while
+short_description: Let other Sparks read one directory, for a while
 version_added: "0.1.0"
 description:
   - >-
-    Adds keys to the C(~/.ssh/authorized_keys) of the cache's owner, each of which may do one thing only: read the
-    model's directory by rsync, from one address, until a time.
+    Adds keys to the C(~/.ssh/authorized_keys) of the cache's owner, each of which may do one thing only: read files of
+    one directory, named by their hashes, from one address, until a time.
   - With O(state=closed) the file becomes what it was, byte for byte.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.hf_cache.cache
 attributes:
   check_mode:
     support: full
@@ -25,16 +26,13 @@ attributes:
     support: partial
     details: O(state=open) sets a new time each time. Of O(state=closed) it holds.
 options:
-  cache_dir:
-    description:
-      - The cache, as C(HF_HOME) names it.
-      - The module must run as the cache's owner.
-    type: path
-    default: ~/.cache/huggingface
-  repo:
-    description: The model's repository, C(organisation/name).
+  name:
+    description: What the door is for. One of a name is open at a time.
     type: str
     required: true
+  directory:
+    description: The directory, such as the C(blobs) of a model. Required for O(state=open).
+    type: path
   passes:
     description: Who may read, each as C(address key), which M(sparkops.dgx_spark.hf_copy_key) returns.
     type: list
@@ -56,13 +54,14 @@ author:
 EXAMPLES = r"""
 - name: Let spark2 read the model
   sparkops.dgx_spark.hf_copy_door:
-    repo: openai/gpt-oss-120b
+    name: openai/gpt-oss-120b
+    directory: "{{ seen.repo_dir }}/blobs"
     passes: ["{{ key.pass }}"]
   register: door
 
 - name: Let nobody read it any more
   sparkops.dgx_spark.hf_copy_door:
-    repo: openai/gpt-oss-120b
+    name: openai/gpt-oss-120b
     state: closed
 """
 
@@ -79,20 +78,26 @@ host_keys:
   elements: str
 """
 
+import inspect
 import os
 import pwd
 import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import CACHE_OPTION, Cache, replace_file
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_send
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import (
+    CACHE_OPTION,
+    OWN_DIR,
+    make_own,
+    replace_file,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_copy import (
     CopyError,
     check_key,
     door_line,
     with_doors,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, check_names
 
 
 def read_host_keys(module: AnsibleModule, folder: Path) -> list[str]:
@@ -108,41 +113,44 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "cache_dir": CACHE_OPTION,
-            "repo": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "directory": {"type": "path"},
             # Addresses and public keys.
             "passes": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "minutes": {"type": "int", "default": 1440},
             "state": {"type": "str", "choices": ["open", "closed"], "default": "open"},
         },
+        required_if=[("state", "open", ["directory"])],
         supports_check_mode=True,
     )
-    me = pwd.getpwuid(os.geteuid())
+    asked, me = module.params, pwd.getpwuid(os.geteuid())
     # A link stays a link.
     path = Path(os.path.realpath(Path(me.pw_dir, ".ssh", "authorized_keys")))
+    sender = Path(asked["cache_dir"], OWN_DIR, "send.py")
     lines, told = [], {}
     try:
-        check_names(module.params["repo"], "main")
-        if module.params["state"] == "open":
-            rrsync = module.get_bin_path("rrsync")
-            if rrsync is None:
-                module.fail_json(msg="rrsync is not there: install rsync (sudo apt-get install rsync)")
+        if asked["state"] == "open":
             told = {"user": me.pw_name, "host_keys": read_host_keys(module, Path("/etc/ssh"))}
-            directory = str(Cache(module.params["cache_dir"], module.params["repo"]).repo_dir)
-            until = time.time() + module.params["minutes"] * 60
-            for one in module.params["passes"]:
+            until = time.time() + asked["minutes"] * 60
+            for one in asked["passes"]:
                 address, _space, key = one.partition(" ")
-                lines.append(door_line(key, address, rrsync, directory, module.params["repo"], until))
+                lines.append(door_line(key, address, sender, Path(asked["directory"]), asked["name"], until))
         before = path.read_text(encoding="utf-8") if path.exists() else ""
-        after = with_doors(before, lines, module.params["repo"])
+        after = with_doors(before, lines, asked["name"])
         changed = before != after
         if changed and not module.check_mode:
+            if lines:
+                make_own(sender.parent)
+                replace_file(sender, inspect.getsource(_hf_send))
             path.parent.mkdir(mode=0o700, exist_ok=True)
             if after:
                 mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
                 replace_file(path, after, mode)
             else:
                 path.unlink()
-    except (CopyError, HubError, OSError) as exc:
+            if not any(str(sender) in line for line in after.splitlines()):
+                sender.unlink(missing_ok=True)
+    except (CopyError, OSError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=changed, **told)
 

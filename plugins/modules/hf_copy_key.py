@@ -14,6 +14,7 @@ description:
   - Tells from which address it reaches the other, so that the key can be bound to that.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.hf_cache.cache
 attributes:
   check_mode:
     support: full
@@ -23,12 +24,6 @@ attributes:
     support: partial
     details: O(state=present) makes a new key each time. Of O(state=absent) it holds.
 options:
-  cache_dir:
-    description:
-      - The cache, as C(HF_HOME) names it. The key is kept in C(.dgx-spark/copy) below it.
-      - The module must run as the cache's owner.
-    type: path
-    default: ~/.cache/huggingface
   peer:
     description: Name or address of the Spark to copy from. Required for O(state=present).
     type: str

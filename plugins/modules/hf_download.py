@@ -19,6 +19,9 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.hf_cache
+  - sparkops.dgx_spark.hf_cache.cache
+  - sparkops.dgx_spark.hf_cache.hub
+  - sparkops.dgx_spark.hf_cache.bring
 attributes:
   check_mode:
     support: full
@@ -31,20 +34,10 @@ options:
     description: The C(hf) program. Needed only if there is something to download.
     type: path
     default: hf
-  endpoint:
-    description: The hub's address.
-    type: str
-    default: https://huggingface.co
-  token:
-    description:
-      - A token of an account that may read the model. Empty for none.
-      - It is set in the environment of C(hf) alone. A token that the user saved by C(hf auth login) is not used.
+  proxy:
+    description: An HTTP proxy for C(hf), such as V(http://proxy:3128). Empty for what the host itself has set.
     type: str
     default: ""
-  attempts:
-    description: How often C(hf) is started before it is given up.
-    type: int
-    default: 5
 author:
   - sparkops contributors (@sparkops)
 """
@@ -95,37 +88,38 @@ import shutil
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import (
-    CACHE_OPTION,
-    MODEL_OPTION,
-    Cache,
-    CacheError,
-    Notes,
-    bring,
-    look,
-    make_own,
-)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _progress
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._child import run_while_moving
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_client import child_environment, failure, hf_argv
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, RepoFile, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, Model, RepoFile, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_transfer import BRING_OPTIONS
 
 
-def download(module: AnsibleModule, cache: Cache, commit: str, files: list[RepoFile]) -> str:
+def download(module: AnsibleModule, cache: _hf_cache.Cache, model: Model, files: list[RepoFile]) -> str:
     """Start hf once. Returns why it failed, or nothing; fails where it would fail again."""
-    name = module.params["executable"]
-    program = module.get_bin_path(name)
+    asked = module.params
+    program = module.get_bin_path(asked["executable"])
     if program is None:
-        module.fail_json(msg=f"{name} is not there: install huggingface_hub, or name its hf (executable)")
-    home = make_own(cache.own / "hf")  # what hf writes beside the cache: settings, logs; never the user's token
+        module.fail_json(
+            msg=f"{asked['executable']} is not there: install huggingface_hub, or name its hf (executable)"
+        )
+    home = _hf_cache.make_own(
+        cache.own / "hf"
+    )  # what hf writes beside the cache: settings, logs; never the user's token
     try:
-        rc, out, err = module.run_command(
-            hf_argv(program, cache.repo, commit, cache.hub, files),
-            environ_update=child_environment(home, module.params["endpoint"], module.params["token"].strip()),
+        rc, said = run_while_moving(
+            hf_argv(program, cache.repo, model.commit, cache.hub, files),
+            child_environment(home, asked["endpoint"], asked["token"].strip(), asked["proxy"]),
+            lambda: _hf_cache.bytes_there(cache, model),
+            asked["stall_seconds"],
         )
     finally:
         shutil.rmtree(home, ignore_errors=True)
     if rc == 0:
         return ""
-    reason, final = failure(out + err)
+    if rc is None:
+        return f"hf brought nothing for {asked['stall_seconds']} s"
+    reason, final = failure(said)
     if final:
         module.fail_json(msg=f"hf could not download {cache.repo}: {reason}", rc=rc)
     return reason
@@ -135,27 +129,36 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "model": MODEL_OPTION,
-            "cache_dir": CACHE_OPTION,
+            "model": _hf_cache.MODEL_OPTION,
+            "cache_dir": _hf_cache.CACHE_OPTION,
             "executable": {"type": "path", "default": "hf"},
             "endpoint": {"type": "str", "default": "https://huggingface.co"},
             "token": {"type": "str", "default": "", "no_log": True},
-            "attempts": {"type": "int", "default": 5},
+            "proxy": {"type": "str", "default": ""},
+            **BRING_OPTIONS,
         },
         supports_check_mode=True,
     )
     began, started, done = time.monotonic(), 0, []
     try:
         model = read_model(module.params["model"])
-        cache = Cache(module.params["cache_dir"], model.repo)
-        notes = Notes(cache.notes)
-        report = look(cache, model, notes)
+        cache = _hf_cache.Cache(module.params["cache_dir"], model.repo)
+        notes = _hf_cache.Notes(cache.notes)
+        report = _hf_cache.look(cache, model, notes)
         if report.to_do and not module.check_mode:
-            attempts = module.params["attempts"]
-            started = bring(
-                cache, model, notes, lambda files: download(module, cache, model.commit, files), attempts, done
-            )
-    except (HubError, CacheError, OSError) as exc:
+            _hf_cache.make_own(cache.own)
+            with _progress.written(
+                cache.progress, f"{model.repo} downloaded", model.size, lambda: _hf_cache.bytes_there(cache, model)
+            ):
+                started = _hf_cache.bring(
+                    cache,
+                    model,
+                    notes,
+                    lambda files: download(module, cache, model, files),
+                    module.params["attempts"],
+                    done,
+                )
+    except (HubError, _hf_cache.CacheError, OSError) as exc:
         module.fail_json(msg=str(exc), done=done)
     module.exit_json(
         changed=report.to_do,

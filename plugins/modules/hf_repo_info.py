@@ -17,6 +17,7 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
+  - sparkops.dgx_spark.hf_cache.hub
 options:
   repo:
     description: The model's repository, C(organisation/name).
@@ -26,14 +27,16 @@ options:
     description: A branch, a tag, or a commit of 40 hexadecimal digits.
     type: str
     default: main
-  endpoint:
-    description: The hub's address.
-    type: str
-    default: https://huggingface.co
-  token:
-    description: A token of an account that may read the model. Empty for none.
-    type: str
-    default: ""
+  allow_patterns:
+    description: Only files that match one of these, as C(hf download --include) takes them. Empty for all.
+    type: list
+    elements: str
+    default: []
+  ignore_patterns:
+    description: No files that match one of these.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: Seconds to wait for each answer.
     type: int
@@ -92,7 +95,7 @@ model:
           description: What git calls a file that the hub keeps in git, else null.
           type: str
 bytes:
-  description: Bytes of all files.
+  description: Bytes of these files.
   returned: success
   type: int
   sample: 134217728000
@@ -104,7 +107,7 @@ gated:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import Hub, HubError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import Hub, HubError, chosen
 
 
 def main() -> None:
@@ -115,6 +118,8 @@ def main() -> None:
             "revision": {"type": "str", "default": "main"},
             "endpoint": {"type": "str", "default": "https://huggingface.co"},
             "token": {"type": "str", "default": "", "no_log": True},
+            "allow_patterns": {"type": "list", "elements": "str", "default": []},
+            "ignore_patterns": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 20},
         },
         supports_check_mode=True,
@@ -123,6 +128,7 @@ def main() -> None:
     try:
         hub = Hub(asked["endpoint"], asked["token"].strip(), asked["timeout"])
         model, gated = hub.model(asked["repo"], asked["revision"])
+        model = chosen(model, asked["allow_patterns"], asked["ignore_patterns"])
     except HubError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, model=model.as_dict(), bytes=model.size, gated=gated)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from pathlib import Path
 
@@ -16,32 +15,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6WZb0P1Qf0m1bM4uJ0q3XbTq7C0m0r9cX0kq1Z8f3v"
-LINES = [_hf_copy.door_line(f"{KEY} somebody", "192.168.100.11", "/usr/bin/rrsync", "/c/models--a--b", "a/b", 1e9)]
+SEND, BLOBS = Path("/c/send.py"), Path("/c/models--a--b/blobs")
+LINES = [_hf_copy.door_line(f"{KEY} somebody", "192.168.100.11", SEND, BLOBS, "a/b", 1e9)]
 
 
 def test_a_door_lets_one_key_do_one_thing() -> None:
     until = time.strftime("%Y%m%d%H%M%S", time.localtime(1e9))
     assert [
-        f'restrict,expiry-time="{until}",from="192.168.100.11",command="/usr/bin/rrsync -ro /c/models--a--b" '
-        f"{KEY} sparkops.dgx_spark.hf_cache:a/b\n"
+        f'restrict,expiry-time="{until}",from="192.168.100.11",command="/usr/bin/python3 -I /c/send.py '
+        f'/c/models--a--b/blobs" {KEY} sparkops.dgx_spark.hf_cache:a/b\n'
     ] == LINES
 
 
 def test_a_door_quotes_its_directory() -> None:
-    line = _hf_copy.door_line(KEY, "::1", "rrsync", '/a "b"/c', "a/b", 0)
-    assert 'command="rrsync -ro \'/a \\"b\\"/c\'"' in line
+    line = _hf_copy.door_line(KEY, "::1", SEND, Path('/a "b"/c'), "a/b", 0)
+    assert 'command="/usr/bin/python3 -I /c/send.py \'/a \\"b\\"/c\'"' in line
 
 
 @pytest.mark.parametrize("key", ["", "ssh-ed25519", f"command=x {KEY}", f"{KEY}\n{KEY}", "ssh-dss AAAA"])
 def test_refuses_what_is_no_key(key: str) -> None:
     with pytest.raises(_hf_copy.CopyError, match="is no public key"):
-        _hf_copy.door_line(key, "192.168.100.11", "rrsync", "/c", "a/b", 0)
+        _hf_copy.door_line(key, "192.168.100.11", SEND, BLOBS, "a/b", 0)
 
 
 @pytest.mark.parametrize("address", ["*", "spark2", '1.2.3.4",command="sh', "10.0.0.0/8", ""])
 def test_refuses_what_is_no_address(address: str) -> None:
     with pytest.raises(_hf_copy.CopyError, match="is no IP address"):
-        _hf_copy.door_line(KEY, address, "rrsync", "/c", "a/b", 0)
+        _hf_copy.door_line(KEY, address, SEND, BLOBS, "a/b", 0)
 
 
 @given(st.text(alphabet="ab #\n\r"))
@@ -54,37 +54,44 @@ def test_closing_the_door_restores_the_file(text: str) -> None:
 
 
 def test_ssh_takes_nothing_of_the_users() -> None:
-    words = shlex.split(_hf_copy.ssh_command(Path("/a b/key"), Path("/a b/%h"), 2222))
-    assert words[:7] == ["ssh", "-F", "none", "-i", "/a b/key", "-p", "2222"]
-    options = dict(word.split("=", 1) for word in words[8::2])
+    words = _hf_copy.ssh_argv(Path("/a b/key"), Path("/a b/%h"), "nvidia", "fd00::1", 2222)
+    assert words[:10] == ["ssh", "-F", "none", "-T", "-i", "/a b/key", "-p", "2222", "-l", "nvidia"]
+    assert words[-2:] == ["--", "fd00::1"]
+    options = dict(word.split("=", 1) for word in words[11:-2:2])
     assert options["UserKnownHostsFile"] == "/a b/%%h"
     assert (options["StrictHostKeyChecking"], options["IdentityAgent"]) == ("yes", "none")
+    assert options["Ciphers"].startswith("aes128-gcm@")
     assert _hf_copy.known_hosts([KEY + " root@spark1"]) == f"{options['HostKeyAlias']} {KEY}\n"
-
-
-def test_rsync_is_given_names_on_its_input() -> None:
-    argv = _hf_copy.rsync_argv("rsync", "ssh", "nvidia", "fd00::1", "/c/models--a--b")
-    assert argv[-2:] == ["nvidia@[fd00::1]:.", "/c/models--a--b/"]
-    assert "--files-from=-" in argv
     with pytest.raises(_hf_copy.CopyError):
-        _hf_copy.rsync_argv("rsync", "ssh", "-oProxyCommand=x", "10.0.0.1", "/c")
+        _hf_copy.ssh_argv(Path("k"), Path("h"), "-oProxyCommand=x", "10.0.0.1", 22)
 
 
 @pytest.mark.parametrize(
-    ("rc", "output", "says", "final"),
+    ("reason", "says"),
     [
-        (11, "rsync: [receiver] write failed on x: No space left on device (28)\n", "the disk is full", True),
-        (255, "Host key verification failed.\nrsync error: x", "is not the leader", True),
-        (255, "nvidia@1.1.1.1: Permission denied (publickey).", "does not let the run's key in", True),
-        (255, "Connection closed by 1.1.1.1 port 22", "ended with 255 (Connection closed", False),
-        (30, "rsync error: timeout in data send/receive (code 30)", "ended with 30 (no message)", False),
-        (1, "rsync: --x: unknown option", "ended with 1", True),
+        ("ssh ended with 255 (Host key verification failed.)", "1.1.1.1 is not the leader"),
+        ("ssh ended with 255 (nvidia@1.1.1.1: Permission denied (publickey).)", "does not let the run's key in"),
+        ("ssh ended with 255 (Connection closed by 1.1.1.1 port 22)", ""),
+        ("nothing came for 120 s", ""),
     ],
 )
-def test_what_rsyncs_failures_mean(rc: int, output: str, says: str, final: bool) -> None:
-    reason, is_final = _hf_copy.failure(rc, output, "1.1.1.1")
-    assert says in reason
-    assert is_final is final
+def test_what_another_attempt_would_meet_again(reason: str, says: str) -> None:
+    told = _hf_copy.final(reason, "1.1.1.1")
+    assert says in told
+    assert bool(told) is bool(says)
+
+
+def test_what_interfaces_tell(tmp_path: Path) -> None:
+    for name, received, speed in (("enp1s0f0np0", "123\n", "200000\n"), ("enP7s7", "9\n", "-1\n")):
+        (tmp_path / name / "statistics").mkdir(parents=True)
+        (tmp_path / name / "statistics" / "rx_bytes").write_text(received)
+        (tmp_path / name / "speed").write_text(speed)
+    assert _hf_copy.received(tmp_path) == {"enP7s7": 9, "enp1s0f0np0": 123}
+    assert _hf_copy.link_speed("enp1s0f0np0", tmp_path) == 25e9
+    assert _hf_copy.link_speed("enP7s7", tmp_path) is None
+    assert _hf_copy.link_speed("wlan0", tmp_path) is None
+    (tmp_path / "stat").write_text("cpu  10 1 5 100 20 1 2 0 0 0\ncpu0 1 1 1 1 1 1 1 1\n")
+    assert _hf_copy.processor_time(tmp_path / "stat") == (19, 139)
 
 
 def test_source_address() -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules that work on a Hugging Face cache, with small programs in the place of hf and rsync."""
+"""The modules that work on a Hugging Face cache, with small programs in the place of hf and ssh."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _hf_hub
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _hf_hub, _hf_send
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     hf_cache_info,
     hf_cache_pull,
@@ -42,15 +42,16 @@ PROGRAM = """#!{python}
 # SIMULATED: stands in for {name}.
 import json, os, pathlib, shutil, sys
 here = pathlib.Path({here!r})
-asked = {asked}
 with (here / "calls").open("a") as calls:
     settings = {{name: text for name, text in os.environ.items() if name.startswith("HF_")}}
-    calls.write(json.dumps([sys.argv[1:], settings, asked]) + "\\n")
+    calls.write(json.dumps([sys.argv[1:], settings]) + "\\n")
 fail = here / "fail"
 if fail.exists() and fail.read_text():
     words = fail.read_text().splitlines()
     fail.write_text("\\n".join(words[1:]))
     sys.exit(words[0])
+if {send!r}:
+    os.execv(sys.executable, [sys.executable, "-I", {send!r}, str(here / "source")])
 blobs = pathlib.Path({blobs!r})
 blobs.mkdir(parents=True, exist_ok=True)
 for blob in (here / "source").iterdir():
@@ -67,12 +68,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     (tools / "source").mkdir(parents=True)
     for blob, content in BLOBS.items():
         (tools / "source" / blob).write_bytes(content)
-    for name, asked in (("hf", "''"), ("rsync", "sys.stdin.read()")):
-        text = PROGRAM.format(python=sys.executable, name=name, here=str(tools), asked=asked, blobs=str(cache.blobs))
+    for name, send in (("hf", ""), ("ssh", _hf_send.__file__)):
+        text = PROGRAM.format(python=sys.executable, name=name, here=str(tools), send=send, blobs=str(cache.blobs))
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     monkeypatch.setattr(_hf_cache.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(hf_cache_pull, "netdev_towards", lambda _run, _address: "lo")
 
     def calls() -> list[list]:
         log = tools / "calls"
@@ -95,7 +97,7 @@ def run(capsys: pytest.CaptureFixture):
 
 def bring(run, place: SimpleNamespace, module: ModuleType, **more: object) -> dict:
     if module is hf_cache_pull:
-        more = {"address": "10.0.0.1", "user": "nvidia", "host_keys": [KEY], **more}
+        more = {"address": "10.0.0.1", "user": "nvidia", "host_keys": [KEY], "streams": 1, "stall_seconds": 5, **more}
     return run(module, model=MODEL, **place.options, **more)
 
 
@@ -117,24 +119,20 @@ def test_brings_once_and_only_what_lacks(run, place: SimpleNamespace, module: Mo
     blob = place.cache.blobs / FILES[1]["sha256"]
     blob.write_bytes(b"W" * 7000)
     assert bring(run, place, module)["changed"]
-    argv, _environment, asked = place.calls()[1]
-    assert (argv[-1], asked) in (("model.safetensors", ""), (f"{place.cache.repo_dir}/", f"blobs/{blob.name}\n"))
+    argv, _environment = place.calls()[1]
+    assert argv[-1] == ("model.safetensors" if module is hf_download else "10.0.0.1")
     assert blob.read_bytes() == CONTENTS["model.safetensors"]
 
 
 @BOTH
 def test_tries_again_what_may_pass(run, place: SimpleNamespace, module: ModuleType) -> None:
     (place.tools / "fail").write_text("ConnectionResetError: reset by peer\n")
-    if module is hf_cache_pull:  # exit status 1 is a usage error of rsync's
-        script = (place.tools / "rsync").read_text().replace("sys.exit(words[0])", "sys.exit(30)")
-        (place.tools / "rsync").write_text(script)
     assert bring(run, place, module)["attempts"] == 2
 
 
-@BOTH
-def test_gives_up_on_a_full_disk(run, place: SimpleNamespace, module: ModuleType) -> None:
+def test_gives_up_on_a_full_disk(run, place: SimpleNamespace) -> None:
     (place.tools / "fail").write_text("OSError: No space left on device (28)\n")
-    told = bring(run, place, module)
+    told = bring(run, place, hf_download)
     assert told["failed"]
     assert "lab/tiny" in told["msg"]
     assert "the disk is full" in told["msg"]
@@ -146,14 +144,16 @@ def test_gives_up_on_a_file_that_stays_wrong(run, place: SimpleNamespace, module
     (place.tools / "source" / FILES[1]["sha256"]).write_bytes(b"W" * 7000)
     told = bring(run, place, module, attempts=2)
     assert told["failed"]
-    assert "did not come whole in 2 attempts: model.safetensors: its sha256 is" in told["msg"]
+    assert "did not come whole in 2 attempts: model.safetensors" in told["msg"]
     seen = run(hf_cache_info, model=MODEL, **place.options)
-    assert (seen["complete"], seen["corrupt"], seen["unlinked"]) == (False, ["model.safetensors"], ["config.json"])
+    wrong = {hf_download: "corrupt", hf_cache_pull: "missing"}[module]  # what is copied is hashed before it is named
+    assert seen["complete"] is False
+    assert seen[wrong] == ["model.safetensors"]
 
 
 def test_the_token_is_for_hf_alone(run, place: SimpleNamespace) -> None:
     bring(run, place, hf_download, token=TOKEN, endpoint="http://hub")
-    ((argv, environment, _asked),) = place.calls()
+    ((argv, environment),) = place.calls()
     assert TOKEN not in " ".join(argv)
     assert (environment["HF_TOKEN"], environment["HF_ENDPOINT"]) == (TOKEN, "http://hub")
     assert not any(TOKEN.encode() in path.read_bytes() for path in place.cache.root.rglob("*") if path.is_file())
@@ -194,6 +194,17 @@ def test_refuses_a_model_that_leads_out_of_the_cache(run, place: SimpleNamespace
     assert "which no cache can hold" in run(hf_cache_info, model=spoilt, **place.options)["msg"]
 
 
+def test_names_a_shard_that_the_index_knows_and_the_model_does_not(run, place: SimpleNamespace) -> None:
+    index = json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}).encode()
+    sha256 = hashlib.sha256(index).hexdigest()
+    (place.tools / "source" / sha256).write_bytes(index)
+    file = {"path": "model.safetensors.index.json", "size": len(index), "sha256": sha256}
+    model = {**MODEL, "files": [*FILES, file]}
+    run(hf_download, model=model, **place.options)
+    told = run(hf_cache_info, model=model, must_be_complete=True, **place.options)
+    assert "model.safetensors.index.json: names model-2.safetensors, which is no file" in told["msg"]
+
+
 def test_repo_info(run, monkeypatch: pytest.MonkeyPatch) -> None:
     siblings = [{"rfilename": "config.json", "size": 2, "blobId": FILES[0]["git_sha1"]}]
     body = json.dumps({"sha": COMMIT, "gated": False, "siblings": siblings}).encode()
@@ -231,20 +242,23 @@ def test_door(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, befo
         keys.parent.mkdir()
         keys.write_text(before)
         keys.chmod(0o640)
-    (place.tools / "rrsync").symlink_to("hf")
     me = pwd.struct_passwd(("nvidia", "x", os.geteuid(), 0, "", str(home), ""))
     monkeypatch.setattr(hf_copy_door.pwd, "getpwuid", lambda _uid: me)
     monkeypatch.setattr(hf_copy_door, "read_host_keys", lambda _module, _folder: [KEY])
-    options = {"repo": "lab/tiny", "passes": [f"192.168.100.11 {KEY}"], **place.options}
+    blobs = str(place.cache.blobs)
+    options = {"name": "lab/tiny", "directory": blobs, "passes": [f"192.168.100.11 {KEY}"], **place.options}
     assert run(hf_copy_door, check_mode=True, **options)["changed"]
     assert keys.exists() is (before is not None)
     opened = run(hf_copy_door, **options)
     assert (opened["changed"], opened["user"], opened["host_keys"]) == (True, "nvidia", [KEY])
-    assert f'from="192.168.100.11",command="{place.tools}/rrsync -ro {place.cache.repo_dir}" {KEY} ' in keys.read_text()
+    sender = place.cache.own / "send.py"
+    assert f'from="192.168.100.11",command="/usr/bin/python3 -I {sender} {blobs}" {KEY} ' in keys.read_text()
+    assert "def send(" in sender.read_text()
     assert stat.S_IMODE(keys.stat().st_mode) == (0o600 if before is None else 0o640)
-    assert run(hf_copy_door, repo="lab/tiny", state="closed", **place.options)["changed"]
+    assert run(hf_copy_door, name="lab/tiny", state="closed", **place.options)["changed"]
     assert (keys.read_text() if keys.exists() else None) == before
-    assert not run(hf_copy_door, repo="lab/tiny", state="closed", **place.options)["changed"]
+    assert not run(hf_copy_door, name="lab/tiny", state="closed", **place.options)["changed"]
+    assert not sender.exists()
     assert "is no IP address" in run(hf_copy_door, **{**options, "passes": [f"* {KEY}"]})["msg"]
 
 

@@ -1,0 +1,45 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""A program that is ended when nothing moves any more."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+import typing as t
+
+
+def run_while_moving(
+    argv: t.Sequence[str],
+    environment: t.Mapping[str, str],
+    moved: t.Callable[[], t.Any],
+    stall_seconds: float,
+    every: float = 1,
+) -> tuple[int | None, str]:
+    """Run a program. Returns its exit status, or None if it was ended, and what it said.
+
+    :param environment: set for it beside this process's own, in which alone a secret belongs.
+    :param moved: what changes as long as it gets on.
+    """
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(
+            argv, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+        )
+        last, since, ended = moved(), time.monotonic(), False
+        while child.poll() is None:
+            try:
+                child.wait(every)
+            except subprocess.TimeoutExpired:
+                now = moved()
+                if now != last:
+                    last, since = now, time.monotonic()
+                elif time.monotonic() - since > stall_seconds:
+                    child.kill()
+                    ended = True
+        said.seek(0)
+        return None if ended else child.returncode, said.read().decode(errors="replace")

@@ -1,0 +1,118 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""A Docker image as files that are named by their hashes, without the layers that its receivers have already.
+
+``docker load`` asks for the content of a layer only where the layer is missing, and the image's ID stays the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO, Any, Iterable, Mapping, Sequence
+
+_PIECE = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ImageError(ValueError):
+    """The image cannot be taken apart, or not be put together; the message says why."""
+
+
+def there(image: Sequence[str], receivers: Iterable[Iterable[Sequence[str]]]) -> set[str]:
+    """Return the layers of an image that need not travel.
+
+    :param image: its layers, as diff IDs, lowest first.
+    :param receivers: for each, the layers of every image that it has.
+
+    A layer is there only together with all those below it, so what counts are equal beginnings.
+    """
+    shared = len(image)
+    for images in receivers:
+        shared = min(shared, max([_equal_beginning(image, one) for one in images], default=0))
+    return set(image[:shared]) - set(image[shared:])
+
+
+def _equal_beginning(one: Sequence[str], other: Sequence[str]) -> int:
+    count = 0
+    for left, right in zip(one, other):
+        if left != right:
+            break
+        count += 1
+    return count
+
+
+def take_apart(saved: IO[bytes], folder: Path, without: set[str]) -> list[dict[str, Any]]:
+    """Write what is in ``docker save``'s tar (the layout of Docker 25 and later) to a directory, but for some layers.
+
+    :returns: the files: ``path`` in the tar, ``size`` and ``sha256``, by which it is called in the directory.
+    """
+    left_out = {f"blobs/sha256/{layer.split(':')[1]}" for layer in without}
+    files = []
+    with tarfile.open(fileobj=saved, mode="r|") as tar:
+        for member in tar:
+            content = tar.extractfile(member) if member.isfile() and member.name not in left_out else None
+            if content is None:
+                continue
+            digest, draft = hashlib.sha256(), folder / "draft"
+            with draft.open("wb") as target:
+                while True:
+                    piece = content.read(_PIECE)
+                    if not piece:
+                        break
+                    digest.update(piece)
+                    target.write(piece)
+            draft.chmod(0o644)  # not secret: it is sent by the login user
+            draft.replace(folder / digest.hexdigest())
+            files.append({"path": member.name, "size": member.size, "sha256": digest.hexdigest()})
+    if "manifest.json" not in {file["path"] for file in files}:
+        raise ImageError("docker save wrote no manifest.json")
+    return files
+
+
+def put_together(files: Sequence[Mapping[str, Any]], folder: Path, target: IO[bytes]) -> None:
+    """Write the tar for ``docker load``."""
+    with tarfile.open(fileobj=target, mode="w|") as tar:
+        for file in files:
+            if not _SHA256.fullmatch(file["sha256"]):
+                raise ImageError(f"{file['sha256']!r} is no SHA-256")
+            member = tarfile.TarInfo(file["path"])
+            member.size = file["size"]
+            with (folder / file["sha256"]).open("rb") as content:
+                tar.addfile(member, content)
+
+
+def save(docker: str, image: str, folder: Path, without: set[str]) -> list[dict[str, Any]]:
+    """Take an image of this host apart, as a stream: the whole may be larger than memory."""
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen([docker, "save", image], stdout=subprocess.PIPE, stderr=errors) as saving:
+            try:
+                files = take_apart(saving.stdout, folder, without)
+            except tarfile.TarError as exc:
+                files, broken = [], exc
+            saving.stdout.close()
+        if saving.returncode or not files:
+            errors.seek(0)
+            raise ImageError(errors.read().decode(errors="replace").strip() or str(broken))
+    return files
+
+
+def load(docker: str, files: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Put an image together on this host."""
+    with tempfile.TemporaryFile() as said:
+        with subprocess.Popen([docker, "load", "--quiet"], stdin=subprocess.PIPE, stdout=said, stderr=said) as loading:
+            try:
+                put_together(files, folder, loading.stdin)
+                loading.stdin.close()
+            except BrokenPipeError:
+                pass  # docker has said why
+        if loading.returncode:
+            said.seek(0)
+            raise ImageError(said.read().decode(errors="replace").strip())

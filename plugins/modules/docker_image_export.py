@@ -1,0 +1,109 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_image_export
+short_description: Take a Docker image apart into files that are named by their hashes
+version_added: 0.1.0
+description:
+  - Writes what C(docker save) gives out, file by file, without the layers that all receivers have already.
+  - M(sparkops.dgx_spark.docker_image_import) makes the same image of it, with the same ID.
+  - Needs Docker Engine 25 or later, on overlay2 or another graph driver, on both sides.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    details: The files are written anew every time.
+author:
+  - sparkops contributors (@sparkops)
+options:
+  image:
+    description: Name or ID of the image. It keeps a name by which it is exported.
+    type: str
+    required: true
+  directory:
+    description: Where to write. What is there is removed first.
+    type: path
+    required: true
+  receivers:
+    description: The images of each receiver, as M(sparkops.dgx_spark.docker_image_layers_info) returns them.
+    type: list
+    elements: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Take the image apart, but for what spark2 has of it
+  sparkops.dgx_spark.docker_image_export:
+    image: dgx-spark/trtllm-serve:1
+    directory: /var/lib/dgx-spark/image
+    receivers: ["{{ hostvars['spark2'].there.images }}"]
+  register: exported
+"""
+
+RETURN = r"""
+id:
+  description: The image's ID.
+  returned: success
+  type: str
+files:
+  description: The files, each as C(path), C(size) and C(sha256), which is its name in O(directory).
+  returned: when they were written
+  type: list
+  elements: dict
+bytes:
+  description: Bytes of all files.
+  returned: when they were written
+  type: int
+left_out:
+  description: How many layers were left out.
+  returned: success
+  type: int
+"""
+
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._image_layers import ImageError, save, there
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "image": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+            "receivers": {"type": "list", "elements": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    image, folder = module.params["image"], Path(module.params["directory"])
+    docker = module.get_bin_path("docker", required=True)
+    try:
+        about = Docker().ask("GET", f"/images/{image}/json")
+        without = there(about["RootFS"]["Layers"], [images.values() for images in module.params["receivers"]])
+        told = {"id": about["Id"], "left_out": len(without)}
+        if not module.check_mode:
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
+            files = save(docker, image, folder, without)
+            told.update(files=files, bytes=sum(file["size"] for file in files))
+    except (DockerError, ImageError, OSError) as exc:
+        module.fail_json(msg=f"{image} cannot be exported: {exc}")
+    module.exit_json(changed=True, **told)
+
+
+if __name__ == "__main__":
+    main()

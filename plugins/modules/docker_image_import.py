@@ -1,0 +1,96 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_image_import
+short_description: Make a Docker image of the files that docker_image_export wrote
+version_added: 0.1.0
+description:
+  - Loads the image, and fails unless the engine has it afterwards by the ID that it had before.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+author:
+  - sparkops contributors (@sparkops)
+options:
+  id:
+    description: The image's ID.
+    type: str
+    required: true
+  directory:
+    description: Where the files are.
+    type: path
+    required: true
+  files:
+    description: The files, as M(sparkops.dgx_spark.docker_image_export) returned them.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Path in the image's tar.
+        type: str
+        required: true
+      size:
+        description: Bytes.
+        type: int
+        required: true
+      sha256:
+        description: Its name in O(directory).
+        type: str
+        required: true
+"""
+
+EXAMPLES = r"""
+- name: Make the image
+  sparkops.dgx_spark.docker_image_import:
+    id: "{{ hostvars['spark1'].exported.id }}"
+    directory: /home/nvidia/.cache/huggingface/.dgx-spark/image
+    files: "{{ hostvars['spark1'].exported.files }}"
+"""
+
+RETURN = r""" # """
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_copy import FILES_OPTION
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._image_layers import ImageError, load
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "id": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+            "files": FILES_OPTION,
+        },
+        supports_check_mode=True,
+    )
+    wanted, docker = module.params["id"], module.get_bin_path("docker", required=True)
+    engine = Docker()
+    try:
+        if wanted in {image["Id"] for image in engine.ask("GET", "/images/json")}:
+            module.exit_json(changed=False)
+        if not module.check_mode:
+            load(docker, module.params["files"], Path(module.params["directory"]))
+            engine.ask("GET", f"/images/{wanted}/json")
+    except (DockerError, ImageError, OSError) as exc:
+        module.fail_json(msg=f"{wanted} cannot be made of {module.params['directory']}: {exc}")
+    module.exit_json(changed=True)
+
+
+if __name__ == "__main__":
+    main()
