@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,11 +58,16 @@ def test_it_holds_what_a_user_needs_and_no_more(installed: Path) -> None:
     assert not list(collection.rglob("__pycache__"))
 
 
+@pytest.fixture(scope="module")
+def documented(installed: Path) -> dict[str, Any]:
+    names = [f"sparkops.dgx_spark.{module}" for module in MODULES]
+    said = program("ansible-doc", "--json", *names, cwd=installed, ANSIBLE_COLLECTIONS_PATH=str(installed))
+    return json.loads(said)
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_ansible_doc_shows_every_module(installed: Path, module: str) -> None:
-    name = f"sparkops.dgx_spark.{module}"
-    said = program("ansible-doc", "--json", name, cwd=installed, ANSIBLE_COLLECTIONS_PATH=str(installed))
-    shown = json.loads(said)[name]
+def test_ansible_doc_shows_every_module(documented: dict[str, Any], module: str) -> None:
+    shown = documented[f"sparkops.dgx_spark.{module}"]
     # docker_swarm_gpu_probe would start a service to look from: in check mode it skips itself.
     expected = "partial" if module == "docker_swarm_gpu_probe" else "full"
     assert shown["doc"]["attributes"]["check_mode"]["support"] == expected
@@ -116,4 +122,6 @@ def test_ansible_test_sanity(installed: Path, tmp_path: Path) -> None:
         shutil.copytree(pip, tmp_path / ".config" / "pip")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     collection = installed / "ansible_collections" / "sparkops" / "dgx_spark"
-    program("ansible-test", "sanity", "--local", "--python", version, cwd=collection, HOME=str(tmp_path))
+    done = run(["ansible-test", "sanity", "--local", "--python", version], collection, HOME=str(tmp_path))
+    faults = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("ERROR", "FATAL"))]
+    assert done.returncode == 0, "\n".join(faults) or done.stderr[-4000:]
