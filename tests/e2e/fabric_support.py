@@ -34,7 +34,7 @@ def role(lab: Lab, tasks_from: str = "main", check: bool = False, **variables: A
         "tasks": [{"name": "Run the role", "ansible.builtin.include_role": include}],
     }
     members = {"cx7_network_members": "{{ groups['spark'] }}"} if tasks_from != "undo" else {}
-    return lab.play([play], check=check, **members, **variables)
+    return lab.play([play], check=check, **{**members, **variables})
 
 
 def proof(lab: Lab, **variables: Any) -> Run:
@@ -69,7 +69,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 def network(lab: Lab, name: str) -> dict[str, Any]:
     """Addresses, MTU, ARP settings, routes, NetworkManager's profiles, and every byte of the files a role may touch.
 
-    IPv6 link-local addresses are left out: NetworkManager gives and takes them by itself.
+    IPv6 link-local addresses and the metrics of routes are left out: NetworkManager gives and takes them by itself.
     """
     arp = " ".join(
         f"/proc/sys/net/ipv4/conf/{netdev}/{key}" for netdev in NETDEVS for key in ("arp_ignore", "arp_announce")
@@ -77,7 +77,7 @@ def network(lab: Lab, name: str) -> dict[str, Any]:
     files = "/etc/netplan /etc/sysctl.d /etc/hosts /etc/ufw"
     questions = {
         "addresses": "ip -j addr",
-        "routes": "ip -4 route",
+        "routes": "ip -4 route | sed -E 's/ metric [0-9]+//'",
         "arp": f"cat {arp}",
         "profiles": "nmcli -t -f NAME,UUID,FILENAME connection || true",
         "files": f"sudo find {files} -type f -exec stat -c '%n %a %U' {{}} + -exec sha256sum {{}} +",

@@ -240,6 +240,7 @@ def test_the_firewall_lets_the_peers_in(pair: Lab, blank: dict[str, Any]) -> Non
 
 def test_the_management_link_is_cut_during_the_change(pair: Lab, blank: dict[str, Any]) -> None:
     """Nobody comes back in time, so both hosts do by themselves."""
+    before = networks(pair, 2)
     unit = "dgx-spark-fabric-way-back.timer"
     inside = ["docker", "exec", f"{pair.name}-spark1"]
     cut: list[float] = []
@@ -263,7 +264,7 @@ def test_the_management_link_is_cut_during_the_change(pair: Lab, blank: dict[str
                 break
         time.sleep(1)
     assert time.monotonic() - cut[0] < 120, "SSH answers again"
-    eventually(lambda: differences(blank, networks(pair, 2)), [], seconds=60)
+    eventually(lambda: differences(before, networks(pair, 2)), [], seconds=60)
 
 
 @pytest.mark.parametrize(

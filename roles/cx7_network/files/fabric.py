@@ -75,8 +75,8 @@ def netdev_states(addresses: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def route_lines(routes: list[dict[str, Any]]) -> list[str]:
-    """From ``ip -j -4 route``: the routes, each as words."""
-    wanted = ("type", "dst", "gateway", "dev", "prefsrc", "metric")
+    """From ``ip -j -4 route``: the routes, each as words. NetworkManager counts their metrics anew each time."""
+    wanted = ("type", "dst", "gateway", "dev", "prefsrc")
     return sorted(" ".join(f"{name} {route[name]}" for name in wanted if name in route) for route in routes)
 
 
