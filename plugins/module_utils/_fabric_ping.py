@@ -98,11 +98,18 @@ def _who(host: str, link: t.Mapping[str, t.Any]) -> str:
 
 
 def explain(
-    host: str, link: t.Mapping[str, t.Any], mtu: int, output: str, carrier: bool | None, small_passes: bool
+    host: str,
+    link: t.Mapping[str, t.Any],
+    mtu: int,
+    output: str,
+    carrier: bool | None,
+    small_passes: bool,
+    own_mtu: int | None = None,
 ) -> str:
     """Say what is wrong with the link, and what to do, from what the pings said.
 
-    :param output: of the ping of the planned size; ``carrier`` of the netdev; whether a small ping passes.
+    :param output: of the ping of the planned size; ``carrier`` and ``own_mtu`` of the netdev; whether a small ping
+        passes.
     """
     netdev, peer = link["netdev"], link["peer"]
     who = _who(host, link)
@@ -119,8 +126,8 @@ def explain(
             f"{who}: {netdev} does not have the address {link['address']}: see 'networkctl status {netdev}' or 'nmcli "
             f"device show {netdev}' for what took it away, then 'sudo netplan apply' on {host}"
         )
-    if too_long:
-        found = too_long[1] or "smaller"
+    if too_long or (own_mtu or mtu) < mtu:  # a quiet ping does not always say so
+        found = (too_long and too_long[1]) or own_mtu or "smaller"
         return (
             f"{who}: packets of {mtu} bytes do not leave, the MTU is {found}: look who else sets it ('grep -r mtu "
             f"/etc/netplan' on {host}), or set a smaller cx7_network_mtu for all hosts"

@@ -199,7 +199,8 @@ class Prover:
         netdev = link["netdev"]
         if times is None:
             passes = self._answer(link, 56)[0] is not None
-            return None, [explain(self.host, link, self.mtu, said, number(netdev, "carrier") == 1, passes)]
+            lit, own_mtu = number(netdev, "carrier") == 1, number(netdev, "mtu")
+            return None, [explain(self.host, link, self.mtu, said, lit, passes, own_mtu)]
         _rc, neigh, _err = self.module.run_command(
             [self.ip, "-j", "neigh", "show", "to", link["peer_address"], "dev", netdev]
         )

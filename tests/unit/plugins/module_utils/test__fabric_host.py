@@ -197,6 +197,12 @@ def test_silence_is_explained(output: str, carrier: bool, small_passes: bool, me
     assert mend in said
 
 
+def test_a_netdev_whose_own_mtu_is_too_small_is_named_whatever_ping_says() -> None:
+    said = explain("spark1", LINK, 9000, "100% packet loss", True, True, own_mtu=1500)
+    assert "packets of 9000 bytes do not leave, the MTU is 1500" in said
+    assert "smaller MTU" in explain("spark1", LINK, 9000, "100% packet loss", True, True, own_mtu=9000)
+
+
 MAC = "3c:6d:66:00:00:02"
 GIDS = [
     ("fe80:0000:0000:0000:3e6d:66ff:fe00:0001", "RoCE v2"),
