@@ -69,4 +69,7 @@ test: lint unit package molecule e2e ## all of these, under 25 minutes on 2 core
 test-all: test ## and the whole matrix: faults, one Spark, a Spark as controller, older Open MPI
 	pytest -m matrix tests/e2e
 
-.PHONY: help lab lab-up lab-down lint unit package molecule e2e test test-all
+bench-copy: $(VENV)/.for-tests ## a table of ways to copy a model from Spark to Spark, in one lab
+	python -m tests.bench.copy_model
+
+.PHONY: bench-copy help lab lab-up lab-down lint unit package molecule e2e test test-all
