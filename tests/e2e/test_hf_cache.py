@@ -156,7 +156,7 @@ def test_crosses_the_internet_once_and_then_the_fabric_in_spite_of_two_disconnec
     assert {
         one["needed_bytes"] // 10**6 for one in foretold.results("Look | See what every Spark has of it").values()
     } == {200}
-    blank.fault(kind="cut", after_bytes=10_000_000, how="rst", times=2)
+    blank.fault(kind="cut", after_bytes=10_000_000, how="fin", times=2)
     shown: set[str] = set()
     stop = threading.Event()
     sampler = threading.Thread(target=command_lines_with, args=(TOKEN, shown, stop))
@@ -168,7 +168,8 @@ def test_crosses_the_internet_once_and_then_the_fabric_in_spite_of_two_disconnec
     assert shown == set(), "the token is on a command line"
     assert TOKEN not in run.said
     size = run.results("Verify | Every file is there, by hash")["spark1"]["bytes"]
-    assert size <= blank.hub_bytes() <= 1.005 * size
+    # hf goes on where it was, but for the piece of 10 MiB that it had not written yet.
+    assert size <= blank.hub_bytes() <= size + 2 * 10_485_760
     assert all(fault["applied"] == 2 for fault in control(blank, "GET", "/faults"))
     copy = run.results("Fetch | Follow them")["spark2"]
     assert copy["moved_bytes"] == size
