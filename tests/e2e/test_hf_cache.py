@@ -315,3 +315,30 @@ def test_an_older_unfinished_download_is_in_nobodys_way(blank: CacheLab) -> None
     run = blank.cache()
     assert run.status == "successful", run.said
     assert blank.hub_bytes() <= 1.005 * SIZE + 1_000_000
+
+
+def test_pruning_takes_one_model_exactly_and_none_that_is_served(had: CacheLab) -> None:
+    hub = "/home/nvidia/.cache/huggingface/hub"
+    sleep = "tar --create --dereference /bin/sleep /lib/x86_64-linux-gnu/libc.so.6 /lib64/ld-linux-x86-64.so.2"
+    for name in had.names:
+        had.host(name).check_output(f"mkdir -p {hub}/models--lab--gated-200m-too/blobs")
+    spark = had.host("spark2")
+    spark.check_output(f"{sleep} | sudo docker import - sleeper")
+    mount = f"-v {hub}/models--lab--gated-200m:/model:ro"
+    spark.check_output(f"sudo docker run --detach --name sleeper {mount} sleeper /bin/sleep 600")
+    role = {"name": "sparkops.dgx_spark.hf_cache", "tasks_from": "prune"}
+    tasks = [{"name": "Prune", "ansible.builtin.include_role": role, "vars": {"hf_cache_prune_repo": GATED}}]
+    play = [{"hosts": "spark", "gather_facts": False, "tasks": tasks}]
+    try:
+        refused = had.play(play)
+        assert refused.status == "failed"
+        assert f"spark2: {GATED} is being served by sleeper" in " ".join(refused.said.split())
+        assert refused.changed == {}
+    finally:
+        spark.check_output("sudo docker rm --force sleeper && sudo docker image rm sleeper")
+    run = had.play(play)
+    assert run.status == "successful", run.said
+    assert run.results("Prune | Remove its directory, and no other")["spark1"]["freed_bytes"] > SIZE
+    for name in had.names:
+        assert had.host(name).check_output(f"ls {hub}") == "models--lab--gated-200m-too"
+        had.host(name).check_output(f"rm -r {hub}/models--lab--gated-200m-too")
