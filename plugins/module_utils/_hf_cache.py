@@ -464,7 +464,8 @@ def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str],
             path = cache.ref(revision)
             if path.is_file() and path.read_text(encoding="utf-8") == commit:  # still ours
                 going.append(path)
-    going += [path for path in (cache.notes, cache.lock) if path.exists()]
+    # The key and the program are there only where a copy was interrupted.
+    going += [path for path in (cache.notes, cache.lock, cache.copy, cache.own / "send.py") if path.exists()]
     freed = 0
     for path in going:
         parts = [path, *(_tree(path) if path.is_dir() else [])]
