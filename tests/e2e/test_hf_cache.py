@@ -140,7 +140,7 @@ def had(sparks: CacheLab) -> CacheLab:
 
 def command_lines_with(secret: str, seen: set[str], stop: threading.Event) -> None:
     """Note every command line of this machine, on which its virtual Sparks run too, that shows a secret."""
-    while not stop.is_set():
+    while not stop.wait(0.05):
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 line = path.read_bytes()
