@@ -70,4 +70,7 @@ test-all: test ## and the whole matrix: every cabling, size, fault and variant; 
 	MOLECULE_GLOB='molecule/matrix/*/molecule.yml' molecule test --all
 	pytest -m matrix tests/e2e
 
-.PHONY: help lab lab-up lab-down lint unit package molecule e2e test test-all
+bench-copy: $(VENV)/.for-tests ## a table of ways to copy a model from Spark to Spark, in one lab
+	python -m tests.bench.copy_model
+
+.PHONY: bench-copy help lab lab-up lab-down lint unit package molecule e2e test test-all

@@ -436,6 +436,23 @@ def only_one(cache: Cache) -> t.Iterator[None]:
         yield
 
 
+def list_models(root: str | os.PathLike[str]) -> list[dict[str, t.Any]]:
+    """Return the models that a cache holds, the largest first."""
+    models = []
+    for path in Path(root, "hub").glob("models--*--*"):
+        organisation, _dashes, name = path.name[len("models--") :].partition("--")
+        snapshots = path / "snapshots"
+        models.append(
+            {
+                "repo": f"{organisation}/{name}",
+                "repo_dir": str(path),
+                "bytes": sum(one.lstat().st_size for one in _tree(path) if stat.S_ISREG(one.lstat().st_mode)),
+                "commits": sorted(one.name for one in snapshots.iterdir()) if snapshots.is_dir() else [],
+            }
+        )
+    return sorted(models, key=lambda model: (-model["bytes"], model["repo"]))
+
+
 def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str], int]:
     """Take back what we wrote into a cache. Returns the paths that go, and the bytes that are freed."""
     notes = Notes(cache.notes)
@@ -447,7 +464,8 @@ def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str],
             path = cache.ref(revision)
             if path.is_file() and path.read_text(encoding="utf-8") == commit:  # still ours
                 going.append(path)
-    going += [path for path in (cache.notes, cache.lock) if path.exists()]
+    # The key and the program are there only where a copy was interrupted.
+    going += [path for path in (cache.notes, cache.lock, cache.copy, cache.own / "send.py") if path.exists()]
     freed = 0
     for path in going:
         parts = [path, *(_tree(path) if path.is_dir() else [])]

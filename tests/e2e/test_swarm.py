@@ -19,10 +19,9 @@ from typing import Any, Iterator
 import pytest
 import yaml
 
-from .conftest import Lab, Run
-from .test_lab import eventually
+from .conftest import eventually, Lab, Run
 
-pytestmark = pytest.mark.skipif(not os.environ.get("MATRIX"), reason="long: make matrix")
+pytestmark = pytest.mark.matrix
 
 ROLE = "sparkops.dgx_spark.swarm_gpu"
 PAIR, TRIO = ["spark1", "spark2"], ["spark1", "spark2", "spark3"]

@@ -19,7 +19,7 @@ import pytest
 from .conftest import Lab, Run
 from .test_swarm import at_task, changes, etc, good, refused, root
 
-pytestmark = pytest.mark.skipif(not os.environ.get("MATRIX"), reason="long: make matrix")
+pytestmark = pytest.mark.matrix
 
 ROLE = "sparkops.dgx_spark.container_toolkit"
 REPOSITORY = "http://apt.test:8090/libnvidia-container"

@@ -280,3 +280,16 @@ def test_obstacles(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"sudo install -d -o nvidia {cache.root}, or name another cache (hf_cache_dir)" in told
     cache.root.parent.joinpath("hf").write_text("a file")
     assert "is no directory" in obstacles(cache)[0]
+
+
+def test_models_are_listed_by_size(cache: Cache) -> None:
+    assert _hf_cache.list_models(cache.root) == []
+    for name, size in (("models--a--small", 1), ("models--a--b--large", 9), ("datasets--a--b", 99)):
+        (cache.hub / name / "blobs").mkdir(parents=True)
+        (cache.hub / name / "blobs" / "x").write_bytes(b"x" * size)
+    (cache.hub / "models--a--small" / "snapshots" / COMMIT).mkdir(parents=True)
+    listed = _hf_cache.list_models(cache.root)
+    assert [(one["repo"], one["bytes"], one["commits"]) for one in listed] == [
+        ("a/b--large", 9, []),
+        ("a/small", 1, [COMMIT]),
+    ]

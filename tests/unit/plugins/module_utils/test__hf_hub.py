@@ -190,3 +190,21 @@ def test_a_redirection_takes_the_token_to_the_same_origin_only(
 def test_refuses_an_answer_that_makes_no_sense(body: bytes, says: str) -> None:
     with pytest.raises(HubError, match=says):
         parse_model_info(body, "lab/open", "main")
+
+
+@pytest.mark.parametrize(
+    ("allow", "ignore", "paths"),
+    [
+        ([], [], ["a.json", "a.pth", "original/a.pth", "original/b.json"]),
+        ([], ["original/", "*.pth"], ["a.json"]),
+        (["*.json"], [], ["a.json", "original/b.json"]),
+        (["*.json"], ["original/*"], ["a.json"]),
+    ],
+)
+def test_what_is_wanted_of_a_model(allow: list[str], ignore: list[str], paths: list[str]) -> None:
+    names = ("a.json", "a.pth", "original/a.pth", "original/b.json")
+    files = tuple(_hf_hub.RepoFile(name, 1, git_sha1="1" * 40) for name in names)
+    model = _hf_hub.Model("a/b", "c" * 40, "main", files)
+    assert [file.path for file in _hf_hub.chosen(model, allow, ignore).files] == paths
+    with pytest.raises(_hf_hub.HubError, match="no file of a/b is wanted"):
+        _hf_hub.chosen(model, ["*.gguf"], [])

@@ -24,6 +24,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     hf_copy_door,
     hf_copy_key,
     hf_download,
+    hf_files_pull,
     hf_repo_info,
 )
 
@@ -74,7 +75,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     monkeypatch.setattr(_hf_cache.time, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(hf_cache_pull, "netdev_towards", lambda _run, _address: "lo")
+    for module in (hf_cache_pull, hf_files_pull):
+        monkeypatch.setattr(module, "netdev_towards", lambda _run, _address: "lo")
 
     def calls() -> list[list]:
         log = tools / "calls"
@@ -192,6 +194,20 @@ def test_info_verifies_and_says_what_is_wrong(run, place: SimpleNamespace) -> No
 def test_refuses_a_model_that_leads_out_of_the_cache(run, place: SimpleNamespace) -> None:
     spoilt = {**MODEL, "files": [{**FILES[0], "path": "../../x"}]}
     assert "which no cache can hold" in run(hf_cache_info, model=spoilt, **place.options)["msg"]
+
+
+def test_pulls_any_files(run, place: SimpleNamespace) -> None:
+    peer = {"address": "10.0.0.1", "user": "nvidia", "host_keys": [KEY], "streams": 1, "stall_seconds": 5}
+    target = place.tools / "target"
+    files = [{name: FILES[1][name] for name in ("path", "size", "sha256")}]
+    asked = {"name": "it", "directory": str(target), "files": files, **peer, **place.options}
+    foretold = run(hf_files_pull, check_mode=True, **asked)
+    assert (foretold["changed"], target.exists()) == (True, False)
+    (place.tools / "fail").write_text("Connection reset\n")
+    pulled = run(hf_files_pull, **asked)
+    assert (pulled["changed"], pulled["moved_bytes"], pulled["netdev"]) == (True, 7000, "lo")
+    assert [path.name for path in target.iterdir()] == [FILES[1]["sha256"]]
+    assert not run(hf_files_pull, **asked)["changed"]
 
 
 def test_names_a_shard_that_the_index_knows_and_the_model_does_not(run, place: SimpleNamespace) -> None:

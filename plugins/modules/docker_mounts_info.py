@@ -1,0 +1,55 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_mounts_info
+short_description: Tell which directories of the host are mounted in running containers
+version_added: 0.1.0
+description:
+  - Lists the bind mounts of the containers that run.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: See what is mounted
+  sparkops.dgx_spark.docker_mounts_info:
+  become: true
+  register: mounted
+"""
+
+RETURN = r"""
+mounts:
+  description: The names of the containers, by the directory that they have mounted.
+  returned: success
+  type: dict
+  sample: {"/home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b": ["dgx-spark-trtllm_leader.1.x"]}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    mounts: dict[str, list[str]] = {}
+    try:
+        for container in Docker().running():
+            for mount in container.get("Mounts", []):
+                if mount.get("Type") == "bind":
+                    mounts.setdefault(mount["Source"], []).append(container["Names"][0].lstrip("/"))
+    except DockerError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=False, mounts=mounts)
+
+
+if __name__ == "__main__":
+    main()

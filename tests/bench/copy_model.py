@@ -1,0 +1,133 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One table of ways to get a model onto a second virtual Spark, over one lab's link, in one run: make bench-copy.
+
+The figures are a lab's: both Sparks share this machine's processors and its disk. What carries over is their ratio, and
+the processor time that each way takes on both Sparks together, which other work on the machine disturbs less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from tests.e2e.conftest import Lab, brought_up, taken_down
+
+REPO, LEADER, CACHE = "lab/bench", "192.168.100.10", "~/.cache/huggingface"
+BLOBS = f"{CACHE}/hub/models--lab--bench/blobs"
+
+
+def role(lab: Lab, members: list[str], **variables: Any) -> dict[str, Any]:
+    """Run hf_cache; returns what its long step said on the last member."""
+    options = {
+        "hf_cache_repo": REPO,
+        "hf_cache_endpoint": "http://huggingface.test",
+        "hf_cache_members": members,
+        "hf_cache_addresses": {"spark1": LEADER},
+        "hf_cache_reserve_gb": 1,
+        **variables,
+    }
+    tasks = [{"name": "It", "ansible.builtin.import_role": {"name": "sparkops.dgx_spark.hf_cache"}}]
+    play = {"hosts": ",".join(members), "gather_facts": False, "vars": options, "tasks": tasks}
+    run = lab.play([play])
+    assert run.status == "successful", run.said
+    return run.results("Fetch | Follow them")[members[-1]]
+
+
+def processor_seconds(lab: Lab) -> float:
+    """The processor time that both Sparks have used."""
+    total = 0
+    for name in ("spark1", "spark2"):
+        found = subprocess.run(
+            ["docker", "inspect", "--format", "{{.Id}}", f"{lab.name}-{name}"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        of_v1 = Path("/sys/fs/cgroup/cpuacct/docker", found.stdout.strip(), "cpuacct.usage")
+        of_v2 = Path("/sys/fs/cgroup/system.slice", f"docker-{found.stdout.strip()}.scope", "cpu.stat")
+        if of_v1.exists():
+            total += int(of_v1.read_text()) / 1e9
+        elif of_v2.exists():
+            total += int(of_v2.read_text().split()[1]) / 1e6
+    return total
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="4GiB")
+    parser.add_argument("--shards", default="8")
+    asked = parser.parse_args()
+    lab = brought_up(Path(tempfile.mkdtemp(prefix="bench-copy-")))
+    try:
+        measure(lab, asked.size, asked.shards)
+    finally:
+        taken_down(lab)
+
+
+def measure(lab: Lab, size: str, shards: str) -> None:
+    """Bring the model onto the leader, and then every way onto the worker."""
+    seed = ["python3", "-m", "virtual_internet.seed", "--root=/srv/virtual-internet", f"--repo={REPO}"]
+    subprocess.run(
+        ["docker", "exec", f"{lab.name}-internet", *seed, f"--size={size}", f"--shards={shards}"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    tasks = [
+        {
+            "name": "Fabric",
+            "ansible.builtin.import_role": {"name": "sparkops.dgx_spark.cx7_network"},
+            "vars": {"cx7_network_members": ["spark1", "spark2"]},
+        },
+        {"name": "Tools", "ansible.builtin.apt": {"name": "iperf3", "update_cache": True}, "become": True},
+    ]
+    run = lab.play([{"hosts": "spark", "gather_facts": False, "tasks": tasks}])
+    assert run.status == "successful", run.said
+    role(lab, ["spark1"])
+    leader, worker = lab.host("spark1"), lab.host("spark2")
+    whole = int(leader.check_output(f"cat {BLOBS}/* | wc -c")) / 1e9
+    key = worker.check_output("ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/bench && cat ~/.ssh/bench.pub")
+    leader.check_output("echo %s >> ~/.ssh/authorized_keys", key)
+    ssh = "ssh -i ~/.ssh/bench -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+    rows: list[tuple[str, float, float]] = []
+
+    def timed(name: str, do: Callable[[], float | None]) -> None:
+        """Note the rate, by the seconds that ``do`` returns or takes, and the processor time for each GB."""
+        worker.check_output(f"rm -rf ~/copy {CACHE} && mkdir ~/copy && sync -f ~")
+        used, began = processor_seconds(lab), time.monotonic()
+        seconds = do() or time.monotonic() - began
+        rows.append((name, whole / seconds, (processor_seconds(lab) - used) / whole))
+
+    def shell(command: str) -> Callable[[], None]:
+        return lambda: worker.check_output(f"{command} && sync -f ~") and None
+
+    timed("hf_cache, verified", lambda: role(lab, ["spark1", "spark2"])["seconds"])
+    timed("rsync -a over ssh", shell(f"rsync -a -e '{ssh}' {LEADER}:{BLOBS}/ ~/copy/"))
+    timed("rsync -avP, AES-GCM", shell(f"rsync -avP -e '{ssh} -c aes128-gcm@openssh.com' {LEADER}:{BLOBS}/ ~/copy/"))
+    timed("download by every node", lambda: role(lab, ["spark2"])["seconds"])
+    blocks = int(whole * 1e9) >> 22
+    zeros = f"dd if=/dev/zero of=$HOME/copy/x bs=4M count={blocks} conv=fdatasync status=none"
+    timed("limit: dd conv=fdatasync", shell(zeros))
+    leader.check_output("iperf3 --server --daemon --one-off")
+    link = json.loads(worker.check_output(f"iperf3 --client {LEADER} --reverse --time 5 --json"))
+    rate = link["end"]["sum_received"]["bits_per_second"] / 8e9
+    limit = min(rate, rows[-1][1])
+
+    plain = rows[1][1]
+    print(f"\n{whole:.2f} GB in {shards} shards, virtual Sparks on one machine\n")
+    print(f"| {'way':26} | GB/s | of rsync | of the limit | processor s/GB |")
+    print(f"| {'-' * 26} | ---- | -------- | ------------ | -------------- |")
+    for name, speed, used in rows:
+        print(f"| {name:26} | {speed:4.2f} | {speed / plain:8.2f} | {speed / limit:12.2f} | {used:14.2f} |")
+    print(f"| {'limit: iperf3':26} | {rate:4.2f} | {rate / plain:8.2f} | {rate / limit:12.2f} | {'':14} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,344 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role hf_cache with the real hf client: one model on two Sparks, and everything that can go wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+import yaml
+
+from .conftest import ROOT, Lab, Run, brought_up, eventually, taken_down
+from .test_internet import control, in_internet
+
+GATED, TOKEN = "lab/gated-200m", "hf_lab_topsecret"
+SIZE = 200_000_000
+FABRIC = "enp1s0f0np0"
+
+
+class CacheLab(Lab):
+    """Sparks with a fabric, and a hub that counts."""
+
+    def cache(self, check: bool = False, **variables: Any) -> Run:
+        """Run the role."""
+        return self.play(self.plays(**variables), check=check)
+
+    def plays(self, **variables: Any) -> list[dict[str, Any]]:
+        role = {"name": "sparkops.dgx_spark.hf_cache"}
+        first = self.names[0]
+        options = {
+            "hf_cache_repo": GATED,
+            "hf_cache_endpoint": "http://huggingface.test",
+            "hf_cache_token": TOKEN,
+            "hf_cache_members": self.names,
+            "hf_cache_addresses": {first: "192.168.100.10"},
+            "hf_cache_reserve_gb": 1,
+            "hf_cache_stall_seconds": 30,
+            **variables,
+        }
+        tasks = [{"name": "Have the model", "ansible.builtin.import_role": role}]
+        return [{"hosts": "spark", "gather_facts": False, "any_errors_fatal": True, "vars": options, "tasks": tasks}]
+
+    def begun(self, **variables: Any) -> subprocess.Popen[str]:
+        """Start the role in a terminal's own session, so that it can be interrupted as by Ctrl-C."""
+        path = self.scratch / f"play-{secrets.token_hex(3)}.yml"
+        path.write_text(yaml.safe_dump(self.plays(**variables)))
+        settings = {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks" / "collections"),
+        }
+        return subprocess.Popen(
+            ["ansible-playbook", "-i", str(self.inventory), str(path)],
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def forget(self, repo: str = GATED) -> None:
+        """Take the model from all Sparks, and what the hub counted."""
+        for name in self.names:
+            folder = f"models--{repo.replace('/', '--')}"
+            cache = "~/.cache/huggingface"
+            self.host(name).check_output(f"rm -rf {cache}/hub/{folder} {cache}/hub/.locks {cache}/.dgx-spark")
+        control(self, "DELETE", "/faults")
+        control(self, "DELETE", "/stats")
+
+    def fault(self, **about: Any) -> None:
+        control(self, "POST", "/faults", {"service": "hub", "match": "cdn.*safetensors", **about})
+
+    def hub_bytes(self) -> int:
+        return control(self, "GET", "/stats")["services"].get("hub", {}).get("content_bytes", 0)
+
+    def blobs(self, name: str, repo: str = GATED) -> set[str]:
+        """The blobs of a Spark, each proven to be what its name says; nothing else may be beside them."""
+        folder = f"~/.cache/huggingface/hub/models--{repo.replace('/', '--')}/blobs"
+        lines = self.host(name).check_output(f"cd {folder} && sha256sum $(ls -A | grep -E '^.{{64}}$')").splitlines()
+        assert all(line.split()[0] == line.split()[1] for line in lines), lines
+        return set(self.host(name).check_output(f"ls -A {folder}").split())
+
+    def copied(self, name: str) -> int:
+        """The bytes of a model that are on a worker, or on their way to it."""
+        return int(self.host(name).check_output("du -sb ~/.cache/huggingface/hub 2>/dev/null | cut -f1") or 0)
+
+    def nothing_left(self) -> None:
+        """No key, no door, no program of a copy."""
+        for name in self.names:
+            host = self.host(name)
+            assert "hf_cache" not in host.check_output("cat ~/.ssh/authorized_keys")
+            assert set(host.check_output("ls ~/.cache/huggingface/.dgx-spark").split()) == {
+                "models--lab--gated-200m.json",
+                "models--lab--gated-200m.lock",
+            }
+
+
+@pytest.fixture(scope="module")
+def sparks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CacheLab]:
+    """Two Sparks whose fabric has addresses, and a gated model of 200 MB in five shards on the hub."""
+    plain = brought_up(tmp_path_factory.mktemp("cache"), virtual_spark_count=2)
+    one = CacheLab(plain.scratch, plain.name, plain.variables)
+    seed = ["python3", "-m", "virtual_internet.seed", "--root=/srv/virtual-internet", f"--repo={GATED}"]
+    in_internet(one, *seed, "--size=200M", "--shards=5", "--gated=manual")
+    tokens = {TOKEN: {"name": "friend", "granted": [GATED]}}
+    program = f"open('/srv/virtual-internet/hub/tokens.json', 'w').write({json.dumps(tokens)!r})"
+    in_internet(one, "python3", "-c", program)
+    fabric = {"name": "sparkops.dgx_spark.cx7_network"}
+    tasks = [{"name": "Fabric", "ansible.builtin.import_role": fabric, "vars": {"cx7_network_members": one.names}}]
+    run = one.play([{"hosts": "spark", "gather_facts": False, "tasks": tasks}])
+    assert run.status == "successful", run.said
+    yield one
+    taken_down(one)
+
+
+@pytest.fixture
+def blank(sparks: CacheLab) -> CacheLab:
+    """The Sparks without the model, the hub without faults."""
+    sparks.forget()
+    return sparks
+
+
+@pytest.fixture
+def had(sparks: CacheLab) -> CacheLab:
+    """The Sparks with the model, the hub without faults."""
+    control(sparks, "DELETE", "/faults")
+    run = sparks.cache()
+    assert run.status == "successful", run.said
+    control(sparks, "DELETE", "/stats")
+    return sparks
+
+
+def command_lines_with(secret: str, seen: set[str], stop: threading.Event) -> None:
+    """Note every command line of this machine, on which its virtual Sparks run too, that shows a secret."""
+    while not stop.wait(0.05):
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = path.read_bytes()
+            except OSError:
+                continue
+            if secret.encode() in line:
+                seen.add(line.decode(errors="replace"))
+
+
+def test_crosses_the_internet_once_and_then_the_fabric_in_spite_of_two_disconnects(blank: CacheLab) -> None:
+    foretold = blank.cache(check=True)
+    assert foretold.status == "successful", foretold.said
+    assert {
+        one["needed_bytes"] // 10**6 for one in foretold.results("Look | See what every Spark has of it").values()
+    } == {200}
+    blank.fault(kind="cut", after_bytes=10_000_000, how="fin", times=2)
+    shown: set[str] = set()
+    stop = threading.Event()
+    sampler = threading.Thread(target=command_lines_with, args=(TOKEN, shown, stop))
+    sampler.start()
+    run = blank.cache()
+    stop.set()
+    sampler.join()
+    assert run.status == "successful", run.said
+    assert shown == set(), "the token is on a command line"
+    assert TOKEN not in run.said
+    size = run.results("Verify | Every file is there, by hash")["spark1"]["bytes"]
+    # hf goes on where it was, but for the piece of 10 MiB that it had not written yet.
+    assert size <= blank.hub_bytes() <= size + 2 * 10_485_760
+    assert [fault["kind"] for fault in control(blank, "GET", "/faults")["applied"]] == ["cut", "cut"]
+    copy = run.results("Fetch | Follow them")["spark2"]
+    assert copy["moved_bytes"] == size
+    assert copy["netdev"] == FABRIC
+    assert size <= copy["carried_bytes"][FABRIC] < 1.05 * size
+    assert set(copy["carried_bytes"]) == {FABRIC}
+    assert copy["bound_by"] in {"link", "processor", "disk", "hashing", "sender"}
+    assert "copied, " in run.said, "progress is shown"
+    assert blank.blobs("spark1") == blank.blobs("spark2")
+    blank.nothing_left()
+    # The client itself takes what was copied, without a network.
+    offline = "HF_HUB_OFFLINE=1 /opt/dgx-spark-hf/bin/hf download lab/gated-200m --quiet"
+    assert "/snapshots/" in blank.host("spark1").check_output(offline)
+
+
+def test_further_runs_move_nothing(had: CacheLab) -> None:
+    for check in (False, True):
+        again = had.cache(check=check)
+        assert again.status == "successful", again.said
+        assert again.changed == {}
+    assert had.hub_bytes() == 0
+    assert had.cache(hf_cache_verify="full").changed == {}
+
+
+def test_a_flipped_bit_is_found_and_mended_from_the_leader(had: CacheLab) -> None:
+    blob = "~/.cache/huggingface/hub/models--lab--gated-200m/snapshots/*/model-00002-of-00005.safetensors"
+    flip = f"f=$(readlink -f {blob}); printf X | dd of=$f bs=1 seek=77777 conv=notrunc status=none"
+    had.host("spark2").check_output(flip)
+    run = had.cache()
+    assert run.status == "successful", run.said
+    assert set(run.changed) == {"spark1", "spark2"}, "the leader's door is opened and shut"
+    assert run.results("Fetch | Follow them")["spark2"]["moved_bytes"] == SIZE // 5
+    assert had.hub_bytes() == 0
+    assert had.blobs("spark1") == had.blobs("spark2")
+    had.nothing_left()
+
+
+FAULTS = {
+    "429": [{"kind": "status", "status": 429, "retry_after": 1, "times": 2}],
+    "500": [{"kind": "status", "status": 500, "times": 3}],
+    "a flipped byte": [{"kind": "content", "at_byte": 1_000_000}],
+    "cut short": [{"kind": "cut", "after_bytes": 5_000_000, "how": "fin", "times": 4}],
+    "a wrong etag": [{"kind": "etag", "match": "safetensors"}],
+}
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+def test_what_the_hub_does_wrong_is_survived(blank: CacheLab, faults: list[dict[str, Any]]) -> None:
+    for fault in faults:
+        blank.fault(**fault)
+    run = blank.cache()
+    assert run.status == "successful", run.said
+    assert {fault["kind"] for fault in control(blank, "GET", "/faults")["applied"]} == {faults[0]["kind"]}
+    assert blank.blobs("spark2") <= blank.blobs("spark1")
+    # One file at most is fetched again.
+    assert blank.hub_bytes() <= 1.21 * SIZE
+    blank.nothing_left()
+
+
+@pytest.mark.matrix
+def test_an_interrupted_play_is_taken_up_again(blank: CacheLab) -> None:
+    blank.fault(kind="slow", bytes_per_second=6_000_000, times=None)
+    play = blank.begun()
+    try:
+        eventually(lambda: blank.copied("spark2") > 10_000_000, True, seconds=90)
+    finally:
+        os.killpg(play.pid, signal.SIGINT)
+    assert play.wait(60) != 0
+    run = blank.cache()
+    assert run.status == "successful", run.said
+    assert blank.hub_bytes() < SIZE + SIZE / 5, "less than one file is sent again"
+    assert blank.blobs("spark1") == blank.blobs("spark2")
+    blank.nothing_left()
+
+
+@pytest.mark.matrix
+def test_two_plays_at_once_fetch_it_once(blank: CacheLab) -> None:
+    blank.fault(kind="slow", bytes_per_second=10_000_000, times=None)
+    plays = [blank.begun(), blank.begun()]
+    said = [play.communicate(timeout=300)[0] for play in plays]
+    assert [play.returncode for play in plays] == [0, 0], said
+    assert blank.hub_bytes() <= 1.005 * SIZE + 1_000_000
+    assert blank.blobs("spark1") == blank.blobs("spark2")
+    blank.nothing_left()
+
+
+@pytest.mark.matrix
+def test_a_worker_that_reboots_in_the_middle_goes_on_where_it_was(blank: CacheLab) -> None:
+    blank.fault(kind="slow", bytes_per_second=6_000_000, times=None)
+    play = blank.begun()
+    eventually(lambda: blank.copied("spark2") > 50_000_000, True, seconds=120)
+    blank.host("spark2").run("sudo reboot")
+    said = play.communicate(timeout=300)[0]
+    assert play.returncode != 0, said
+    control(blank, "DELETE", "/faults")
+    eventually(lambda: blank.host("spark2").run("systemctl is-active ssh").succeeded, True, seconds=60)
+    before = blank.copied("spark2")
+    run = blank.cache()
+    assert run.status == "successful", run.said
+    assert run.results("Fetch | Follow them")["spark2"]["moved_bytes"] <= SIZE * 1.21 - before
+    assert blank.hub_bytes() < SIZE + SIZE / 5
+    assert blank.blobs("spark1") == blank.blobs("spark2")
+    blank.nothing_left()
+
+
+@pytest.mark.matrix
+def test_a_disk_that_fills_in_the_middle_is_told_and_nothing_is_lost(blank: CacheLab) -> None:
+    host = blank.host("spark2")
+    host.check_output("sudo mkdir -p /small && sudo mount -t tmpfs -o size=1300m,mode=0777 none /small")
+    try:
+        blank.host("spark1").check_output("sudo mkdir -p /small && sudo chmod 0777 /small")
+        blank.fault(kind="slow", bytes_per_second=6_000_000, times=None)
+        play = blank.begun(hf_cache_dir="/small")
+        eventually(
+            lambda: (
+                "safetensors" in host.run("ls /small/hub/*/snapshots/*").stdout
+                or int(host.run("du -sb /small | cut -f1").stdout or 0) > 40_000_000
+            ),
+            True,
+            seconds=120,
+        )
+        host.run("head -c 1300M /dev/zero > /small/filler")
+        said = " ".join(play.communicate(timeout=300)[0].split())
+        assert play.returncode != 0
+        assert "the disk is full" in said
+        host.check_output("rm /small/filler")
+        control(blank, "DELETE", "/faults")
+        run = blank.cache(hf_cache_dir="/small")
+        assert run.status == "successful", run.said
+        assert blank.hub_bytes() < SIZE + SIZE / 5
+    finally:
+        host.run("sudo umount -l /small")
+        blank.host("spark1").run("sudo rm -rf /small")
+
+
+@pytest.mark.matrix
+def test_an_older_unfinished_download_is_in_nobodys_way(blank: CacheLab) -> None:
+    folder = "~/.cache/huggingface/hub/models--lab--gated-200m/blobs"
+    for name in blank.names:
+        old = f"{folder}/{'0' * 64}.abc.incomplete"
+        blank.host(name).check_output(f"mkdir -p {folder} && head -c 1M /dev/urandom > {old}")
+    run = blank.cache()
+    assert run.status == "successful", run.said
+    assert blank.hub_bytes() <= 1.005 * SIZE + 1_000_000
+
+
+def test_pruning_takes_one_model_exactly_and_none_that_is_served(had: CacheLab) -> None:
+    hub = "/home/nvidia/.cache/huggingface/hub"
+    sleep = "tar --create --dereference /bin/sleep /lib/x86_64-linux-gnu/libc.so.6 /lib64/ld-linux-x86-64.so.2"
+    for name in had.names:
+        had.host(name).check_output(f"mkdir -p {hub}/models--lab--gated-200m-too/blobs")
+    spark = had.host("spark2")
+    spark.check_output(f"{sleep} | sudo docker import - sleeper")
+    mount = f"-v {hub}/models--lab--gated-200m:/model:ro"
+    spark.check_output(f"sudo docker run --detach --name sleeper {mount} sleeper /bin/sleep 600")
+    role = {"name": "sparkops.dgx_spark.hf_cache", "tasks_from": "prune"}
+    tasks = [{"name": "Prune", "ansible.builtin.include_role": role, "vars": {"hf_cache_prune_repo": GATED}}]
+    play = [{"hosts": "spark", "gather_facts": False, "tasks": tasks}]
+    try:
+        refused = had.play(play)
+        assert refused.status == "failed"
+        assert f"spark2: {GATED} is being served by sleeper" in " ".join(refused.said.split())
+        assert refused.changed == {}
+    finally:
+        spark.check_output("sudo docker rm --force sleeper && sudo docker image rm sleeper")
+    run = had.play(play)
+    assert run.status == "successful", run.said
+    assert run.results("Prune | Remove its directory, and no other")["spark1"]["freed_bytes"] > SIZE
+    for name in had.names:
+        assert had.host(name).check_output(f"ls {hub}") == "models--lab--gated-200m-too"
+        had.host(name).check_output(f"rm -r {hub}/models--lab--gated-200m-too")

@@ -1,0 +1,100 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image from one simulated engine to another, with a small program in the place of docker."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, Iterator
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker
+from ansible_collections.sparkops.dgx_spark.plugins.modules import (
+    docker_image_export,
+    docker_image_import,
+    docker_image_layers_info,
+)
+from fake_docker import Engine, listening
+
+ID, LAYERS = "sha256:1d", ["sha256:aa", "sha256:bb"]
+DOCKER = """#!{python}
+# SIMULATED: stands in for docker.
+import pathlib, sys
+saved = pathlib.Path({saved!r})
+if sys.argv[1] == "save":
+    sys.stdout.buffer.write(saved.read_bytes())
+else:
+    saved.with_suffix(".loaded").write_bytes(sys.stdin.buffer.read())
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    saved = io.BytesIO()
+    with tarfile.open(fileobj=saved, mode="w") as tar:
+        for name, content in (("blobs/sha256/aa", b"lower"), ("blobs/sha256/bb", b"upper"), ("manifest.json", b"[]")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    (tmp_path / "image.tar").write_bytes(saved.getvalue())
+    (tmp_path / "docker").write_text(DOCKER.format(python=sys.executable, saved=str(tmp_path / "image.tar")))
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    engine, short = Engine(), Path(tempfile.mkdtemp())
+    engine.answers["GET", f"/images/{ID}/json"] = {"Id": ID, "RootFS": {"Layers": LAYERS}}
+    engine.answers["GET", "/images/json"] = [{"Id": ID}]
+    with listening(engine, short / "d") as socket:
+        for module in (docker_image_export, docker_image_import, docker_image_layers_info):
+            monkeypatch.setattr(module, "Docker", lambda: Docker(socket))
+        yield SimpleNamespace(engine=engine, here=tmp_path, files=tmp_path / "files")
+    shutil.rmtree(short)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture):
+    def run_module(module: ModuleType, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+        with patch_module_args({**arguments, "_ansible_check_mode": check_mode}), pytest.raises(SystemExit):
+            module.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run_module
+
+
+def test_from_one_engine_to_another(run, place: SimpleNamespace) -> None:
+    there = run(docker_image_layers_info)
+    assert (there["changed"], there["images"]) == (False, {ID: LAYERS})
+    asked = {"image": ID, "directory": str(place.files), "receivers": [{"sha256:other": LAYERS[:1]}]}
+    foretold = run(docker_image_export, check_mode=True, **asked)
+    assert (foretold["changed"], foretold["left_out"], place.files.exists()) == (True, 1, False)
+    exported = run(docker_image_export, **asked)
+    assert (exported["id"], exported["left_out"], exported["bytes"]) == (ID, 1, 7)
+    assert [file["path"] for file in exported["files"]] == ["blobs/sha256/bb", "manifest.json"]
+
+    brought = {"id": ID, "directory": str(place.files), "files": exported["files"]}
+    assert not run(docker_image_import, **brought)["changed"], "it is there already"
+    place.engine.answers["GET", "/images/json"] = []
+    assert run(docker_image_import, check_mode=True, **brought)["changed"]
+    assert not (place.here / "image.loaded").exists()
+    assert run(docker_image_import, **brought)["changed"]
+    with tarfile.open(place.here / "image.loaded") as tar:
+        assert tar.getnames() == ["blobs/sha256/bb", "manifest.json"]
+
+
+def test_an_image_that_is_another_one_afterwards_is_an_error(run, place: SimpleNamespace) -> None:
+    exported = run(docker_image_export, image=ID, directory=str(place.files), receivers=[{}])
+    told = run(docker_image_import, id="sha256:2e", directory=str(place.files), files=exported["files"])
+    assert "sha256:2e cannot be made of" in told["msg"]
+
+
+def test_an_image_that_is_not_there_is_named(run, place: SimpleNamespace) -> None:
+    told = run(docker_image_export, image="nobody", directory=str(place.files), receivers=[{}])
+    assert "nobody cannot be exported: no /images/nobody/json" in told["msg"]
