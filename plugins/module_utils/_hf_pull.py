@@ -49,9 +49,8 @@ class Peer:
     def __init__(self, argv: t.Sequence[str], stall_seconds: float) -> None:
         self._stall = stall_seconds
         self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._asked, self._told = self._child.stdin, self._child.stdout.fileno()
+        self._asked, told = t.cast(t.BinaryIO, self._child.stdin), t.cast(t.BinaryIO, self._child.stdout)
+        self._told = told.fileno()
         with suppress(OSError):  # fewer, larger pieces
             fcntl.fcntl(self._told, _PIPE, _PIECE)
         self._poll = select.poll()

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The role swarm_gpu on three virtual Sparks: all that can be in its way, one after the other, and the way back.
 
-It takes long: run by `make matrix`.
+It takes long: run by `make test-all`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Iterator
 import pytest
 import yaml
 
-from .conftest import eventually, Lab, Run
+from .conftest import Lab, Run, eventually
 
 pytestmark = pytest.mark.matrix
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The role container_toolkit on one virtual Spark: where the toolkit comes from, what is refused, what a failure says.
 
-It takes long: run by `make matrix`.
+It takes long: run by `make test-all`.
 """
 
 from __future__ import annotations

@@ -57,13 +57,15 @@ class TestToolkit:
         path.write_text(f"#!/bin/sh\n{prints}\n")
         path.chmod(0o755)
 
-    def test_reads_what_is_there_and_asks_apt_nothing(self, capsys, programs) -> None:
+    def test_reads_what_is_there_and_asks_apt_nothing(self, capsys, programs, monkeypatch) -> None:
+        warned: list[str] = []  # Ansible says each warning once a process, and tests share one
+        monkeypatch.setattr(container_toolkit_info.AnsibleModule, "warn", lambda _self, text: warned.append(text))
         (programs / "apt-cache").unlink()
         found = run(capsys, container_toolkit_info)
         assert (found["installed"], found["version"], found["mode"]) == (True, "1.19.0", "auto")
         assert (found["engine"], found["offered"], found["docker_steps"]) == ("docker-ce", [], [])
         assert found["swarm"]["works"]
-        assert "'apt-mark hold docker-ce'" in json.dumps(found["warnings"])
+        assert "'apt-mark hold docker-ce'" in " ".join(warned)
 
     def test_another_version_is_wanted(self, capsys, programs) -> None:
         found = run(capsys, container_toolkit_info, version="1.20.0-1", simulate=True)
