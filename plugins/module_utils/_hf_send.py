@@ -79,4 +79,4 @@ def give_back(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(send(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.fileno()))
+    raise SystemExit(send(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.fileno()))

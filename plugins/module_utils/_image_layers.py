@@ -91,16 +91,17 @@ def put_together(files: Sequence[Mapping[str, Any]], folder: Path, target: IO[by
 
 def save(docker: str, image: str, folder: Path, without: set[str]) -> list[dict[str, Any]]:
     """Take an image of this host apart, as a stream: the whole may be larger than memory."""
+    files, broken = [], ""
     with tempfile.TemporaryFile() as errors:
         with subprocess.Popen([docker, "save", image], stdout=subprocess.PIPE, stderr=errors) as saving:
             try:
                 files = take_apart(saving.stdout, folder, without)
             except tarfile.TarError as exc:
-                files, broken = [], exc
+                broken = str(exc)
             saving.stdout.close()
         if saving.returncode or not files:
             errors.seek(0)
-            raise ImageError(errors.read().decode(errors="replace").strip() or str(broken))
+            raise ImageError(errors.read().decode(errors="replace").strip() or broken)
     return files
 
 

@@ -59,7 +59,13 @@ EXAMPLES = r"""
     files: "{{ hostvars['spark1'].exported.files }}"
 """
 
-RETURN = r""" # """
+RETURN = r"""
+id:
+  description: The ID that the image has on this host, the same as on the other.
+  returned: success
+  type: str
+  sample: sha256:60a6274621e7
+"""
 
 from pathlib import Path
 
@@ -83,13 +89,13 @@ def main() -> None:
     engine = Docker()
     try:
         if wanted in {image["Id"] for image in engine.ask("GET", "/images/json")}:
-            module.exit_json(changed=False)
+            module.exit_json(changed=False, id=wanted)
         if not module.check_mode:
             load(docker, module.params["files"], Path(module.params["directory"]))
             engine.ask("GET", f"/images/{wanted}/json")
     except (DockerError, ImageError, OSError) as exc:
         module.fail_json(msg=f"{wanted} cannot be made of {module.params['directory']}: {exc}")
-    module.exit_json(changed=True)
+    module.exit_json(changed=True, id=wanted)
 
 
 if __name__ == "__main__":
