@@ -62,7 +62,7 @@ molecule: $(VENV)/.for-tests ## the modules and the lab's role, in a lab of thei
 	molecule test --all
 
 e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sparks to the answer
-	pytest -m 'not matrix' tests/e2e
+	pytest --durations=10 -m 'not matrix' tests/e2e
 
 test: lint unit package molecule e2e ## all of these, under 25 minutes on 2 cores
 
