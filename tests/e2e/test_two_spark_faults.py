@@ -120,7 +120,7 @@ def test_a_unit_whose_container_is_killed_starts_it_again(pair: Pair, first: tup
     for name in SPARKS:
         before = incarnations(pair)
         pair.host(name).check_output("sudo docker kill --signal KILL dgx-spark-trtllm")
-        eventually(lambda before=before: len(incarnations(pair) - before), 2, seconds=150)
+        eventually(lambda before=before: len(incarnations(pair) - before), 2, seconds=240)
 
 
 def test_undo_leaves_nothing(pair: Pair, first: tuple[Run, int]) -> None:
