@@ -56,8 +56,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-result:
-  description: What the step returned is returned as it is, beside this.
-  returned: never
-  type: dict
+finished:
+  description: That the step has ended. All that it returned stands beside this.
+  returned: when it ran in the background
+  type: bool
+  sample: true
 """
