@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
         _validated, asked = self.validate_argument_spec(
             argument_spec={
                 "started": {"type": "dict", "required": True},
-                "progress": {"type": "str"},
+                "progress": {"type": "list", "elements": "str", "default": []},
                 "interval": {"type": "int", "default": 5},
             }
         )
@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
             done = self._status(started["ansible_job_id"], task_vars)
             if done.get("finished") or "started" not in done:
                 return done
-            said = self._progress(asked["progress"], task_vars)
+            said = "; ".join(filter(None, (self._progress(path, task_vars) for path in asked["progress"])))
             if said and said != shown:
                 self._display.display(f"{task_vars['inventory_hostname']}: {said}")
                 shown = said
@@ -50,10 +50,8 @@ class ActionModule(ActionBase):
         }
         return self._execute_module("ansible.legacy.async_status", module_args=options, task_vars=task_vars)
 
-    def _progress(self, path: str | None, task_vars: dict[str, Any]) -> str:
+    def _progress(self, path: str, task_vars: dict[str, Any]) -> str:
         """Return how far it is, where it says so."""
-        if not path:
-            return ""
         read = self._execute_module("ansible.legacy.slurp", module_args={"src": path}, task_vars=task_vars)
         if read.get("failed"):
             return ""

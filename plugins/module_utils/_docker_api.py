@@ -7,10 +7,13 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import socket
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator
+from urllib.parse import quote
 
 SOCKET = "/var/run/docker.sock"
 
@@ -41,14 +44,14 @@ class Docker:
         self.path = path
         self.timeout = timeout
 
-    def ask(self, method: str, target: str, body: Any = None) -> Any:
-        """Return the engine's answer, as JSON if it is that."""
+    @contextmanager
+    def _answer(
+        self, method: str, target: str, payload: str | None, headers: dict[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
         connection = _UnixConnection(self.path, self.timeout)
         try:
-            payload = None if body is None else json.dumps(body)
-            connection.request(method, target, payload, {"Content-Type": "application/json"} if payload else {})
-            answer = connection.getresponse()
-            text = answer.read().decode(errors="replace")
+            connection.request(method, target, payload, headers)
+            yield connection.getresponse()
         except (OSError, http.client.HTTPException) as exc:
             raise DockerError(
                 f"Docker Engine does not answer at {self.path} ({exc or type(exc).__name__}): see that it is installed "
@@ -56,11 +59,32 @@ class Docker:
             ) from None
         finally:
             connection.close()
-        value = _read(text)
-        if answer.status >= 400:
-            said = value.get("message", text) if isinstance(value, dict) else text
-            raise DockerError(str(said).strip() or f"HTTP status {answer.status}", answer.status)
-        return value
+
+    def ask(self, method: str, target: str, body: Any = None) -> Any:
+        """Return the engine's answer, as JSON if it is that."""
+        payload = None if body is None else json.dumps(body)
+        with self._answer(method, target, payload, {"Content-Type": "application/json"} if payload else {}) as answer:
+            return _checked(answer.status, answer.read().decode(errors="replace"))
+
+    def pull(self, name: str, login: tuple[str, str] | None, told: Callable[[dict[str, Any]], None]) -> None:
+        """Have an image pulled.
+
+        :param name: with its tag or digest. :param login: user and password at its registry.
+        :param told: is called with each message of the engine, see :class:`Layers`.
+        """
+        headers = {}
+        if login:
+            known = {"username": login[0], "password": login[1], "serveraddress": name.split("/")[0]}
+            headers["X-Registry-Auth"] = base64.urlsafe_b64encode(json.dumps(known).encode()).decode()
+        with self._answer("POST", f"/images/create?fromImage={quote(name, safe='')}", None, headers) as answer:
+            if answer.status >= 400:
+                _checked(answer.status, answer.read().decode(errors="replace"))
+            for line in answer:
+                message = _read(line.decode(errors="replace"))
+                if isinstance(message, dict):
+                    if "error" in message:
+                        raise DockerError(str(message["error"]).strip())
+                    told(message)
 
     def info(self) -> dict[str, Any]:
         """Return what the engine says of itself."""
@@ -69,6 +93,49 @@ class Docker:
     def running(self) -> list[dict[str, Any]]:
         """Return the containers that run."""
         return self.ask("GET", "/containers/json")
+
+
+class Layers:
+    """How far a pull is, from the engine's messages.
+
+    >>> layers = Layers()
+    >>> for status, current in (("Downloading", 3), ("Extracting", 1)):
+    ...     detail = {"current": current, "total": 10}
+    ...     layers.hear({"id": "4f4fb700ef54", "status": status, "progressDetail": detail})
+    ...     layers.there, layers.whole
+    (3, 10)
+    (10, 10)
+    """
+
+    def __init__(self) -> None:
+        self._layers: dict[str, tuple[int, int]] = {}
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Take note of a message."""
+        layer, status = message.get("id", ""), message.get("status")
+        detail = message.get("progressDetail") or {}
+        if status == "Downloading" and detail.get("total"):
+            self._layers[layer] = (detail["current"], detail["total"])
+        elif status in ("Download complete", "Extracting", "Pull complete") and layer in self._layers:
+            self._layers[layer] = (self._layers[layer][1],) * 2
+
+    @property
+    def there(self) -> int:
+        """Bytes that came."""
+        return sum(there for there, _whole in self._layers.values())
+
+    @property
+    def whole(self) -> int:
+        """Bytes of the layers that are known to come: more become known as it goes on."""
+        return sum(whole for _there, whole in self._layers.values())
+
+
+def _checked(status: int, text: str) -> Any:
+    value = _read(text)
+    if status >= 400:
+        said = value.get("message", text) if isinstance(value, dict) else text
+        raise DockerError(str(said).strip() or f"HTTP status {status}", status)
+    return value
 
 
 def _read(text: str) -> Any:

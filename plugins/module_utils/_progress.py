@@ -26,16 +26,18 @@ def describe(about: t.Mapping[str, t.Any], now: float) -> str:
 
 
 @contextmanager
-def written(path: Path, what: str, whole: int, there: t.Callable[[], int], every: float = 1) -> t.Iterator[None]:
+def written(
+    path: Path, what: str, whole: t.Callable[[], int], there: t.Callable[[], int], every: float = 1
+) -> t.Iterator[None]:
     """Write how far it is to a file, which goes when it is done.
 
-    :param there: returns how many of the bytes are there by now.
+    :param whole: returns how many bytes it is to be. :param there: returns how many of them are there by now.
     """
     began, first, done = time.time(), there(), threading.Event()
 
     def tell() -> None:
         now = there()
-        about = {"what": what, "bytes": whole, "bytes_there": now, "bytes_moved": now - first, "began": began}
+        about = {"what": what, "bytes": whole(), "bytes_there": now, "bytes_moved": now - first, "began": began}
         draft = path.with_name(f"{path.name}.new")
         with suppress(OSError):  # a full disk is told of by who writes the data
             draft.write_text(json.dumps(about), encoding="utf-8")

@@ -144,7 +144,7 @@ def main() -> None:
                 return transfer.pull(files, cache.blobs, cache.partial, notes.verify)
 
             with _progress.written(
-                cache.progress, f"{model.repo} copied", model.size, lambda: _hf_cache.bytes_there(cache, model)
+                cache.progress, f"{model.repo} copied", lambda: model.size, lambda: _hf_cache.bytes_there(cache, model)
             ):
                 started = _hf_cache.bring(cache, model, notes, fetch, module.params["attempts"], done)
             told = transfer.figures(netdev) if transfer.moved else {}

@@ -148,7 +148,10 @@ def main() -> None:
         if report.to_do and not module.check_mode:
             _hf_cache.make_own(cache.own)
             with _progress.written(
-                cache.progress, f"{model.repo} downloaded", model.size, lambda: _hf_cache.bytes_there(cache, model)
+                cache.progress,
+                f"{model.repo} downloaded",
+                lambda: model.size,
+                lambda: _hf_cache.bytes_there(cache, model),
             ):
                 started = _hf_cache.bring(
                     cache,

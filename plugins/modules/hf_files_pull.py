@@ -141,7 +141,7 @@ def main() -> None:
         with _progress.written(
             own / "image.progress",
             f"{asked['name']} copied",
-            sum(file.size for file in files),
+            lambda: sum(file.size for file in files),
             lambda: transfer.moved,
         ):
             for attempt in range(asked["attempts"]):

@@ -31,8 +31,10 @@ options:
     type: dict
     required: true
   progress:
-    description: The file that tells how far it is.
-    type: str
+    description: The file that tells how far it is, and those of what runs beside it.
+    type: list
+    elements: str
+    default: []
   interval:
     description: Seconds between two looks.
     type: int

@@ -22,7 +22,9 @@ def follow(monkeypatch: pytest.MonkeyPatch):
     """Run the plugin with these answers from the host, one after the other."""
     monkeypatch.setattr(hf_follow.time, "sleep", lambda _seconds: None)
 
-    def run(started: dict[str, Any], answers: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    def run(
+        started: dict[str, Any], answers: list[dict[str, Any]], files: tuple[str, ...] = ("/p",)
+    ) -> tuple[dict[str, Any], list[str]]:
         said: list[str] = []
         plugin = hf_follow.ActionModule.__new__(hf_follow.ActionModule)
         plugin._task = SimpleNamespace(args={"started": started, "progress": "/p"}, async_val=0, diff=False)
@@ -30,7 +32,7 @@ def follow(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(hf_follow.ActionBase, "run", lambda *_about: {})
         monkeypatch.setattr(plugin, "get_shell_option", lambda _name, default: default, raising=False)
         monkeypatch.setattr(plugin, "_remote_expand_user", lambda path: path, raising=False)
-        asked = {"started": started, "progress": "/p", "interval": 5}
+        asked = {"started": started, "progress": files, "interval": 5}
         monkeypatch.setattr(plugin, "validate_argument_spec", lambda **_spec: (None, asked), raising=False)
         monkeypatch.setattr(plugin, "_execute_module", lambda *_name, **_options: answers.pop(0), raising=False)
         return plugin.run(task_vars={"inventory_hostname": "spark2"}), said
@@ -46,6 +48,14 @@ def test_to_its_end(follow) -> None:
     assert told == end
     assert len(said) in (1, 2), "what has not changed is not said again"
     assert said[0].startswith("spark2: a/b copied, 3.00 of 4.00 GB")
+
+
+def test_says_what_runs_beside_it(follow) -> None:
+    running, end = {"started": True, "finished": False}, {"started": True, "finished": True}
+    _told, said = follow(
+        {"ansible_job_id": "j1"}, [running, PROGRESS, PROGRESS, running, {"failed": True}, PROGRESS, end], ("/p", "/q")
+    )
+    assert [line.count("a/b copied") for line in said] == [2, 1]
 
 
 def test_what_was_skipped_or_ran_at_once_is_passed_on(follow) -> None:

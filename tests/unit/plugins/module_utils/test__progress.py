@@ -23,7 +23,7 @@ def test_it_is_said_in_one_line() -> None:
 
 def test_it_is_written_while_it_runs(tmp_path: Path) -> None:
     path, there = tmp_path / "progress", [10]
-    with written(path, "x", 100, lambda: there[0], every=0.01):
+    with written(path, "x", lambda: 100, lambda: there[0], every=0.01):
         there[0] = 60
         end = time.monotonic() + 10
         while json.loads(path.read_text())["bytes_moved"] != 50 and time.monotonic() < end:

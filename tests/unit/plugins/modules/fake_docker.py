@@ -21,6 +21,7 @@ class Engine:
         self.info: dict[str, Any] = {"DefaultRuntime": "runc", "Runtimes": {"runc": {}}, "Swarm": {}}
         self.answers: dict[tuple[str, str], Any] = {("GET", "/containers/json"): [], ("GET", "/networks"): []}
         self.told: list[tuple[str, str, Any]] = []
+        self.logins: list[str] = []
         self.on: dict[tuple[str, str], Callable[[Any], None]] = {}
 
     def answer(self, method: str, target: str, body: Any) -> tuple[int, Any]:
@@ -43,8 +44,9 @@ def listening(engine: Engine, path: Path) -> Iterator[str]:
         def respond(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
+            engine.logins.append(self.headers.get("X-Registry-Auth", ""))
             status, value = engine.answer(self.command, self.path, body)
-            text = json.dumps(value).encode()
+            text = value if isinstance(value, bytes) else json.dumps(value).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()

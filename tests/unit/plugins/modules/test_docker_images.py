@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -22,6 +23,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_image_export,
     docker_image_import,
     docker_image_layers_info,
+    docker_image_pull,
 )
 from fake_docker import Engine, listening
 
@@ -55,6 +57,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
     with listening(engine, short / "d") as socket:
         for module in (docker_image_export, docker_image_import, docker_image_layers_info):
             monkeypatch.setattr(module, "Docker", lambda: Docker(socket))
+        monkeypatch.setattr(docker_image_pull, "Docker", lambda timeout: Docker(socket, timeout))
         yield SimpleNamespace(engine=engine, here=tmp_path, files=tmp_path / "files")
     shutil.rmtree(short)
 
@@ -98,3 +101,55 @@ def test_an_image_that_is_another_one_afterwards_is_an_error(run, place: SimpleN
 def test_an_image_that_is_not_there_is_named(run, place: SimpleNamespace) -> None:
     told = run(docker_image_export, image="nobody", directory=str(place.files), receivers=[{}])
     assert "nobody cannot be exported: no /images/nobody/json" in told["msg"]
+
+
+NAME = "nvcr.test:5000/nvidia/release:1.3"
+PULLED = [
+    {"status": "Pulling from nvidia/release", "id": "1.3"},
+    {"status": "Downloading", "id": "aa", "progressDetail": {"current": 30, "total": 100}},
+    {"status": "Downloading", "id": "bb", "progressDetail": {"current": 5, "total": 50}},
+    {"status": "Download complete", "id": "aa", "progressDetail": {}},
+    {"status": "Extracting", "id": "bb", "progressDetail": {"current": 7, "total": 50}},
+]
+
+
+def registry(place: SimpleNamespace, messages: list[dict[str, Any]]) -> dict[str, str]:
+    """Let a registry have the image, and the engine have it once it was pulled."""
+    digests = ["other.test/x@sha256:0", "nvcr.test:5000/nvidia/release@sha256:2f"]
+    place.engine.answers["POST", "/images/create"] = b"\n".join(json.dumps(one).encode() for one in messages)
+    place.engine.on["POST", "/images/create"] = lambda _body: place.engine.answers.update(
+        {("GET", f"/images/{NAME}/json"): {"Id": ID, "RepoDigests": digests}}
+    )
+    return {"name": NAME, "progress": str(place.here / "progress")}
+
+
+def test_pulls_once_and_pins_the_digest(run, place: SimpleNamespace) -> None:
+    asked = registry(place, PULLED)
+    foretold = run(docker_image_pull, check_mode=True, **asked)
+    assert (foretold["changed"], foretold["id"], place.engine.told) == (True, "", [])
+    pulled = run(docker_image_pull, **asked)
+    assert pulled["changed"]
+    assert (pulled["id"], pulled["pulled_bytes"]) == (ID, 150)
+    assert pulled["digest"] == "nvcr.test:5000/nvidia/release@sha256:2f"
+    assert place.engine.told == [
+        ("POST", f"/images/create?fromImage={NAME.replace('/', '%2F').replace(':', '%3A')}", None)
+    ]
+    again = run(docker_image_pull, **asked)
+    assert (again["changed"], again["id"], again["digest"]) == (False, ID, pulled["digest"])
+    assert len(place.engine.told) == 1
+    assert not (place.here / "progress").exists()
+
+
+def test_a_pull_that_fails_on_the_way_says_why(run, place: SimpleNamespace) -> None:
+    asked = registry(place, [PULLED[0], {"error": "toomanyrequests: slow down"}])
+    place.engine.on.clear()
+    assert "cannot be pulled: toomanyrequests: slow down" in run(docker_image_pull, **asked)["msg"]
+    place.engine.answers["POST", "/images/create"] = (401, {"message": "unauthorized"})
+    assert "cannot be pulled: unauthorized" in run(docker_image_pull, **asked)["msg"]
+
+
+def test_a_login_is_in_the_header_alone(run, place: SimpleNamespace) -> None:
+    told = run(docker_image_pull, **registry(place, PULLED), password="nvapi-planted")
+    assert "nvapi-planted" not in json.dumps(told)
+    known = [json.loads(base64.urlsafe_b64decode(login)) for login in place.engine.logins if login]
+    assert known == [{"username": "$oauthtoken", "password": "nvapi-planted", "serveraddress": "nvcr.test:5000"}]

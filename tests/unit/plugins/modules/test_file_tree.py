@@ -1,0 +1,85 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module itself, on real files."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.modules import file_tree
+
+
+def run(capsys: pytest.CaptureFixture, *, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+    arguments.update({"_ansible_check_mode": check_mode, "_ansible_diff": True})
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        file_tree.main()
+    return json.loads(capsys.readouterr().out)
+
+
+def wanted(root: Path, content: str = "one\n", mode: str = "0640") -> dict[str, Any]:
+    return {
+        "directories": [{"path": str(root / "a")}, {"path": str(root / "a" / "ssh"), "mode": "0700"}],
+        "files": [{"path": str(root / "a" / "ssh" / "hosts"), "content": content, "mode": mode}],
+    }
+
+
+def seen(root: Path) -> dict[str, tuple[int, str | None]]:
+    return {
+        str(path.relative_to(root)): (stat.S_IMODE(path.stat().st_mode), None if path.is_dir() else path.read_text())
+        for path in root.rglob("*")
+    }
+
+
+def test_makes_what_is_missing_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    names = [str(tmp_path / "a"), str(tmp_path / "a" / "ssh"), str(tmp_path / "a" / "ssh" / "hosts")]
+    foretold = run(capsys, check_mode=True, **wanted(tmp_path))
+    assert (foretold["changed"], foretold["written"], seen(tmp_path)) == (True, names, {})
+    first = run(capsys, **wanted(tmp_path))
+    assert (first["changed"], first["written"], first["diff"]) == (True, names, foretold["diff"])
+    assert seen(tmp_path) == {"a": (0o755, None), "a/ssh": (0o700, None), "a/ssh/hosts": (0o640, "one\n")}
+    for check_mode in (False, True):
+        again = run(capsys, check_mode=check_mode, **wanted(tmp_path))
+        assert (again["changed"], again["written"], again["diff"]) == (False, [], [])
+
+
+def test_replaces_what_differs_and_leaves_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run(capsys, **wanted(tmp_path))
+    foreign = tmp_path / "a" / "ssh" / "foreign"
+    foreign.write_text("not ours")
+    before = seen(tmp_path)
+    for content, mode, written in (("two\n", "0640", True), ("two\n", "0600", False)):
+        foretold = run(capsys, check_mode=True, **wanted(tmp_path, content, mode))
+        assert (foretold["changed"], bool(foretold["written"]), seen(tmp_path)) == (True, written, before)
+        assert run(capsys, **wanted(tmp_path, content, mode))["changed"]
+        assert seen(tmp_path)["a/ssh/hosts"] == (int(mode, 8), content)
+        before = seen(tmp_path)
+    assert foreign.read_text() == "not ours"
+    assert not list(tmp_path.rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"directories": [{"path": "taken"}]}, "is to be a directory, and is a file"),
+        ({"files": [{"path": "folder", "content": ""}]}, "is to be a file, and is a directory"),
+        ({"files": [{"path": "nowhere/file", "content": ""}]}, "No such file or directory"),
+    ],
+)
+def test_refuses_what_is_in_the_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture, arguments: dict[str, Any], says: str
+) -> None:
+    (tmp_path / "taken").write_text("")
+    (tmp_path / "folder").mkdir()
+    placed = {
+        kind: [{**entry, "path": str(tmp_path / entry["path"])} for entry in entries]
+        for kind, entries in arguments.items()
+    }
+    result = run(capsys, **placed)
+    assert result["failed"]
+    assert says in result["msg"]
