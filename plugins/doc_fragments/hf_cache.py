@@ -109,4 +109,13 @@ options:
     description: How many connections carry files side by side.
     type: int
     default: 4
+  encrypted:
+    description:
+      - Whether the files' bytes are encrypted on their way. What is asked for, and by whom, always is.
+      - >-
+        V(false) has them come over TCP connections of their own, from the other Spark to this one, on any port. Whoever
+        can listen on that network can read them. They cannot be changed on the way: a file whose hash is wrong is not
+        kept.
+    type: bool
+    default: true
 """

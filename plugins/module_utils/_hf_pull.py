@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hmac
 import os
+import secrets
 import select
+import socket
 import subprocess
 import threading
 import time
@@ -46,15 +49,44 @@ class WrongError(Exception):
 class Peer:
     """A connection to the other Spark's `_hf_send`."""
 
-    def __init__(self, argv: t.Sequence[str], stall_seconds: float) -> None:
+    def __init__(self, argv: t.Sequence[str], stall_seconds: float, plain: str = "") -> None:
+        """Connect.
+
+        :param argv: the connecting command. :param plain: this Spark's address on which the files' bytes are awaited,
+            as they are; else they come through ssh as well.
+        """
         self._stall = stall_seconds
         self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._asked, told = t.cast(t.BinaryIO, self._child.stdin), t.cast(t.BinaryIO, self._child.stdout)
         self._told = told.fileno()
         with suppress(OSError):  # fewer, larger pieces
             fcntl.fcntl(self._told, _PIPE, _PIECE)
-        self._poll = select.poll()
-        self._poll.register(self._told, select.POLLIN)
+        self._way: socket.socket | None = None
+        self._data = self._told
+        if plain:
+            self._way = self._await(plain)
+            self._data = self._way.fileno()
+
+    def _await(self, address: str) -> socket.socket:
+        """Let the other Spark connect, and nobody else."""
+        token, deadline = secrets.token_hex(16).encode(), time.monotonic() + min(self._stall, 30)
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as door:
+            door.bind((address, 0))
+            door.listen(8)
+            self._ask(b"PLAIN %d %s\n" % (door.getsockname()[1], token))
+            while time.monotonic() < deadline and self._child.poll() is None:
+                door.settimeout(0.5)
+                try:
+                    way, _address = door.accept()
+                except socket.timeout:
+                    continue
+                way.settimeout(5)
+                with suppress(OSError):
+                    if hmac.compare_digest(way.recv(len(token), socket.MSG_WAITALL), token):
+                        way.settimeout(None)
+                        return way
+                way.close()
+        raise BrokenError(f"the other Spark did not connect to {address}: {self._why()}")
 
     def __enter__(self) -> Peer:
         return self
@@ -62,6 +94,8 @@ class Peer:
     def __exit__(self, *_exc: object) -> None:
         with suppress(OSError):
             self._asked.close()
+        if self._way:
+            self._way.close()
         self._child.kill()
         self._child.wait()
         self._child.stdout.close()
@@ -69,24 +103,32 @@ class Peer:
 
     def ask(self, name: str, offset: int) -> tuple[int, int]:
         """Return the size of a file whose bytes come next, or -1 and what there is of files that are on their way."""
-        try:
-            self._asked.write(f"{name} {offset}\n".encode())
-            self._asked.flush()
-        except OSError as exc:
-            raise BrokenError(self._why()) from exc
+        self._ask(f"{name} {offset}\n".encode())
         line = bytearray()
         while not line.endswith(b"\n"):
             one = bytearray(1)
-            self.read_into(memoryview(one))
+            self._read(self._told, memoryview(one))
             line += one
         size, grown = line.split()
         return int(size), int(grown)
 
     def read_into(self, piece: memoryview) -> int:
-        """Read some bytes, at least one."""
-        if not self._poll.poll(self._stall * 1000):
+        """Read some of a file's bytes, at least one."""
+        return self._read(self._data, piece)
+
+    def _ask(self, line: bytes) -> None:
+        try:
+            self._asked.write(line)
+            self._asked.flush()
+        except OSError as exc:
+            raise BrokenError(self._why()) from exc
+
+    def _read(self, stream: int, piece: memoryview) -> int:
+        poll = select.poll()
+        poll.register(stream, select.POLLIN)
+        if not poll.poll(self._stall * 1000):
             raise BrokenError(f"nothing came for {self._stall:.0f} s")
-        count = os.readv(self._told, [piece])
+        count = os.readv(stream, [piece])
         if not count:
             raise BrokenError(self._why())
         return count

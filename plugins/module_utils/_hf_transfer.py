@@ -23,6 +23,7 @@ PEER_OPTIONS = {
     "user": {"type": "str", "required": True},
     "host_keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
     "streams": {"type": "int", "default": 4},
+    "encrypted": {"type": "bool", "default": True},
 }
 BRING_OPTIONS = {"attempts": {"type": "int", "default": 5}, "stall_seconds": {"type": "int", "default": 120}}
 
@@ -40,6 +41,7 @@ class Transfer:
         hosts = make_own(keys) / "known_hosts"
         hosts.write_text(_hf_copy.known_hosts(params["host_keys"]), encoding="utf-8")
         self._argv = _hf_copy.ssh_argv(keys / "id_ed25519", hosts, params["user"], params["address"], params["port"])
+        self._plain = "" if params["encrypted"] else _hf_copy.source_address(params["address"], params["port"])
         self._began, self._before, self._busy = time.monotonic(), _hf_copy.received(), _hf_copy.processor_time()
         self._spent = {"receive": 0.0, "hash": 0.0, "write": 0.0}
         self.moved = 0
@@ -49,7 +51,7 @@ class Transfer:
     ) -> str:
         """Take what can be had now. Returns why it is not all, or nothing."""
         stall = self._asked["stall_seconds"]
-        pull = Pull(lambda: Peer(self._argv, stall), files, target, partial, on_whole, stall)
+        pull = Pull(lambda: Peer(self._argv, stall, self._plain), files, target, partial, on_whole, stall)
         try:
             reason = pull.run(self._asked["streams"])
         finally:

@@ -26,6 +26,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     },
     "ring of 3": {"virtual_spark_count": 3, "virtual_spark_cabling": "ring", "ends": {}},
     "switch of 4": {"virtual_spark_count": 4, "virtual_spark_cabling": "switch", "ends": {}},
+    "direct, link_local": {"role": {"cx7_network_addressing": "link_local"}, "ends": {"spark1": [A0], "spark2": [A0]}},
     "direct, networkd": {"virtual_spark_renderer": "networkd", "ends": {"spark1": [A0, B0], "spark2": [A0, B0]}},
     "switch of 3, networkd": {
         "virtual_spark_count": 3,
@@ -62,7 +63,7 @@ def verify(lab: Lab, plan: dict[str, Any]) -> None:
 @pytest.mark.parametrize("cabling", MATRIX)
 def test_a_cabling(cabling: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = {**MATRIX[cabling]}
-    ends = settings.pop("ends")
+    ends, asked = settings.pop("ends"), settings.pop("role", {})
     count = settings.get("virtual_spark_count", 2)
     lab = fabric_lab(tmp_path_factory.mktemp("fabric"), **settings)
     try:
@@ -74,12 +75,12 @@ def test_a_cabling(cabling: str, tmp_path_factory: pytest.TempPathFactory) -> No
         assert "HOST" in printed.said
         assert '"control_address"' in printed.said
 
-        dry = role(lab, check=True)
+        dry = role(lab, check=True, **asked)
         assert dry.status == "successful", dry.said
         assert changed(dry) > 0
         assert differences(before, networks(lab, count)) == [], "check mode changed something"
 
-        first = role(lab)
+        first = role(lab, **asked)
         assert first.status == "successful", first.said
         plan = first.results("Plan | Give each half of each cabled port its address")["spark1"]["plan"]
         if ends:
@@ -95,10 +96,10 @@ def test_a_cabling(cabling: str, tmp_path_factory: pytest.TempPathFactory) -> No
         verify(lab, plan)
 
         for check in (False, True):
-            again = role(lab, check=check)
+            again = role(lab, check=check, **asked)
             assert again.status == "successful", again.said
             assert changed(again) == 0, again.said
-        assert changed(proof(lab)) == 0
+        assert changed(proof(lab, **asked)) == 0
 
         gone = role(lab, "undo")
         assert gone.status == "successful", gone.said

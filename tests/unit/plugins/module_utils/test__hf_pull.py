@@ -31,12 +31,12 @@ FILES = [RepoFile(f"file-{len(one)}", len(one), sha256=hashlib.sha256(one).hexdi
 class Wires:
     """Connections to a sender, the first of which break after some bytes."""
 
-    def __init__(self, source: Path, breaks: list[int]) -> None:
-        self.breaks = list(breaks)
+    def __init__(self, source: Path, breaks: list[int], plain: str = "") -> None:
+        self.breaks, self.plain = list(breaks), plain
         self.argv = [sys.executable, "-I", _hf_send.__file__, str(source)]
 
     def __call__(self) -> Peer:
-        peer, after = Peer(self.argv, 20), self.breaks.pop(0) if self.breaks else 1 << 40
+        peer, after = Peer(self.argv, 20, self.plain), self.breaks.pop(0) if self.breaks else 1 << 40
         read = peer.read_into
 
         def cut(piece: memoryview) -> int:
@@ -60,11 +60,12 @@ def folders(here: Path) -> tuple[Path, Path, Path]:
 
 
 @settings(max_examples=8, deadline=None)
-@given(st.lists(st.integers(1, 2_000_000), max_size=4), st.integers(1, 3))
-def test_whatever_breaks_all_comes_once(breaks: list[int], streams: int) -> None:
-    with tempfile.TemporaryDirectory() as here:
+@given(st.lists(st.integers(1, 2_000_000), max_size=4), st.integers(1, 3), st.sampled_from(["", "127.0.0.1"]))
+def test_whatever_breaks_all_comes_once(breaks: list[int], streams: int, plain: str) -> None:
+    with tempfile.TemporaryDirectory() as here, pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SSH_CONNECTION", "127.0.0.1 40000 127.0.0.1 22")
         source, target, partial = folders(Path(here))
-        wires, whole, moved = Wires(source, breaks), [], 0
+        wires, whole, moved = Wires(source, breaks, plain), [], 0
         for _round in range(len(breaks) + 1):
             lacking = [file for file in FILES if file.path not in whole]
             pull = Pull(wires, lacking, target, partial, lambda file, _path: whole.append(file.path), 20)
@@ -78,6 +79,36 @@ def test_whatever_breaks_all_comes_once(breaks: list[int], streams: int) -> None
         }
         assert list(partial.iterdir()) == []
         assert moved == sum(map(len, CONTENTS)), "what came before a connection broke is not sent again"
+
+
+def test_who_does_not_know_the_token_is_not_listened_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that guesses, and one that says nothing, before the sender's own."""
+    source, target, partial = folders(tmp_path)
+    guess = (
+        "import os, re, socket, subprocess, sys\n"
+        "line = sys.stdin.buffer.raw.readline()\n"
+        "port = int(line.split()[1])\n"
+        "with socket.create_connection(('127.0.0.1', port)) as one:\n"
+        "    one.sendall(b'0' * 32 + b'something else')\n"
+        "socket.create_connection(('127.0.0.1', port)).close()\n"
+        "os.environ['SSH_CONNECTION'] = '127.0.0.1 1 127.0.0.1 22'\n"
+        f"sender = [sys.executable, '-I', {_hf_send.__file__!r}, {str(source)!r}]\n"
+        "child = subprocess.Popen(sender, stdin=subprocess.PIPE)\n"
+        "child.stdin.write(line)\n"
+        "child.stdin.flush()\n"
+        "for line in iter(sys.stdin.buffer.raw.readline, b''):\n"
+        "    child.stdin.write(line)\n"
+        "    child.stdin.flush()\n"
+    )
+    argv = [sys.executable, "-c", guess]
+    assert Pull(lambda: Peer(argv, 20, "127.0.0.1"), FILES, target, partial, lambda *_about: None).run(1) == ""
+    assert sorted(path.name for path in target.iterdir()) == sorted(file.blob for file in FILES)
+
+
+def test_nobody_connects(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "import sys; sys.stdin.readline(); sys.exit('Connection refused')"]
+    pull = Pull(lambda: Peer(argv, 20, "127.0.0.1"), FILES[:1], tmp_path / "a", tmp_path / "b", lambda *_about: None)
+    assert pull.run(1) == "the other Spark did not connect to 127.0.0.1: ssh ended with 1 (Connection refused)"
 
 
 def test_what_came_wrong_is_not_kept(tmp_path: Path) -> None:
