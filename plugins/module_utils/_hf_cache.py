@@ -58,6 +58,7 @@ class Cache:
         self.own = self.root / OWN_DIR
         self.copy = self.own / "copy"  # the key of a copy that is under way, or was interrupted
         self.notes = self.own / f"{name}.json"
+        self.source = self.own / f"{name}.source.json"  # the hashes of a directory that the model is taken from
         self.progress = self.own / f"{name}.progress"  # while something is brought
         self.partial = self.blobs / PARTIAL_DIR
         self.lock = self.own / f"{name}.lock"
@@ -465,7 +466,9 @@ def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str],
             if path.is_file() and path.read_text(encoding="utf-8") == commit:  # still ours
                 going.append(path)
     # The key and the program are there only where a copy was interrupted.
-    going += [path for path in (cache.notes, cache.lock, cache.copy, cache.own / "send.py") if path.exists()]
+    going += [
+        path for path in (cache.notes, cache.source, cache.lock, cache.copy, cache.own / "send.py") if path.exists()
+    ]
     freed = 0
     for path in going:
         parts = [path, *(_tree(path) if path.is_dir() else [])]

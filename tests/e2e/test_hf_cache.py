@@ -344,3 +344,44 @@ def test_pruning_takes_one_model_exactly_and_none_that_is_served(had: CacheLab) 
         left = had.host(name).check_output(f"ls -d {hub}/models--*")  # hf puts a CACHEDIR.TAG beside them
         assert left == f"{hub}/models--lab--gated-200m-too"
         had.host(name).check_output(f"rm -r {hub}/models--lab--gated-200m-too")
+
+
+@pytest.mark.matrix
+def test_a_copy_that_is_not_encrypted(blank: CacheLab) -> None:
+    run = blank.cache(hf_cache_encrypted=False)
+    assert run.status == "successful", run.said
+    copy = run.results("Fetch | Follow them")["spark2"]
+    assert copy["moved_bytes"] == run.results("Verify | Every file is there, by hash")["spark1"]["bytes"]
+    assert set(copy["carried_bytes"]) == {FABRIC}
+    assert blank.blobs("spark1") == blank.blobs("spark2")
+    blank.nothing_left()
+
+
+@pytest.mark.matrix
+def test_a_checkpoint_that_was_made_on_the_leader(blank: CacheLab) -> None:
+    repo, leader = "home/made", blank.host("spark1")
+    mine = {"hf_cache_repo": repo, "hf_cache_source": "/home/nvidia/made", "hf_cache_token": ""}
+    leader.check_output("mkdir -p ~/made && echo '{}' > ~/made/config.json")
+    leader.check_output("head -c 20000000 /dev/urandom > ~/made/model.safetensors")
+    blank.forget(repo)
+    try:
+        foretold = blank.cache(check=True, **mine)
+        assert foretold.status == "successful", foretold.said
+        first = blank.cache(**mine)
+        assert first.status == "successful", first.said
+        assert blank.hub_bytes() == 0
+        folder = f"~/.cache/huggingface/hub/models--{repo.replace('/', '--')}/blobs"
+        assert blank.host("spark2").check_output(f"cat {folder}/* | wc -c") == "20000003"
+        linked = leader.check_output("stat -c %h ~/made/model.safetensors")
+        assert linked == "2", "the leader's cache took no room for it"
+        for check in (False, True):
+            assert blank.cache(check=check, **mine).changed == {}
+        leader.check_output("echo '{\"x\": 1}' > ~/made/config.json")
+        second = blank.cache(**mine)
+        assert set(second.changed) == {"spark1", "spark2"}
+        commits = [run.results("Verify | Every file is there, by hash")["spark2"]["commit"] for run in (first, second)]
+        assert commits[0] != commits[1]
+        assert second.results("Fetch | Follow them")["spark2"]["moved_bytes"] == 9
+    finally:
+        leader.check_output("rm -r ~/made")
+        blank.forget(repo)

@@ -16,13 +16,15 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _hf_hub, _hf_send
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _hf_directory, _hf_hub, _hf_send
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     hf_cache_info,
     hf_cache_pull,
     hf_cache_remove,
     hf_copy_door,
     hf_copy_key,
+    hf_directory_info,
+    hf_directory_take,
     hf_download,
     hf_files_pull,
     hf_repo_info,
@@ -289,3 +291,72 @@ def test_remove(run, place: SimpleNamespace) -> None:
     assert not place.cache.repo_dir.exists()
     assert not run(hf_cache_remove, repo="lab/tiny", model_too=True, **place.options)["changed"]
     assert "organisation/name" in run(hf_cache_remove, repo="..", **place.options)["msg"]
+
+
+def checkpoint(tmp_path: Path) -> Path:
+    top = tmp_path / "checkpoint"
+    (top / "tokenizer").mkdir(parents=True)
+    (top / ".git").mkdir()
+    for path, text in (
+        ("config.json", "{}"),
+        ("model.safetensors", "w" * 5000),
+        ("tokenizer/vocab", "a b"),
+        (".git/HEAD", "x"),
+    ):
+        (top / path).write_text(text)
+    return top
+
+
+def test_a_directory_counts_as_a_model(run, tmp_path: Path) -> None:
+    top, options = checkpoint(tmp_path), {"cache_dir": str(tmp_path / "hf")}
+    asked = {"repo": "home/made", "directory": str(top), **options}
+    foretold = run(hf_directory_info, check_mode=True, **asked)
+    assert not (tmp_path / "hf").exists()
+    described = run(hf_directory_info, **asked)
+    assert described == foretold
+    assert [file["path"] for file in described["model"]["files"]] == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer/vocab",
+    ]
+    assert (described["bytes"], described["linkable"]) == (5005, True)
+
+    model = described["model"]
+    assert run(hf_directory_take, check_mode=True, model=model, directory=str(top), **options)["changed"]
+    taken = run(hf_directory_take, model=model, directory=str(top), **options)
+    assert taken["changed"]
+    weights = Path(taken["snapshot"]) / "model.safetensors"
+    assert weights.samefile(top / "model.safetensors")
+    assert run(hf_cache_info, model=model, must_be_complete=True, **options)["complete"]
+    assert not run(hf_directory_take, model=model, directory=str(top), **options)["changed"]
+    assert run(hf_directory_info, **asked) == described
+
+
+def test_what_was_hashed_is_not_read_again(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = checkpoint(tmp_path)
+    asked = {"repo": "home/made", "directory": str(top), "cache_dir": str(tmp_path / "hf")}
+    first = run(hf_directory_info, **asked)
+    read: list[str] = []
+    real = _hf_directory.hash_file
+    monkeypatch.setattr(_hf_directory, "hash_file", lambda path, file: read.append(path.name) or real(path, file))
+    assert run(hf_directory_info, **asked) == first
+    assert read == []
+    (top / "tokenizer" / "vocab").write_text("a b c")
+    changed = run(hf_directory_info, **asked)
+    assert read == ["vocab"]
+    assert changed["model"]["commit"] != first["model"]["commit"]
+
+
+def test_a_file_that_is_another_one_by_now_is_named(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top, options = checkpoint(tmp_path), {"cache_dir": str(tmp_path / "hf")}
+    model = run(hf_directory_info, repo="home/made", directory=str(top), **options)["model"]
+    (top / "model.safetensors").write_text("v" * 5000)
+    told = run(hf_directory_take, model=model, directory=str(top), **options)
+    assert "home/made did not come whole in 1 attempts: model.safetensors: its sha256 is" in told["msg"]
+
+
+def test_what_is_no_model_is_refused(run, tmp_path: Path) -> None:
+    for directory, says in ((tmp_path / "nowhere", "is no directory on this host"), (tmp_path, "holds no config.json")):
+        told = run(hf_directory_info, repo="home/made", directory=str(directory), cache_dir=str(tmp_path / "hf"))
+        assert says in told["msg"]
+        assert "hf_cache_source" in told["msg"]
