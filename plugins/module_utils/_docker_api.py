@@ -86,6 +86,15 @@ class Docker:
                         raise DockerError(str(message["error"]).strip())
                     told(message)
 
+    def log(self, container: str, lines: int) -> list[str]:
+        """Return a container's last lines of both its outputs, oldest first."""
+        target = f"/containers/{container}/logs?stdout=1&stderr=1&tail={lines}"
+        with self._answer("GET", target, None, {}) as answer:
+            raw = answer.read()
+            if answer.status >= 400:
+                _checked(answer.status, raw.decode(errors="replace"))
+        return unframed(raw).decode(errors="replace").splitlines()
+
     def info(self) -> dict[str, Any]:
         """Return what the engine says of itself."""
         return self.ask("GET", "/info")
@@ -128,6 +137,20 @@ class Layers:
     def whole(self) -> int:
         """Bytes of the layers that are known to come: more become known as it goes on."""
         return sum(whole for _there, whole in self._layers.values())
+
+
+def unframed(raw: bytes) -> bytes:
+    """Return the output of a container without a terminal: pieces, each behind a head of 8 bytes that tells its length.
+
+    >>> unframed(b"\\1\\0\\0\\0\\0\\0\\0\\3abc" + b"\\2\\0\\0\\0\\0\\0\\0\\2d!")
+    b'abcd!'
+    """
+    pieces = []
+    while len(raw) >= 8:
+        end = 8 + int.from_bytes(raw[4:8], "big")
+        pieces.append(raw[8:end])
+        raw = raw[end:]
+    return b"".join(pieces)
 
 
 def _checked(status: int, text: str) -> Any:

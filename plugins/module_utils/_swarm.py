@@ -8,8 +8,10 @@
 from __future__ import annotations
 
 import base64
+import calendar
 import ipaddress
 import re
+import time
 from dataclasses import dataclass
 from typing import Any, Sequence
 
@@ -277,6 +279,29 @@ def leftovers(nodes: Sequence[dict[str, Any]], ours: Sequence[str]) -> list[dict
         node
         for node in nodes
         if node["ID"] not in ours and (is_ours(node) or (node.get("Description") or {}).get("Hostname") in names)
+    ]
+
+
+def tasks_of(
+    stack: str, tasks: Sequence[dict[str, Any]], services: Sequence[dict[str, Any]], nodes: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the tasks of a stack: service ``name``, ``node``, ``state``, ``wanted``, ``error``, ``at`` (seconds).
+
+    :param tasks: as the engine lists them, and so with ``services`` and ``nodes``.
+    """
+    names = {service["ID"]: service["Spec"]["Name"] for service in services}
+    hosts = {node["ID"]: node["Description"]["Hostname"] for node in nodes}
+    return [
+        {
+            "name": names[task["ServiceID"]],
+            "node": hosts.get(task.get("NodeID", ""), ""),
+            "state": task["Status"]["State"],
+            "wanted": task.get("DesiredState", ""),
+            "error": task["Status"].get("Err", ""),
+            "at": calendar.timegm(time.strptime(task["Status"]["Timestamp"][:19], "%Y-%m-%dT%H:%M:%S")),
+        }
+        for task in tasks
+        if names.get(task["ServiceID"], "").startswith(f"{stack}_")
     ]
 
 

@@ -12,6 +12,9 @@ version_added: 0.1.0
 description:
   - Reads the state file that the leader's container keeps, and tells whether it serves and over which transport.
   - Run it on the leader.
+  - >-
+    Where a Swarm is to start the containers and cannot, for instance because no node has what they ask for or a
+    directory to mount is not there, that counts as settled too, and is told in the Swarm's own words.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
@@ -35,17 +38,24 @@ options:
     description: Whether a rank without RDMA is a problem.
     type: bool
     default: true
+  stack:
+    description: The Swarm's stack that the containers belong to. Empty where none starts them.
+    type: str
+    default: ""
+  since:
+    description: What the Swarm's tasks did before is of no interest. Seconds on this host's clock, as RV(now).
+    type: float
+    default: 0
 """
 
 EXAMPLES = r"""
-- name: Wait for the first token
+- name: See whether it serves
   sparkops.dgx_spark.trtllm_state_info:
     told: "{{ planned.digest }}"
     members: [spark1, spark2]
+    stack: dgx-spark-trtllm
+  become: true
   register: serving
-  until: serving.settled
-  retries: 180
-  delay: 10
 """
 
 RETURN = r"""
@@ -58,6 +68,11 @@ problems:
   returned: success
   type: list
   elements: str
+now:
+  description: This host's clock, in seconds.
+  returned: success
+  type: float
+  sample: 1795282631.5
 state:
   description: The state file, with C(phase), C(reason), C(starts), C(load_s) in seconds, and C(ranks) by host name.
   returned: success
@@ -65,29 +80,43 @@ state:
 """
 
 import json
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm import judge
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import tasks_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm import judge, stuck
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": "/var/lib/dgx-spark/trtllm/state.json"},
             "told": {"type": "str", "required": True},
             "members": {"type": "list", "elements": "str", "required": True},
             "require_rdma": {"type": "bool", "default": True},
+            "stack": {"type": "str", "default": ""},
+            "since": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
-    path = Path(module.params["path"])
+    path, now = Path(module.params["path"]), time.time()
     try:
         state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"{path} cannot be read: {error}; is it the supervisor's state file?")
     settled, problems = judge(state, module.params["told"], module.params["members"], module.params["require_rdma"])
-    module.exit_json(changed=False, settled=settled, problems=problems, state=state)
+    if not settled and module.params["stack"]:
+        docker = Docker()
+        try:
+            listed = [docker.ask("GET", f"/{what}") for what in ("tasks", "services", "nodes")]
+        except DockerError as exc:
+            module.fail_json(msg=str(exc))
+        wrong = stuck(tasks_of(module.params["stack"], *listed), module.params["since"], now)
+        settled, problems = bool(wrong), wrong or problems
+    module.exit_json(changed=False, settled=settled, problems=problems, state=state, now=now)
 
 
 if __name__ == "__main__":

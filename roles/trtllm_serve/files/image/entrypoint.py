@@ -36,6 +36,10 @@ NCCL = re.compile(r"^(?:\[[^\]]*\])?(?:<std(?:out|err)>:)?\s*(?P<host>\S+?):\d+:
 USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
 
 
+LOADING = re.compile(r"(?P<what>[Ll]oading (?:\w+ )*weights(?: \w+)*):\s*(?P<share>\d+)%")
+WARMING = re.compile(r"\b(warm-?up|autotuner|CUDA graph)", re.IGNORECASE)
+
+
 # --- pure: what is decided, and how it is written down -------------------------------------------------------------
 
 
@@ -117,6 +121,20 @@ def transport_of(line: str) -> tuple[str, str, str] | None:
     said = NCCL.match(line)
     using = USING.search(said["message"]) if said else None
     return (said["host"], using["transport"], using["devices"]) if said and using else None
+
+
+def progress_of(line: str) -> str:
+    """How far a load is, in tenths, if a line of the engine's log tells it.
+
+    >>> progress_of("Loading safetensors weights in parallel:  67%|######7   | 10/15 [00:02<00:00]")
+    'Loading safetensors weights in parallel, 60 %'
+    >>> progress_of("[TRT-LLM] [I] Run warmup for batch size=1"), progress_of("Application startup complete.")
+    ('warming up', '')
+    """
+    loading = LOADING.search(line)
+    if loading:
+        return f"{loading['what']}, {int(loading['share']) // 10 * 10} %"
+    return "warming up" if WARMING.search(line) else ""
 
 
 def verdict(alive: bool, served: bool, failures: int, waited: float, limits: dict[str, Any]) -> str:
@@ -342,7 +360,7 @@ class Engine:
             argv = ["python3", PROGRAM, "rank", "--", *cluster["serve"]]
         environment = {**os.environ, **equal}
         say(" ".join(argv))
-        self.why = ""
+        self.why = self.progress = ""
         self.transports: dict[str, dict[str, str]] = {}
         self._served = False
         self._process = subprocess.Popen(
@@ -356,6 +374,7 @@ class Engine:
             print(line, end="", flush=True)
             if "dgx-spark: " in line:
                 self.why = line.partition("dgx-spark: ")[2].strip()
+            self.progress = progress_of(line) or self.progress
             found = transport_of(line.rstrip("\n"))
             if found:
                 host, transport, devices = found
@@ -509,6 +528,8 @@ def leader() -> int:
                 served, failures = True, 0
             else:
                 failures += 1
+                if not served and engine.progress != state.values["reason"]:
+                    state.set(phase="starting", reason=engine.progress)
             decision = verdict(engine.alive(), served, failures, time.time() - started, limits)
             if decision not in ("wait", "serve"):
                 reason = f"{engine.why or decision} (exit status {engine.status()}; {problem})"

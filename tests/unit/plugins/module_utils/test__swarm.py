@@ -25,6 +25,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import (
     rank_labels,
     settled,
     shortcomings,
+    tasks_of,
     usable_address,
     with_labels,
     worker_step,
@@ -308,3 +309,26 @@ def test_says_what_a_node_lacks(there: dict, message: str) -> None:
     assert len(found) == bool(message)
     if message:
         assert found[0].startswith(message.replace("\\", ""))
+
+
+def test_tasks_of_a_stack() -> None:
+    services = [{"ID": "s1", "Spec": {"Name": "t_worker"}}, {"ID": "s2", "Spec": {"Name": "other_worker"}}]
+    nodes = [{"ID": "n1", "Description": {"Hostname": "spark2"}}]
+    status = {"Timestamp": "1970-01-02T00:00:01.5Z", "State": "rejected", "Err": "No such image: x"}
+    waits = {"ServiceID": "s1", "Status": {"Timestamp": "1970-01-01T00:00:00Z", "State": "pending"}}
+    tasks = [
+        {"ServiceID": "s1", "NodeID": "n1", "DesiredState": "shutdown", "Status": status},
+        {"ServiceID": "s2", "NodeID": "n1", "DesiredState": "running", "Status": status},
+        {**waits, "DesiredState": "running"},
+    ]
+    assert tasks_of("t", tasks, services, nodes) == [
+        {
+            "name": "t_worker",
+            "node": "spark2",
+            "state": "rejected",
+            "wanted": "shutdown",
+            "error": "No such image: x",
+            "at": 86401,
+        },
+        {"name": "t_worker", "node": "", "state": "pending", "wanted": "running", "error": "", "at": 0},
+    ]

@@ -133,3 +133,29 @@ def test_judge(state: dict[str, Any], settled: bool, says: list[str]) -> None:
 def test_without_a_fabric_no_rdma_is_asked_for() -> None:
     state = {"config": "new", "phase": "serving", "ranks": {}}
     assert trtllm.judge(state, "new", ["spark1"], require_rdma=False) == (True, [])
+
+
+NO_IMAGE = {
+    "name": "t_worker",
+    "node": "spark2",
+    "state": "rejected",
+    "wanted": "shutdown",
+    "error": "No such image",
+    "at": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "says"),
+    [
+        ([NO_IMAGE, {**NO_IMAGE, "at": 13}], ["t_worker on spark2 is rejected: No such image"]),
+        ([NO_IMAGE], []),
+        ([{**NO_IMAGE, "at": 1}, {**NO_IMAGE, "at": 4}], []),
+        ([{**NO_IMAGE, "state": "failed"}, {**NO_IMAGE, "state": "failed"}], []),
+        ([{**NO_IMAGE, "state": "pending", "wanted": "running", "at": 30}], []),
+        ([{**NO_IMAGE, "state": "pending", "wanted": "shutdown", "at": 5}], []),
+    ],
+    ids=["again and again", "once", "long ago", "the supervisor counts these", "just now", "is not wanted any more"],
+)
+def test_tasks_that_cannot_start(tasks: list[dict[str, Any]], says: list[str]) -> None:
+    assert trtllm.stuck(tasks, since=5, now=40) == says

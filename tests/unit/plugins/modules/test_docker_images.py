@@ -24,6 +24,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_image_import,
     docker_image_layers_info,
     docker_image_pull,
+    docker_log_info,
 )
 from fake_docker import Engine, listening
 
@@ -55,7 +56,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
     engine.answers["GET", f"/images/{ID}/json"] = {"Id": ID, "RootFS": {"Layers": LAYERS}}
     engine.answers["GET", "/images/json"] = [{"Id": ID}]
     with listening(engine, short / "d") as socket:
-        for module in (docker_image_export, docker_image_import, docker_image_layers_info):
+        for module in (docker_image_export, docker_image_import, docker_image_layers_info, docker_log_info):
             monkeypatch.setattr(module, "Docker", lambda: Docker(socket))
         monkeypatch.setattr(docker_image_pull, "Docker", lambda timeout: Docker(socket, timeout))
         yield SimpleNamespace(engine=engine, here=tmp_path, files=tmp_path / "files")
@@ -153,3 +154,13 @@ def test_a_login_is_in_the_header_alone(run, place: SimpleNamespace) -> None:
     assert "nvapi-planted" not in json.dumps(told)
     known = [json.loads(base64.urlsafe_b64decode(login)) for login in place.engine.logins if login]
     assert known == [{"username": "$oauthtoken", "password": "nvapi-planted", "serveraddress": "nvcr.test:5000"}]
+
+
+def test_the_last_lines_of_a_container(run, place: SimpleNamespace) -> None:
+    assert run(docker_log_info, name="dgx")["lines"] == []
+    place.engine.answers["GET", "/containers/json"] = [{"Id": "c1", "Names": ["/dgx_leader.1.x"]}]
+    place.engine.answers["GET", "/containers/c1/logs"] = b"\1\0\0\0\0\0\0\4one\n" + b"\2\0\0\0\0\0\0\4two\n"
+    told = run(docker_log_info, name="dgx", lines=2)
+    assert (told["container"], told["lines"]) == ("dgx_leader.1.x", ["one", "two"])
+    place.engine.answers["GET", "/containers/c1/logs"] = (409, {"message": "it is dead"})
+    assert run(docker_log_info, name="dgx")["msg"] == "it is dead"
