@@ -99,6 +99,22 @@ def memory_need_mib(model_bytes: int, world: int, reserve_mib: int) -> int:
     return -(-model_bytes // (world * 2**20)) + reserve_mib
 
 
+def heads_problem(config: dict[str, Any], ways: int) -> str:
+    """Say why a model cannot be split into so many ways of tensor parallelism, or nothing.
+
+    :param config: the model's ``config.json``.
+
+    >>> heads_problem({"text_config": {"num_attention_heads": 64}}, 3)
+    'tp_size 3 does not divide the 64 attention heads of the model: use pp_size instead'
+    >>> heads_problem({"num_attention_heads": 64}, 2)
+    ''
+    """
+    heads = {**config, **config.get("text_config", {})}.get("num_attention_heads", 0)
+    if not isinstance(heads, int) or heads % ways == 0:
+        return ""
+    return f"tp_size {ways} does not divide the {heads} attention heads of the model: use pp_size instead"
+
+
 def plan(
     members: Sequence[str],
     fabric: dict[str, Any],
@@ -115,6 +131,7 @@ def plan(
     model_bytes: int = 0,
     memory_reserve_mib: int = 0,
     meminfo: str = "/proc/meminfo",
+    config: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What the leader is told, and what each node is told.
 
@@ -123,7 +140,7 @@ def plan(
     :param options: the YAML of ``--extra_llm_api_options``. :param arguments: flags of trtllm-serve without dashes.
     :param image: whose tag tells the version of TensorRT-LLM, unless ``version`` does.
     :param model_bytes: of which each rank loads its share; a node must have ``memory_reserve_mib`` MiB beside it.
-    :param meminfo: what to read of a node's memory.
+    :param meminfo: what to read of a node's memory. :param config: the model's ``config.json``, where it is there.
     :returns: cluster, and node by name.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
@@ -132,6 +149,9 @@ def plan(
     nodes = nodes_of(members, fabric)
     era = era_of(version or version_of(image))
     problems = check_options(options, era) + check_arguments(arguments, options, era)
+    if config and not problems:
+        heads = heads_problem(config, size("tensor_parallel_size", arguments, options))
+        problems = [heads] if heads else []
     if problems:
         raise ServeError("; ".join(problems))
     if not snapshot.startswith(repo_dir.rstrip("/") + "/"):

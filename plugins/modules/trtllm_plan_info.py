@@ -16,6 +16,8 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
+notes:
+  - Reads C(config.json) of O(snapshot), where that is there, to see that the model can be split as asked.
 author:
   - sparkops contributors (@sparkops)
 options:
@@ -106,17 +108,34 @@ nodes:
   description: What each node is told, by name.
   returned: success
   type: dict
+model_known:
+  description: Whether the model's C(config.json) was there to be looked at. Where it was not, plan again when it is.
+  returned: success
+  type: bool
 digest:
   description: 12 hex digits that change when any of it changes.
   returned: success
   type: str
 """
 
+import json
+from pathlib import Path
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm import ServeError, digest, plan
 
 
+def config_in(snapshot: Path) -> dict[str, Any] | None:
+    """Return the model's own description, or nothing where it is not there yet."""
+    try:
+        return dict(json.loads((snapshot / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "members": {"type": "list", "elements": "str", "required": True},
@@ -137,12 +156,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    config = config_in(Path(module.params["snapshot"]))
     try:
-        cluster, nodes = plan(**module.params)
+        cluster, nodes = plan(**module.params, config=config)
     except ServeError as error:
         module.fail_json(msg=f"This model cannot be served as asked: {error}")
     told = digest(cluster, nodes, module.params["options"])
-    module.exit_json(changed=False, cluster=cluster, nodes=nodes, digest=told)
+    module.exit_json(changed=False, cluster=cluster, nodes=nodes, digest=told, model_known=config is not None)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import importlib.util
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Iterator
 
 import pytest
 from hypothesis import given
@@ -148,3 +152,43 @@ def test_a_rank_is_ended_before_its_node_freezes(tmp_path: Path, left: int, stat
     assert rank.returncode == status
     assert out == "spark2\n"
     assert ("spark2 has 1024 MiB available, less than 2048" in err) == bool(status)
+
+
+@contextlib.contextmanager
+def engine(answers: list[bytes], status: int = 200) -> Iterator[str]:
+    """SIMULATED: an engine's /metrics, one answer after the other, the last one for ever."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(answers.pop(0) if len(answers) > 1 else answers[0])
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "flow"),
+    [
+        ([b"[]", b'[{"iter": 7}]'], 200, True),
+        ([b'[{"iter": 7}]', b"[]"], 200, False),
+        ([b"[]"], 200, False),
+        ([b'[{"iter": 7}]'], 503, False),
+        ([b"none"], 200, False),
+    ],
+    ids=["busy", "was busy long ago", "idle or not counted", "dead", "another server"],
+)
+def test_a_busy_engine_is_not_a_dead_one(entrypoint: ModuleType, answers: list[bytes], status: int, flow: bool) -> None:
+    with engine(answers, status) as address:
+        assert entrypoint.tokens_flow(address, timeout=5, pause=0) == flow
+
+
+def test_an_engine_that_accepts_and_never_answers_is_dead(entrypoint: ModuleType) -> None:
+    with entrypoint.socket.create_server(("127.0.0.1", 0)) as silent:
+        assert not entrypoint.tokens_flow(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.2, pause=0)

@@ -437,6 +437,24 @@ def token(address: str, timeout: float) -> str | None:
         connection.close()
 
 
+def tokens_flow(address: str, timeout: float = 5, pause: float = 2) -> bool:
+    """Whether the engine makes tokens, although a canary waits in its queue in vain: a busy server is not a sick one.
+
+    Needs ``enable_iter_perf_stats``. What is read is gone for others, so it is asked only when a canary failed; and
+    twice, since the first answer may tell of what was long ago.
+    """
+    for wait in (pause, 0):
+        connection = http.client.HTTPConnection(address, timeout=timeout)
+        try:
+            told = ask(connection, "GET", "/metrics")
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+        finally:
+            connection.close()
+        time.sleep(wait)
+    return bool(told)
+
+
 def await_workers(cluster: dict[str, Any], state: State) -> None:
     """Until every worker's sshd answers; a worker that is late is no failed start."""
     for node in cluster["nodes"][1:]:
@@ -514,18 +532,24 @@ def leader() -> int:
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         state.set(phase="failed", reason=str(error), last_end=str(error))
         return 1
-    started, served, failures = time.time(), False, 0
+    started, served, failures, pause = time.time(), False, 0, 1.0
     engine = Engine(cluster)
     try:
-        while not stopped.wait(limits["interval_s"] if served else 1):
+        while not stopped.wait(pause):
+            probed = time.monotonic()
             problem = token(api, limits["timeout_s"])
             if problem is None:
                 loaded = time.time() - started
                 if not served:
                     state.set(phase="serving", reason="", load_s=round(loaded, 1), ranks=engine.transports)
+                elif state.values["reason"]:
+                    state.set(phase="serving", reason="")
                 elif loaded > limits["forget_s"]:
                     state.set(starts=0)  # a long good run wipes the slate
                 served, failures = True, 0
+            elif served and tokens_flow(api):
+                failures = 0
+                state.set(phase="serving", reason=f"busy: tokens flow, but none for the probe ({problem})")
             else:
                 failures += 1
                 if not served and engine.progress != state.values["reason"]:
@@ -535,6 +559,8 @@ def leader() -> int:
                 reason = f"{engine.why or decision} (exit status {engine.status()}; {problem})"
                 state.set(phase="failed", reason=reason, last_end=reason)
                 return 1
+            # A probe that took its whole time is followed by the next: three of them are three times its time.
+            pause = max(0.0, limits["interval_s"] - (time.monotonic() - probed)) if served else 1.0
         state.set(phase="stopped", reason="asked to end", starts=0)
         return 0
     finally:

@@ -159,3 +159,9 @@ NO_IMAGE = {
 )
 def test_tasks_that_cannot_start(tasks: list[dict[str, Any]], says: list[str]) -> None:
     assert trtllm.stuck(tasks, since=5, now=40) == says
+
+
+def test_a_model_that_cannot_be_split_is_refused() -> None:
+    planned(config={"num_attention_heads": 64})
+    with pytest.raises(trtllm.ServeError, match="tp_size 2 does not divide the 25 attention heads"):
+        planned(config={"num_attention_heads": 25})
