@@ -108,6 +108,23 @@ nodes:
   description: What each node is told, by name.
   returned: success
   type: dict
+platform:
+  description: What runs on this host, each empty where it does not tell.
+  returned: success
+  type: dict
+  contains:
+    kernel:
+      description: The kernel's release.
+      type: str
+      sample: 6.11.0-1016-nvidia
+    driver:
+      description: The version of the NVIDIA driver.
+      type: str
+      sample: 580.95.05
+    firmware:
+      description: The firmware of the ConnectX-7, each version once.
+      type: str
+      sample: 28.45.4028
 model_known:
   description: Whether the model's C(config.json) was there to be looked at. Where it was not, plan again when it is.
   returned: success
@@ -119,6 +136,7 @@ digest:
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +150,20 @@ def config_in(snapshot: Path) -> dict[str, Any] | None:
         return dict(json.loads((snapshot / "config.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
+
+
+def platform(module: AnsibleModule) -> dict[str, str]:
+    """Return what runs here."""
+    smi, driver = module.get_bin_path("nvidia-smi"), ""
+    if smi:
+        rc, said, _err = module.run_command([smi, "--query-gpu=driver_version", "--format=csv,noheader"])
+        driver = "" if rc else said.split("\n")[0].strip()
+    firmware = {path.read_text().strip() for path in Path("/sys/class/infiniband").glob("*/fw_ver")}
+    return {
+        "kernel": os.uname().release,
+        "driver": driver,
+        "firmware": ", ".join(sorted(firmware)),
+    }
 
 
 def main() -> None:
@@ -162,7 +194,14 @@ def main() -> None:
     except ServeError as error:
         module.fail_json(msg=f"This model cannot be served as asked: {error}")
     told = digest(cluster, nodes, module.params["options"])
-    module.exit_json(changed=False, cluster=cluster, nodes=nodes, digest=told, model_known=config is not None)
+    module.exit_json(
+        changed=False,
+        cluster=cluster,
+        nodes=nodes,
+        digest=told,
+        model_known=config is not None,
+        platform=platform(module),
+    )
 
 
 if __name__ == "__main__":

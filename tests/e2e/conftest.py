@@ -56,6 +56,14 @@ def eventually(get: Callable[[], Any], wanted: Any, seconds: float = 10) -> None
     assert got == wanted
 
 
+def at_task(monkeypatch: pytest.MonkeyPatch, task: str, command: str) -> None:
+    """Have this happen when that task is about to start."""
+    monkeypatch.setenv("ANSIBLE_CALLBACK_PLUGINS", str(Path(__file__).parent / "faults"))
+    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "at_task")
+    monkeypatch.setenv("AT_TASK", task)
+    monkeypatch.setenv("AT_TASK_RUN", command)
+
+
 @dataclass
 class Lab:
     """A lab, and the ways to act on it from outside."""

@@ -13,19 +13,17 @@ import os
 import secrets
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 import yaml
 
-from .conftest import Lab, Run, eventually
+from .conftest import Lab, Run, at_task, eventually
 
 pytestmark = pytest.mark.matrix
 
 ROLE = "sparkops.dgx_spark.swarm_gpu"
 PAIR, TRIO = ["spark1", "spark2"], ["spark1", "spark2", "spark3"]
-FAULTS = str(Path(__file__).parent / "faults")
 # Files that programs of the host rewrite by themselves.
 OWN_BUSINESS = ("/etc/group-", "/etc/gshadow-", "/etc/ld.so.cache", "/etc/resolv.conf", "/etc/mtab")
 
@@ -125,14 +123,6 @@ def start_stranger(lab: Lab, spark: str) -> None:
 
 def end_stranger(lab: Lab, spark: str) -> None:
     root(lab, spark, "docker rm -f stranger && docker image rm stranger")
-
-
-def at_task(monkeypatch: pytest.MonkeyPatch, task: str, command: str) -> None:
-    """Have this happen when that task is about to start."""
-    monkeypatch.setenv("ANSIBLE_CALLBACK_PLUGINS", FAULTS)
-    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "at_task")
-    monkeypatch.setenv("AT_TASK", task)
-    monkeypatch.setenv("AT_TASK_RUN", command)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from typing import Any, Iterator
 
 import pytest
 
-from .conftest import Lab, Run
-from .test_swarm import at_task, changes, etc, good, refused, root
+from .conftest import Lab, Run, at_task
+from .test_swarm import changes, etc, good, refused, root
 
 pytestmark = pytest.mark.matrix
 
