@@ -131,6 +131,8 @@ def _argument_problem(name: str, value: t.Any, options: t.Mapping[str, t.Any], e
         return f"{name} is a flag of TensorRT-LLM {_eras(flag.eras)}, and the image is {_eras(era)}"
     text = str(value)
     wrong = "" if flag.kind in ("str", "path") else _value_problem(name, flag.kind, flag.choices, value)
+    if flag.kind == "float" and isinstance(value, bool):  # 1.0 in YAML, and no number on a command line
+        wrong = "must be a number"
     if not wrong and flag.kind == "int" and not re.match(r"[+-]?[0-9]+$", text):
         wrong = "must be a whole number"
     if wrong:

@@ -97,6 +97,7 @@ def test_known_options_pass(options: dict[str, Any]) -> None:
         ({"config": "/x.yml"}, {}, "B", "set trtllm_serve_options instead"),
         ({"log_level": "loud"}, {}, "B", "log_level must be one of debug"),
         ({"max_batch_size": "4 "}, {}, "B", "must be a whole number"),
+        ({"kv_cache_free_gpu_memory_fraction": False}, {}, "A", "must be a number, and is False"),
         ({"trust_remote_code": "maybe"}, {}, "B", "must be true or false"),
         ({"media_io_kwargs": '{"a": 1}'}, {}, "B", "splits what it starts at blanks"),
         ({"tokenizer": "$(id)"}, {}, "B", "expands what a shell would"),
