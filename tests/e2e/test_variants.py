@@ -56,7 +56,8 @@ def test_spark1_is_its_own_controller_with_open_mpi_4(elder: Pair) -> None:
     inventory = elder.hosts("spark1", "spark2")
     group = inventory["spark"]
     group["hosts"]["spark1"]["ansible_connection"] = "local"
-    group["vars"] = {"ansible_user": "nvidia", "ansible_python_interpreter": "/usr/bin/python3", **SERVED}
+    lab = {name: value for name, value in group["vars"].items() if not name.startswith("ansible_")}
+    group["vars"] = {**lab, "ansible_user": "nvidia", "ansible_python_interpreter": "/usr/bin/python3", **SERVED}
     subprocess.run([*ssh, "cat > my.yml"], input=yaml.safe_dump(inventory).encode(), check=True)
 
     spark.check_output("sudo apt-get update && sudo apt-get install --yes --no-install-recommends python3-venv")
