@@ -215,13 +215,15 @@ def activate(netdevs: list[str]) -> None:
     after = {netdev: renderer_of(netdev) for netdev in netdevs}
     run("udevadm", "control", "--reload", must=False)
     both = [*before.values(), *after.values()]
+    networkmanager = run("systemctl", "is-active", "NetworkManager", must=False).strip() == "active"
+    if networkmanager:  # first: it clears what it lets go of, and what networkd has is to be left alone
+        run("nmcli", "general", "reload", "conf", must=False)
+        run("nmcli", "connection", "reload")
     if "networkd" in both:
         run("networkctl", "reload")
         for netdev in netdevs:
             run("networkctl", "reconfigure", netdev, must=False)
-    if "NetworkManager" in both:
-        run("nmcli", "general", "reload", "conf", must=False)
-        run("nmcli", "connection", "reload")
+    if networkmanager:
         for netdev in (name for name, renderer in after.items() if renderer == "NetworkManager"):
             # One without a signal cannot be activated, and waits for it.
             run("nmcli", "--wait", "15", "connection", "up", f"netplan-{netdev}", "ifname", netdev, must=False)
