@@ -217,6 +217,11 @@ def activate(netdevs: list[str]) -> None:
     both = [*before.values(), *after.values()]
     networkmanager = run("systemctl", "is-active", "NetworkManager", must=False).strip() == "active"
     if networkmanager:  # first: it clears what it lets go of, and what networkd has is to be left alone
+        released = [name for name in netdevs if before[name] == "networkd" and after[name] != "networkd"]
+        if released:
+            run("networkctl", "reload")
+        for netdev in released:  # with an address on it, were it IPv6's own, it would make a profile for that
+            run("ip", "link", "set", netdev, "down", must=False)
         run("nmcli", "general", "reload", "conf", must=False)
         run("nmcli", "connection", "reload")
     if "networkd" in both:
