@@ -437,7 +437,7 @@ def token(address: str, timeout: float) -> str | None:
         connection.close()
 
 
-def tokens_flow(address: str, timeout: float = 5, pause: float = 2) -> bool:
+def tokens_flow(address: str, timeout: float, pause: float) -> bool:
     """Whether the engine makes tokens, although a canary waits in its queue in vain: a busy server is not a sick one.
 
     Needs ``enable_iter_perf_stats``. What is read is gone for others, so it is asked only when a canary failed; and
@@ -537,7 +537,8 @@ def leader() -> int:
     try:
         while not stopped.wait(pause):
             probed = time.monotonic()
-            problem = token(api, limits["timeout_s"])
+            second_look = limits["timeout_s"] / 10  # seconds of a probe's time, should it fail
+            problem = token(api, limits["timeout_s"] - second_look)
             if problem is None:
                 loaded = time.time() - started
                 if not served:
@@ -547,7 +548,7 @@ def leader() -> int:
                 elif loaded > limits["forget_s"]:
                     state.set(starts=0)  # a long good run wipes the slate
                 served, failures = True, 0
-            elif served and tokens_flow(api):
+            elif served and tokens_flow(api, second_look, second_look / 2):
                 failures = 0
                 state.set(phase="serving", reason=f"busy: tokens flow, but none for the probe ({problem})")
             else:
