@@ -174,6 +174,10 @@ def main() -> None:
     if module.params["state"] == "absent":
         there = bool(inspect(module, docker, NAME))
         if there and not module.check_mode:
+            # Swarm leaves some where a node went away in the middle of a look.
+            _rc, left, _err = module.run_command([docker, "ps", "--all", "--quiet", f"--filter=label={LABEL}"])
+            if left.split():
+                module.run_command([docker, "rm", "--force", *left.split()], check_rc=True)
             module.run_command([docker, "image", "rm", NAME], check_rc=True)
         module.exit_json(changed=there)
     tool = module.get_bin_path(module.params["executable"], required=True)

@@ -545,9 +545,12 @@ printf '[{{"Id": "sha256:1", "Config": {{"Labels": {{"sparkops.dgx_spark.probe":
   'import --change') cat > /dev/null; echo "$3" | cut -d= -f2 > {tmp_path}/label; echo sha256:1 ;;
   'image rm') [ "$3" = dgx-spark/gpu-probe:host ] && rm {tmp_path}/label ;;
   'run --rm') cat {tmp_path}/inside ;;
+  'ps --all') cat {tmp_path}/left ;;
+  'rm --force') echo "$3 $4" > {tmp_path}/removed ;;
 esac""",
         )
         (tmp_path / "inside").write_text(self.ROW + "\n")
+        (tmp_path / "left").write_text("")
         real = docker_gpu_probe.AnsibleModule.get_bin_path
 
         def get_bin_path(self: Any, name: str, *words: Any, **more: Any) -> Any:
@@ -565,7 +568,9 @@ esac""",
         assert run(capsys, docker_gpu_probe, check_mode=True, **options)["changed"] is False
         (self.state / "label").write_text("of-another-libc\n")
         assert run(capsys, docker_gpu_probe, **options)["changed"]
+        (self.state / "left").write_text("c1\nc2\n")
         assert run(capsys, docker_gpu_probe, state="absent")["changed"]
+        assert (self.state / "removed").read_text() == "c1 c2\n"
         assert run(capsys, docker_gpu_probe, state="absent")["changed"] is False
 
     def test_takes_an_image_that_is_named(self, capsys, options) -> None:
