@@ -5,14 +5,16 @@
 
 ``capture`` notes what the network is: the content of the role's files, and of every netdev its addresses, MTU,
 ARP settings and whether it is up, and all routes. ``activate`` lets the host's renderer configure the fabric's netdevs,
-and those alone. ``restore`` puts back what was captured; a transient unit runs it unless a new connection
-cancels that in time.
+and those alone. ``restore`` puts back what was captured; a transient unit runs it unless ``confirm``, over a new
+connection, cancels that in time. Who comes after that time finds that out, and changes nothing any more.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -20,7 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 ROOT = Path("/")
 ARP = ("arp_ignore", "arp_announce")
@@ -161,6 +163,17 @@ def restore(state: State, fabric_only: bool) -> None:
         restore_management(state)
 
 
+def way_back_waits() -> bool:
+    return run("systemctl", "is-active", WAY_BACK, must=False).strip() == "active"
+
+
+def confirm() -> None:
+    """Stay with the change."""
+    if not way_back_waits():
+        raise OSError("nobody confirmed the change in time: the host went back to what it was before")
+    run("systemctl", "stop", WAY_BACK)
+
+
 def forget_first(state: Path) -> None:
     """Where the first change was taken back there was none: what the network is then is captured by the next one."""
     first = state.with_name(FIRST)
@@ -267,21 +280,48 @@ def main() -> int:
     capturing.add_argument("--file", action="append", default=[])
     activating = commands.add_parser("activate")
     activating.add_argument("--netdev", action="append", default=[])
+    activating.add_argument("--unless-late", action="store_true", help="refuse when the way back was taken meanwhile")
     activating.add_argument("--asks", action="append", default=[], help="a netdev that is to get its address by itself")
+    commands.add_parser("confirm")
     commands.add_parser("raise").add_argument("--netdev", action="append", default=[])
     restoring = commands.add_parser("restore")
     restoring.add_argument("state", type=Path)
     restoring.add_argument("--fabric-only", action="store_true", help="leave the rest of the network as it is now")
     options = parser.parse_args()
-    if options.command == "activate":
-        activate(options.netdev)
+    try:
+        return do(options)
+    except OSError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Change one thing at a time: the time of the way back may come in the middle of something else."""
+    with Path(__file__).open(encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def do(options: argparse.Namespace) -> int:
+    """Do what was asked for."""
+    if options.command == "confirm":
+        with alone():
+            confirm()
+    elif options.command == "activate":
+        if options.unless_late and not way_back_waits():
+            raise OSError("the way back was taken before the change: it took too long to come to it")
+        with alone():
+            activate(options.netdev)
         wait_for(options.asks, addressed, 30)
     elif options.command == "raise":
         for netdev in options.netdev:
             run("ip", "link", "set", netdev, "up")
         wait_for(options.netdev, lit, 5)  # a cage without a cable never will be
     elif options.command == "restore":
-        restore(json.loads(options.state.read_text()), options.fabric_only)
+        run("systemctl", "stop", WAY_BACK, must=False)  # where it runs already, it comes first or last, and once more
+        with alone():
+            restore(json.loads(options.state.read_text()), options.fabric_only)
         forget_first(options.state)
     else:
         # A change that nobody confirmed may be on its way back: what it left is not what the network is.
