@@ -229,12 +229,16 @@ def activate(netdevs: list[str]) -> None:
     run("udevadm", "control", "--reload", must=False)
     both = [*before.values(), *after.values()]
     networkmanager = run("systemctl", "is-active", "NetworkManager", must=False).strip() == "active"
-    if networkmanager:  # first: it clears what it lets go of, and what networkd has is to be left alone
+    if networkmanager:  # it reads netplan's rules for udev when it starts, and not again
+        for netdev in (name for name in netdevs if after[name] == "networkd"):
+            run("nmcli", "device", "set", netdev, "managed", "no", must=False)
         released = [name for name in netdevs if before[name] == "networkd" and after[name] != "networkd"]
         if released:
             run("networkctl", "reload")
-        for netdev in released:  # with an address on it, were it IPv6's own, it would make a profile for that
+        for netdev in released:
+            # With an address on it, were it IPv6's own, NetworkManager would make a profile for that.
             run("ip", "link", "set", netdev, "down", must=False)
+            run("nmcli", "device", "set", netdev, "managed", "yes", must=False)
         run("nmcli", "general", "reload", "conf", must=False)
         run("nmcli", "connection", "reload")
     if "networkd" in both:
