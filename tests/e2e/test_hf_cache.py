@@ -20,6 +20,7 @@ import yaml
 from .conftest import ROOT, Lab, Run, brought_up, eventually, taken_down
 from .test_internet import control, in_internet
 
+pytestmark = pytest.mark.matrix
 GATED, TOKEN = "lab/gated-200m", "hf_lab_topsecret"
 SIZE = 200_000_000
 FABRIC = "enp1s0f0np0"
@@ -216,7 +217,6 @@ FAULTS = {
 }
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
 def test_what_the_hub_does_wrong_is_survived(blank: CacheLab, faults: list[dict[str, Any]]) -> None:
     for fault in faults:
@@ -230,7 +230,6 @@ def test_what_the_hub_does_wrong_is_survived(blank: CacheLab, faults: list[dict[
     blank.nothing_left()
 
 
-@pytest.mark.matrix
 def test_an_interrupted_play_is_taken_up_again(blank: CacheLab) -> None:
     blank.fault(kind="slow", bytes_per_second=6_000_000, times=None)
     play = blank.begun()
@@ -246,7 +245,6 @@ def test_an_interrupted_play_is_taken_up_again(blank: CacheLab) -> None:
     blank.nothing_left()
 
 
-@pytest.mark.matrix
 def test_two_plays_at_once_fetch_it_once(blank: CacheLab) -> None:
     blank.fault(kind="slow", bytes_per_second=10_000_000, times=None)
     plays = [blank.begun(), blank.begun()]
@@ -257,7 +255,6 @@ def test_two_plays_at_once_fetch_it_once(blank: CacheLab) -> None:
     blank.nothing_left()
 
 
-@pytest.mark.matrix
 def test_a_worker_that_reboots_in_the_middle_goes_on_where_it_was(blank: CacheLab) -> None:
     blank.fault(kind="slow", bytes_per_second=6_000_000, times=None)
     play = blank.begun()
@@ -276,7 +273,6 @@ def test_a_worker_that_reboots_in_the_middle_goes_on_where_it_was(blank: CacheLa
     blank.nothing_left()
 
 
-@pytest.mark.matrix
 def test_a_disk_that_fills_in_the_middle_is_told_and_nothing_is_lost(blank: CacheLab) -> None:
     host = blank.host("spark2")
     host.check_output("sudo mkdir -p /small && sudo mount -t tmpfs -o size=1300m,mode=0777 none /small")
@@ -306,7 +302,6 @@ def test_a_disk_that_fills_in_the_middle_is_told_and_nothing_is_lost(blank: Cach
         blank.host("spark1").run("sudo rm -rf /small")
 
 
-@pytest.mark.matrix
 def test_an_older_unfinished_download_is_in_nobodys_way(blank: CacheLab) -> None:
     folder = "~/.cache/huggingface/hub/models--lab--gated-200m/blobs"
     for name in blank.names:
@@ -317,7 +312,6 @@ def test_an_older_unfinished_download_is_in_nobodys_way(blank: CacheLab) -> None
     assert blank.hub_bytes() <= 1.005 * SIZE + 1_000_000
 
 
-@pytest.mark.matrix
 def test_pruning_takes_one_model_exactly_and_none_that_is_served(had: CacheLab) -> None:
     hub = "/home/nvidia/.cache/huggingface/hub"
     sleep = "tar --create --dereference /bin/sleep /lib/x86_64-linux-gnu/libc.so.6 /lib64/ld-linux-x86-64.so.2"
@@ -346,7 +340,6 @@ def test_pruning_takes_one_model_exactly_and_none_that_is_served(had: CacheLab) 
         had.host(name).check_output(f"rm -r {hub}/models--lab--gated-200m-too")
 
 
-@pytest.mark.matrix
 def test_a_copy_that_is_not_encrypted(blank: CacheLab) -> None:
     run = blank.cache(hf_cache_encrypted=False)
     assert run.status == "successful", run.said
@@ -357,7 +350,6 @@ def test_a_copy_that_is_not_encrypted(blank: CacheLab) -> None:
     blank.nothing_left()
 
 
-@pytest.mark.matrix
 def test_a_checkpoint_that_was_made_on_the_leader(blank: CacheLab) -> None:
     repo, leader = "home/made", blank.host("spark1")
     mine = {"hf_cache_repo": repo, "hf_cache_source": "/home/nvidia/made", "hf_cache_token": ""}
