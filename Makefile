@@ -65,7 +65,7 @@ e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sp
 	pytest --durations=10 -m 'not matrix' tests/e2e
 
 test: lint unit ## all of these, 25 minutes on 2 cores
-	$(MAKE) --jobs=2 --output-sync=line package molecule
+	$(MAKE) --jobs=2 package molecule
 	$(MAKE) e2e
 
 test-all: test ## and the whole matrix: every cabling, size, fault and variant; some hours

@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of docs/faults.md: what is done to a pair that serves, and how soon it serves again with no play.
+"""What is done to a pair that serves, and how soon it serves again with no play.
 
 Back means: an answer, and a new incarnation of every rank.
 """
