@@ -164,14 +164,17 @@ def restore(state: State, fabric_only: bool) -> None:
 
 
 def way_back_waits() -> bool:
-    return run("systemctl", "is-active", WAY_BACK, must=False).strip() == "active"
+    """Whether its time is yet to come: a timer stays active while what it started runs."""
+    return run("systemctl", "show", "--property=SubState", "--value", WAY_BACK, must=False).strip() == "waiting"
 
 
 def confirm() -> None:
     """Stay with the change."""
-    if not way_back_waits():
+    late = not way_back_waits()
+    run("systemctl", "stop", WAY_BACK, must=False)
+    service = run("systemctl", "is-active", WAY_BACK.replace(".timer", ".service"), must=False).strip()
+    if late or service in ("activating", "active"):  # its time may have come just now
         raise OSError("nobody confirmed the change in time: the host went back to what it was before")
-    run("systemctl", "stop", WAY_BACK)
 
 
 def forget_first(state: Path) -> None:
@@ -313,9 +316,9 @@ def do(options: argparse.Namespace) -> int:
         with alone():
             confirm()
     elif options.command == "activate":
-        if options.unless_late and not way_back_waits():
-            raise OSError("the way back was taken before the change: it took too long to come to it")
         with alone():
+            if options.unless_late and not way_back_waits():
+                raise OSError("the way back was taken before the change: it took too long to come to it")
             activate(options.netdev)
         wait_for(options.asks, addressed, 30)
     elif options.command == "raise":
