@@ -72,11 +72,8 @@ class Docker:
         :param name: with its tag or digest. :param login: user and password at its registry.
         :param told: is called with each message of the engine, see :class:`Layers`.
         """
-        headers = {}
-        if login:
-            known = {"username": login[0], "password": login[1], "serveraddress": name.split("/")[0]}
-            headers["X-Registry-Auth"] = base64.urlsafe_b64encode(json.dumps(known).encode()).decode()
-        with self._answer("POST", f"/images/create?fromImage={quote(name, safe='')}", None, headers) as answer:
+        target = f"/images/create?fromImage={quote(name, safe='')}"
+        with self._answer("POST", target, None, _login(name, login)) as answer:
             if answer.status >= 400:
                 _checked(answer.status, answer.read().decode(errors="replace"))
             for line in answer:
@@ -85,6 +82,11 @@ class Docker:
                     if "error" in message:
                         raise DockerError(str(message["error"]).strip())
                     told(message)
+
+    def offered(self, name: str, login: tuple[str, str] | None) -> dict[str, Any]:
+        """Return what its registry says of an image, of which nothing is pulled: ``Descriptor`` and ``Platforms``."""
+        with self._answer("GET", f"/distribution/{quote(name, safe='/:@')}/json", None, _login(name, login)) as answer:
+            return _checked(answer.status, answer.read().decode(errors="replace"))
 
     def log(self, container: str, lines: int) -> list[str]:
         """Return a container's last lines of both its outputs, oldest first."""
@@ -139,6 +141,23 @@ class Layers:
         return sum(whole for _there, whole in self._layers.values())
 
 
+def unfit(offered: dict[str, Any], architecture: str) -> str:
+    """Return for what an image is made, where that is not this machine; else nothing.
+
+    :param offered: what :meth:`Docker.offered` returned. :param architecture: the machine's, as the kernel names it.
+
+    >>> unfit({"Platforms": [{"architecture": "amd64", "os": "linux"}]}, "aarch64")
+    'linux/amd64'
+    >>> unfit({"Platforms": [{"architecture": "arm64"}, {"architecture": "amd64"}]}, "aarch64"), unfit({}, "aarch64")
+    ('', '')
+    """
+    wanted = {"aarch64": "arm64", "x86_64": "amd64"}.get(architecture, architecture)
+    made_for = [one for one in offered.get("Platforms") or [] if one.get("architecture") not in (None, "", "unknown")]
+    if any(one["architecture"] == wanted for one in made_for):
+        return ""
+    return ", ".join(f"{one.get('os', 'linux')}/{one['architecture']}" for one in made_for)
+
+
 def unframed(raw: bytes) -> bytes:
     """Return the output of a container without a terminal: pieces, each behind a head of 8 bytes that tells its length.
 
@@ -151,6 +170,13 @@ def unframed(raw: bytes) -> bytes:
         pieces.append(raw[8:end])
         raw = raw[end:]
     return b"".join(pieces)
+
+
+def _login(name: str, login: tuple[str, str] | None) -> dict[str, str]:
+    if not login:
+        return {}
+    known = {"username": login[0], "password": login[1], "serveraddress": name.split("/")[0]}
+    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(known).encode()).decode()}
 
 
 def _checked(status: int, text: str) -> Any:

@@ -16,6 +16,9 @@ description:
   - >-
     Unlike M(community.docker.docker_image_pull) it needs no Python package on the host, and writes how many bytes came
     to a file that M(sparkops.dgx_spark.hf_follow) reads. Images of 20 GB take half an hour.
+  - >-
+    In check mode, the registry is asked for an image that is not there, so that a wrong name, tag or login, and an
+    image for other processors, are told before anything is done for it.
   - A login is used for this pull alone. It stands in no file and on no command line.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -73,7 +76,7 @@ id:
   type: str
   sample: sha256:60a6274621e7
 digest:
-  description: The image by the digest that its registry gave it, empty if no registry did.
+  description: The image by the digest that its registry gave it, or in check mode will give; empty if no registry did.
   returned: success
   type: str
   sample: nvcr.io/nvidia/tensorrt-llm/release@sha256:2fb9f1b0
@@ -89,6 +92,7 @@ seconds:
   sample: 312.5
 """
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -96,7 +100,12 @@ from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _progress
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError, Layers
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import (
+    Docker,
+    DockerError,
+    Layers,
+    unfit,
+)
 
 
 def found(engine: Docker, name: str) -> dict[str, Any]:
@@ -107,6 +116,12 @@ def found(engine: Docker, name: str) -> dict[str, Any]:
         if exc.status == 404:
             return {}
         raise
+
+
+def bare(name: str) -> str:
+    """Return an image's name without tag and digest."""
+    folder, slash, last = name.partition("@")[0].rpartition("/")
+    return f"{folder}{slash}{last.partition(':')[0]}"
 
 
 def main() -> None:
@@ -126,18 +141,22 @@ def main() -> None:
     try:
         image = found(engine, asked["name"])
         missing = not image
-        if missing and not module.check_mode:
-            login = (asked["user"], asked["password"]) if asked["password"] else None
+        login = (asked["user"], asked["password"]) if asked["password"] else None
+        if missing and module.check_mode:
+            offered = engine.offered(asked["name"], login)
+            other = unfit(offered, os.uname().machine)
+            if other:
+                module.fail_json(msg=f"{asked['name']} is made for {other}, and this host is {os.uname().machine}")
+            image = {"RepoDigests": [f"{bare(asked['name'])}@{offered['Descriptor']['digest']}"]}
+        elif missing:
             with _progress.written(
                 Path(asked["progress"]), f"{asked['name']} pulled", lambda: layers.whole, lambda: layers.there
             ):
                 engine.pull(asked["name"], login, layers.hear)
             image = found(engine, asked["name"])
     except DockerError as exc:
-        module.fail_json(msg=f"{asked['name']} cannot be pulled: {exc}")
-    repository = asked["name"].partition("@")[0].rpartition("/")
-    repository = f"{repository[0]}{repository[1]}{repository[2].partition(':')[0]}"
-    digests = [name for name in image.get("RepoDigests", []) if name.startswith(f"{repository}@")]
+        module.fail_json(msg=f"{asked['name']} cannot be pulled: {exc}. Is its name right, and may this login pull it?")
+    digests = [name for name in image.get("RepoDigests", []) if name.startswith(f"{bare(asked['name'])}@")]
     module.exit_json(
         changed=missing,
         id=image.get("Id", ""),

@@ -9,13 +9,14 @@ import contextlib
 import http.server
 import importlib.util
 import json
+import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 from hypothesis import given
@@ -192,3 +193,70 @@ def test_a_busy_engine_is_not_a_dead_one(entrypoint: ModuleType, answers: list[b
 def test_an_engine_that_accepts_and_never_answers_is_dead(entrypoint: ModuleType) -> None:
     with entrypoint.socket.create_server(("127.0.0.1", 0)) as silent:
         assert not entrypoint.tokens_flow(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.2, pause=0)
+
+
+def program(folder: Path, statement: str, **options: Any) -> subprocess.Popen[str]:
+    """The entrypoint in a process of its own, that knows this folder alone, and runs a statement with it as ``e``."""
+    load = f"import importlib.util, pathlib; spec = importlib.util.spec_from_file_location('e', {str(PATH)!r}); "
+    load += "e = importlib.util.module_from_spec(spec); spec.loader.exec_module(e); "
+    load += f"e.ETC = e.VAR = e.RUN = pathlib.Path({str(folder)!r}); "
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return subprocess.Popen([sys.executable, "-c", load + statement], **pipes)
+
+
+def test_two_incarnations_never_meet_and_the_second_leaves_the_firsts_state_alone(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"phase": "serving"}')
+    hold = "lock = e.alone(); print('mine', flush=True); input()"
+    first = program(tmp_path, hold, stdin=subprocess.PIPE)
+    assert first.stdout.readline() == "mine\n"
+    second = program(tmp_path, "e.end_by_sigterm(); " + hold)
+    assert "another run holds the lock" in second.stderr.readline()
+    assert (tmp_path / "state.json").read_text() == '{"phase": "serving"}'
+    second.terminate()
+    assert second.wait(5) == 143, "also one that waits ends at once"
+    third = program(tmp_path, hold, stdin=subprocess.PIPE)
+    assert "another run holds the lock" in third.stderr.readline()
+    first.kill()
+    assert third.stdout.readline() == "mine\n"
+    for one in (first, second, third):
+        one.communicate(timeout=5)
+
+
+def test_a_full_disk_does_not_end_what_serves(entrypoint: ModuleType, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(entrypoint, "VAR", tmp_path)
+    state = entrypoint.State()
+    (tmp_path / "state.new").mkdir()  # what is to be written cannot be
+    state.set(phase="serving")
+    told = capsys.readouterr().err
+    assert "state.json cannot be written" in told
+    assert "serving" in told
+    (tmp_path / "state.new").rmdir()
+    state.set(reason="")
+    assert json.loads((tmp_path / "state.json").read_text())["phase"] == "serving"
+
+
+def test_a_port_that_somebody_holds_is_told_and_waited_for(entrypoint: ModuleType, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(entrypoint, "VAR", tmp_path)
+    stranger = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{stranger.getsockname()[1]}"
+    monkeypatch.setattr(entrypoint.time, "sleep", lambda _seconds: stranger.close())
+    state = entrypoint.State()
+    entrypoint.await_port(address, state, reuse=True)
+    assert (state.values["phase"], state.values["reason"]) == (
+        "waiting",
+        f"{address} cannot be bound yet (Address already in use)",
+    )
+
+
+def test_caches_are_dropped_where_that_was_consented_to(
+    entrypoint: ModuleType, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(entrypoint, "CACHES", tmp_path / "drop_caches")
+    entrypoint.drop_caches()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "drop_caches").touch()
+    entrypoint.drop_caches()
+    assert (tmp_path / "drop_caches").read_text() == "3\n"
+    monkeypatch.setattr(entrypoint, "CACHES", tmp_path)  # one that cannot be written
+    entrypoint.drop_caches()
+    assert "the caches were not dropped" in capsys.readouterr().err

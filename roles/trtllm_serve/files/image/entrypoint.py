@@ -5,7 +5,8 @@
 
 ``leader`` waits for its workers, clears what an earlier run left on them, starts ``mpirun … trtllm-llmapi-launch
 trtllm-serve …`` (on a node that is alone, trtllm-serve itself), judges by a generated token whether it serves, and ends
-when it ends. It exits 1 to be started again, and 0, with the reason in its state file, when it gives up. ``worker``
+when it ends. It exits 1 to be started again, 143 when it was asked to end, which whoever asked knows what to make of,
+and 0, with the reason in its state file, when it gives up. ``worker``
 runs an sshd for MPI, nothing else. ``rank`` gives a rank what differs from node to node, and watches its node's memory.
 ``memory`` says how much of that is available. ``health`` reads the state file and asks nobody.
 
@@ -26,13 +27,15 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ETC = Path("/etc/dgx-spark/trtllm")  # cluster.json, node.json, ssh/: read-only
 VAR = Path("/var/lib/dgx-spark/trtllm")  # state.json, lock: this node's
 RUN = Path("/run/dgx-spark")
 PROGRAM = "/opt/dgx-spark/entrypoint.py"
+CACHES = Path("/opt/dgx-spark/drop_caches")  # the kernel's switch, mounted where that was consented to
 NCCL = re.compile(r"^(?:\[[^\]]*\])?(?:<std(?:out|err)>:)?\s*(?P<host>\S+?):\d+:\d+ \[\d+\] NCCL INFO (?P<message>.*)$")
+ENDED_BY_SIGTERM = 128 + signal.SIGTERM
 USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
 
 
@@ -202,8 +205,11 @@ class State:
     def set(self, **values: Any) -> None:
         self.values.update(values, at=time.time())
         draft = self.path.with_suffix(".new")
-        draft.write_text(json.dumps(self.values, indent=2, sort_keys=True) + "\n")
-        draft.replace(self.path)
+        try:
+            draft.write_text(json.dumps(self.values, indent=2, sort_keys=True) + "\n")
+            draft.replace(self.path)
+        except OSError as error:  # a full disk is no reason to end what serves
+            say(f"{self.path} cannot be written: {error}")
         if "phase" in values:
             say(f"{values['phase']}{': ' + values['reason'] if values.get('reason') else ''}")
 
@@ -238,7 +244,9 @@ def await_address(address: str, state: State) -> None:
 
 def worker() -> int:
     cluster, node, state = read(ETC / "cluster.json"), read(ETC / "node.json"), State()
+    end_by_sigterm()
     await_address(node["address"], state)
+    await_port(f"{node['address']}:{cluster['ssh_port']}", state, reuse=True)
     private_copies("ssh_host_ed25519_key", "authorized_keys")
     Path("/run/sshd").mkdir(exist_ok=True)
     config = RUN / "sshd_config"
@@ -287,6 +295,20 @@ def rank(command: list[str]) -> int:
     return 1
 
 
+def drop_caches() -> None:
+    """Give back what the page cache holds of the shared memory: CUDA takes cached pages for used ones.
+
+    Cached pages of the model itself are read again from the disk, so it is done where that was consented to.
+    """
+    if not CACHES.exists():
+        return
+    os.sync()
+    try:
+        CACHES.write_text("3\n")
+    except OSError as error:
+        say(f"the caches were not dropped: {error}")
+
+
 def reset() -> int:
     """On a worker, by the leader's ssh: end everything but sshd and this process's own line of parents."""
     kept, pid = {1}, os.getpid()
@@ -301,6 +323,7 @@ def reset() -> int:
                     os.kill(int(entry.name), signal.SIGKILL)
             except (OSError, ValueError):
                 continue  # it ended by itself
+    drop_caches()
     return 0
 
 
@@ -323,13 +346,18 @@ def processes() -> list[list[bytes]]:
     return found
 
 
-def await_port(address: str, state: State) -> None:
-    """The server binds without SO_REUSEADDR: what its forerunner left in TIME_WAIT must pass first."""
+def await_port(address: str, state: State, reuse: bool = False) -> None:
+    """Until an ``address:port`` is free; whoever holds it, and that may be a forerunner's last moments, is no failure.
+
+    :param reuse: whether the server binds with SO_REUSEADDR, or what is left in TIME_WAIT must pass first.
+    """
     host, port = address.rsplit(":", 1)
     while True:
         with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
             try:
                 probe.bind((host, int(port)))
+                probe.listen()  # with SO_REUSEADDR, this is what another listener forbids
                 return
             except OSError as error:
                 reason = f"{address} cannot be bound yet ({error.strerror})"
@@ -399,7 +427,7 @@ class Engine:
     def end(self, grace: float) -> None:
         """SIGTERM reaches mpirun, which ends its ranks; what is left after ``grace`` seconds is killed."""
         for number, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, 10)):
-            if not self.alive():
+            if self._process.poll() is not None:
                 break
             os.killpg(self._process.pid, number)
             try:
@@ -456,22 +484,27 @@ def tokens_flow(address: str, timeout: float, pause: float) -> bool:
 
 
 def await_workers(cluster: dict[str, Any], state: State) -> None:
-    """Until every worker's sshd answers; a worker that is late is no failed start."""
+    """Until every worker's own sshd lets MPI in; a worker that is late is no failed start, nor is a stranger there."""
     for node in cluster["nodes"][1:]:
-        while True:
-            try:
-                socket.create_connection((node["address"], cluster["ssh_port"]), timeout=5).close()
-                break
-            except OSError as error:
-                reason = f"{node['name']} does not answer at {node['address']}:{cluster['ssh_port']} ({error})"
-                if state.values.get("reason") != reason:
-                    state.set(phase="waiting", reason=reason)
-                time.sleep(2)
+        place = f"{node['name']} does not let MPI in at {node['address']}:{cluster['ssh_port']}"
+        while problem := not_let_in(short(node["name"])):
+            if state.values.get("reason") != f"{place} ({problem})":
+                state.set(phase="waiting", reason=f"{place} ({problem})")
+            time.sleep(2)
+
+
+def not_let_in(name: str) -> str:
+    """Why ssh does not get into a worker, in its own last words; empty where it does."""
+    try:
+        done = subprocess.run(["ssh", name, "true"], capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return "no answer within 60 s"
+    return (done.stderr.strip().splitlines() or [f"ssh ends with {done.returncode}"])[-1] if done.returncode else ""
 
 
 def clear_workers(cluster: dict[str, Any]) -> None:
     for node in cluster["nodes"][1:]:
-        subprocess.run(["ssh", short(node["name"]), "python3", PROGRAM, "reset"], check=True, timeout=60)
+        subprocess.run(["ssh", short(node["name"]), "python3", PROGRAM, "reset"], check=True, timeout=300)
 
 
 def memories(cluster: dict[str, Any], own: dict[str, Any]) -> dict[str, int]:
@@ -502,12 +535,40 @@ def smoke(cluster: dict[str, Any]) -> list[str]:
     return names
 
 
+def end_by_sigterm() -> None:
+    """A container's first process is not ended by SIGTERM unless it asks for that."""
+
+    def end(*_arguments: object) -> None:
+        sys.exit(ENDED_BY_SIGTERM)
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, end)
+
+
+def alone() -> IO[str]:
+    """Wait for this node's lock, so that two incarnations never meet; held as long as what is returned is open.
+
+    Until then the state file is the other's.
+    """
+    lock = (VAR / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("waiting: another run holds the lock")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
 def leader() -> int:
+    end_by_sigterm()
+    with alone():
+        return lead()
+
+
+def lead() -> int:
     cluster, node, state = read(ETC / "cluster.json"), read(ETC / "node.json"), State()
     limits, api = cluster["limits"], cluster["api_probe"]
-    lock = (VAR / "lock").open("w")
-    state.set(phase="waiting", reason="another run holds the lock", config=os.environ.get("DGX_SPARK_CONFIG", ""))
-    fcntl.flock(lock, fcntl.LOCK_EX)  # two incarnations never meet
+    state.set(phase="waiting", reason="", config=os.environ.get("DGX_SPARK_CONFIG", ""))
     await_address(node["address"], state)
     number, allowed = next_start(state.values, limits)
     if not allowed:
@@ -520,12 +581,10 @@ def leader() -> int:
     Path("/root/.ssh/config").write_text(ssh_config(cluster))
     await_workers(cluster, state)
     await_port(api, state)
-    stopped = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_arguments: stopped.set())
     state.set(phase="starting", reason="", starts=number, ranks={})
     try:
         clear_workers(cluster)
+        drop_caches()
         await_memory(cluster, node)
         if len(cluster["nodes"]) > 1:
             smoke(cluster)
@@ -533,6 +592,9 @@ def leader() -> int:
         state.set(phase="failed", reason=str(error), last_end=str(error))
         return 1
     started, served, failures, pause = time.time(), False, 0, 1.0
+    stopped = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_arguments: stopped.set())
     engine = Engine(cluster)
     try:
         while not stopped.wait(pause):
@@ -563,7 +625,7 @@ def leader() -> int:
             # A probe that took its whole time is followed by the next: three of them are three times its time.
             pause = max(0.0, limits["interval_s"] - (time.monotonic() - probed)) if served else 1.0
         state.set(phase="stopped", reason="asked to end", starts=0)
-        return 0
+        return ENDED_BY_SIGTERM
     finally:
         engine.end(limits["grace_s"])
 

@@ -114,6 +114,11 @@ PULLED = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def spark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_image_pull.os, "uname", lambda: SimpleNamespace(machine="aarch64"))
+
+
 def registry(place: SimpleNamespace, messages: list[dict[str, Any]]) -> dict[str, str]:
     """Let a registry have the image, and the engine have it once it was pulled."""
     digests = ["other.test/x@sha256:0", "nvcr.test:5000/nvidia/release@sha256:2f"]
@@ -121,6 +126,8 @@ def registry(place: SimpleNamespace, messages: list[dict[str, Any]]) -> dict[str
     place.engine.on["POST", "/images/create"] = lambda _body: place.engine.answers.update(
         {("GET", f"/images/{NAME}/json"): {"Id": ID, "RepoDigests": digests}}
     )
+    offered = {"Descriptor": {"digest": "sha256:2f"}, "Platforms": [{"architecture": "arm64", "os": "linux"}]}
+    place.engine.answers["GET", f"/distribution/{NAME}/json"] = offered
     return {"name": NAME, "progress": str(place.here / "progress")}
 
 
@@ -128,6 +135,7 @@ def test_pulls_once_and_pins_the_digest(run, place: SimpleNamespace) -> None:
     asked = registry(place, PULLED)
     foretold = run(docker_image_pull, check_mode=True, **asked)
     assert (foretold["changed"], foretold["id"], place.engine.told) == (True, "", [])
+    assert foretold["digest"] == "nvcr.test:5000/nvidia/release@sha256:2f"
     pulled = run(docker_image_pull, **asked)
     assert pulled["changed"]
     assert (pulled["id"], pulled["pulled_bytes"]) == (ID, 150)
@@ -147,6 +155,17 @@ def test_a_pull_that_fails_on_the_way_says_why(run, place: SimpleNamespace) -> N
     assert "cannot be pulled: toomanyrequests: slow down" in run(docker_image_pull, **asked)["msg"]
     place.engine.answers["POST", "/images/create"] = (401, {"message": "unauthorized"})
     assert "cannot be pulled: unauthorized" in run(docker_image_pull, **asked)["msg"]
+
+
+def test_a_dry_run_tells_of_an_image_that_cannot_be_had(run, place: SimpleNamespace, monkeypatch) -> None:
+    asked = registry(place, PULLED)
+    monkeypatch.setattr(docker_image_pull.os, "uname", lambda: SimpleNamespace(machine="x86_64"))
+    told = run(docker_image_pull, check_mode=True, **asked)["msg"]
+    assert told == f"{NAME} is made for linux/arm64, and this host is x86_64"
+    del place.engine.answers["GET", f"/distribution/{NAME}/json"]
+    told = run(docker_image_pull, check_mode=True, **asked)["msg"]
+    assert "cannot be pulled: no /distribution/" in told
+    assert place.engine.told == []
 
 
 def test_a_login_is_in_the_header_alone(run, place: SimpleNamespace) -> None:
