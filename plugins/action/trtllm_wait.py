@@ -26,6 +26,7 @@ class ActionModule(ActionBase):
                 "members": {"type": "list", "elements": "str", "required": True},
                 "require_rdma": {"type": "bool", "default": True},
                 "stack": {"type": "str", "default": ""},
+                "past": {"type": "float", "default": 0},
                 "timeout": {"type": "int", "default": 1800},
                 "interval": {"type": "int", "default": 2},
             }

@@ -242,6 +242,6 @@ def judge(state: dict[str, Any], told: str, members: Sequence[str], require_rdma
         elif found["transport"] != "IB":
             problems.append(
                 f"rank {rank} on {name}: NCCL uses {found['transport']} ({found['devices']}) and not RDMA; "
-                f"see that {name} has /dev/infiniband, and that the NVIDIA runtime is its Docker's default"
+                f"{found.get('why') or 'see what it says of it in its log, and that no firewall is between them'}"
             )
     return True, problems

@@ -46,6 +46,10 @@ options:
     description: What the Swarm's tasks did before is of no interest. Seconds on this host's clock, as RV(now).
     type: float
     default: 0
+  past:
+    description: C(at) of a state that is not to count any more, such as one of a supervisor that gave up. 0 for none.
+    type: float
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -99,6 +103,7 @@ def main() -> None:
             "require_rdma": {"type": "bool", "default": True},
             "stack": {"type": "str", "default": ""},
             "since": {"type": "float", "default": 0},
+            "past": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
@@ -107,6 +112,8 @@ def main() -> None:
         state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"{path} cannot be read: {error}; is it the supervisor's state file?")
+    if state.get("at") == module.params["past"]:
+        state = {}
     settled, problems = judge(state, module.params["told"], module.params["members"], module.params["require_rdma"])
     if not settled and module.params["stack"]:
         docker = Docker()

@@ -46,6 +46,10 @@ options:
     description: As O(sparkops.dgx_spark.trtllm_state_info#module:stack).
     type: str
     default: ""
+  past:
+    description: As O(sparkops.dgx_spark.trtllm_state_info#module:past).
+    type: float
+    default: 0
   timeout:
     description: Seconds to wait. A model of 130 GB takes a quarter of an hour when it is read for the first time.
     type: int

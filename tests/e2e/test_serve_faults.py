@@ -1,26 +1,30 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done to a pair that serves, and how soon it serves again with no play.
+"""What is done to a pair that serves, and how soon it serves again with no play: the table of docs/faults.md.
 
-Back means: an answer, and a new incarnation of every rank.
+Back means: an answer, a new incarnation of every rank, and on every Spark the processes of one engine alone.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import time
 from dataclasses import dataclass
+from typing import Iterator
 
 import pytest
 
-from .conftest import Pair, Run, eventually
+from .conftest import SPARKS, Pair, Run, eventually
 from .test_two_spark_faults import incarnations, state
 
 pytestmark = pytest.mark.matrix
-CONTAINER = "$(sudo docker ps --quiet --filter name=dgx-spark-trtllm_)"
+CONTAINER = "$(sudo docker ps --quiet --filter name=dgx-spark-trtllm)"
 INJECTED = "/run/virtual-spark-engine/faults"
+#: the processes of one engine; brackets, so that a search for them does not find itself
+PROCESSES = {"spark1": ["[m]gmn_leader_node", "[t]ensorrt_llm.commands.serve"], "spark2": ["[m]gmn_worker_node"]}
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,13 @@ def inside(command: str) -> str:
 
 
 FAULTS = {
-    "rank 1 killed": Fault("spark2", "sudo pkill -KILL -f '^[^ ]*python[^ ]* [^ ]*trtllm'", 120),
-    "rank 0 killed": Fault("spark1", "sudo pkill -KILL -f '^[^ ]*python[^ ]* [^ ]*trtllm'", 120),
+    "rank 1 killed": Fault("spark2", "sudo pkill -KILL -f [m]gmn_worker_node", 120),
+    "rank 0 killed": Fault("spark1", "sudo pkill -KILL -f [m]gmn_leader_node", 120),
+    "server killed": Fault("spark1", "sudo pkill -KILL -f [t]ensorrt_llm.commands.serve", 120),
     "worker's container killed": Fault("spark2", f"sudo docker kill --signal KILL {CONTAINER}", 150),
     "leader's container killed": Fault("spark1", f"sudo docker kill --signal KILL {CONTAINER}", 150),
     "worker's container restarted": Fault("spark2", f"sudo docker restart --time 5 {CONTAINER}", 180),
-    "leader's container restarted": Fault("spark1", f"sudo docker restart --time 5 {CONTAINER}", 180),
+    "leader's container restarted": Fault("spark1", f"sudo docker restart --time 30 {CONTAINER}", 180),
     "Docker restarted on the worker": Fault("spark2", "sudo systemctl restart docker", 180),
     "Docker restarted on the leader": Fault("spark1", "sudo systemctl restart docker", 180),
     "the worker rebooted": Fault("spark2", "sudo systemctl reboot; true", 240),
@@ -62,26 +67,46 @@ def run(pair: Pair, spark: str, command: str) -> None:
         subprocess.run(shlex.split(command.format(lab=pair.name)), check=True)
 
 
-@pytest.fixture(scope="module")
-def serving(pair: Pair, first: tuple[Run, int]) -> Pair:
+def one_engine(pair: Pair) -> bool:
+    """Whether every Spark has the processes of one engine, and no other."""
+    return all(
+        pair.host(name).run("pgrep --count --full %s", pattern).stdout.strip() == "1"
+        for name in SPARKS
+        for pattern in PROCESSES[name]
+    )
+
+
+def back(pair: Pair, ranks: set[str], seconds: int) -> float:
+    """Wait until all ranks are new ones; returns after how many seconds."""
+    began = time.monotonic()
+    eventually(lambda: len(incarnations(pair) - ranks), 2, seconds=seconds)
+    took = time.monotonic() - began
+    assert one_engine(pair)
+    return took
+
+
+@pytest.fixture(scope="module", params=["swarm", "docker"])
+def serving(request: pytest.FixtureRequest, pair: Pair, first: tuple[Run, int]) -> Pair:
     """A supervisor that looks often and forgives early, so that a table of many faults does not use up its patience."""
-    run = pair.serve(trtllm_serve_canary_interval=5, trtllm_serve_canary_timeout=10, trtllm_serve_max_starts=50)
+    run = pair.serve(
+        spark_launcher=request.param,
+        trtllm_serve_canary_interval=5,
+        trtllm_serve_canary_timeout=10,
+        trtllm_serve_max_starts=50,
+    )
     assert run.status == "successful", run.said
     return pair
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_all_ranks_come_back(serving: Pair, fault: Fault, record_property) -> None:
+def test_all_ranks_come_back(serving: Pair, fault: Fault) -> None:
     ranks = incarnations(serving)
     assert len(ranks) == 2
-    began = time.monotonic()
     run(serving, fault.spark, fault.command)
     if fault.mend:
         time.sleep(fault.after)
         run(serving, fault.spark, fault.mend)
-    eventually(lambda: len(incarnations(serving) - ranks), 2, seconds=fault.seconds)
-    record_property("seconds", round(time.monotonic() - began))
-    print(f"back after {time.monotonic() - began:.0f} s")
+    print(f"back after {back(serving, ranks, fault.seconds):.0f} s")
     assert state(serving)["phase"] == "serving"
 
 
@@ -93,19 +118,161 @@ def test_a_cable_out_for_half_a_minute(serving: Pair) -> None:
     began = time.monotonic()
     eventually(lambda: bool(serving.asked()), True, seconds=240)
     print(f"back after {time.monotonic() - began:.0f} s")
+    assert one_engine(serving)
 
 
-def test_a_port_that_a_stranger_took_is_named_and_waited_for(serving: Pair) -> None:
-    leader, ranks = serving.host("spark1"), incarnations(serving)
-    take = "sudo systemd-run --unit taker python3 -c " + (
+@pytest.fixture
+def taker() -> str:
+    """A program of a stranger's, that takes an address and a port as soon as they are free."""
+    return (
+        "sudo systemd-run --quiet --unit taker python3 -c "
         "'import socket, time; s = socket.socket(); s.setsockopt(1, 2, 1);\n"
-        'while True:\n try: s.bind(("127.0.0.1", 8355)); break\n except OSError: time.sleep(0.01)\n'
-        "s.listen(); time.sleep(600)'"
+        'while True:\n try: s.bind(("%s", %d)); s.listen(); break\n except OSError: time.sleep(0.005)\n'
+        "time.sleep(600)'"
     )
-    leader.check_output(take)
+
+
+def test_the_apis_port_taken_is_told_and_waited_for(serving: Pair, taker: str) -> None:
+    leader, ranks = serving.host("spark1"), incarnations(serving)
+    leader.check_output(taker % ("127.0.0.1", 8355))
     try:
         leader.check_output(f"sudo docker kill --signal KILL {CONTAINER}")
         eventually(lambda: "127.0.0.1:8355 cannot be bound" in state(serving).get("reason", ""), True, seconds=120)
     finally:
         leader.check_output("sudo systemctl stop taker")
-    eventually(lambda: len(incarnations(serving) - ranks), 2, seconds=180)
+    print(f"back after {back(serving, ranks, 180):.0f} s")
+
+
+def test_mpis_port_taken_is_told_and_waited_for(serving: Pair, taker: str) -> None:
+    worker, ranks = serving.host("spark2"), incarnations(serving)
+    address = "192.168.100.11"
+    worker.check_output(taker % (address, 2233))
+    try:
+        worker.check_output(f"sudo docker kill --signal KILL {CONTAINER}")
+        about = "sudo cat /var/lib/dgx-spark/trtllm/state.json"
+        eventually(
+            lambda: f"{address}:2233 cannot be bound" in json.loads(worker.check_output(about)).get("reason", ""),
+            True,
+            seconds=120,
+        )
+        named = f"spark2 does not let MPI in at {address}:2233"
+        eventually(lambda: named in state(serving).get("reason", ""), True, seconds=120)
+    finally:
+        worker.check_output("sudo systemctl stop taker")
+    print(f"back after {back(serving, ranks, 180):.0f} s")
+
+
+def test_an_image_that_is_gone_from_the_worker_is_brought_again_by_the_play(serving: Pair) -> None:
+    worker, ranks = serving.host("spark2"), incarnations(serving)
+    image = worker.check_output(f"sudo docker inspect --format '{{{{.Image}}}}' {CONTAINER}")
+    worker.check_output(
+        f"sudo sh -c 'docker rm --force {CONTAINER.replace('sudo ', '')} && docker rmi --force {image}'"
+    )
+    eventually(lambda: "spark2 does not let MPI in" in state(serving).get("reason", ""), True, seconds=120)
+    launcher = "swarm" if serving.host("spark1").run("sudo docker stack ls | grep dgx").succeeded else "docker"
+    play = serving.serve(
+        spark_launcher=launcher,
+        trtllm_serve_canary_interval=5,
+        trtllm_serve_canary_timeout=10,
+        trtllm_serve_max_starts=50,
+    )
+    assert play.status == "successful", play.said
+    assert len(incarnations(serving) - ranks) == 2
+    assert worker.run(f"sudo docker image inspect {image}").succeeded
+
+
+def test_sigterm_during_a_load_ends_all_ranks_within_the_grace(serving: Pair) -> None:
+    leader, ranks = serving.host("spark1"), incarnations(serving)
+    leader.check_output("sudo pkill -KILL -f [m]gmn_leader_node")
+    eventually(lambda: leader.run("pgrep -f [m]gmn_leader_node").succeeded, False, seconds=30)
+    eventually(lambda: leader.run("pgrep -f [m]gmn_leader_node").succeeded, True, seconds=120)
+    assert state(serving)["phase"] == "starting"
+    began = time.monotonic()
+    leader.check_output(f"sudo docker stop --time 40 {CONTAINER}")
+    took = time.monotonic() - began
+    assert took < 30
+    print(f"ended after {took:.0f} s")
+    eventually(lambda: serving.host("spark2").run("pgrep -f [m]gmn_worker_node").succeeded, False, seconds=10)
+    if leader.run("systemctl is-enabled dgx-spark-trtllm").succeeded:
+        leader.check_output("sudo systemctl start dgx-spark-trtllm")
+    print(f"back after {back(serving, ranks, 180):.0f} s")
+
+
+def test_a_second_leader_waits_and_harms_nothing(serving: Pair) -> None:
+    leader, ranks = serving.host("spark1"), incarnations(serving)
+    image = leader.check_output(f"sudo docker inspect --format '{{{{.Image}}}}' {CONTAINER}")
+    start = f"sudo docker run --detach --name second --network host --volumes-from {CONTAINER} {image} leader"
+    leader.check_output(start)
+    try:
+        time.sleep(10)
+        assert "another run holds the lock" in leader.check_output("sudo docker logs second 2>&1")
+        assert state(serving)["phase"] == "serving"
+        assert incarnations(serving) == ranks
+        assert one_engine(serving)
+    finally:
+        leader.check_output("sudo docker rm --force second")
+
+
+def test_a_stream_that_a_fault_cuts_does_not_look_finished(serving: Pair) -> None:
+    leader, ranks = serving.host("spark1"), incarnations(serving)
+    leader.check_output(inside(f"mkdir -p {INJECTED} && echo 0.3 > {INJECTED}/slow-tokens"))
+    body = {"model": "x", "stream": True, "max_tokens": 300, "ignore_eos": True}
+    body["messages"] = [{"role": "user", "content": "x"}]
+    ask = f"curl --silent --no-buffer --json '{json.dumps(body)}' http://127.0.0.1:8355/v1/chat/completions"
+    leader.check_output(f"({ask} > /tmp/stream; echo $? > /tmp/stream.status) </dev/null >/dev/null 2>&1 &")
+    eventually(lambda: leader.check_output("cat /tmp/stream").count("data: ") > 5, True, seconds=30)
+    serving.host("spark2").check_output("sudo pkill -KILL -f [m]gmn_worker_node")
+    print(f"back after {back(serving, ranks, 150):.0f} s")
+    pieces = [line[6:] for line in leader.check_output("cat /tmp/stream").splitlines() if line.startswith("data: ")]
+    assert "[DONE]" not in pieces
+    whole = [json.loads(piece) for piece in pieces if piece.startswith("{")]
+    assert not any(choice.get("finish_reason") for piece in whole for choice in piece.get("choices", []))
+
+
+@pytest.fixture
+def full(serving: Pair) -> Iterator[str]:
+    """A leader whose containers' logs are on a disk of their own, of 16 MB."""
+    logs = "/var/lib/docker/containers"
+    leader = serving.host("spark1")
+    apart = (
+        f"mv {logs} {logs}.kept && mkdir {logs} && mount -t tmpfs -o size=16m none {logs} && cp -a {logs}.kept/. {logs}"
+    )
+    leader.check_output(f"sudo sh -c 'systemctl stop docker.socket docker && {apart} && systemctl start docker'")
+    yield logs
+    together = f"cp -a {logs}/. {logs}.kept && umount -l {logs} && rmdir {logs} && mv {logs}.kept {logs}"
+    leader.check_output(
+        f"sudo sh -c 'rm -f {logs}/filler; systemctl stop docker.socket docker && {together} && systemctl start docker'"
+    )
+
+
+def test_a_full_disk_under_the_log_ends_nothing(serving: Pair, full: str) -> None:
+    leader = serving.host("spark1")
+    eventually(lambda: len(incarnations(serving)), 2, seconds=180)
+    ranks = incarnations(serving)
+    leader.run(f"sudo sh -c 'cat /dev/zero > {full}/filler'")
+    assert leader.check_output(f"df --output=avail {full} | tail -1").strip() == "0"
+    for _ in range(30):
+        assert incarnations(serving) == ranks
+        time.sleep(1)
+    assert state(serving)["phase"] == "serving"
+
+
+def test_starts_are_bounded_and_the_play_begins_anew(serving: Pair) -> None:
+    """A file of the model that is gone from one Spark fails every start."""
+    launcher = "swarm" if serving.host("spark1").run("sudo docker stack ls | grep dgx").succeeded else "docker"
+    options = {"spark_launcher": launcher, "trtllm_serve_max_starts": 2, "trtllm_serve_canary_interval": 5}
+    assert serving.serve(**options).status == "successful"
+    worker, blobs = serving.host("spark2"), "~/.cache/huggingface/hub/models--lab--tiny-chat/blobs"
+    blob = worker.check_output(f"ls -S {blobs}/* | head -1")
+    worker.check_output(f"mv {blob} {blob}.away && sudo pkill -KILL -f [m]gmn_worker_node")
+    eventually(lambda: state(serving)["phase"], "gave up", seconds=240)
+    reason = state(serving)["reason"]
+    assert reason.startswith("2 starts failed; the last: "), reason
+    print(reason)
+    time.sleep(15)
+    assert state(serving)["phase"] == "gave up"
+    assert not serving.host("spark1").run("pgrep -f [t]ensorrt_llm.commands.serve").succeeded
+    worker.check_output(f"mv {blob}.away {blob}")
+    play = serving.serve(**options)
+    assert play.status == "successful", play.said
+    assert len(incarnations(serving)) == 2

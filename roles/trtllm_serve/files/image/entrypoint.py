@@ -20,6 +20,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -32,13 +33,15 @@ from typing import IO, Any
 ETC = Path("/etc/dgx-spark/trtllm")  # cluster.json, node.json, ssh/: read-only
 VAR = Path("/var/lib/dgx-spark/trtllm")  # state.json, lock: this node's
 RUN = Path("/run/dgx-spark")
+ENDED_BY_SIGTERM = 128 + signal.SIGTERM
 PROGRAM = "/opt/dgx-spark/entrypoint.py"
 CACHES = Path("/opt/dgx-spark/drop_caches")  # the kernel's switch, mounted where that was consented to
 NCCL = re.compile(r"^(?:\[[^\]]*\])?(?:<std(?:out|err)>:)?\s*(?P<host>\S+?):\d+:\d+ \[\d+\] NCCL INFO (?P<message>.*)$")
-ENDED_BY_SIGTERM = 128 + signal.SIGTERM
 USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
 
 
+NAMED = re.compile(r"dgx-spark: (?P<name>\S+) is (?P<hostname>\S+) to NCCL$")
+WITHOUT = re.compile(r"dgx-spark: (?P<host>\S+) is without RDMA: (?P<why>.*)$")
 LOADING = re.compile(r"(?P<what>[Ll]oading (?:\w+ )*weights(?: \w+)*):\s*(?P<share>\d+)%")
 WARMING = re.compile(r"\b(warm-?up|autotuner|CUDA graph)", re.IGNORECASE)
 
@@ -124,6 +127,36 @@ def transport_of(line: str) -> tuple[str, str, str] | None:
     said = NCCL.match(line)
     using = USING.search(said["message"]) if said else None
     return (said["host"], using["transport"], using["devices"]) if said and using else None
+
+
+def obstacles(nodes: bool, devices: set[str], wanted: list[str], memlock: int) -> list[str]:
+    """Why a rank cannot use RDMA, as far as its container shows, each with its mend; none where it can.
+
+    :param nodes: whether /dev/infiniband is there. :param devices: the RoCE devices of the kernel.
+    :param wanted: those that NCCL is told to use. :param memlock: bytes that may be locked, -1 for any number.
+
+    >>> obstacles(True, {"rocep1s0f0"}, ["rocep1s0f0"], -1)
+    []
+    >>> obstacles(True, {"rocep1s0f0"}, ["mlx5_0"], -1)
+    ['there is no RoCE device mlx5_0 (there is rocep1s0f0): plan the fabric anew, by running the play again']
+    """
+    found = []
+    if not nodes:
+        found.append(
+            "its container has no /dev/infiniband: see that the host has it, "
+            "and that NVIDIA's runtime is its Docker's default"
+        )
+    missing = [name for name in wanted if name not in devices]
+    if missing:
+        found.append(
+            f"there is no RoCE device {' or '.join(missing)} (there is {', '.join(sorted(devices)) or 'none'}): "
+            "plan the fabric anew, by running the play again"
+        )
+    if 0 <= memlock < 1 << 30:
+        found.append(
+            f"it may lock {memlock} bytes of memory: see that nothing lowers memlock (ulimits) below unlimited"
+        )
+    return found
 
 
 def progress_of(line: str) -> str:
@@ -290,6 +323,13 @@ def rank(command: list[str]) -> int:
     """Give this rank its own node's environment and a guard, then become the command."""
     node = read(ETC / "node.json")
     os.environ.update(node["environment"])
+    say(f"{short(node['name'])} is {short(socket.gethostname())} to NCCL")  # an inventory may name it otherwise
+    wanted = node["environment"].get("NCCL_IB_HCA", "")
+    if wanted:
+        devices = {path.name for path in Path("/sys/class/infiniband").glob("*")}
+        limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+        for why in obstacles(Path("/dev/infiniband").is_dir(), devices, wanted.split(","), limit):
+            say(f"{short(node['name'])} is without RDMA: {why}")
     guard(node, read(ETC / "cluster.json")["limits"]["memory_floor_mib"])
     os.execvp(command[0], command)
     return 1
@@ -390,6 +430,8 @@ class Engine:
         say(" ".join(argv))
         self.why = self.progress = ""
         self.transports: dict[str, dict[str, str]] = {}
+        self.names: dict[str, str] = {}  # of the nodes, by their host names
+        self.without: dict[str, str] = {}  # RDMA, and why
         self._served = False
         self._process = subprocess.Popen(
             argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -400,13 +442,19 @@ class Engine:
         assert self._process.stdout
         for line in self._process.stdout:
             print(line, end="", flush=True)
-            if "dgx-spark: " in line:
+            without, named = WITHOUT.search(line), NAMED.search(line.rstrip())
+            if named:
+                self.names[named["hostname"]] = named["name"]
+            elif without:
+                self.without[without["host"]] = without["why"].strip()
+            elif "dgx-spark: " in line:
                 self.why = line.partition("dgx-spark: ")[2].strip()
             self.progress = progress_of(line) or self.progress
             found = transport_of(line.rstrip("\n"))
             if found:
                 host, transport, devices = found
-                self.transports[host] = {"transport": transport, "devices": devices}
+                host = self.names.get(host, host)
+                self.transports[host] = {"transport": transport, "devices": devices, "why": self.without.get(host, "")}
 
     def alive(self) -> bool:
         """mpirun runs, and so does the server: the launcher of some versions goes on without it."""
@@ -619,7 +667,8 @@ def lead() -> int:
                     state.set(phase="starting", reason=engine.progress)
             decision = verdict(engine.alive(), served, failures, time.time() - started, limits)
             if decision not in ("wait", "serve"):
-                reason = f"{engine.why or decision} (exit status {engine.status()}; {problem})"
+                without = [f"{host} is without RDMA: {why}" for host, why in sorted(engine.without.items())]
+                reason = f"{engine.why or '; '.join(without) or decision} (exit status {engine.status()}; {problem})"
                 state.set(phase="failed", reason=reason, last_end=reason)
                 return 1
             # A probe that took its whole time is followed by the next: three of them are three times its time.
