@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One table of ways to get a model onto a second virtual Spark, over one lab's link, in one run: make bench-copy.
 
+A second table is for images.
+
 The figures are a lab's: both Sparks share this machine's processors and its disk. What carries over is their ratio, and
 the processor time that each way takes on both Sparks together, which other work on the machine disturbs less.
 """
@@ -17,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
+from tests.bench import copy_image
 from tests.e2e.conftest import Lab, brought_up, taken_down
 
 REPO, LEADER, CACHE = "lab/bench", "192.168.100.10", "~/.cache/huggingface"
@@ -129,6 +132,9 @@ def measure(lab: Lab, size: str, shards: str) -> None:
     for name, speed, used in rows:
         print(f"| {name:26} | {speed:4.2f} | {speed / peers:8.2f} | {speed / limit:12.2f} | {used:14.2f} |")
     print(f"| {'limit: iperf3':26} | {rate:4.2f} | {rate / peers:8.2f} | {rate / limit:12.2f} | {'':14} |")
+    worker.check_output(f"rm -rf ~/copy {CACHE}")
+    cache = {"hf_cache_repo": REPO, "hf_cache_members": ["spark1", "spark2"], "hf_cache_addresses": {"spark1": LEADER}}
+    copy_image.measure(lab, ssh, LEADER, cache)
 
 
 if __name__ == "__main__":
