@@ -60,24 +60,56 @@ def test_rdma_that_one_spark_lacks_stops_the_play_before_it_serves(pair: Pair, f
     assert "/dev/infiniband is not there" in said
 
 
+#: at which task, what is done to one Spark and undone there, and what the play says of its rank
+TAKEN = {
+    "device": (
+        "spark2",
+        "mv /dev/infiniband /dev/infiniband.away",
+        "mv /dev/infiniband.away /dev/infiniband",
+        ["rank 1 on spark2: NCCL uses Socket", "its container has no /dev/infiniband"],
+    ),
+    "HCA": (
+        "spark2",
+        "sed -i -e s/rocep1s0f0/mlx5_0/ -e s/roceP2p1s0f0/mlx5_1/ /etc/dgx-spark/trtllm/node.json",
+        "",
+        ["rank 1 on spark2: NCCL uses Socket", "there is no RoCE device mlx5_"],
+    ),
+    "memlock": (
+        "spark1",  # the stack's second memlock is the worker's
+        "sed -i '0,/memlock/!s/memlock: -1/memlock: 65536/' /etc/dgx-spark/trtllm/stack.yml",
+        "",
+        ["spark2 is without RDMA: it may lock 65536 bytes of memory"],
+    ),
+}
+
+
+@pytest.mark.parametrize("about", TAKEN.values(), ids=TAKEN)
 def test_rdma_that_one_rank_lacks_fails_the_play_and_names_it(
-    pair: Pair, first: tuple[Run, int], monkeypatch: pytest.MonkeyPatch
+    pair: Pair, first: tuple[Run, int], monkeypatch: pytest.MonkeyPatch, about: tuple[str, str, str, list[str]]
 ) -> None:
     """Taken when all proofs but the last are done, and the containers start anew."""
-    spark = pair.host("spark2")
-    take = f"docker exec {pair.name}-spark2 mv /dev/infiniband /dev/infiniband.away"
-    at_task(monkeypatch, "Swarm | Deploy it", take)
+    spark, take, give, says = about
+    assert pair.serve().status == "successful"
+    at_task(monkeypatch, "Swarm | Deploy it", f"docker exec {pair.name}-{spark} {take}")
+    options = {"trtllm_serve_arguments": {"tp_size": 2, "max_batch_size": 3}, "trtllm_serve_max_starts": 2}
     try:
-        run = pair.serve(trtllm_serve_arguments={"tp_size": 2, "max_batch_size": 3})
+        run = pair.serve(**options)
         assert run.status == "failed"
         said = " ".join(run.said.split())
-        assert "rank 1 on spark2: NCCL uses Socket" in said
-        assert "see that spark2 has /dev/infiniband" in said
-        assert "rank 0" not in said.partition("What the ranks wrote last")[0]
+        for words in says:
+            assert words in said
+        assert "rank 0 on" not in said.partition("What the ranks wrote last")[0]
+        assert "spark1 is without RDMA" not in said
     finally:
-        spark.check_output("sudo mv /dev/infiniband.away /dev/infiniband")
-    spark.check_output(f"sudo docker kill --signal KILL {WORKER}")
-    eventually(lambda: state(pair)["ranks"].get("spark2", {}).get("transport"), "IB", seconds=150)
+        if give:
+            pair.host(spark).check_output(f"sudo {give}")
+            pair.host("spark2").check_output(f"sudo docker kill --signal KILL {WORKER}")
+    monkeypatch.delenv("ANSIBLE_CALLBACKS_ENABLED")
+    if give:
+        eventually(lambda: state(pair)["ranks"].get("spark2", {}).get("transport"), "IB", seconds=150)
+    mended = pair.serve(**options)
+    assert mended.status == "successful", mended.said
+    assert state(pair)["ranks"]["spark2"]["transport"] == "IB"
 
 
 def test_a_file_missing_on_the_worker_is_named_by_the_proof_and_mended_by_the_play(

@@ -1,0 +1,104 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One, two and three Sparks, Open MPI 5 and 4, both launchers: served, run again, changed and undone."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+import pytest
+
+from .conftest import Pair, Run, stocked, taken_down
+from .test_two_spark_faults import incarnations, state
+
+pytestmark = pytest.mark.matrix
+PLAYBOOKS = {1: "single_spark.yml", 2: "two_spark.yml", 3: "serve.yml"}
+SIZES = {
+    "1 Spark": (1, "5.0"),
+    "2, MPI 5": (2, "5.0"),
+    "2, MPI 4": (2, "4.1"),
+    "3, MPI 5": (3, "5.0"),
+    "3, MPI 4": (3, "4.1"),
+}
+
+
+@pytest.fixture(scope="module", params=SIZES.values(), ids=SIZES)
+def sparks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    count, mpi = request.param
+    variables = {"virtual_spark_count": count, "virtual_spark_engine_openmpi": mpi}
+    one = stocked(tmp_path_factory.mktemp("matrix"), **variables)
+    yield one
+    taken_down(one)
+
+
+def serve(lab: Pair, launcher: str, **options: Any) -> Run:
+    run = lab.serve(PLAYBOOKS[len(lab.names)], spark_launcher=launcher, **options)
+    assert run.status == "successful", run.said
+    return run
+
+
+def left(lab: Pair, name: str) -> str:
+    """What there is of the serving on a Spark."""
+    about = (
+        "docker ps --all --quiet; docker volume ls --quiet; docker network ls --format '{{.Name}}' | grep trtllm;"
+        " docker image ls --quiet --filter label=dgx-spark=trtllm-serve;"
+        " ls -d /etc/dgx-spark/trtllm /var/lib/dgx-spark/trtllm* /etc/systemd/system/*trtllm* 2>/dev/null"
+    )
+    return lab.host(name).run("sudo sh -c %s", about).stdout
+
+
+@pytest.mark.parametrize("launcher", ["swarm", "docker"])
+def test_served_run_again_changed_and_undone(sparks: Pair, launcher: str) -> None:
+    first = serve(sparks, launcher)
+    answer = first.results("Prove | Ask it a question")["spark1"]["json"]
+    assert [rank["host"] for rank in answer["virtual_spark"]["ranks"]] == sparks.names
+    if len(sparks.names) > 1:
+        assert {name: about["transport"] for name, about in state(sparks)["ranks"].items()} == dict.fromkeys(
+            sparks.names, "IB"
+        )
+    for check in (False, True):
+        assert serve(sparks, launcher, check=check).changed == {}
+
+    ranks, arguments = incarnations(sparks), first.results("Plan what the containers are told")["spark1"]
+    shape = {"tp_size": 1, "pp_size": 3} if len(sparks.names) == 3 else {"tp_size": len(sparks.names)}
+    options = {"trtllm_serve_arguments": {**shape, "max_batch_size": 2, "max_num_tokens": 4096}}
+    assert serve(sparks, launcher, **options).changed
+    changed = incarnations(sparks)
+    assert len(changed - ranks) == len(sparks.names), arguments
+    assert serve(sparks, launcher, **options).changed == {}
+    assert incarnations(sparks) == changed, "it was rolled out once"
+
+    role = {"name": "sparkops.dgx_spark.trtllm_serve", "tasks_from": "undo"}
+    tasks = [{"name": "Undo", "ansible.builtin.include_role": role, "vars": {"trtllm_serve_members": sparks.names}}]
+    run = sparks.play([{"hosts": "spark", "gather_facts": False, "tasks": tasks}])
+    assert run.status == "successful", run.said
+    assert {name: left(sparks, name) for name in sparks.names} == dict.fromkeys(sparks.names, "")
+
+
+@pytest.mark.parametrize("sparks", [(2, "5.0")], indirect=True)
+def test_sparks_that_the_inventory_names_otherwise(sparks: Pair) -> None:
+    inventory = sparks.hosts(*sparks.names)
+    hosts = inventory["spark"]["hosts"]
+    inventory["spark"]["hosts"] = {"left": hosts["spark1"], "right.example.org": hosts["spark2"]}
+    run = sparks.serve(inventory=inventory)
+    assert run.status == "successful", run.said
+    assert {name: about["transport"] for name, about in state(sparks)["ranks"].items()} == {"left": "IB", "right": "IB"}
+    assert sparks.serve(inventory=inventory).changed == {}
+
+
+@pytest.fixture
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    one = stocked(tmp_path_factory.mktemp("crossed"), virtual_spark_cabling="crossed")
+    yield one
+    taken_down(one)
+
+
+def test_every_rank_uses_the_devices_of_its_own_cable(crossed: Pair) -> None:
+    run = crossed.serve()
+    assert run.status == "successful", run.said
+    used = {name: about["devices"] for name, about in state(crossed)["ranks"].items()}
+    assert "rocep1s0f0" in used["spark1"]
+    assert "rocep1s0f1" in used["spark2"]
+    assert "f1" not in used["spark1"].partition(";")[0]
+    assert "f0:" not in used["spark2"].partition(";")[0]
