@@ -78,7 +78,9 @@ now:
   type: float
   sample: 1795282631.5
 state:
-  description: The state file, with C(phase), C(reason), C(starts), C(load_s) in seconds, and C(ranks) by host name.
+  description: >-
+    The state file, with C(phase), C(reason), C(starts), C(load_s) in seconds, C(model), the name that requests have to
+    give, and C(ranks) by host name.
   returned: success
   type: dict
 """

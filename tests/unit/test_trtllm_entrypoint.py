@@ -260,3 +260,54 @@ def test_caches_are_dropped_where_that_was_consented_to(
     monkeypatch.setattr(entrypoint, "CACHES", tmp_path)  # one that cannot be written
     entrypoint.drop_caches()
     assert "the caches were not dropped" in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def server(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
+    """SIMULATED: a server that has these answers, by path."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            status, text = answers[self.path]
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as one:
+        threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"127.0.0.1:{one.server_port}"
+        one.shutdown()
+
+
+READY = {
+    "/health": (200, b""),
+    "/v1/models": (200, b'{"data": [{"id": "tiny-chat"}]}'),
+    "/v1/chat/completions": (200, b'{"usage": {"completion_tokens": 1}}'),
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({}, ("tiny-chat", None)),
+        ({"/health": (503, b"")}, ("", "OSError: /health answers 503 Service Unavailable")),
+        ({"/v1/models": (200, b"{}")}, ("", "KeyError: 'data'")),
+        (
+            {"/v1/chat/completions": (200, b'{"usage": {"completion_tokens": 0}}')},
+            ("tiny-chat", "an answer without a token"),
+        ),
+    ],
+)
+def test_ready_is_health_a_name_and_a_token(entrypoint: ModuleType, wrong: dict, told: tuple) -> None:
+    with server({**READY, **wrong}) as address:
+        assert entrypoint.token(address, timeout=5) == told

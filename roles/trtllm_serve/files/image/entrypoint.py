@@ -485,30 +485,31 @@ class Engine:
 
 
 def ask(connection: http.client.HTTPConnection, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    """One request on a connection that stays open; the JSON of its answer."""
+    """One request on a connection that stays open; the JSON of its answer, None where that is empty."""
     headers = {"Content-Type": "application/json"} if body else {}
     connection.request(method, path, json.dumps(body) if body else None, headers)
     reply = connection.getresponse()
     text = reply.read()
     if reply.status != 200:
         raise OSError(f"{path} answers {reply.status} {reply.reason}")
-    return json.loads(text)
+    return json.loads(text) if text.strip() else None
 
 
-def token(address: str, timeout: float) -> str | None:
-    """Ask for one token; the error in words, or None if it came.
+def token(address: str, timeout: float) -> tuple[str, str | None]:
+    """Ask for one token; returns the name that the model goes by, and the error in words, or None if the token came.
 
     The connection is closed from this end, so that what is left in TIME_WAIT does not hold the server's port.
 
     :param address: ``host:port`` of the API. :param timeout: seconds that each answer may take.
     """
-    connection = http.client.HTTPConnection(address, timeout=timeout)
+    connection, model = http.client.HTTPConnection(address, timeout=timeout), ""
     try:
+        ask(connection, "GET", "/health")
         model = ask(connection, "GET", "/v1/models")["data"][0]["id"]
         answer = ask(connection, "POST", "/v1/chat/completions", prompt(model))
-        return None if answer["usage"]["completion_tokens"] >= 1 else "an answer without a token"
+        return model, None if answer["usage"]["completion_tokens"] >= 1 else "an answer without a token"
     except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError) as error:
-        return f"{type(error).__name__}: {error}"
+        return model, f"{type(error).__name__}: {error}"
     finally:
         connection.close()
 
@@ -648,11 +649,11 @@ def lead() -> int:
         while not stopped.wait(pause):
             probed = time.monotonic()
             second_look = limits["timeout_s"] / 10  # seconds of a probe's time, should it fail
-            problem = token(api, limits["timeout_s"] - second_look)
+            model, problem = token(api, limits["timeout_s"] - second_look)
             if problem is None:
                 loaded = time.time() - started
                 if not served:
-                    state.set(phase="serving", reason="", load_s=round(loaded, 1), ranks=engine.transports)
+                    state.set(phase="serving", reason="", model=model, load_s=round(loaded, 1), ranks=engine.transports)
                 elif state.values["reason"]:
                     state.set(phase="serving", reason="")
                 elif loaded > limits["forget_s"]:
