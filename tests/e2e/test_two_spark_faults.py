@@ -76,9 +76,9 @@ TAKEN = {
     ),
     "memlock": (
         "spark1",  # the stack's second memlock is the worker's
-        "sed -i '0,/memlock/!s/memlock: -1/memlock: 65536/' /etc/dgx-spark/trtllm/stack.yml",
+        "sed -i '0,/memlock/!s/memlock: -1/memlock: 32768/' /etc/dgx-spark/trtllm/stack.yml",
         "",
-        ["spark2 is without RDMA: it may lock 65536 bytes of memory"],
+        ["spark2 is without RDMA: it may lock 32768 bytes of memory"],
     ),
 }
 

@@ -139,7 +139,7 @@ def test_a_rank_is_ended_before_its_node_freezes(tmp_path: Path, left: int, stat
     (tmp_path / "node.json").write_text(
         json.dumps({"name": "spark2", "environment": {"RANK_OF": "spark2"}, "meminfo": str(meminfo)})
     )
-    (tmp_path / "cluster.json").write_text(json.dumps({"limits": {"memory_floor_mib": 2048}}))
+    (tmp_path / "cluster.json").write_text(json.dumps({"limits": {"memory_floor_mib": 2048, "memlock_bytes": -1}}))
     start = f"import importlib.util, pathlib, sys; spec = importlib.util.spec_from_file_location('e', {str(PATH)!r}); "
     start += "e = importlib.util.module_from_spec(spec); spec.loader.exec_module(e); "
     start += f"e.ETC = pathlib.Path({str(tmp_path)!r}); e.rank(sys.argv[1:])"
@@ -311,3 +311,19 @@ READY = {
 def test_ready_is_health_a_name_and_a_token(entrypoint: ModuleType, wrong: dict, told: tuple) -> None:
     with server({**READY, **wrong}) as address:
         assert entrypoint.token(address, timeout=5) == told
+
+
+@pytest.mark.parametrize(
+    ("memlock", "least", "enough"),
+    [
+        (-1, -1, True),
+        (-1, 65536, True),
+        (65536, 65536, True),
+        (65535, 65536, False),
+        (1 << 40, -1, False),
+        (0, 0, True),
+    ],
+)
+def test_how_much_memory_may_be_locked(entrypoint: ModuleType, memlock: int, least: int, enough: bool) -> None:
+    found = entrypoint.obstacles(True, {"rocep1s0f0"}, ["rocep1s0f0"], memlock, least)
+    assert (found == []) == enough

@@ -129,15 +129,16 @@ def transport_of(line: str) -> tuple[str, str, str] | None:
     return (said["host"], using["transport"], using["devices"]) if said and using else None
 
 
-def obstacles(nodes: bool, devices: set[str], wanted: list[str], memlock: int) -> list[str]:
+def obstacles(nodes: bool, devices: set[str], wanted: list[str], memlock: int, least: int) -> list[str]:
     """Why a rank cannot use RDMA, as far as its container shows, each with its mend; none where it can.
 
     :param nodes: whether /dev/infiniband is there. :param devices: the RoCE devices of the kernel.
     :param wanted: those that NCCL is told to use. :param memlock: bytes that may be locked, -1 for any number.
+    :param least: bytes that it has to be, -1 for any number.
 
-    >>> obstacles(True, {"rocep1s0f0"}, ["rocep1s0f0"], -1)
+    >>> obstacles(True, {"rocep1s0f0"}, ["rocep1s0f0"], -1, -1)
     []
-    >>> obstacles(True, {"rocep1s0f0"}, ["mlx5_0"], -1)
+    >>> obstacles(True, {"rocep1s0f0"}, ["mlx5_0"], -1, -1)
     ['there is no RoCE device mlx5_0 (there is rocep1s0f0): plan the fabric anew, by running the play again']
     """
     found = []
@@ -152,10 +153,8 @@ def obstacles(nodes: bool, devices: set[str], wanted: list[str], memlock: int) -
             f"there is no RoCE device {' or '.join(missing)} (there is {', '.join(sorted(devices)) or 'none'}): "
             "plan the fabric anew, by running the play again"
         )
-    if 0 <= memlock < 1 << 30:
-        found.append(
-            f"it may lock {memlock} bytes of memory: see that nothing lowers memlock (ulimits) below unlimited"
-        )
+    if memlock != -1 and not 0 <= least <= memlock:
+        found.append(f"it may lock {memlock} bytes of memory: see that nothing lowers its memlock (ulimits)")
     return found
 
 
@@ -321,16 +320,17 @@ def guard(node: dict[str, Any], floor: int) -> None:
 
 def rank(command: list[str]) -> int:
     """Give this rank its own node's environment and a guard, then become the command."""
-    node = read(ETC / "node.json")
+    node, limits = read(ETC / "node.json"), read(ETC / "cluster.json")["limits"]
     os.environ.update(node["environment"])
     say(f"{short(node['name'])} is {short(socket.gethostname())} to NCCL")  # an inventory may name it otherwise
     wanted = node["environment"].get("NCCL_IB_HCA", "")
     if wanted:
         devices = {path.name for path in Path("/sys/class/infiniband").glob("*")}
-        limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-        for why in obstacles(Path("/dev/infiniband").is_dir(), devices, wanted.split(","), limit):
+        memlock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+        nodes = Path("/dev/infiniband").is_dir()
+        for why in obstacles(nodes, devices, wanted.split(","), memlock, limits["memlock_bytes"]):
             say(f"{short(node['name'])} is without RDMA: {why}")
-    guard(node, read(ETC / "cluster.json")["limits"]["memory_floor_mib"])
+    guard(node, limits["memory_floor_mib"])
     os.execvp(command[0], command)
     return 1
 
