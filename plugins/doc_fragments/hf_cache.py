@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The model itself; ``.cache``, ``.hub``, ``.bring`` and ``.peer`` are further options."""
+    """The model itself; ``.cache``, ``.patterns``, ``.hub``, ``.bring`` and ``.peer`` are further options."""
 
     DOCUMENTATION = r"""
 options:
@@ -48,6 +48,20 @@ options:
           git_sha1:
             description: What git calls a file that the hub keeps in git.
             type: str
+"""
+
+    PATTERNS = r"""
+options:
+  allow_patterns:
+    description: Only files that match one of these, as C(hf download --include) takes them. Empty for all.
+    type: list
+    elements: str
+    default: []
+  ignore_patterns:
+    description: No files that match one of these.
+    type: list
+    elements: str
+    default: []
 """
 
     CACHE = r"""

@@ -79,6 +79,13 @@ def new_hash(file: RepoFile) -> t.Any:
     return digest
 
 
+#: of a module, for what :func:`chosen` takes
+PATTERN_OPTIONS = {
+    "allow_patterns": {"type": "list", "elements": "str", "default": []},
+    "ignore_patterns": {"type": "list", "elements": "str", "default": []},
+}
+
+
 def chosen(model: Model, allow: t.Sequence[str], ignore: t.Sequence[str]) -> Model:
     """Return the model with the files that are wanted, by patterns as `hf` has them: an asterisk passes slashes."""
 

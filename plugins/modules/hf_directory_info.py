@@ -15,6 +15,7 @@ description:
     What was hashed is noted in the cache, so that a file that was not touched since is not read again. Nothing is noted
     in check mode.
 extends_documentation_fragment:
+  - sparkops.dgx_spark.hf_cache.patterns
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
   - sparkops.dgx_spark.hf_cache.cache
@@ -27,16 +28,6 @@ options:
     description: Where it lies. One of its files is C(config.json).
     type: path
     required: true
-  allow_patterns:
-    description: Only files that match one of these. Empty for all.
-    type: list
-    elements: str
-    default: []
-  ignore_patterns:
-    description: No files that match one of these.
-    type: list
-    elements: str
-    default: []
 author:
   - sparkops contributors (@sparkops)
 """
@@ -73,7 +64,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_directory
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import CACHE_OPTION, Cache
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, chosen
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import PATTERN_OPTIONS, HubError, chosen
 
 
 def main() -> None:
@@ -83,8 +74,7 @@ def main() -> None:
             "repo": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "cache_dir": CACHE_OPTION,
-            "allow_patterns": {"type": "list", "elements": "str", "default": []},
-            "ignore_patterns": {"type": "list", "elements": "str", "default": []},
+            **PATTERN_OPTIONS,
         },
         supports_check_mode=True,
     )

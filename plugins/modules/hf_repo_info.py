@@ -15,6 +15,7 @@ description:
     Fails where the files may not be had, with the page to open or the option to set in its message: unknown repository
     or revision, gated and not granted, no token, bad token, no way to the hub.
 extends_documentation_fragment:
+  - sparkops.dgx_spark.hf_cache.patterns
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
   - sparkops.dgx_spark.hf_cache.hub
@@ -27,16 +28,6 @@ options:
     description: A branch, a tag, or a commit of 40 hexadecimal digits.
     type: str
     default: main
-  allow_patterns:
-    description: Only files that match one of these, as C(hf download --include) takes them. Empty for all.
-    type: list
-    elements: str
-    default: []
-  ignore_patterns:
-    description: No files that match one of these.
-    type: list
-    elements: str
-    default: []
   timeout:
     description: Seconds to wait for each answer.
     type: int
@@ -107,7 +98,7 @@ gated:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import Hub, HubError, chosen
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import PATTERN_OPTIONS, Hub, HubError, chosen
 
 
 def main() -> None:
@@ -118,8 +109,7 @@ def main() -> None:
             "revision": {"type": "str", "default": "main"},
             "endpoint": {"type": "str", "default": "https://huggingface.co"},
             "token": {"type": "str", "default": "", "no_log": True},
-            "allow_patterns": {"type": "list", "elements": "str", "default": []},
-            "ignore_patterns": {"type": "list", "elements": "str", "default": []},
+            **PATTERN_OPTIONS,
             "timeout": {"type": "int", "default": 20},
         },
         supports_check_mode=True,
