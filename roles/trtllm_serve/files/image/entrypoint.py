@@ -446,7 +446,8 @@ class Engine:
             if named:
                 self.names[named["hostname"]] = named["name"]
             elif without:
-                self.without[without["host"]] = without["why"].strip()
+                whys = [self.without.get(without["host"], ""), without["why"].strip()]
+                self.without[without["host"]] = "; ".join(filter(None, whys))
             elif "dgx-spark: " in line:
                 self.why = line.partition("dgx-spark: ")[2].strip()
             self.progress = progress_of(line) or self.progress
