@@ -212,7 +212,8 @@ def test_sigterm_during_a_load_ends_all_ranks_within_the_grace(serving: Pair) ->
 def test_a_second_leader_waits_and_harms_nothing(serving: Pair) -> None:
     leader, ranks = serving.host("spark1"), incarnations(serving)
     image = leader.check_output(f"sudo docker inspect --format '{{{{.Image}}}}' {CONTAINER}")
-    start = f"sudo docker run --detach --name second --network host --volumes-from {CONTAINER} {image} leader"
+    told, kept = "/etc/dgx-spark/trtllm", "/var/lib/dgx-spark/trtllm"
+    start = f"sudo docker run --detach --name second --network host -v {told}:{told}:ro -v {kept}:{kept} {image} leader"
     leader.check_output(start)
     try:
         time.sleep(10)
@@ -254,6 +255,7 @@ def full(serving: Pair) -> Iterator[str]:
     leader.check_output(
         f"sudo sh -c 'rm -f {logs}/filler; systemctl stop docker.socket docker && {together} && systemctl start docker'"
     )
+    eventually(lambda: len(incarnations(serving)), 2, seconds=180)
 
 
 def test_a_full_disk_under_the_log_ends_nothing(serving: Pair, full: str) -> None:
@@ -261,7 +263,7 @@ def test_a_full_disk_under_the_log_ends_nothing(serving: Pair, full: str) -> Non
     eventually(lambda: len(incarnations(serving)), 2, seconds=180)
     ranks = incarnations(serving)
     leader.run(f"sudo sh -c 'cat /dev/zero > {full}/filler'")
-    assert leader.check_output(f"df --output=avail {full} | tail -1").strip() == "0"
+    assert leader.check_output(f"sudo df --output=avail {full} | tail -1").strip() == "0"
     for _ in range(30):
         assert incarnations(serving) == ranks
         time.sleep(1)
@@ -272,7 +274,8 @@ def test_starts_are_bounded_and_the_play_begins_anew(serving: Pair) -> None:
     """A file of the model that is gone from one Spark fails every start."""
     launcher = "swarm" if serving.host("spark1").run("sudo docker stack ls | grep dgx").succeeded else "docker"
     options = {"spark_launcher": launcher, "trtllm_serve_max_starts": 2, "trtllm_serve_canary_interval": 5}
-    assert serving.serve(**options).status == "successful"
+    play = serving.serve(**options)
+    assert play.status == "successful", play.said
     worker, blobs = serving.host("spark2"), "~/.cache/huggingface/hub/models--lab--tiny-chat/blobs"
     blob = worker.check_output(f"ls -S {blobs}/* | head -1")
     worker.check_output(f"mv {blob} {blob}.away && sudo pkill -KILL -f [m]gmn_worker_node")
