@@ -1,0 +1,167 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""Rules of the firewall ufw that are told from everybody else's by their comment.
+
+A rule is here what ``ufw show added`` writes of it, without ``ufw`` and the comment: ``allow 22/tcp``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import re
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+_LINE = re.compile(r"ufw (?P<rule>.+?)(?: comment '(?P<comment>.*)')?")
+_LOGS = ("log", "log-all")
+
+
+class UfwError(ValueError):
+    """The rules cannot be as they are wanted; the message names one and the mend."""
+
+
+class Line(NamedTuple):
+    """A rule that is there, and its comment, empty for none."""
+
+    rule: str
+    comment: str
+
+
+class Steps(NamedTuple):
+    """What makes the rules that are there those that are wanted, in this order."""
+
+    removed: list[str]
+    added: list[str]
+
+
+def enabled(conf: str) -> bool:
+    """Whether ``ufw.conf`` says that the firewall is on.
+
+    >>> enabled("# comment\\nENABLED=yes\\nLOGLEVEL=low\\n"), enabled("ENABLED=no")
+    (True, False)
+    """
+    return "enabled=yes" in conf.lower().split()
+
+
+def parse(shown: str) -> list[Line]:
+    """Return the rules that ``ufw show added`` lists, in their order.
+
+    >>> parse("Added user rules (see 'ufw status' for running firewall):\\nufw allow 22/tcp comment 'me'\\n")
+    [Line(rule='allow 22/tcp', comment='me')]
+    """
+    found = (_LINE.fullmatch(line) for line in shown.splitlines())
+    return [Line(match["rule"], match["comment"] or "") for match in found if match]
+
+
+def place(text: str) -> str:
+    """Return an address or a network as ufw writes it; ``any`` for all.
+
+    >>> place("10.1.2.3/24"), place("10.1.2.3/32"), place("FD00::/8"), place("any")
+    ('10.1.2.0/24', '10.1.2.3', 'fd00::/8', 'any')
+    """
+    if text == "any":
+        return text
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise UfwError(f"{text!r} is no address and no network: write 192.168.1.21, 192.168.1.0/24 or any") from None
+    if not network.prefixlen:
+        raise UfwError(f"{text!r} means everything of one kind, which ufw lists as that of both: write any")
+    return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
+
+
+def write(rule: str, netdev: str, source: str, target: str, port: int, proto: str) -> str:
+    """Return a rule as ufw would list it: netdev and protocol may be empty, the port 0, and the places ``any``.
+
+    >>> write("allow", "", "any", "any", 22, "tcp"), write("allow", "eth0", "10.0.0.2", "any", 0, "")
+    ('allow 22/tcp', 'allow in on eth0 from 10.0.0.2')
+    >>> write("allow", "", "10.0.0.2", "any", 22, "tcp"), write("deny", "", "any", "10.0.0.1", 0, "")
+    ('allow from 10.0.0.2 to any port 22 proto tcp', 'deny to 10.0.0.1')
+    """
+    if source == target == "any" and port and not netdev:
+        return f"{rule} {port}/{proto}" if proto else f"{rule} {port}"
+    words = [rule]
+    if netdev:
+        words.append(f"in on {netdev}")
+    if source != "any":
+        words.append(f"from {source}")
+    if target != "any" or port or len(words) == 1:
+        words.append(f"to {target}")
+    if port:
+        words.append(f"port {port}")
+    if proto:
+        words.append(f"proto {proto}")
+    return " ".join(words)
+
+
+def spread(wish: Mapping[str, Any]) -> list[str]:
+    """Return the rules for every pair of places and every port.
+
+    :param wish: ``rule``, ``interface_in`` and ``proto``, each or None; lists ``from_ip``, ``to_ip`` and ``to_port``.
+
+    >>> spread({"rule": "allow", "from_ip": ["10.0.0.2"], "to_ip": ["any"], "to_port": [1, 2], "proto": "udp"})
+    ['allow from 10.0.0.2 to any port 1 proto udp', 'allow from 10.0.0.2 to any port 2 proto udp']
+    """
+    return [
+        write(wish["rule"], wish.get("interface_in") or "", place(source), place(target), port, wish.get("proto") or "")
+        for source, target, port in itertools.product(wish["from_ip"], wish["to_ip"], wish.get("to_port") or [0])
+    ]
+
+
+def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: bool = False) -> Steps:
+    """Return what to take away and what to add, so that exactly the wanted rules carry the comment.
+
+    With ``first`` they come before everybody else's, in their order; they are then to be added from the last to the
+    first, each to the front. Somebody else's rule that says the same counts as wanted, and stays theirs.
+
+    >>> steps([Line("allow 1", "us"), Line("allow 2", "")], ["allow 2", "allow 3"], "us")
+    Steps(removed=['allow 1'], added=['allow 3'])
+    """
+    rules = list(dict.fromkeys(wanted))
+    ours = [line.rule for line in there if line.comment == comment]
+    theirs = {_subject(line.rule): line.rule for line in there if line.comment != comment}
+    for rule in rules:
+        other = theirs.get(_subject(rule))
+        if other and (first or other != rule):
+            where = " before all others" if first else ""
+            raise UfwError(
+                f"ufw has somebody else's rule '{other}', and '{rule}' is needed{where}. Nothing was changed. "
+                f"Take it out (ufw delete {other})"
+            )
+    rules = [rule for rule in rules if rule not in theirs.values()]
+    if first:
+        if [line.rule for line in there[: len(rules)]] == rules and len(ours) == len(rules):
+            return Steps([], [])
+        kept = _tail(there, rules, comment)
+        return Steps([rule for rule in ours if rule not in kept], rules[: len(rules) - len(kept)])
+    return Steps([rule for rule in ours if rule not in rules], [rule for rule in rules if rule not in ours])
+
+
+def absent(there: Iterable[Line], unwanted: Iterable[str], comment: str) -> Steps:
+    """Return which of the unwanted rules there are with the comment."""
+    rules = set(unwanted)
+    return Steps([line.rule for line in there if line.comment == comment and line.rule in rules], [])
+
+
+def after(there: Sequence[Line], todo: Steps, comment: str, *, first: bool = False) -> list[str]:
+    """Return the rules with the comment, as they are once the steps are taken."""
+    kept = [line.rule for line in there if line.comment == comment and line.rule not in todo.removed]
+    return todo.added + kept if first else kept + todo.added
+
+
+def _tail(there: Sequence[Line], rules: Sequence[str], comment: str) -> list[str]:
+    """Return the last of the rules, as many as stand in front already once the rest of ours is gone."""
+    for count in range(len(rules), 0, -1):
+        tail = list(rules[-count:])
+        front = [line for line in there if line.comment != comment or line.rule in tail]
+        if [line.rule for line in front[:count]] == tail:
+            return tail
+    return []
+
+
+def _subject(rule: str) -> str:
+    """What a rule is about, whatever it does with that: ufw keeps one rule for each."""
+    return " ".join(word for word in rule.split()[1:] if word not in _LOGS)

@@ -1,0 +1,224 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ufw_rules
+short_description: Have exactly these rules of the firewall ufw carry a comment
+version_added: "0.1.0"
+description:
+  - >-
+    Adds and deletes rules of ufw until those that carry O(comment) are the wanted ones. All other rules stay as they
+    are, to the byte and in their order.
+  - >-
+    ufw keeps one rule for the same packets. Where that is somebody else's, it counts if it does the same, and is not
+    taken over; the module refuses, with nothing changed, if it does another thing, or, with O(first=true), at all.
+  - Never enables ufw.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  comment:
+    description: The comment by which the rules are told from all others.
+    type: str
+    required: true
+  rules:
+    description: The rules. Lists in one of them make one for each pair of addresses, and each port.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      rule:
+        description: What to do with the packets.
+        type: str
+        choices: [allow, deny]
+        default: allow
+      interface_in:
+        description: The netdev that they come in by, any by default.
+        type: str
+      from_ip:
+        description: The addresses or networks that they come from. An empty list makes no rule.
+        type: list
+        elements: str
+        default: [any]
+      to_ip:
+        description: The addresses or networks that they go to. An empty list makes no rule.
+        type: list
+        elements: str
+        default: [any]
+      to_port:
+        description: The ports that they go to, any by default.
+        type: list
+        elements: int
+      proto:
+        description: Their protocol, any by default.
+        type: str
+        choices: [tcp, udp]
+  state:
+    description: With V(exact) no other rules carry O(comment); V(absent) deletes those of O(rules) that do.
+    type: str
+    choices: [exact, absent]
+    default: exact
+  first:
+    description: Whether the rules come before everybody else's, in their order. Else new ones come last.
+    type: bool
+    default: false
+  firewall:
+    description: >-
+      V(auto) does nothing unless ufw is enabled, V(none) does nothing at all. V(ufw) writes the rules in any case, and
+      fails where there are some to write and no ufw.
+    type: str
+    choices: [auto, ufw, none]
+    default: auto
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Let another Spark into the swarm
+  sparkops.dgx_spark.ufw_rules:
+    comment: DGX Spark Swarm
+    rules:
+      - {from_ip: [192.168.1.22], to_port: [2377, 7946], proto: tcp}
+      - {from_ip: [192.168.1.22], to_port: [7946, 4789], proto: udp}
+
+- name: Let nobody but the other end of the cable reach its addresses
+  sparkops.dgx_spark.ufw_rules:
+    comment: DGX Spark fabric
+    first: true
+    rules:
+      - {interface_in: enp1s0f0np0, from_ip: [192.168.100.0/24]}
+      - {rule: deny, to_ip: [192.168.100.0/24]}
+
+- name: Take them out again
+  sparkops.dgx_spark.ufw_rules:
+    comment: DGX Spark fabric
+    rules: []
+    firewall: ufw
+"""
+
+RETURN = r"""
+rules:
+  description: The rules that carry the comment after a change, as C(ufw show added) lists them.
+  returned: success
+  type: list
+  elements: str
+  sample: [allow from 192.168.1.22 to any port 2377 proto tcp]
+added:
+  description: Those that were added, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [allow from 192.168.1.22 to any port 2377 proto tcp]
+removed:
+  description: Those that were deleted, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._ufw import (
+    Line,
+    Steps,
+    UfwError,
+    absent,
+    after,
+    enabled,
+    parse,
+    spread,
+    steps,
+)
+
+CONF = "/etc/ufw/ufw.conf"
+
+
+def concerned(module: AnsibleModule) -> bool:
+    """Whether there is a firewall to speak of."""
+    firewall, adds = module.params["firewall"], module.params["state"] == "exact" and bool(module.params["rules"])
+    if firewall == "ufw":
+        return bool(module.get_bin_path("ufw", required=adds))
+    try:
+        return firewall == "auto" and enabled(Path(CONF).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+
+
+def look(module: AnsibleModule, tool: str) -> tuple[list[Line], Steps]:
+    """Return the rules that are there, and what to do to them."""
+    wish = module.params
+    there = parse(module.run_command([tool, "show", "added"], check_rc=True)[1])
+    wanted = [text for rule in wish["rules"] for text in spread(rule)]
+    if wish["state"] == "absent":
+        return there, absent(there, wanted, wish["comment"])
+    return there, steps(there, wanted, wish["comment"], first=wish["first"])
+
+
+def take(module: AnsibleModule, tool: str, todo: Steps) -> None:
+    """Take the steps, and see that nothing is left to do."""
+    comment = ["comment", module.params["comment"]]
+    for rule in todo.removed:
+        module.run_command([tool, "delete", *rule.split(), *comment], check_rc=True)
+    front = ["prepend"] if module.params["first"] else []
+    for rule in reversed(todo.added) if front else todo.added:
+        module.run_command([tool, *front, *rule.split(), *comment], check_rc=True)
+    left = look(module, tool)[1]
+    if any(left):
+        raise UfwError(f"ufw did not take all of it: there is still {left.added} to add and {left.removed} to delete")
+
+
+def main() -> None:
+    """Run the module."""
+    rule = {
+        "rule": {"type": "str", "choices": ["allow", "deny"], "default": "allow"},
+        "interface_in": {"type": "str"},
+        "from_ip": {"type": "list", "elements": "str", "default": ["any"]},
+        "to_ip": {"type": "list", "elements": "str", "default": ["any"]},
+        "to_port": {"type": "list", "elements": "int"},
+        "proto": {"type": "str", "choices": ["tcp", "udp"]},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "comment": {"type": "str", "required": True},
+            "rules": {"type": "list", "elements": "dict", "required": True, "options": rule},
+            "state": {"type": "str", "choices": ["exact", "absent"], "default": "exact"},
+            "first": {"type": "bool", "default": False},
+            "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "auto"},
+        },
+        supports_check_mode=True,
+    )
+    module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
+    comment, first = module.params["comment"], module.params["first"]
+    there, todo = [], Steps([], [])
+    try:
+        if concerned(module):
+            tool = module.get_bin_path("ufw", required=True)
+            there, todo = look(module, tool)
+            if any(todo) and not module.check_mode:
+                take(module, tool, todo)
+    except UfwError as exc:
+        module.fail_json(msg=str(exc))
+    before, rules = after(there, Steps([], []), comment), after(there, todo, comment, first=first)
+    module.exit_json(
+        changed=any(todo),
+        rules=rules,
+        added=todo.added,
+        removed=todo.removed,
+        diff={"before": "".join(f"{one}\n" for one in before), "after": "".join(f"{one}\n" for one in rules)},
+    )
+
+
+if __name__ == "__main__":
+    main()
