@@ -224,16 +224,20 @@ def test_behind_the_role_s_back(pair: Lab, blank: dict[str, Any]) -> None:
     gone(pair, blank)
 
 
-def test_the_firewall_lets_the_peers_in(pair: Lab, blank: dict[str, Any]) -> None:
+def test_the_firewall_lets_the_peers_in_and_nobody_else(pair: Lab, blank: dict[str, Any]) -> None:
     on = "ufw allow 22/tcp && ufw --force enable"
     off = "ufw --force disable; ufw delete allow 22/tcp"
     with spoilt(pair, "spark1", on, off), spoilt(pair, "spark2", on, off):
         before = networks(pair, 2)
         done = role(pair)
         assert done.status == "successful", done.said
-        rules = pair.host("spark1").check_output("sudo ufw status")
-        assert f"Anywhere on {A0}" in rules
-        assert "192.168.100.0/24" in rules
+        rules = pair.host("spark1").check_output("sudo ufw show added").splitlines()[1:]
+        halves = ((A0, "192.168.100.0/24"), (B0, "192.168.101.0/24"))
+        assert rules == [
+            *(f"ufw allow in on {netdev} from {network} comment 'DGX Spark fabric'" for netdev, network in halves),
+            *(f"ufw deny to {network} comment 'DGX Spark fabric'" for _netdev, network in halves),
+            "ufw allow 22/tcp",
+        ]
         assert changed(role(pair)) == 0
         gone(pair, before)
 
