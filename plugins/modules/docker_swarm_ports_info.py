@@ -71,7 +71,7 @@ def main() -> None:
     wrong = objections(wish["peers"], wish["in_swarm"], wish["timeout"])
     if wrong:
         module.fail_json(
-            msg=f"ports of the swarm do not reach {'; '.join(wrong)}. Nothing was changed. Let them through on that "
+            msg=f"ports of the swarm do not reach {'; '.join(wrong)}. No swarm was changed. Let them through on that "
             "host, from the other members (ufw allow from <member> to any port <port> proto <tcp or udp>)"
         )
     module.exit_json(changed=False, peers=sorted(wish["peers"]))

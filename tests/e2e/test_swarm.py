@@ -170,11 +170,27 @@ def test_live_restore_is_named(trio: Lab) -> None:
 
 
 def test_a_closed_firewall_is_named(trio: Lab) -> None:
-    root(trio, "spark2", "cp -a /etc/ufw /root/ufw && ufw allow 22/tcp && ufw --force enable")
+    """A firewall that is not ufw, so that nobody but its owner can open it."""
+    drops = ("INPUT -p tcp --dport 2377 -j DROP", "INPUT -p udp --dport 4789 -j DROP")
+    root(trio, "spark2", " && ".join(f"iptables -I {drop}" for drop in drops))
     try:
         refused(play(trio, PAIR), "spark2 (", "TCP 2377 (silent)", "UDP 4789 (silent)")
     finally:
-        root(trio, "spark2", "ufw --force disable && rm -r /etc/ufw && mv /root/ufw /etc/ufw")
+        root(trio, "spark2", " && ".join(f"iptables -D {drop}" for drop in drops))
+
+
+def test_a_firewall_before_ufw_is_named_once_ufw_is_open(trio: Lab) -> None:
+    drop = "INPUT -p tcp --dport 2377 -j DROP"
+    root(trio, "spark2", f"cp -a /etc/ufw /root/ufw && ufw allow 22/tcp && ufw --force enable && iptables -I {drop}")
+    try:
+        run = play(trio, PAIR)
+        assert run.status == "failed", run.said
+        said = " ".join(run.said.split())
+        assert "TCP 2377 (silent). No swarm was changed" in said, run.said
+        assert root(trio, "spark1", "docker info --format '{{.Swarm.LocalNodeState}}'").strip() == "inactive"
+    finally:
+        root(trio, "spark2", f"iptables -D {drop}; ufw --force disable && rm -r /etc/ufw && mv /root/ufw /etc/ufw")
+        good(undo(trio, PAIR))
 
 
 def test_a_wrong_clock_is_named(trio: Lab) -> None:
