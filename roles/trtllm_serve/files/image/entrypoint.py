@@ -74,8 +74,9 @@ def mpirun(cluster: dict[str, Any], command: list[str], forward: dict[str, str])
         "--map-by",
         "ppr:1:node",
     ]
-    if cluster["subnets"]:
-        argv += ["--mca", "btl_tcp_if_include", ",".join(cluster["subnets"])]
+    # Else its daemons would call each other at the management addresses, on ports that a firewall does not let in.
+    for layer in ("btl", "oob") if cluster["subnets"] else ():
+        argv += ["--mca", f"{layer}_tcp_if_include", ",".join(cluster["subnets"])]
     for name in sorted(forward):
         argv += ["-x", name]
     return [*argv, "python3", PROGRAM, "rank", "--", *command]
