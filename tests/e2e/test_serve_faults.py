@@ -282,7 +282,8 @@ def test_starts_are_bounded_and_the_play_begins_anew(serving: Pair) -> None:
     eventually(lambda: state(serving)["phase"], "gave up", seconds=240)
     reason = state(serving)["reason"]
     assert reason.startswith("2 starts failed; the last: "), reason
-    print(reason)
+    assert "rank 1" in reason
+    assert "is missing" in reason
     time.sleep(15)
     assert state(serving)["phase"] == "gave up"
     assert not serving.host("spark1").run("pgrep -f [t]ensorrt_llm.commands.serve").succeeded

@@ -42,6 +42,7 @@ USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
 
 NAMED = re.compile(r"dgx-spark: (?P<name>\S+) is (?P<hostname>\S+) to NCCL$")
 WITHOUT = re.compile(r"dgx-spark: (?P<host>\S+) is without RDMA: (?P<why>.*)$")
+ERROR = re.compile(r"\[E\] (?P<told>.+)|(?:^|[\s>])(?P<raised>[\w.]*(?:Error|Exception): .+)")
 LOADING = re.compile(r"(?P<what>[Ll]oading (?:\w+ )*weights(?: \w+)*):\s*(?P<share>\d+)%")
 WARMING = re.compile(r"\b(warm-?up|autotuner|CUDA graph)", re.IGNORECASE)
 
@@ -171,6 +172,18 @@ def progress_of(line: str) -> str:
     if loading:
         return f"{loading['what']}, {int(loading['share']) // 10 * 10} %"
     return "warming up" if WARMING.search(line) else ""
+
+
+def error_of(line: str) -> str:
+    """What went wrong, if a line of the engine's log tells it.
+
+    >>> error_of("[11/21/2026-22:11:20] [TRT-LLM] [RANK 1] [E] Failed to initialize executor on rank 1: no file")
+    'Failed to initialize executor on rank 1: no file'
+    >>> error_of("RuntimeError: CUDA out of memory"), error_of("INFO: 0 Errors: none")
+    ('RuntimeError: CUDA out of memory', '')
+    """
+    found = ERROR.search(line)
+    return (found["told"] or found["raised"]).strip()[:300] if found else ""
 
 
 def verdict(alive: bool, served: bool, failures: int, waited: float, limits: dict[str, Any]) -> str:
@@ -430,6 +443,7 @@ class Engine:
         environment = {**os.environ, **equal}
         say(" ".join(argv))
         self.why = self.progress = ""
+        self.error = ""  # the first since the last token: those that follow are mostly its consequences
         self.transports: dict[str, dict[str, str]] = {}
         self.names: dict[str, str] = {}  # of the nodes, by their host names
         self.without: dict[str, str] = {}  # RDMA, and why
@@ -437,7 +451,8 @@ class Engine:
         self._process = subprocess.Popen(
             argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout
@@ -452,6 +467,7 @@ class Engine:
             elif "dgx-spark: " in line:
                 self.why = line.partition("dgx-spark: ")[2].strip()
             self.progress = progress_of(line) or self.progress
+            self.error = self.error or error_of(line)
             found = transport_of(line.rstrip("\n"))
             if found:
                 host, transport, devices = found
@@ -470,6 +486,12 @@ class Engine:
         )
         gone, self._served = self._served and not serves, self._served or serves
         return not gone
+
+    def causes(self) -> str:
+        """Why it does not serve, as far as it and this program's rank wrappers told; empty where they did not."""
+        self._listener.join(2)  # what it wrote last may still be read
+        without = [f"{host} is without RDMA: {why}" for host, why in sorted(self.without.items())]
+        return "; ".join(filter(None, [self.why, *without, self.error]))
 
     def status(self) -> int | None:
         return self._process.poll()
@@ -660,7 +682,7 @@ def lead() -> int:
                     state.set(phase="serving", reason="")
                 elif loaded > limits["forget_s"]:
                     state.set(starts=0)  # a long good run wipes the slate
-                served, failures = True, 0
+                served, failures, engine.error = True, 0, ""
             elif served and tokens_flow(api, second_look, second_look / 2):
                 failures = 0
                 state.set(phase="serving", reason=f"busy: tokens flow, but none for the probe ({problem})")
@@ -670,8 +692,7 @@ def lead() -> int:
                     state.set(phase="starting", reason=engine.progress)
             decision = verdict(engine.alive(), served, failures, time.time() - started, limits)
             if decision not in ("wait", "serve"):
-                without = [f"{host} is without RDMA: {why}" for host, why in sorted(engine.without.items())]
-                reason = f"{engine.why or '; '.join(without) or decision} (exit status {engine.status()}; {problem})"
+                reason = f"{engine.causes() or decision} (exit status {engine.status()}; {problem})"
                 state.set(phase="failed", reason=reason, last_end=reason)
                 return 1
             # A probe that took its whole time is followed by the next: three of them are three times its time.
