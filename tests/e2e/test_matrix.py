@@ -15,11 +15,11 @@ from .test_two_spark_faults import incarnations, state
 pytestmark = pytest.mark.matrix
 PLAYBOOKS = {1: "single_spark.yml", 2: "two_spark.yml", 3: "serve.yml"}
 SIZES = {
-    "1 Spark": (1, "5.0"),
-    "2, MPI 5": (2, "5.0"),
-    "2, MPI 4": (2, "4.1"),
-    "3, MPI 5": (3, "5.0"),
-    "3, MPI 4": (3, "4.1"),
+    "one": (1, "5.0"),
+    "two-mpi5": (2, "5.0"),
+    "two-mpi4": (2, "4.1"),
+    "three-mpi5": (3, "5.0"),
+    "three-mpi4": (3, "4.1"),
 }
 
 
