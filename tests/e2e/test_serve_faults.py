@@ -42,6 +42,8 @@ def inside(command: str) -> str:
     return f"sudo docker exec {CONTAINER} sh -c '{command}'"
 
 
+#: what was injected, from a container that systemd starts again, once it has been ended for it
+REMOVE = f'timeout 60 sh -c "until {inside(f"rm -rf {INJECTED}").replace("$", chr(92) + "$")}; do sleep 0.2; done"'
 FAULTS = {
     "rank 1 killed": Fault("spark2", "sudo pkill -KILL -f [m]gmn_worker_node", 120),
     "rank 0 killed": Fault("spark1", "sudo pkill -KILL -f [m]gmn_leader_node", 120),
@@ -55,8 +57,10 @@ FAULTS = {
     "the worker rebooted": Fault("spark2", "sudo systemctl reboot; true", 240),
     "the leader rebooted": Fault("spark1", "sudo systemctl reboot; true", 240),
     "the leader's power gone": Fault("", "docker kill {lab}-spark1", 240, "docker start {lab}-spark1", 20),
-    "stuck at 503": Fault("spark1", inside(f"mkdir -p {INJECTED} && touch {INJECTED}/engine-dead"), 240),
-    "accepts and never answers": Fault("spark1", inside(f"mkdir -p {INJECTED} && touch {INJECTED}/no-answer"), 300),
+    "stuck at 503": Fault("spark1", inside(f"mkdir -p {INJECTED} && touch {INJECTED}/engine-dead"), 240, REMOVE, 25),
+    "accepts and never answers": Fault(
+        "spark1", inside(f"mkdir -p {INJECTED} && touch {INJECTED}/no-answer"), 300, REMOVE, 55
+    ),
 }
 
 

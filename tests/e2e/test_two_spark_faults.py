@@ -66,19 +66,19 @@ TAKEN = {
         "spark2",
         "mv /dev/infiniband /dev/infiniband.away",
         "mv /dev/infiniband.away /dev/infiniband",
-        ["rank 1 on spark2: NCCL uses Socket", "its container has no /dev/infiniband"],
+        ["rank 1 on spark2 is without RDMA", "its container has no /dev/infiniband"],
     ),
     "HCA": (
         "spark2",
         "sed -i -e s/rocep1s0f0/mlx5_0/ -e s/roceP2p1s0f0/mlx5_1/ /etc/dgx-spark/trtllm/node.json",
         "",
-        ["rank 1 on spark2: NCCL uses Socket", "there is no RoCE device mlx5_"],
+        ["rank 1 on spark2 is without RDMA", "there is no RoCE device mlx5_"],
     ),
     "memlock": (
         "spark1",  # the stack's second memlock is the worker's
         "sed -i '0,/memlock/!s/memlock: -1/memlock: 32768/' /etc/dgx-spark/trtllm/stack.yml",
         "",
-        ["spark2 is without RDMA: it may lock 32768 bytes of memory"],
+        ["rank 1 on spark2 is without RDMA: it may lock 32768 bytes of memory"],
     ),
 }
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Iterator
 
 import pytest
@@ -140,7 +140,9 @@ def test_a_rank_is_ended_before_its_node_freezes(tmp_path: Path, left: int, stat
     (tmp_path / "node.json").write_text(
         json.dumps({"name": "spark2", "environment": {"RANK_OF": "spark2"}, "meminfo": str(meminfo)})
     )
-    (tmp_path / "cluster.json").write_text(json.dumps({"limits": {"memory_floor_mib": 2048, "memlock_bytes": -1}}))
+    (tmp_path / "cluster.json").write_text(
+        json.dumps({"limits": {"memory_floor_mib": 2048, "memlock_bytes": -1, "require_rdma": True}})
+    )
     start = f"import importlib.util, pathlib, sys; spec = importlib.util.spec_from_file_location('e', {str(PATH)!r}); "
     start += "e = importlib.util.module_from_spec(spec); spec.loader.exec_module(e); "
     start += f"e.ETC = pathlib.Path({str(tmp_path)!r}); e.rank(sys.argv[1:])"
@@ -328,3 +330,20 @@ def test_ready_is_health_a_name_and_a_token(entrypoint: ModuleType, wrong: dict,
 def test_how_much_memory_may_be_locked(entrypoint: ModuleType, memlock: int, least: int, enough: bool) -> None:
     found = entrypoint.obstacles(True, {"rocep1s0f0"}, ["rocep1s0f0"], memlock, least)
     assert (found == []) == enough
+
+
+def test_a_server_that_came_and_went_between_two_looks_is_gone(entrypoint: ModuleType, monkeypatch) -> None:
+    engine = entrypoint.Engine.__new__(entrypoint.Engine)
+    engine._process = SimpleNamespace(poll=lambda: None)  # a launcher that goes on without it
+    engine._seen, engine._began = False, 0.0
+    there: list[list[bytes]] = []
+    clock = SimpleNamespace(now=1.0)
+    monkeypatch.setattr(entrypoint, "processes", lambda: there)
+    monkeypatch.setattr(entrypoint.time, "monotonic", lambda: clock.now)
+    assert engine.alive(), "it is yet to appear"
+    clock.now = 61.0
+    assert not engine.alive()
+    there.append([b"python3", b"-m", b"tensorrt_llm.commands.serve"])
+    assert engine.alive()
+    there.clear()
+    assert not engine.alive()

@@ -33,6 +33,7 @@ from typing import IO, Any
 ETC = Path("/etc/dgx-spark/trtllm")  # cluster.json, node.json, ssh/: read-only
 VAR = Path("/var/lib/dgx-spark/trtllm")  # state.json, lock: this node's
 RUN = Path("/run/dgx-spark")
+SERVER_APPEARS = 60  # seconds from mpirun's start; one that is not there then has come and gone
 ENDED_BY_SIGTERM = 128 + signal.SIGTERM
 PROGRAM = "/opt/dgx-spark/entrypoint.py"
 CACHES = Path("/opt/dgx-spark/drop_caches")  # the kernel's switch, mounted where that was consented to
@@ -41,7 +42,7 @@ USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
 
 
 NAMED = re.compile(r"dgx-spark: (?P<name>\S+) is (?P<hostname>\S+) to NCCL$")
-WITHOUT = re.compile(r"dgx-spark: (?P<host>\S+) is without RDMA: (?P<why>.*)$")
+WITHOUT = re.compile(r"dgx-spark: rank \d+ on (?P<host>\S+) is without RDMA: (?P<why>.*)$")
 ERROR = re.compile(r"\[E\] (?P<told>.+)|(?:^|[\s>])(?P<raised>[\w.]*(?:Error|Exception): .+)")
 LOADING = re.compile(r"(?P<what>[Ll]oading (?:\w+ )*weights(?: \w+)*):\s*(?P<share>\d+)%")
 WARMING = re.compile(r"\b(warm-?up|autotuner|CUDA graph)", re.IGNORECASE)
@@ -342,8 +343,11 @@ def rank(command: list[str]) -> int:
         devices = {path.name for path in Path("/sys/class/infiniband").glob("*")}
         memlock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
         nodes = Path("/dev/infiniband").is_dir()
-        for why in obstacles(nodes, devices, wanted.split(","), memlock, limits["memlock_bytes"]):
-            say(f"{short(node['name'])} is without RDMA: {why}")
+        found = obstacles(nodes, devices, wanted.split(","), memlock, limits["memlock_bytes"])
+        for why in found:
+            say(f"rank {node['rank']} on {short(node['name'])} is without RDMA: {why}")
+        if found and limits["require_rdma"]:
+            return 1  # now, and not after a load of minutes
     guard(node, limits["memory_floor_mib"])
     os.execvp(command[0], command)
     return 1
@@ -442,12 +446,13 @@ class Engine:
             argv = ["python3", PROGRAM, "rank", "--", *cluster["serve"]]
         environment = {**os.environ, **equal}
         say(" ".join(argv))
+        self._ranks = {short(node["name"]): number for number, node in enumerate(cluster["nodes"])}
         self.why = self.progress = ""
         self.error = ""  # the first since the last token: those that follow are mostly its consequences
         self.transports: dict[str, dict[str, str]] = {}
         self.names: dict[str, str] = {}  # of the nodes, by their host names
         self.without: dict[str, str] = {}  # RDMA, and why
-        self._served = False
+        self._seen, self._began = False, time.monotonic()
         self._process = subprocess.Popen(
             argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
@@ -484,13 +489,15 @@ class Engine:
             for line in processes()
             if b"trtllm-llmapi-launch" not in line
         )
-        gone, self._served = self._served and not serves, self._served or serves
-        return not gone
+        self._seen = self._seen or serves or time.monotonic() - self._began > SERVER_APPEARS
+        return serves or not self._seen
 
     def causes(self) -> str:
         """Why it does not serve, as far as it and this program's rank wrappers told; empty where they did not."""
         self._listener.join(2)  # what it wrote last may still be read
-        without = [f"{host} is without RDMA: {why}" for host, why in sorted(self.without.items())]
+        without = [
+            f"rank {self._ranks.get(host)} on {host} is without RDMA: {why}" for host, why in self.without.items()
+        ]
         return "; ".join(filter(None, [self.why, *without, self.error]))
 
     def status(self) -> int | None:
