@@ -9,7 +9,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from .conftest import Pair, Run, stocked, taken_down
+from .conftest import Pair, Run, eventually, stocked, taken_down
 from .test_two_spark_faults import incarnations, state
 
 pytestmark = pytest.mark.matrix
@@ -85,6 +85,28 @@ def test_sparks_that_the_inventory_names_otherwise(sparks: Pair) -> None:
     assert run.status == "successful", run.said
     assert {name: about["transport"] for name, about in state(sparks)["ranks"].items()} == {"left": "IB", "right": "IB"}
     assert sparks.serve(inventory=inventory).changed == {}
+
+
+@pytest.mark.parametrize("sparks", [(2, "5.0")], indirect=True)
+def test_caches_are_dropped_before_every_load_where_that_was_consented_to(sparks: Pair) -> None:
+    """Into a file here: this machine's caches are not a virtual Spark's own."""
+    switch = "/var/tmp/drop_caches"
+
+    def empty() -> None:
+        for name in sparks.names:
+            sparks.host(name).check_output(f"sudo truncate --size 0 {switch}")
+
+    def dropped() -> list[str]:
+        return [sparks.host(name).check_output(f"cat {switch}") for name in sparks.names]
+
+    empty()
+    serve(sparks, "swarm", trtllm_serve_drop_caches=True, __trtllm_serve_caches=switch)
+    assert dropped() == ["3", "3"]
+    empty()
+    ranks = incarnations(sparks)
+    sparks.host("spark2").check_output("sudo pkill -KILL -f [m]gmn_worker_node")
+    eventually(lambda: len(incarnations(sparks) - ranks), 2, seconds=150)
+    assert dropped() == ["3", "3"], "also when nobody is there"
 
 
 @pytest.fixture
