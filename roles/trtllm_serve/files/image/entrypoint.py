@@ -606,10 +606,13 @@ def await_memory(cluster: dict[str, Any], own: dict[str, Any]) -> None:
 
 
 def smoke(cluster: dict[str, Any]) -> list[str]:
-    """Every rank says on which node it runs; all must differ."""
+    """Every rank says on which node it runs; all must differ. One that may not use RDMA says so here already."""
     probe = ["python3", "-c", "import json; print('node', json.load(open('/etc/dgx-spark/trtllm/node.json'))['name'])"]
     done = subprocess.run(mpirun(cluster, probe, {}), capture_output=True, text=True, timeout=120, check=False)
     names = [line.split()[-1] for line in done.stdout.splitlines() if "node " in line]
+    without = [line.partition("dgx-spark: ")[2].strip() for line in done.stderr.splitlines() if WITHOUT.search(line)]
+    if without and done.returncode:
+        raise RuntimeError("; ".join(without))
     if done.returncode or sorted(names) != sorted(node["name"] for node in cluster["nodes"]):
         raise RuntimeError(f"MPI does not reach every node: ranks on {names or 'none'}; {done.stderr.strip()[-500:]}")
     return names
