@@ -614,7 +614,8 @@ def smoke(cluster: dict[str, Any]) -> list[str]:
     if without and done.returncode:
         raise RuntimeError("; ".join(without))
     if done.returncode or sorted(names) != sorted(node["name"] for node in cluster["nodes"]):
-        raise RuntimeError(f"MPI does not reach every node: ranks on {names or 'none'}; {done.stderr.strip()[-500:]}")
+        said = done.stderr.replace("\0", "").strip()[-500:]
+        raise RuntimeError(f"MPI does not reach every node: ranks on {names or 'none'}; {said}")
     return names
 
 
