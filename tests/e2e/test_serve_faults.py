@@ -253,11 +253,14 @@ def full(serving: Pair) -> Iterator[str]:
     apart = (
         f"mv {logs} {logs}.kept && mkdir {logs} && mount -t tmpfs -o size=16m none {logs} && cp -a {logs}.kept/. {logs}"
     )
-    leader.check_output(f"sudo sh -c 'systemctl stop docker.socket docker && {apart} && systemctl start docker'")
+    # A unit that needs Docker is stopped with it; whoever starts Docker by hand starts that too.
+    unit = "dgx-spark-trtllm"
+    start = f"systemctl start docker && if systemctl --quiet is-enabled {unit}; then systemctl start {unit}; fi"
+    leader.check_output(f"sudo sh -c 'systemctl stop docker.socket docker && {apart} && {start}'")
     yield logs
     together = f"cp -a {logs}/. {logs}.kept && umount -l {logs} && rmdir {logs} && mv {logs}.kept {logs}"
     leader.check_output(
-        f"sudo sh -c 'rm -f {logs}/filler; systemctl stop docker.socket docker && {together} && systemctl start docker'"
+        f"sudo sh -c 'rm -f {logs}/filler; systemctl stop docker.socket docker && {together} && {start}'"
     )
     eventually(lambda: len(incarnations(serving)), 2, seconds=180)
 
