@@ -64,7 +64,7 @@ molecule: $(VENV)/.for-tests ## the modules and the lab's role, in a lab of thei
 e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sparks to the answer
 	pytest --durations=10 -m 'not matrix' tests/e2e
 
-test: lint unit ## all of these, 25 minutes on 2 cores
+test: lint unit ## all of these, 20 minutes on 2 cores
 	$(MAKE) --jobs=2 package molecule
 	$(MAKE) e2e
 

@@ -43,7 +43,7 @@ def inside(command: str) -> str:
 
 
 #: what was injected, from a container that systemd starts again, once it has been ended for it
-REMOVE = f'timeout 60 sh -c "until {inside(f"rm -rf {INJECTED}").replace("$", chr(92) + "$")}; do sleep 0.2; done"'
+REMOVE = f'timeout 60 sh -c "until sudo docker exec \\{CONTAINER} rm -rf {INJECTED}; do sleep 0.2; done"'
 FAULTS = {
     "rank 1 killed": Fault("spark2", "sudo pkill -KILL -f [m]gmn_worker_node", 120),
     "rank 0 killed": Fault("spark1", "sudo pkill -KILL -f [m]gmn_leader_node", 120),
@@ -90,16 +90,19 @@ def back(pair: Pair, ranks: set[str], seconds: int) -> float:
 
 
 @pytest.fixture(scope="module", params=["swarm", "docker"])
-def serving(request: pytest.FixtureRequest, pair: Pair, first: tuple[Run, int]) -> Pair:
+def serving(request: pytest.FixtureRequest, pair: Pair, first: tuple[Run, int]) -> Iterator[Pair]:
     """A supervisor that looks often and forgives early, so that a table of many faults does not use up its patience."""
-    run = pair.serve(
+    before = dict(pair.variables)
+    pair.variables.update(
         spark_launcher=request.param,
         trtllm_serve_canary_interval=5,
         trtllm_serve_canary_timeout=10,
         trtllm_serve_max_starts=50,
     )
+    run = pair.serve()
     assert run.status == "successful", run.said
-    return pair
+    yield pair
+    pair.variables = before
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -136,20 +139,18 @@ def test_they_come_back_without_a_network_to_the_outside(serving: Pair) -> None:
         subprocess.run(["docker", "unpause", f"{serving.name}-internet"], check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.fixture
-def taker() -> str:
-    """A program of a stranger's, that takes an address and a port as soon as they are free."""
-    return (
-        "sudo systemd-run --quiet --unit taker python3 -c "
-        "'import socket, time; s = socket.socket(); s.setsockopt(1, 2, 1);\n"
-        'while True:\n try: s.bind(("%s", %d)); s.listen(); break\n except OSError: time.sleep(0.005)\n'
-        "time.sleep(600)'"
-    )
+#: a program of a stranger's, that takes an address and a port as soon as they are free
+TAKER = (
+    "sudo systemd-run --quiet --unit taker python3 -c "
+    "'import socket, time; s = socket.socket(); s.setsockopt(1, 2, 1);\n"
+    'while True:\n try: s.bind(("%s", %d)); s.listen(); break\n except OSError: time.sleep(0.005)\n'
+    "time.sleep(600)'"
+)
 
 
-def test_the_apis_port_taken_is_told_and_waited_for(serving: Pair, taker: str) -> None:
+def test_the_apis_port_taken_is_told_and_waited_for(serving: Pair) -> None:
     leader, ranks = serving.host("spark1"), incarnations(serving)
-    leader.check_output(taker % ("127.0.0.1", 8355))
+    leader.check_output(TAKER % ("127.0.0.1", 8355))
     try:
         leader.check_output(f"sudo docker kill --signal KILL {CONTAINER}")
         eventually(lambda: "127.0.0.1:8355 cannot be bound" in state(serving).get("reason", ""), True, seconds=120)
@@ -158,10 +159,10 @@ def test_the_apis_port_taken_is_told_and_waited_for(serving: Pair, taker: str) -
     print(f"back after {back(serving, ranks, 180):.0f} s")
 
 
-def test_mpis_port_taken_is_told_and_waited_for(serving: Pair, taker: str) -> None:
+def test_mpis_port_taken_is_told_and_waited_for(serving: Pair) -> None:
     worker, ranks = serving.host("spark2"), incarnations(serving)
     address = "192.168.100.11"
-    worker.check_output(taker % (address, 2233))
+    worker.check_output(TAKER % (address, 2233))
     try:
         worker.check_output(f"sudo docker kill --signal KILL {CONTAINER}")
         about = "sudo cat /var/lib/dgx-spark/trtllm/state.json"
@@ -184,13 +185,7 @@ def test_an_image_that_is_gone_from_the_worker_is_brought_again_by_the_play(serv
         f"sudo sh -c 'docker rm --force {CONTAINER.replace('sudo ', '')} && docker rmi --force {image}'"
     )
     eventually(lambda: "spark2 does not let MPI in" in state(serving).get("reason", ""), True, seconds=120)
-    launcher = "swarm" if serving.host("spark1").run("sudo docker stack ls | grep dgx").succeeded else "docker"
-    play = serving.serve(
-        spark_launcher=launcher,
-        trtllm_serve_canary_interval=5,
-        trtllm_serve_canary_timeout=10,
-        trtllm_serve_max_starts=50,
-    )
+    play = serving.serve()
     assert play.status == "successful", play.said
     assert len(incarnations(serving) - ranks) == 2
     assert worker.run(f"sudo docker image inspect {image}").succeeded
@@ -279,9 +274,7 @@ def test_a_full_disk_under_the_log_ends_nothing(serving: Pair, full: str) -> Non
 
 def test_starts_are_bounded_and_the_play_begins_anew(serving: Pair) -> None:
     """A file of the model that is gone from one Spark fails every start."""
-    launcher = "swarm" if serving.host("spark1").run("sudo docker stack ls | grep dgx").succeeded else "docker"
-    options = {"spark_launcher": launcher, "trtllm_serve_max_starts": 2, "trtllm_serve_canary_interval": 5}
-    play = serving.serve(**options)
+    play = serving.serve(trtllm_serve_max_starts=2)
     assert play.status == "successful", play.said
     worker, blobs = serving.host("spark2"), "~/.cache/huggingface/hub/models--lab--tiny-chat/blobs"
     blob = worker.check_output(f"ls -S {blobs}/* | head -1")
@@ -295,6 +288,6 @@ def test_starts_are_bounded_and_the_play_begins_anew(serving: Pair) -> None:
     assert state(serving)["phase"] == "gave up"
     assert not serving.host("spark1").run("pgrep -f [t]ensorrt_llm.commands.serve").succeeded
     worker.check_output(f"mv {blob}.away {blob}")
-    play = serving.serve(**options)
+    play = serving.serve(trtllm_serve_max_starts=2)
     assert play.status == "successful", play.said
     assert len(incarnations(serving)) == 2

@@ -5,10 +5,10 @@
 
 ``leader`` waits for its workers, clears what an earlier run left on them, starts ``mpirun … trtllm-llmapi-launch
 trtllm-serve …`` (on a node that is alone, trtllm-serve itself), judges by a generated token whether it serves, and ends
-when it ends. It exits 1 to be started again, 143 when it was asked to end, which whoever asked knows what to make of,
-and 0, with the reason in its state file, when it gives up. ``worker``
-runs an sshd for MPI, nothing else. ``rank`` gives a rank what differs from node to node, and watches its node's memory.
-``memory`` says how much of that is available. ``health`` reads the state file and asks nobody.
+when it ends. It exits 1 to be started again, 143 when it was asked to end, so that it is started again unless whoever
+asked meant it to stay down, and 0, with the reason in its state file, when it gives up. ``worker`` runs an sshd for
+MPI, nothing else. ``rank`` gives a rank what differs from node to node, and watches its node's memory. ``memory`` says
+how much of that is available. ``health`` reads the state file and asks nobody.
 
 Only the standard library: whatever Python the image has.
 """
@@ -39,8 +39,6 @@ PROGRAM = "/opt/dgx-spark/entrypoint.py"
 CACHES = Path("/opt/dgx-spark/drop_caches")  # the kernel's switch, mounted where that was consented to
 NCCL = re.compile(r"^(?:\[[^\]]*\])?(?:<std(?:out|err)>:)?\s*(?P<host>\S+?):\d+:\d+ \[\d+\] NCCL INFO (?P<message>.*)$")
 USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
-
-
 NAMED = re.compile(r"dgx-spark: (?P<name>\S+) is (?P<hostname>\S+) to NCCL$")
 WITHOUT = re.compile(r"dgx-spark: rank \d+ on (?P<host>\S+) is without RDMA: (?P<why>.*)$")
 ERROR = re.compile(r"\[E\] (?P<told>.+)|(?:^|[\s>])(?P<raised>[\w.]*(?:Error|Exception): .+)")
