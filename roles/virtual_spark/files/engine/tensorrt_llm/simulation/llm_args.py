@@ -50,6 +50,8 @@ class Schema:
         self.leaves = {row["key"]: row for row in facts["keys"] if era in row["eras"]}
         self.groups = {key.rpartition(".")[0] for key in self.leaves if "." in key}
         self.groups |= {group.rpartition(".")[0] for group in self.groups if "." in group}
+        #: what is known of another era is no unknown key of this one
+        self.foreign = {row["key"] for row in facts["keys"]} - set(self.leaves)
         self.open = tuple(one for one in facts["open_prefixes"] if one.partition(".")[0] in self.groups)
 
     def check(self, tree: Any) -> list[Problem]:
@@ -74,7 +76,7 @@ class Schema:
                 row = self.leaves[path]
                 if value is not None:
                     problems += _value(here, row["type"], row["allowed"] or [], value)
-            elif not path.startswith(self.open):
+            elif path in self.foreign or not path.startswith(self.open):
                 problems.append(Problem(here, "Extra inputs are not permitted", "extra_forbidden", value))
         return problems
 
