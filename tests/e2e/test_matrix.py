@@ -43,7 +43,7 @@ def left(lab: Pair, name: str) -> str:
     about = (
         "docker ps --all --quiet; docker volume ls --quiet; docker network ls --format '{{.Name}}' | grep trtllm;"
         " docker image ls --quiet --filter label=dgx-spark=trtllm-serve;"
-        " ls -d /etc/dgx-spark/trtllm /var/lib/dgx-spark/trtllm* /etc/systemd/system/*trtllm* 2>/dev/null"
+        " ls -d /etc/dgx-spark/trtllm /var/lib/dgx-spark/trtllm* 2>/dev/null; find /etc/systemd -name '*trtllm*'"
     )
     return lab.host(name).run("sudo sh -c %s", about).stdout
 

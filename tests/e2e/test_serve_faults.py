@@ -148,12 +148,23 @@ TAKER = (
 )
 
 
+def refused_by_name(pair: Pair, spark: str, address: str, port: int) -> None:
+    """A play that finds a port in a stranger's hands changes nothing, and says whose they are."""
+    pid = pair.host(spark).check_output("systemctl show --property MainPID --value taker")
+    play = pair.serve()
+    assert play.status == "failed"
+    assert play.changed == {}
+    said = " ".join(play.said.split())
+    assert f"port {port} of {address} is taken by python3 (process {pid})" in said
+
+
 def test_the_apis_port_taken_is_told_and_waited_for(serving: Pair) -> None:
     leader, ranks = serving.host("spark1"), incarnations(serving)
     leader.check_output(TAKER % ("127.0.0.1", 8355))
     try:
         leader.check_output(f"sudo docker kill --signal KILL {CONTAINER}")
         eventually(lambda: "127.0.0.1:8355 cannot be bound" in state(serving).get("reason", ""), True, seconds=120)
+        refused_by_name(serving, "spark1", "127.0.0.1", 8355)
     finally:
         leader.check_output("sudo systemctl stop taker")
     print(f"back after {back(serving, ranks, 180):.0f} s")
@@ -173,6 +184,7 @@ def test_mpis_port_taken_is_told_and_waited_for(serving: Pair) -> None:
         )
         named = f"spark2 does not let MPI in at {address}:2233"
         eventually(lambda: named in state(serving).get("reason", ""), True, seconds=120)
+        refused_by_name(serving, "spark2", address, 2233)
     finally:
         worker.check_output("sudo systemctl stop taker")
     print(f"back after {back(serving, ranks, 180):.0f} s")
@@ -248,15 +260,12 @@ def full(serving: Pair) -> Iterator[str]:
     apart = (
         f"mv {logs} {logs}.kept && mkdir {logs} && mount -t tmpfs -o size=16m none {logs} && cp -a {logs}.kept/. {logs}"
     )
-    # A unit that needs Docker is stopped with it; whoever starts Docker by hand starts that too.
-    unit = "dgx-spark-trtllm"
-    start = f"systemctl start docker && if systemctl --quiet is-enabled {unit}; then systemctl start {unit}; fi"
-    leader.check_output(f"sudo sh -c 'systemctl stop docker.socket docker && {apart} && {start}'")
+    # systemd knows what Docker brings with it since it last read its units, as at every boot.
+    stop, start = "systemctl stop docker.socket docker", "systemctl daemon-reload && systemctl start docker"
+    leader.check_output(f"sudo sh -c '{stop} && {apart} && {start}'")
     yield logs
     together = f"cp -a {logs}/. {logs}.kept && umount -l {logs} && rmdir {logs} && mv {logs}.kept {logs}"
-    leader.check_output(
-        f"sudo sh -c 'rm -f {logs}/filler; systemctl stop docker.socket docker && {together} && {start}'"
-    )
+    leader.check_output(f"sudo sh -c 'rm -f {logs}/filler; {stop} && {together} && {start}'")
     eventually(lambda: len(incarnations(serving)), 2, seconds=180)
 
 

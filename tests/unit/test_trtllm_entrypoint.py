@@ -42,7 +42,7 @@ def entrypoint() -> ModuleType:
 def test_mpirun_places_one_rank_a_node_and_forwards_names_only(entrypoint: ModuleType) -> None:
     argv = entrypoint.mpirun(CLUSTER, ["serve"], {"HF_HUB_OFFLINE": "1", "SECRET": "hidden"})
     assert argv[argv.index("-np") + 1] == "2"
-    assert argv[argv.index("--host") + 1] == "spark1:1,spark2:1"
+    assert argv[argv.index("--host") + 1] == "localhost:1,spark2:1"
     for layer in ("btl", "oob"):  # the ranks, and the daemons that start them
         assert argv[argv.index(f"{layer}_tcp_if_include") + 1] == "192.168.100.0/24"
     assert [argv[i + 1] for i, word in enumerate(argv) if word == "-x"] == ["HF_HUB_OFFLINE", "SECRET"]
@@ -247,7 +247,7 @@ def test_a_port_that_somebody_holds_is_told_and_waited_for(entrypoint: ModuleTyp
     entrypoint.await_port(address, state, reuse=True)
     assert (state.values["phase"], state.values["reason"]) == (
         "waiting",
-        f"{address} cannot be bound yet (Address already in use)",
+        f"{address} cannot be bound yet (Address already in use; ss -ltnp tells who has it)",
     )
 
 

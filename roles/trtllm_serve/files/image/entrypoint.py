@@ -58,12 +58,12 @@ def mpirun(cluster: dict[str, Any], command: list[str], forward: dict[str, str])
     """One rank a node, over ssh; only options that Open MPI 4 and 5 both know.
 
     Nodes go by short names, which the ssh configuration maps to addresses: Open MPI 5 takes two addresses that begin
-    alike for one node.
+    alike for one node. This one is localhost, since mpirun would call by ssh what is not its host's name.
 
     :param cluster: ``nodes`` (``name`` and ``address`` each, leader first) and ``subnets``, the CIDRs that MPI may use.
     :param forward: environment that is equal on all ranks; its values come from this process's environment.
     """
-    hosts = ",".join(f"{short(node['name'])}:1" for node in cluster["nodes"])
+    hosts = ",".join(["localhost:1", *(f"{short(node['name'])}:1" for node in cluster["nodes"][1:])])
     argv = [
         "mpirun",
         "--allow-run-as-root",
@@ -416,7 +416,7 @@ def await_port(address: str, state: State, reuse: bool = False) -> None:
                 probe.listen()  # with SO_REUSEADDR, this is what another listener forbids
                 return
             except OSError as error:
-                reason = f"{address} cannot be bound yet ({error.strerror})"
+                reason = f"{address} cannot be bound yet ({error.strerror}; ss -ltnp tells who has it)"
         if state.values.get("reason") != reason:
             state.set(phase="waiting", reason=reason)
         time.sleep(2)
@@ -657,7 +657,7 @@ def lead() -> int:
         reason = f"{number - 1} starts failed; the last: {state.values.get('last_end', '?')}"
         state.set(phase="gave up", reason=reason, starts=0)  # nobody starts it again but on purpose
         return 0
-    os.environ["PMIX_HOSTNAME"] = short(node["name"])  # mpirun's own node must be the one that is named first
+    os.environ["PMIX_HOSTNAME"] = short(node["name"])  # Open MPI 5 may reject this host's, if it is long
     private_copies("id_ed25519")
     Path("/root/.ssh").mkdir(mode=0o700, exist_ok=True)
     Path("/root/.ssh/config").write_text(ssh_config(cluster))

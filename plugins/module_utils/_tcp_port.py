@@ -1,0 +1,153 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who listens on a TCP port of this host, from /proc.
+
+Source: proc_pid_net(5) and the kernel's Documentation/networking/proc_net_tcp.rst. It is private to the collection.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+LISTEN = "0A"
+_CONTAINER = re.compile(r"\bdocker[-/]([0-9a-f]{12})[0-9a-f]{52}\b")
+IpAddress = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that listens; ``inode`` tells it from others."""
+
+    address: IpAddress
+    port: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that has such a socket open, by its short name, and its container's ID where it runs in one."""
+
+    pid: int
+    name: str
+    container: str = ""
+    own: bool = False
+
+    def __str__(self) -> str:
+        inside = f" in the container {self.container}" if self.container else ""
+        return f"{self.name} (process {self.pid}{inside})"
+
+
+def address_of(digits: str) -> IpAddress:
+    """Read an address as the kernel prints it: words of 32 bits in the processor's order; IPv4 in IPv6 is IPv4.
+
+    >>> address_of("0100007F"), address_of("0" * 32)
+    (IPv4Address('127.0.0.1'), IPv6Address('::'))
+    """
+    words = [digits[start : start + 8] for start in range(0, len(digits), 8)]
+    packed = b"".join(bytes.fromhex(word)[::-1] for word in words)
+    address = ipaddress.ip_address(packed)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def listeners(table: str) -> list[Listener]:
+    """Return the sockets that listen.
+
+    :param table: the text of ``/proc/net/tcp`` or ``tcp6``: a heading, and a line a socket.
+    """
+    found = []
+    for line in table.splitlines()[1:]:
+        words = line.split()
+        if len(words) > 9 and words[3] == LISTEN:
+            address, port = words[1].split(":")
+            found.append(Listener(address_of(address), int(port, 16), int(words[9])))
+    return found
+
+
+def in_the_way(found: t.Iterable[Listener], address: IpAddress, port: int) -> list[Listener]:
+    """Return those that leave no room for one more listener at ``address`` (which may stand for all) and ``port``."""
+    same = [one for one in found if one.port == port]
+    return [one for one in same if one.address == address or one.address.is_unspecified or address.is_unspecified]
+
+
+def lineage(process: Path) -> t.Iterator[Path]:
+    """The process, its parent, and so on, as directories in /proc."""
+    while process.name != "0":
+        yield process
+        parent = re.search(r"^PPid:\s*(\d+)$", (process / "status").read_text(encoding="utf-8", errors="replace"), re.M)
+        process = process.with_name(parent.group(1) if parent else "0")
+
+
+def is_own(process: Path, variable: str) -> bool:
+    """Whether a process, or one that it descends from, was started with a variable in its environment.
+
+    An sshd writes its title over its own environment, hence the others.
+    """
+    start = f"{variable}=".encode()
+    for one in lineage(process):
+        try:
+            words = (one / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # not everybody's is told to everybody
+        if any(word.startswith(start) for word in words):
+            return True
+    return False
+
+
+def holder(process: Path, own: str) -> Holder:
+    """Tell who a process is.
+
+    :param process: its directory in /proc. :param own: a variable of the environment that the caller's processes have.
+    """
+    inside = _CONTAINER.search((process / "cgroup").read_text(encoding="utf-8"))
+    return Holder(
+        pid=int(process.name),
+        name=(process / "comm").read_text(encoding="utf-8", errors="replace").strip(),
+        container=inside.group(1) if inside else "",
+        own=bool(own) and is_own(process, own),
+    )
+
+
+def holders(proc: Path, inodes: t.Collection[int], own: str) -> list[Holder]:
+    """Return the processes that have one of some sockets open, by number. Needs root for other users' ones."""
+    names = {f"socket:[{inode}]" for inode in inodes}
+    found = []
+    for process in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
+        try:
+            if any(os.readlink(entry) in names for entry in (process / "fd").iterdir()):
+                found.append(holder(process, own))
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
+def refused(address: str, port: int) -> bool:
+    """Whether the kernel lets nobody else listen there. Only what TIME_WAIT holds back is not counted."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen()
+        except OSError:
+            return True
+    return False
+
+
+def taken(address: str, port: int, own: str = "", proc: Path = Path("/proc")) -> tuple[bool, list[Holder]]:
+    """Tell whether somebody else listens where the caller wants to, and who listens there at all.
+
+    :param address: an IP address, which the host need not have yet. :param own: as ``holder`` takes it.
+    """
+    tables = [proc / "net" / name for name in ("tcp", "tcp6")]
+    found = [one for table in tables if table.exists() for one in listeners(table.read_text(encoding="ascii"))]
+    near = in_the_way(found, ipaddress.ip_address(address), port)
+    who = holders(proc, {one.inode for one in near}, own) if near else []
+    # A probe could be in the way of the caller's own process that is just about to listen, so only where it must be.
+    return bool(near) and not any(one.own for one in who) and refused(address, port), who
