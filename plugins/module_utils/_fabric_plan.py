@@ -44,6 +44,14 @@ class End(t.NamedTuple):
     address: ipaddress.IPv4Interface | None
 
 
+class Control(t.NamedTuple):
+    """Where all others reach a host; the netdev and the network are None where nothing tells them."""
+
+    address: str
+    netdev: str | None
+    network: str | None
+
+
 def plan_fabric(
     names: t.Sequence[str],
     members: t.Sequence[t.Mapping[str, t.Any]],
@@ -66,7 +74,7 @@ def plan_fabric(
             "addressing": addressing,
             "mtu": None,
             "raise": {},
-            "hosts": {hosts[0].name: _host(hosts[0], hosts[0].management, [], {})},
+            "hosts": {hosts[0].name: _host(hosts[0], _beside(hosts[0]), [], {})},
         }
     wanted = _overrides(addresses or {}, hosts)
     cabling = find_cabling(hosts, topology, cables)
@@ -91,7 +99,7 @@ def plan_fabric(
         "hosts": {
             host.name: _host(
                 host,
-                links[host.name][0]["address"].split("/")[0] if whole and links[host.name] else host.management,
+                _upon(links[host.name][0]) if whole and links[host.name] else _beside(host),
                 links[host.name],
                 _netdevs(host, rows, own_mtu, addressing, adopted),
             )
@@ -154,14 +162,29 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def _host(
-    host: Member, control_address: str, links: list[dict[str, t.Any]], netdevs: dict[str, dict[str, t.Any]]
+    host: Member, control: Control, links: list[dict[str, t.Any]], netdevs: dict[str, dict[str, t.Any]]
 ) -> dict[str, t.Any]:
     return {
-        "control_address": control_address,
+        "control_address": control.address,
+        "control_netdev": control.netdev,
+        "control_network": control.network,
         "fabric_name": fabric_name(host.name),
         "links": links,
         "netdevs": netdevs,
     }
+
+
+def _upon(link: t.Mapping[str, str]) -> Control:
+    """Control by a link of the fabric."""
+    return Control(link["address"].split("/")[0], link["netdev"], link["network"])
+
+
+def _beside(host: Member) -> Control:
+    """Control by the management network, as far as the host's own networks tell which that is."""
+    address = ipaddress.ip_address(host.management)
+    around = [(network, netdev) for network, netdev in host.networks if address in network and network.prefixlen < 32]
+    network, netdev = max(around, key=lambda used: used[0].prefixlen, default=(None, None))
+    return Control(host.management, netdev, str(network) if network else None)
 
 
 def fabric_name(name: str) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LISTEN = "0A"
-_CONTAINER = re.compile(r"\bdocker[-/]([0-9a-f]{12})[0-9a-f]{52}\b")
+_CONTAINER = re.compile(r"\bdocker[-/]([0-9a-f]{64})\b")
 IpAddress = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 
@@ -32,12 +32,11 @@ class Listener:
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that has such a socket open, by its short name, and its container's ID where it runs in one."""
+    """A process that has such a socket open, by its short name, and its Docker container where it runs in one."""
 
     pid: int
     name: str
     container: str = ""
-    own: bool = False
 
     def __str__(self) -> str:
         inside = f" in the container {self.container}" if self.container else ""
@@ -76,55 +75,39 @@ def in_the_way(found: t.Iterable[Listener], address: IpAddress, port: int) -> li
     return [one for one in same if one.address == address or one.address.is_unspecified or address.is_unspecified]
 
 
-def lineage(process: Path) -> t.Iterator[Path]:
-    """The process, its parent, and so on, as directories in /proc."""
-    while process.name != "0":
-        yield process
-        parent = re.search(r"^PPid:\s*(\d+)$", (process / "status").read_text(encoding="utf-8", errors="replace"), re.M)
-        process = process.with_name(parent.group(1) if parent else "0")
-
-
-def is_own(process: Path, variable: str) -> bool:
-    """Whether a process, or one that it descends from, was started with a variable in its environment.
-
-    An sshd writes its title over its own environment, hence the others.
-    """
-    start = f"{variable}=".encode()
-    for one in lineage(process):
-        try:
-            words = (one / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue  # not everybody's is told to everybody
-        if any(word.startswith(start) for word in words):
-            return True
-    return False
-
-
-def holder(process: Path, own: str) -> Holder:
+def holder(process: Path, names: t.Mapping[str, str]) -> Holder:
     """Tell who a process is.
 
-    :param process: its directory in /proc. :param own: a variable of the environment that the caller's processes have.
+    :param process: its directory in /proc. :param names: of containers, by their IDs.
     """
     inside = _CONTAINER.search((process / "cgroup").read_text(encoding="utf-8"))
     return Holder(
         pid=int(process.name),
         name=(process / "comm").read_text(encoding="utf-8", errors="replace").strip(),
-        container=inside.group(1) if inside else "",
-        own=bool(own) and is_own(process, own),
+        container=names.get(inside.group(1), inside.group(1)[:12]) if inside else "",
     )
 
 
-def holders(proc: Path, inodes: t.Collection[int], own: str) -> list[Holder]:
+def holders(proc: Path, inodes: t.Collection[int], names: t.Mapping[str, str]) -> list[Holder]:
     """Return the processes that have one of some sockets open, by number. Needs root for other users' ones."""
-    names = {f"socket:[{inode}]" for inode in inodes}
+    links = {f"socket:[{inode}]" for inode in inodes}
     found = []
     for process in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
         try:
-            if any(os.readlink(entry) in names for entry in (process / "fd").iterdir()):
-                found.append(holder(process, own))
+            if any(os.readlink(entry) in links for entry in (process / "fd").iterdir()):
+                found.append(holder(process, names))
         except OSError:
             continue  # it ended meanwhile
     return found
+
+
+def is_own(container: str, own: str) -> bool:
+    """Whether a container is one of the caller's: of that name, or of a service of the stack of that name.
+
+    >>> is_own("trtllm", "trtllm"), is_own("trtllm_worker.1.x", "trtllm"), is_own("trtllm2", "trtllm"), is_own("", "")
+    (True, True, False, False)
+    """
+    return bool(own) and (container == own or container.startswith(f"{own}_"))
 
 
 def refused(address: str, port: int) -> bool:
@@ -140,14 +123,17 @@ def refused(address: str, port: int) -> bool:
     return False
 
 
-def taken(address: str, port: int, own: str = "", proc: Path = Path("/proc")) -> tuple[bool, list[Holder]]:
+def taken(
+    address: str, port: int, own: str = "", names: t.Mapping[str, str] | None = None, proc: Path = Path("/proc")
+) -> tuple[bool, list[Holder]]:
     """Tell whether somebody else listens where the caller wants to, and who listens there at all.
 
-    :param address: an IP address, which the host need not have yet. :param own: as ``holder`` takes it.
+    :param address: an IP address, which the host need not have yet. :param own: as ``is_own`` takes it.
+    :param names: of containers, by their IDs.
     """
     tables = [proc / "net" / name for name in ("tcp", "tcp6")]
     found = [one for table in tables if table.exists() for one in listeners(table.read_text(encoding="ascii"))]
     near = in_the_way(found, ipaddress.ip_address(address), port)
-    who = holders(proc, {one.inode for one in near}, own) if near else []
+    who = holders(proc, {one.inode for one in near}, names or {}) if near else []
     # A probe could be in the way of the caller's own process that is just about to listen, so only where it must be.
-    return bool(near) and not any(one.own for one in who) and refused(address, port), who
+    return bool(near) and not any(is_own(one.container, own) for one in who) and refused(address, port), who

@@ -35,6 +35,9 @@ ENVIRONMENT = {
     "TRITON_PTXAS_PATH": "/usr/local/cuda/bin/ptxas",
 }
 
+#: beside that, where no network of the fabric reaches all: NVIDIA's recipe for a ring
+RING = {"NCCL_IB_SUBNET_AWARE_ROUTING": "1", "NCCL_NET_PLUGIN": "none"}
+
 Problems = List[str]
 
 
@@ -45,16 +48,36 @@ class ServeError(ValueError):
 def nodes_of(members: Sequence[str], fabric: dict[str, Any]) -> list[dict[str, Any]]:
     """Name, control address and links of each member; a Spark that is alone talks to itself."""
     if len(members) == 1:
-        return [{"name": members[0], "address": "127.0.0.1", "links": []}]
+        return [{"name": members[0], "address": "127.0.0.1", "network": "", "links": []}]
     missing = [name for name in members if not fabric.get(name, {}).get("control_address")]
     if missing:
         raise ServeError(
             f"no control address is planned for {', '.join(missing)}: run cx7_network on all of them first"
         )
-    return [
-        {"name": name, "address": fabric[name]["control_address"], "links": fabric[name].get("links", [])}
-        for name in members
-    ]
+    nodes = [{"name": name, **control(fabric[name]), "links": fabric[name].get("links", [])} for name in members]
+    lost = [f"{node['name']} ({node['address']})" for node in nodes if not node["network"]]
+    if lost:
+        raise ServeError(
+            f"nothing tells the network of the control address of {', '.join(lost)}: run cx7_network, or give "
+            "control_netdev and control_network in trtllm_serve_fabric"
+        )
+    return nodes
+
+
+def control(host: dict[str, Any]) -> dict[str, Any]:
+    """Where MPI reaches a node: ``address``, ``netdev``, ``network`` in CIDR notation, and whether the fabric has it.
+
+    :param host: ``control_address`` and ``links``; unless one of these has that address, ``control_netdev`` and
+        ``control_network``: on a ring no network of the fabric reaches all.
+    """
+    address = ipaddress.ip_address(host["control_address"])
+    for link in host.get("links", []):
+        interface = ipaddress.ip_interface(link["address"])
+        if interface.ip == address:
+            netdev, network = link["netdev"], str(interface.network)
+            return {"address": str(address), "netdev": netdev, "network": network, "on_fabric": True}
+    netdev, network = host.get("control_netdev"), host.get("control_network")
+    return {"address": str(address), "netdev": netdev, "network": network, "on_fabric": False}
 
 
 def node_environment(node: dict[str, Any]) -> dict[str, str]:
@@ -63,31 +86,20 @@ def node_environment(node: dict[str, Any]) -> dict[str, str]:
     environment = {"PMIX_HOSTNAME": short}
     links = node.get("links", [])
     if links:
-        netdevs = ",".join(link["netdev"] for link in links)
+        # On a switch a device has a link to every peer.
         environment.update(
-            NCCL_IB_HCA=",".join(link["rdma_device"] for link in links),
-            NCCL_SOCKET_IFNAME=links[0]["netdev"],
-            UCX_NET_DEVICES=netdevs,
+            NCCL_IB_HCA=",".join(dict.fromkeys(link["rdma_device"] for link in links)),
+            NCCL_SOCKET_IFNAME=node["netdev"],
+            UCX_NET_DEVICES=",".join(dict.fromkeys(link["netdev"] for link in links)),
         )
+        if not node["on_fabric"]:
+            environment.update(RING, UCX_NET_DEVICES=node["netdev"])
     return environment
 
 
 def subnets_of(nodes: Sequence[dict[str, Any]]) -> list[str]:
     """The networks of the control addresses: where MPI may talk. Empty for a single node."""
-    if len(nodes) < 2:
-        return []
-    found = set()
-    for node in nodes:
-        control = ipaddress.ip_address(node["address"])
-        for link in node.get("links", []):
-            interface = ipaddress.ip_interface(link["address"])
-            if control == interface.ip:
-                found.add(str(interface.network))
-    if not found:
-        raise ServeError(
-            f"no link of {', '.join(node['name'] for node in nodes)} has its control address: run cx7_network first"
-        )
-    return sorted(found)
+    return sorted({node["network"] for node in nodes if node["network"]})
 
 
 def memory_need_mib(model_bytes: int, world: int, reserve_mib: int) -> int:

@@ -139,6 +139,14 @@ plan:
             reaches all, and for a host alone, its management address.
           type: str
           sample: 192.168.100.10
+        control_netdev:
+          description: The network device of that address, null where the host's networks do not tell it.
+          type: str
+          sample: enp1s0f0np0
+        control_network:
+          description: The network of that address, null where the host's networks do not tell it.
+          type: str
+          sample: 192.168.100.0/24
         fabric_name:
           description: A name for that address.
           type: str

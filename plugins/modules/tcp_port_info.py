@@ -28,7 +28,7 @@ options:
     type: int
     required: true
   own:
-    description: The name of a variable in the environment of processes that may listen there already.
+    description: The name of the Docker container, or of the stack, that may listen there already.
     type: str
     default: ""
 author:
@@ -40,7 +40,7 @@ EXAMPLES = r"""
   sparkops.dgx_spark.tcp_port_info:
     address: 127.0.0.1
     port: 8355
-    own: DGX_SPARK_CONFIG
+    own: dgx-spark-trtllm
   become: true
 """
 
@@ -60,18 +60,24 @@ holders:
       type: str
       sample: nginx
     container:
-      description: The first 12 digits of its Docker container's ID, empty where it runs in none.
+      description: Its Docker container, empty where it runs in none.
       type: str
-      sample: 0123456789ab
-    own:
-      description: Whether its environment has O(own).
-      type: bool
+      sample: web
 """
 
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._tcp_port import taken
+
+
+def containers() -> dict[str, str]:
+    """Return the names of the containers that run, by their IDs; none where there is no Docker."""
+    try:
+        return {one["Id"]: one["Names"][0].lstrip("/") for one in Docker().running()}
+    except DockerError:
+        return {}
 
 
 def main() -> None:
@@ -86,7 +92,7 @@ def main() -> None:
     )
     address, port = module.params["address"], module.params["port"]
     try:
-        foreign, who = taken(address, port, module.params["own"])
+        foreign, who = taken(address, port, module.params["own"], containers())
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"cannot tell who listens on port {port} of {address}: {error}")
     if foreign:

@@ -30,6 +30,7 @@ options:
     description:
       - By name, the C(control_address) that MPI uses, and the data C(links), each with C(netdev), C(rdma_device) and
         C(address) in CIDR notation.
+      - Where none of the links has that address, as on a ring, its C(control_netdev) and C(control_network) too.
       - A Spark that is alone needs none.
     type: dict
     default: {}
@@ -129,6 +130,10 @@ model_known:
   description: Whether the model's C(config.json) was there to be looked at. Where it was not, plan again when it is.
   returned: success
   type: bool
+fabric:
+  description: What of O(fabric) it was planned for. Where that is another by now, plan again.
+  returned: success
+  type: dict
 digest:
   description: 12 hex digits that change when any of it changes.
   returned: success
@@ -198,6 +203,7 @@ def main() -> None:
         changed=False,
         cluster=cluster,
         nodes=nodes,
+        fabric=module.params["fabric"],
         digest=told,
         model_known=config is not None,
         platform=platform(module),

@@ -131,6 +131,8 @@ def test_one_host_has_no_fabric_and_needs_no_cable() -> None:
     assert plan["hosts"] == {
         "spark1": {
             "control_address": "192.168.1.21",
+            "control_netdev": "enP7s7",
+            "control_network": "192.168.1.0/24",
             "fabric_name": "spark1-fabric",
             "links": [],
             "netdevs": {},
@@ -152,9 +154,29 @@ def test_a_management_name_or_the_outside_of_a_nat_gives_way_to_the_hosts_own_ad
 def test_a_ring_uses_the_management_addresses_for_control() -> None:
     plan = planned(*(member(rank, up="01") for rank in (1, 2, 3)))
     assert plan["topology"] == "ring"
-    assert plan["hosts"]["spark3"]["control_address"] == "192.168.1.23"
+    control = [plan["hosts"]["spark3"][f"control_{what}"] for what in ("address", "netdev", "network")]
+    assert control == ["192.168.1.23", "enP7s7", "192.168.1.0/24"]
     peers = [(link["physical_port"], link["peer"]) for link in plan["hosts"]["spark1"]["links"]]
     assert peers == [(0, "spark2"), (0, "spark2"), (1, "spark3"), (1, "spark3")]
+
+
+@pytest.mark.parametrize(
+    ("network", "netdev", "expected"),
+    [
+        ("192.168.1.16/28", "wlP9s9", ("wlP9s9", "192.168.1.16/28")),
+        ("192.168.1.21/32", "", ("enP7s7", "192.168.1.0/24")),
+    ],
+)
+def test_the_management_network_is_the_narrowest_around_the_address(
+    network: str, netdev: str, expected: tuple[str, str]
+) -> None:
+    host = planned(member(1, networks=((network, netdev),)))["hosts"]["spark1"]
+    assert (host["control_netdev"], host["control_network"]) == expected
+
+
+def test_a_management_address_without_a_network_is_planned_all_the_same() -> None:
+    host = planned({**member(1), "networks": []})["hosts"]["spark1"]
+    assert (host["control_address"], host["control_netdev"], host["control_network"]) == ("192.168.1.21", None, None)
 
 
 def test_a_switch_joins_any_number_whatever_cage_they_use() -> None:

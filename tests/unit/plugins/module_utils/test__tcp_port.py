@@ -9,8 +9,6 @@ import ipaddress
 import os
 import socket
 import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import Iterator
 
@@ -60,34 +58,38 @@ def test_who_leaves_no_room(there: str, wanted: str, expected: bool) -> None:
     assert [one.inode for one in near] == ([4711] if expected else [])
 
 
-def process(proc: Path, pid: int, parent: int, *, title: str = "sh", environment: str = "", scope: str = "") -> Path:
-    """Write down a process."""
+def process(proc: Path, pid: int, title: str, scope: str = "a.service") -> Path:
+    """Write down a process that has a socket open."""
     there = proc / str(pid)
     (there / "fd").mkdir(parents=True)
-    (there / "status").write_text(f"Name:\t{title}\nPid:\t{pid}\nPPid:\t{parent}\n")
+    (there / "fd" / "3").symlink_to("socket:[4711]")
     (there / "comm").write_text(f"{title}\n")
-    (there / "cgroup").write_text(f"0::/system.slice/{scope or 'a.service'}\n")
-    (there / "environ").write_text(environment)
+    (there / "cgroup").write_text(f"0::/system.slice/{scope}\n")
     return there
 
 
-def test_names_the_container_and_knows_its_own_by_their_parents(tmp_path: Path) -> None:
-    scope = f"docker-{ID}.scope"
-    process(tmp_path, 1, 0, title="systemd")
-    process(tmp_path, 40, 1, title="python3", environment="A=1\0DGX_SPARK_CONFIG=abc\0", scope=scope)
-    sshd = process(tmp_path, 41, 40, title="sshd", environment="hd: listener\0\0", scope=scope)
-    other = process(tmp_path, 5, 1, title="nginx", environment="NOT_DGX_SPARK_CONFIG=1\0")
-    gone = process(tmp_path, 6, 1)
-    for one in (sshd, other, gone):
-        (one / "fd" / "3").symlink_to("socket:[4711]")
-    (gone / "comm").unlink()
-    found = tcp_port.holders(tmp_path, [4711], "DGX_SPARK_CONFIG")
-    assert found == [
-        tcp_port.Holder(5, "nginx"),
-        tcp_port.Holder(41, "sshd", container=ID[:12], own=True),
+def test_names_the_container(tmp_path: Path) -> None:
+    other = ID.replace("0", "f")
+    process(tmp_path, 41, "sshd", f"docker-{ID}.scope")
+    process(tmp_path, 7, "python3", f"docker/{other}/init.scope")
+    process(tmp_path, 5, "nginx")
+    (process(tmp_path, 6, "gone") / "comm").unlink()
+    found = tcp_port.holders(tmp_path, [4711], {ID: "dgx-spark-trtllm"})
+    assert [str(one) for one in found] == [
+        "nginx (process 5)",
+        f"python3 (process 7 in the container {other[:12]})",
+        "sshd (process 41 in the container dgx-spark-trtllm)",
     ]
-    assert [str(one) for one in found] == ["nginx (process 5)", "sshd (process 41 in the container 0123456789ab)"]
-    assert not any(one.own for one in tcp_port.holders(tmp_path, [4711], ""))
+    assert tcp_port.holders(tmp_path, [4712], {}) == []
+
+
+@pytest.mark.parametrize(("own", "foreign"), [("dgx-spark-trtllm", False), ("dgx-spark", True), ("", True)])
+def test_a_container_of_our_own_may_have_it(tmp_path: Path, listening: int, own: str, foreign: bool) -> None:
+    process(tmp_path, 41, "sshd", f"docker-{ID}.scope")
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "tcp").write_text(HEADING + LINE.format(printed("127.0.0.1"), listening, "0A", 4711))
+    names = {ID: "dgx-spark-trtllm_worker.1.x"}
+    assert tcp_port.taken("127.0.0.1", listening, own, names, tmp_path)[0] is foreign
 
 
 @pytest.fixture
@@ -100,25 +102,11 @@ def listening() -> Iterator[int]:
 
 
 def test_this_process_is_found_by_the_port_that_it_holds(listening: int) -> None:
-    foreign, who = tcp_port.taken("127.0.0.1", listening, "NO_SUCH_VARIABLE")
+    foreign, who = tcp_port.taken("127.0.0.1", listening, "dgx-spark-trtllm")
     assert foreign
     assert [one.pid for one in who] == [os.getpid()]
     assert tcp_port.taken("0.0.0.0", listening)[0]
     assert tcp_port.taken("127.0.0.2", listening) == (False, [])
-
-
-def test_a_process_of_our_own_may_have_it() -> None:
-    program = (
-        "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
-        "print(s.getsockname()[1], flush=True); input()"
-    )
-    environment = {**os.environ, "DGX_SPARK_CONFIG": "abc"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes) as server:
-        port = int(server.stdout.readline())
-        assert tcp_port.taken("127.0.0.1", port, "DGX_SPARK_CONFIG")[0] is False
-        assert tcp_port.taken("127.0.0.1", port, "SOMETHING_ELSE")[0] is True
-        server.communicate("\n")
 
 
 def test_an_address_that_is_still_to_come_is_free_unless_somebody_listens_on_all(listening: int) -> None:

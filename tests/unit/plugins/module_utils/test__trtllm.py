@@ -60,6 +60,35 @@ def test_two_sparks() -> None:
     }
 
 
+def test_a_ring_is_controlled_beside_the_fabric() -> None:
+    """No network of it reaches all, so MPI and NCCL's first words take the management network."""
+    beside = {
+        name: {
+            **one,
+            "control_address": f"10.0.0.{name[-1]}",
+            "control_netdev": "enP7s7",
+            "control_network": "10.0.0.0/8",
+        }
+        for name, one in FABRIC.items()
+    }
+    cluster, nodes = planned(fabric=beside)
+    assert cluster["subnets"] == ["10.0.0.0/8"]
+    assert cluster["nodes"][1] == {"name": "spark2", "address": "10.0.0.2"}
+    assert nodes["spark2"]["environment"] == {
+        "PMIX_HOSTNAME": "spark2",
+        "NCCL_IB_HCA": "rocep1s0f0,roceP2p1s0f0",
+        "NCCL_IB_SUBNET_AWARE_ROUTING": "1",
+        "NCCL_NET_PLUGIN": "none",
+        "NCCL_SOCKET_IFNAME": "enP7s7",
+        "UCX_NET_DEVICES": "enP7s7",
+    }
+
+
+def test_a_device_on_a_switch_is_named_once() -> None:
+    twice = {name: {**one, "links": one["links"] * 2} for name, one in FABRIC.items()}
+    assert planned(fabric=twice)[1] == planned()[1]
+
+
 def test_no_gid_index_and_no_token_ever() -> None:
     cluster, nodes = planned()
     names = {*cluster["environment"], *(name for one in nodes.values() for name in one["environment"])}
@@ -86,7 +115,10 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
         ({"snapshot": "/elsewhere/abc"}, "is not below"),
         ({"api_host": "spark1"}, "cannot listen on 'spark1'"),
         ({"fabric": {"spark1": FABRIC["spark1"]}}, "no control address is planned for spark2"),
-        ({"fabric": {name: {**one, "links": []} for name, one in FABRIC.items()}}, "run cx7_network first"),
+        (
+            {"fabric": {name: {**one, "links": []} for name, one in FABRIC.items()}},
+            "network of the control address",
+        ),
     ],
 )
 def test_what_would_fail_later_is_refused_now(changes: dict[str, Any], says: str) -> None:
