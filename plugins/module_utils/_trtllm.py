@@ -45,10 +45,22 @@ class ServeError(ValueError):
     """The model cannot be served as asked; the message says why and what to change."""
 
 
+def short(name: str) -> str:
+    """The name that a node has to MPI, as the serving containers' program makes it.
+
+    >>> short("spark1.example.org"), short("192.168.1.21")
+    ('spark1', '192-168-1-21')
+    """
+    return name.replace(".", "-") if name.replace(".", "").isdigit() else name.split(".")[0]
+
+
 def nodes_of(members: Sequence[str], fabric: dict[str, Any]) -> list[dict[str, Any]]:
     """Name, control address and links of each member; a Spark that is alone talks to itself."""
     if len(members) == 1:
         return [{"name": members[0], "address": "127.0.0.1", "network": "", "links": []}]
+    twins = [name for name in members if [short(other) for other in members].count(short(name)) > 1]
+    if twins:
+        raise ServeError(f"{' and '.join(twins)} are both {short(twins[0])} to MPI: give one another name")
     missing = [name for name in members if not fabric.get(name, {}).get("control_address")]
     if missing:
         raise ServeError(
@@ -82,8 +94,7 @@ def control(host: dict[str, Any]) -> dict[str, Any]:
 
 def node_environment(node: dict[str, Any]) -> dict[str, str]:
     """What differs from node to node: its RoCE devices, its netdevs, its short name."""
-    short = node["name"].split(".")[0]
-    environment = {"PMIX_HOSTNAME": short}
+    environment = {"PMIX_HOSTNAME": short(node["name"])}
     links = node.get("links", [])
     if links:
         # On a switch a device has a link to every peer.
@@ -179,16 +190,20 @@ def plan(
     serve = ["trtllm-serve", MODEL + snapshot[len(repo_dir.rstrip("/")) :], *render(arguments)]
     serve += ["--host", api_host, "--port", str(api_port), "--extra_llm_api_options", "/etc/dgx-spark/trtllm/llm.yml"]
     try:
-        everywhere = ipaddress.ip_address(api_host).is_unspecified
+        everywhere = ipaddress.IPv4Address(api_host).is_unspecified
     except ValueError:
-        raise ServeError(f"the API cannot listen on {api_host!r}: give an IP address such as 127.0.0.1") from None
+        raise ServeError(f"the API cannot listen on {api_host!r}: give an IPv4 address such as 127.0.0.1") from None
     probe = "127.0.0.1" if everywhere else api_host
+    beyond = [port for port in (api_port, ssh_port) if not 0 < port < 2**16]
+    if beyond:
+        raise ServeError(f"there is no port {beyond[0]}: give one from 1 to 65535")
     cluster = {
         "nodes": [{"name": node["name"], "address": node["address"]} for node in nodes],
         "subnets": subnets_of(nodes),
         "ssh_port": ssh_port,
         "serve": serve,
         "environment": ENVIRONMENT,
+        "api_listen": f"{api_host}:{api_port}",
         "api_probe": f"{probe}:{api_port}",
         "limits": {**limits, "memory_need_mib": memory_need_mib(model_bytes, world, memory_reserve_mib)},
     }
@@ -248,7 +263,7 @@ def judge(state: dict[str, Any], told: str, members: Sequence[str], require_rdma
     ranks = state.get("ranks", {})
     problems = []
     for rank, name in enumerate(members if require_rdma else ()):
-        found = ranks.get(name.split(".")[0])
+        found = ranks.get(short(name))
         if found is None:
             problems.append(f"rank {rank} on {name}: NCCL named no transport")
         elif found["transport"] != "IB":

@@ -198,7 +198,7 @@ def main() -> None:
         cluster, nodes = plan(**module.params, config=config)
     except ServeError as error:
         module.fail_json(msg=f"This model cannot be served as asked: {error}")
-    told = digest(cluster, nodes, module.params["options"])
+    told = digest(cluster, nodes, module.params["options"], module.params["repo_dir"])
     module.exit_json(
         changed=False,
         cluster=cluster,

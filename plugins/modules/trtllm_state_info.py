@@ -112,7 +112,9 @@ def main() -> None:
     path, now = Path(module.params["path"]), time.time()
     try:
         state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
+    except ValueError:
+        state = {}  # a power cut left half of it; the next start writes it anew
+    except OSError as error:
         module.fail_json(msg=f"{path} cannot be read: {error}; is it the supervisor's state file?")
     if state.get("at") == module.params["past"]:
         state = {}

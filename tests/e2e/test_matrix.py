@@ -15,18 +15,24 @@ from .test_two_spark_faults import incarnations, state
 pytestmark = pytest.mark.matrix
 PLAYBOOKS = {1: "single_spark.yml", 2: "two_spark.yml", 3: "serve.yml"}
 SIZES = {
-    "one": (1, "5.0"),
-    "two-mpi5": (2, "5.0"),
-    "two-mpi4": (2, "4.1"),
-    "three-mpi5": (3, "5.0"),
-    "three-mpi4": (3, "4.1"),
+    "one": (1, "5.0", "auto"),
+    "two-mpi5": (2, "5.0", "auto"),
+    "two-mpi4": (2, "4.1", "auto"),
+    "ring-mpi5": (3, "5.0", "ring"),
+    "ring-mpi4": (3, "4.1", "ring"),
+    "switch-mpi5": (3, "5.0", "switch"),
+    "switch-mpi4": (3, "4.1", "switch"),
 }
 
 
 @pytest.fixture(scope="module", params=SIZES.values(), ids=SIZES)
 def sparks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    count, mpi = request.param
-    variables = {"virtual_spark_count": count, "virtual_spark_engine_openmpi": mpi}
+    count, mpi, cabling = request.param
+    variables = {
+        "virtual_spark_count": count,
+        "virtual_spark_engine_openmpi": mpi,
+        "virtual_spark_cabling": cabling,
+    }
     one = stocked(tmp_path_factory.mktemp("matrix"), **variables)
     yield one
     taken_down(one)
@@ -76,7 +82,7 @@ def test_served_run_again_changed_and_undone(sparks: Pair, launcher: str) -> Non
     assert {name: left(sparks, name) for name in sparks.names} == dict.fromkeys(sparks.names, "")
 
 
-@pytest.mark.parametrize("sparks", [(2, "5.0")], indirect=True)
+@pytest.mark.parametrize("sparks", [SIZES["two-mpi5"]], indirect=True)
 def test_sparks_that_the_inventory_names_otherwise(sparks: Pair) -> None:
     inventory = sparks.hosts(*sparks.names)
     hosts = inventory["spark"]["hosts"]
@@ -89,7 +95,7 @@ def test_sparks_that_the_inventory_names_otherwise(sparks: Pair) -> None:
     assert again.changed == {}
 
 
-@pytest.mark.parametrize("sparks", [(2, "5.0")], indirect=True)
+@pytest.mark.parametrize("sparks", [SIZES["two-mpi5"]], indirect=True)
 def test_caches_are_dropped_before_every_load_where_that_was_consented_to(sparks: Pair) -> None:
     """Into a file here: this machine's caches are not a virtual Spark's own."""
     switch = "/var/tmp/drop_caches"

@@ -95,9 +95,10 @@ def serving(request: pytest.FixtureRequest, pair: Pair, first: tuple[Run, int]) 
     before = dict(pair.variables)
     pair.variables.update(
         spark_launcher=request.param,
-        trtllm_serve_canary_interval=5,
-        trtllm_serve_canary_timeout=10,
-        trtllm_serve_max_starts=50,
+        trtllm_serve_canary_interval="5",  # text, as "-e name=value" gives it
+        trtllm_serve_canary_timeout="10",
+        trtllm_serve_max_starts="50",
+        trtllm_serve_drop_caches="false",
     )
     run = pair.serve()
     assert run.status == "successful", run.said

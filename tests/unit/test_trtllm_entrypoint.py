@@ -28,6 +28,7 @@ CLUSTER = {
     "subnets": ["192.168.100.0/24"],
     "ssh_port": 2233,
 }
+NODE = {**CLUSTER, "address": "192.168.100.1", "limits": {}, "api_probe": ""}  # cluster.json and node.json in one
 LIMITS = {"failures": 3, "load_timeout_s": 1800, "max_starts": 3}
 
 
@@ -146,7 +147,11 @@ def test_a_rank_is_ended_before_its_node_freezes(tmp_path: Path, left: int, stat
     start = f"import importlib.util, pathlib, sys; spec = importlib.util.spec_from_file_location('e', {str(PATH)!r}); "
     start += "e = importlib.util.module_from_spec(spec); spec.loader.exec_module(e); "
     start += f"e.ETC = pathlib.Path({str(tmp_path)!r}); e.rank(sys.argv[1:])"
-    command = ["sh", "-c", "echo $RANK_OF; sleep 2"]
+    command = [
+        "sh",
+        "-c",
+        "echo $RANK_OF; (sleep 2; echo loaded) & wait",
+    ]  # the launcher is a shell with the rank below
     rank = subprocess.Popen(
         [sys.executable, "-c", start, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -154,7 +159,7 @@ def test_a_rank_is_ended_before_its_node_freezes(tmp_path: Path, left: int, stat
     meminfo.write_text(f"MemTotal: 125829120 kB\nMemAvailable: {left * 1024} kB\n")
     out, err = rank.communicate(timeout=10)
     assert rank.returncode == status
-    assert out == "spark2\n"
+    assert out == ("spark2\n" if status else "spark2\nloaded\n")
     assert ("spark2 has 1024 MiB available, less than 2048" in err) == bool(status)
 
 
@@ -223,6 +228,32 @@ def test_two_incarnations_never_meet_and_the_second_leaves_the_firsts_state_alon
     assert third.stdout.readline() == "mine\n"
     for one in (first, second, third):
         one.communicate(timeout=5)
+
+
+def test_a_leader_that_is_asked_to_end_says_so_whatever_it_waits_for(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"starts": 2, "phase": "serv')  # cut short by a power cut
+    leader = program(tmp_path, "e.lead = lambda state: (print('waits', flush=True), e.time.sleep(60)); e.leader()")
+    assert leader.stdout.readline() == "waits\n"
+    leader.terminate()
+    leader.communicate(timeout=5)
+    assert leader.returncode == 143
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert (state["phase"], state["reason"], state["starts"]) == ("stopped", "asked to end", 0)
+
+
+@pytest.mark.parametrize(("config", "starts"), [("old", 4), ("new", 0)])
+def test_starts_are_counted_for_one_configuration(
+    entrypoint: ModuleType, tmp_path: Path, monkeypatch, config: str, starts: int
+) -> None:
+    (tmp_path / "state.json").write_text('{"starts": 4, "config": "old"}')
+    monkeypatch.setattr(entrypoint, "VAR", tmp_path)
+    monkeypatch.setattr(entrypoint, "read", lambda path: json.loads(path.read_text()) if path.exists() else NODE)
+    monkeypatch.setenv("DGX_SPARK_CONFIG", config)
+    monkeypatch.setattr(entrypoint, "await_address", lambda _address, _state: sys.exit(0))
+    state = entrypoint.State()
+    with pytest.raises(SystemExit):
+        entrypoint.lead(state)
+    assert state.values["starts"] == starts
 
 
 def test_a_full_disk_does_not_end_what_serves(entrypoint: ModuleType, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -50,15 +50,19 @@ WARMING = re.compile(r"\b(warm-?up|autotuner|CUDA graph)", re.IGNORECASE)
 
 
 def short(name: str) -> str:
-    """Open MPI 5 rejects long host names."""
-    return name.split(".")[0]
+    """Open MPI 5 rejects long host names, and takes two addresses that begin alike for one node.
+
+    >>> short("spark1.example.org"), short("192.168.1.21")
+    ('spark1', '192-168-1-21')
+    """
+    return name.replace(".", "-") if name.replace(".", "").isdigit() else name.split(".")[0]
 
 
 def mpirun(cluster: dict[str, Any], command: list[str], forward: dict[str, str]) -> list[str]:
     """One rank a node, over ssh; only options that Open MPI 4 and 5 both know.
 
-    Nodes go by short names, which the ssh configuration maps to addresses: Open MPI 5 takes two addresses that begin
-    alike for one node. This one is localhost, since mpirun would call by ssh what is not its host's name.
+    Nodes go by short names, which the ssh configuration maps to addresses. This one is localhost, since mpirun would
+    call by ssh what is not its host's name.
 
     :param cluster: ``nodes`` (``name`` and ``address`` each, leader first) and ``subnets``, the CIDRs that MPI may use.
     :param forward: environment that is equal on all ranks; its values come from this process's environment.
@@ -93,7 +97,7 @@ def ssh_config(cluster: dict[str, Any]) -> str:
         f"{names}Host *\n"
         f"  Port {port}\n"
         "  User root\n"
-        f"  IdentityFile {RUN}/ssh/id_ed25519\n"
+        f"  IdentityFile {ETC}/ssh/id_ed25519\n"
         "  IdentitiesOnly yes\n"
         f"  UserKnownHostsFile {ETC}/ssh/known_hosts\n"
         "  GlobalKnownHostsFile /dev/null\n"
@@ -110,8 +114,8 @@ def sshd_config(cluster: dict[str, Any], node: dict[str, Any]) -> str:
     return (
         f"ListenAddress {node['address']}\n"
         f"Port {cluster['ssh_port']}\n"
-        f"HostKey {RUN}/ssh/ssh_host_ed25519_key\n"
-        f"AuthorizedKeysFile {RUN}/ssh/authorized_keys\n"
+        f"HostKey {ETC}/ssh/ssh_host_ed25519_key\n"
+        f"AuthorizedKeysFile {ETC}/ssh/authorized_keys\n"
         "PermitRootLogin prohibit-password\n"
         "PasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\n"
@@ -245,7 +249,10 @@ class State:
 
     def __init__(self) -> None:
         self.path = VAR / "state.json"
-        self.values: dict[str, Any] = read(self.path) if self.path.exists() else {}
+        try:
+            self.values: dict[str, Any] = read(self.path)
+        except (OSError, ValueError):  # there is none yet, or a power cut left half of it
+            self.values = {}
 
     def set(self, **values: Any) -> None:
         self.values.update(values, at=time.time())
@@ -257,18 +264,6 @@ class State:
             say(f"{self.path} cannot be written: {error}")
         if "phase" in values:
             say(f"{values['phase']}{': ' + values['reason'] if values.get('reason') else ''}")
-
-
-def private_copies(*names: str) -> None:
-    """ssh refuses keys that are not its user's own alone; the mounted ones are read-only."""
-    RUN.chmod(0o755)  # Swarm's tmpfs is for all to write to, which sshd does not trust
-    folder = RUN / "ssh"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in names:
-        copy = folder / name
-        copy.unlink(missing_ok=True)
-        copy.touch(mode=0o600)
-        copy.write_bytes((ETC / "ssh" / name).read_bytes())
 
 
 def own_address(address: str) -> bool:
@@ -292,7 +287,6 @@ def worker() -> int:
     end_by_sigterm()
     await_address(node["address"], state)
     await_port(f"{node['address']}:{cluster['ssh_port']}", state, reuse=True)
-    private_copies("ssh_host_ed25519_key", "authorized_keys")
     Path("/run/sshd").mkdir(exist_ok=True)
     config = RUN / "sshd_config"
     config.write_text(sshd_config(cluster, node))
@@ -312,7 +306,7 @@ def memory() -> int:
 
 
 def guard(node: dict[str, Any], floor: int) -> None:
-    """A child of this process, that ends it before its node has less memory than ``floor`` MiB.
+    """A child of this process, that ends its whole group before its node has less memory than ``floor`` MiB.
 
     GPU and system share the memory, and a Spark that has none left answers nobody: it is to be taken down by hand.
     """
@@ -325,7 +319,7 @@ def guard(node: dict[str, Any], floor: int) -> None:
             say(
                 f"{node['name']} has {left} MiB available, less than {floor}: its rank is ended before the host freezes"
             )
-            os.kill(watched, signal.SIGKILL)
+            os.killpg(watched, signal.SIGKILL)
             break
         time.sleep(0.5)
     os._exit(0)
@@ -346,6 +340,8 @@ def rank(command: list[str]) -> int:
             say(f"rank {node['rank']} on {short(node['name'])} is without RDMA: {why}")
         if found and limits["require_rdma"]:
             return 1  # now, and not after a load of minutes
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)  # what the launcher starts is ended with it
     guard(node, limits["memory_floor_mib"])
     os.execvp(command[0], command)
     return 1
@@ -451,9 +447,8 @@ class Engine:
         self.names: dict[str, str] = {}  # of the nodes, by their host names
         self.without: dict[str, str] = {}  # RDMA, and why
         self._seen, self._began = False, time.monotonic()
-        self._process = subprocess.Popen(
-            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+        self._process = subprocess.Popen(argv, env=environment, start_new_session=True, **pipe)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -606,7 +601,8 @@ def await_memory(cluster: dict[str, Any], own: dict[str, Any]) -> None:
 def smoke(cluster: dict[str, Any]) -> list[str]:
     """Every rank says on which node it runs; all must differ. One that may not use RDMA says so here already."""
     probe = ["python3", "-c", "import json; print('node', json.load(open('/etc/dgx-spark/trtllm/node.json'))['name'])"]
-    done = subprocess.run(mpirun(cluster, probe, {}), capture_output=True, text=True, timeout=120, check=False)
+    argv = mpirun(cluster, probe, {})
+    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=120, check=False)
     names = [line.split()[-1] for line in done.stdout.splitlines() if "node " in line]
     without = [line.partition("dgx-spark: ")[2].strip() for line in done.stderr.splitlines() if WITHOUT.search(line)]
     if without and done.returncode:
@@ -644,13 +640,20 @@ def alone() -> IO[str]:
 def leader() -> int:
     end_by_sigterm()
     with alone():
-        return lead()
+        state = State()
+        try:
+            return lead(state)
+        except SystemExit:
+            state.set(phase="stopped", reason="asked to end", starts=0)
+            raise
 
 
-def lead() -> int:
-    cluster, node, state = read(ETC / "cluster.json"), read(ETC / "node.json"), State()
-    limits, api = cluster["limits"], cluster["api_probe"]
-    state.set(phase="waiting", reason="", config=os.environ.get("DGX_SPARK_CONFIG", ""))
+def lead(state: State) -> int:
+    cluster, node = read(ETC / "cluster.json"), read(ETC / "node.json")
+    limits, api, config = cluster["limits"], cluster["api_probe"], os.environ.get("DGX_SPARK_CONFIG", "")
+    if state.values.get("config") != config:
+        state.values["starts"] = 0  # what failed was something else
+    state.set(phase="waiting", reason="", config=config)
     await_address(node["address"], state)
     number, allowed = next_start(state.values, limits)
     if not allowed:
@@ -658,11 +661,10 @@ def lead() -> int:
         state.set(phase="gave up", reason=reason, starts=0)  # nobody starts it again but on purpose
         return 0
     os.environ["PMIX_HOSTNAME"] = short(node["name"])  # Open MPI 5 may reject this host's, if it is long
-    private_copies("id_ed25519")
     Path("/root/.ssh").mkdir(mode=0o700, exist_ok=True)
     Path("/root/.ssh/config").write_text(ssh_config(cluster))
     await_workers(cluster, state)
-    await_port(api, state)
+    await_port(cluster["api_listen"], state)
     state.set(phase="starting", reason="", starts=number, ranks={})
     try:
         clear_workers(cluster)
@@ -670,19 +672,20 @@ def lead() -> int:
         await_memory(cluster, node)
         if len(cluster["nodes"]) > 1:
             smoke(cluster)
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError, subprocess.SubprocessError) as error:
         state.set(phase="failed", reason=str(error), last_end=str(error))
         return 1
-    started, served, failures, pause = time.time(), False, 0, 1.0
-    stopped = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_arguments: stopped.set())
+    started, served, failures, due = time.time(), False, 0, 0.0
     engine = Engine(cluster)
     try:
-        while not stopped.wait(pause):
+        while True:
+            time.sleep(1)
+            alive = engine.alive()
+            if alive and time.monotonic() < due:
+                continue
             probed = time.monotonic()
             second_look = limits["timeout_s"] / 10  # seconds of a probe's time, should it fail
-            model, problem = token(api, limits["timeout_s"] - second_look)
+            model, problem = token(api, limits["timeout_s"] - second_look) if alive else ("", "nobody to ask")
             if problem is None:
                 loaded = time.time() - started
                 if not served:
@@ -692,23 +695,23 @@ def lead() -> int:
                 elif loaded > limits["forget_s"]:
                     state.set(starts=0)  # a long good run wipes the slate
                 served, failures, engine.error = True, 0, ""
-            elif served and tokens_flow(api, second_look, second_look / 2):
+            elif alive and served and tokens_flow(api, second_look, second_look / 2):
                 failures = 0
                 state.set(phase="serving", reason=f"busy: tokens flow, but none for the probe ({problem})")
             else:
                 failures += 1
                 if not served and engine.progress != state.values["reason"]:
                     state.set(phase="starting", reason=engine.progress)
-            decision = verdict(engine.alive(), served, failures, time.time() - started, limits)
+            decision = verdict(alive, served, failures, time.time() - started, limits)
             if decision not in ("wait", "serve"):
                 reason = f"{engine.causes() or decision} (exit status {engine.status()}; {problem})"
                 state.set(phase="failed", reason=reason, last_end=reason)
                 return 1
             # A probe that took its whole time is followed by the next: three of them are three times its time.
-            pause = max(0.0, limits["interval_s"] - (time.monotonic() - probed)) if served else 1.0
-        state.set(phase="stopped", reason="asked to end", starts=0)
-        return ENDED_BY_SIGTERM
+            due = probed + limits["interval_s"] if served else 0.0
     finally:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, signal.SIG_IGN)  # that it ends is under way
         engine.end(limits["grace_s"])
 
 

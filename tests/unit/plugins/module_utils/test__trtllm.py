@@ -84,6 +84,14 @@ def test_a_ring_is_controlled_beside_the_fabric() -> None:
     }
 
 
+def test_an_inventory_of_addresses_is_told_apart() -> None:
+    fabric = {f"192.168.1.2{number}": FABRIC[f"spark{number}"] for number in (1, 2)}
+    _cluster, nodes = planned(members=list(fabric), fabric=fabric)
+    assert [node["environment"]["PMIX_HOSTNAME"] for node in nodes.values()] == ["192-168-1-21", "192-168-1-22"]
+    ranks = {"192-168-1-21": IB, "192-168-1-22": IB}
+    assert trtllm.judge({"config": "a", "phase": "serving", "ranks": ranks}, "a", list(fabric), True) == (True, [])
+
+
 def test_a_device_on_a_switch_is_named_once() -> None:
     twice = {name: {**one, "links": one["links"] * 2} for name, one in FABRIC.items()}
     assert planned(fabric=twice)[1] == planned()[1]
@@ -114,6 +122,9 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
         ({"arguments": {"tp_size": 4}}, "tp_size x pp_size x cp_size is 4, but there are 2 Sparks"),
         ({"snapshot": "/elsewhere/abc"}, "is not below"),
         ({"api_host": "spark1"}, "cannot listen on 'spark1'"),
+        ({"api_host": "::1"}, "give an IPv4 address"),
+        ({"api_port": 99999}, "no port 99999"),
+        ({"members": ["spark1", "spark1.example.org"]}, "spark1 and spark1.example.org are both spark1 to MPI"),
         ({"fabric": {"spark1": FABRIC["spark1"]}}, "no control address is planned for spark2"),
         (
             {"fabric": {name: {**one, "links": []} for name, one in FABRIC.items()}},
