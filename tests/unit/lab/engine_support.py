@@ -11,7 +11,7 @@ import queue
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 ENGINE = Path(__file__).parents[3] / "roles" / "virtual_spark" / "files" / "engine"
 
@@ -62,15 +62,19 @@ class QueueLink:
         return self._wires["bulk", (self.rank - 1) % self.size, self.rank].get(timeout=5)
 
 
-def a_node(link: Any, gpus: int = 1) -> Any:
-    machine = transport.Machine(interfaces={"eth0": "10.0.0.1"})
+def a_node(link: Any, gpus: int = 1, addresses: Sequence[str] = ()) -> Any:
+    """A rank, with a RoCE device for each of the addresses."""
+    hcas = tuple(transport.Hca(f"roce{index}", 1, True, True, address) for index, address in enumerate(addresses))
+    machine = transport.Machine(hcas, interfaces={"eth0": "10.0.0.1"})
     return node.Node(link, gpus=lambda: gpus, look=lambda: machine)
 
 
-def ranks(size: int) -> tuple[Any, list[Any], list[threading.Thread]]:
+def ranks(size: int, addresses: Sequence[Sequence[str]] = ()) -> tuple[Any, list[Any], list[threading.Thread]]:
     """Rank 0, the others, and the threads in which the others follow."""
     wires = {(kind, a, b): queue.Queue() for kind in ("talk", "bulk") for a in range(size) for b in range(size)}
-    nodes = [a_node(QueueLink(rank, size, wires)) for rank in range(size)]
+    nodes = [
+        a_node(QueueLink(rank, size, wires), addresses=addresses[rank] if addresses else ()) for rank in range(size)
+    ]
     threads = [threading.Thread(target=one.follow, daemon=True) for one in nodes[1:]]
     for thread in threads:
         thread.start()

@@ -54,6 +54,44 @@ def test_all_ranks_load_and_exchange_and_the_last_gives_nonces(size: int, job: d
     assert not any(thread.is_alive() for thread in threads)
 
 
+#: of three ranks in a ring, each device in a network with another rank; loopback's, as every machine has them
+RING = [["127.0.1.1/24", "127.0.3.1/24"], ["127.0.2.2/24", "127.0.1.2/24"], ["127.0.3.3/24", "127.0.2.3/24"]]
+PAIR = [["127.0.1.1/24", "127.0.2.1/24"], ["127.0.1.2/24", "127.0.2.2/24"]]
+
+
+@pytest.mark.parametrize(("addresses", "aware"), [(PAIR, ""), (PAIR, "1"), (RING, "1")], ids=["pair", "aware", "ring"])
+def test_what_nccl_carries_goes_between_the_devices_addresses(
+    addresses: list[list[str]], aware: str, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NCCL_IB_SUBNET_AWARE_ROUTING", aware)
+    first, others, threads = ranks(len(addresses), addresses)
+    for _again in range(2):
+        reports = first.load(job)
+        assert [(one["error"], one["exchanged"], one["transport"]) for one in reports] == [
+            ("", 10 << 20, "IB") for _rank in addresses
+        ]
+        assert first.step(["a"])
+    assert [one.link.shifted for one in (first, *others)] == [0] * len(addresses), "MPI carries none of it"
+    first.stop()
+    for thread in threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_ring_needs_nccl_to_mind_its_networks(job: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NCCL_IB_SUBNET_AWARE_ROUTING", raising=False)
+    first, _others, _threads = ranks(3, RING)
+    assert all("no RoCE device of rank" in one["error"] for one in first.load(job))
+    first.stop()
+
+
+def test_a_rank_without_rdma_keeps_the_others_from_it(job: dict[str, Any]) -> None:
+    first, others, _threads = ranks(2, [PAIR[0], []])
+    assert [one["transport"] for one in first.load(job)] == ["IB", "Socket"]
+    assert others[0].link.shifted > 10 << 20
+    first.stop()
+
+
 def test_an_engine_of_one_rank_needs_no_mpi(job: dict[str, Any]) -> None:
     solo = engine.SoloEngine(a_node(node.Alone()))
     assert [one["error"] for one in solo.load(job)] == [""]

@@ -22,7 +22,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Callable, Protocol
 
-from tensorrt_llm.simulation import faults, log, model, transport
+from tensorrt_llm.simulation import faults, log, model, transport, wire
 
 EXCHANGE = 64 << 20  # bytes that every rank sends to the next before it serves ...
 PIECE = 4 << 20  # ... in pieces of this size
@@ -99,6 +99,8 @@ class Node:
         self.host = socket.gethostname()
         self.incarnation = secrets.token_hex(8)  # new whenever this rank's process is
         self._payload = os.urandom(STEP - 4)
+        self._transport: transport.Transport | None = None
+        self._wire: wire.Wire | None = None
 
     # --- rank 0 ---------------------------------------------------------------------------------------------------
 
@@ -107,6 +109,7 @@ class Node:
         reports = self._together("check", job)
         if any(report["error"] for report in reports):
             return reports
+        job = {**job, "rdma": self.size > 1 and all(report["transport"] == "IB" for report in reports)}
         return [{**before, **after} for before, after in zip(reports, self._together("load", job))]
 
     def step(self, new: list[str]) -> dict[str, str]:
@@ -172,6 +175,7 @@ class Node:
             if debug in ("WARN", "INFO", "TRACE"):
                 self._nccl("WARN", str(error).partition(": ")[2])
             raise
+        self._transport = chosen
         if debug in ("INFO", "TRACE"):
             for line in chosen.lines:
                 self._nccl("INFO", line)
@@ -182,6 +186,7 @@ class Node:
         log.raw(f"{self.host}:{os.getpid()}:{threading.get_native_id()} [0] NCCL {level} {text}")
 
     def _load(self, job: dict[str, Any]) -> dict[str, Any]:
+        self._connect(job["rdma"])
         exchanged = self.exchange(job.get("exchange", EXCHANGE))
         for percent in range(0, 101, 5):
             faults.die_at_load(percent)
@@ -190,6 +195,18 @@ class Node:
             time.sleep(job["seconds"] / 20 if percent < 100 else 0)
         return {"exchanged": exchanged}
 
+    def _connect(self, rdma: bool) -> None:
+        """Meet the neighbours over RDMA, where all ranks have it; otherwise MPI carries what sockets would."""
+        if self._wire:
+            self._wire.close()
+            self._wire = None
+        if rdma and self._transport:
+            aware = transport.with_files(os.environ, NCCL_FILES).get("NCCL_IB_SUBNET_AWARE_ROUTING") == "1"
+            self._wire = wire.Wire(self.link, self._transport.addresses, aware)
+
+    def _shift(self, data: bytes) -> bytes:
+        return (self._wire or self.link).shift(data)
+
     def exchange(self, total: int) -> int:
         """Send random bytes to the next rank, check those that come from the one before; return how many came."""
         if self.size == 1:
@@ -197,18 +214,19 @@ class Node:
         came, started, whole = 0, time.monotonic(), True
         while came < total:  # to the end in any case, as the other ranks go there too
             data = os.urandom(min(PIECE, total - came))
-            got = self.link.shift(hashlib.sha256(data).digest() + data)
+            got = self._shift(hashlib.sha256(data).digest() + data)
             whole = whole and hashlib.sha256(got[32:]).digest() == got[:32]
             came += len(got) - 32
         if not whole:
             raise EngineError(f"rank {self.rank}: what rank {(self.rank - 1) % self.size} sent arrived changed")
         seconds = time.monotonic() - started
-        log.say(f"{came >> 20} MiB came by MPI in {seconds:.2f} s, checked by SHA-256 (SIMULATED)", rank=self.rank)
+        way = "RDMA" if self._wire else "MPI"
+        log.say(f"{came >> 20} MiB came by {way} in {seconds:.2f} s, checked by SHA-256 (SIMULATED)", rank=self.rank)
         return came
 
     def _pass_on(self) -> None:
         if self.size > 1:
-            got = self.link.shift(self._payload + zlib.crc32(self._payload).to_bytes(4, "big"))
+            got = self._shift(self._payload + zlib.crc32(self._payload).to_bytes(4, "big"))
             if zlib.crc32(got[:-4]) != int.from_bytes(got[-4:], "big"):
                 raise EngineError(f"rank {self.rank}: what rank {(self.rank - 1) % self.size} sent arrived changed")
 

@@ -19,7 +19,7 @@ from typing import Mapping
 # What a rank must be able to pin, for NCCL's buffers of one connection. The real need is more, but a machine that
 # may not raise limits gives a virtual Spark's containers no more than this.
 LEAST_MEMLOCK = 8 << 20
-_SIOCGIFADDR = 0x8915
+_SIOCGIFADDR, _SIOCGIFNETMASK = 0x8915, 0x891B
 
 
 class NcclError(RuntimeError):
@@ -34,6 +34,7 @@ class Hca:
     port: int
     active: bool
     usable: bool  # its device node is there and may be opened
+    address: str = ""  # of its netdev, with the prefix length
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Transport:
     kind: str  # IB or Socket
     devices: tuple[str, ...]
     lines: tuple[str, ...]
+    addresses: tuple[str, ...] = ()  # of the RoCE devices, with their prefix lengths; empty for one that has none
 
 
 def _matches(name: str, port: int | None, words: str) -> bool:
@@ -115,7 +117,7 @@ def decide(env: Mapping[str, str], machine: Machine) -> Transport:
     ports = tuple(f"{one.name}:{one.port}" for one in devices)
     using = " ".join(f"[{index}]{port}/RoCE" for index, port in enumerate(ports))
     lines += [f"NET/IB : Using {using} [RO]; OOB {address}", "Using network IB"]
-    return Transport("IB", ports, tuple(lines))
+    return Transport("IB", ports, tuple(lines), tuple(one.address for one in devices))
 
 
 def with_files(env: Mapping[str, str], files: tuple[Path, ...]) -> dict[str, str]:
@@ -138,7 +140,7 @@ def _may_open(path: Path) -> bool:
     return True
 
 
-def _hcas(sys: Path, dev: Path) -> tuple[Hca, ...]:
+def _hcas(sys: Path, dev: Path, addresses: Mapping[str, str]) -> tuple[Hca, ...]:
     nodes = {path.name for path in dev.glob("infiniband/uverbs*") if _may_open(path)}
     verbs = {}
     for path in sys.glob("class/infiniband_verbs/uverbs*/ibdev"):
@@ -148,22 +150,28 @@ def _hcas(sys: Path, dev: Path) -> tuple[Hca, ...]:
         name = port.parts[-3]
         active = "ACTIVE" in (port / "state").read_text() if (port / "state").is_file() else False
         usable = verbs[name] in nodes if name in verbs else bool(nodes)
-        found.append(Hca(name, int(port.name), active, usable))
+        netdev = port / "gid_attrs" / "ndevs" / "0"
+        address = addresses.get(netdev.read_text().strip(), "") if netdev.is_file() else ""
+        found.append(Hca(name, int(port.name), active, usable, address))
     return tuple(found)
 
 
 def _interfaces() -> dict[str, str]:
+    """The first IPv4 address of each interface, with its prefix length."""
     found = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _index, name in socket.if_nameindex():
+            asks = struct.pack("256s", name.encode())
             try:
-                reply = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", name.encode()))
+                address, mask = (fcntl.ioctl(probe, what, asks)[20:24] for what in (_SIOCGIFADDR, _SIOCGIFNETMASK))
             except OSError:
                 continue  # no address
-            found[name] = socket.inet_ntoa(reply[20:24])
+            found[name] = f"{socket.inet_ntoa(address)}/{bin(int.from_bytes(mask, 'big')).count('1')}"
     return found
 
 
 def look(sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> Machine:
     """This container."""
-    return Machine(_hcas(sys, dev), resource.getrlimit(resource.RLIMIT_MEMLOCK)[0], _interfaces())
+    interfaces = _interfaces()
+    addresses = {name: address.partition("/")[0] for name, address in interfaces.items()}
+    return Machine(_hcas(sys, dev, interfaces), resource.getrlimit(resource.RLIMIT_MEMLOCK)[0], addresses)
