@@ -110,6 +110,17 @@ def test_rdma_that_one_rank_lacks_fails_the_play_and_names_it(
     assert state(pair)["ranks"]["spark2"]["transport"] == "IB"
 
 
+def test_a_stack_of_which_a_part_is_gone_is_made_whole(pair: Pair, first: tuple[Run, int]) -> None:
+    """As after a play that was ended while it deployed."""
+    assert pair.serve().status == "successful"
+    ranks = incarnations(pair)
+    pair.host("spark1").check_output("sudo docker service rm dgx-spark-trtllm_worker")
+    eventually(lambda: state(pair)["phase"], "waiting", seconds=120)
+    run = pair.serve()
+    assert run.status == "successful", run.said
+    assert len(incarnations(pair) - ranks) == 2
+
+
 def test_a_file_missing_on_the_worker_is_named_by_the_proof_and_mended_by_the_play(
     pair: Pair, first: tuple[Run, int]
 ) -> None:
