@@ -54,6 +54,8 @@ FAULTS = {
     "leader's container restarted": Fault("spark1", f"sudo docker restart --time 30 {CONTAINER}", 180),
     "Docker restarted on the worker": Fault("spark2", "sudo systemctl restart docker", 180),
     "Docker restarted on the leader": Fault("spark1", "sudo systemctl restart docker", 180),
+    "Docker killed on the worker": Fault("spark2", "sudo pkill -KILL -x dockerd", 180),
+    "Docker killed on the leader": Fault("spark1", "sudo pkill -KILL -x dockerd", 180),
     "the worker rebooted": Fault("spark2", "sudo systemctl reboot; true", 240),
     "the leader rebooted": Fault("spark1", "sudo systemctl reboot; true", 240),
     "the leader's power gone": Fault("", "docker kill {lab}-spark1", 240, "docker start {lab}-spark1", 20),
