@@ -121,6 +121,17 @@ def test_a_stack_of_which_a_part_is_gone_is_made_whole(pair: Pair, first: tuple[
     assert len(incarnations(pair) - ranks) == 2
 
 
+@pytest.mark.parametrize("launcher", ["swarm", "docker"])
+def test_keys_that_are_gone_are_made_again(pair: Pair, first: tuple[Run, int], launcher: str) -> None:
+    assert pair.serve(spark_launcher=launcher).status == "successful"
+    ranks = incarnations(pair)
+    for name in SPARKS:
+        pair.host(name).check_output("sudo rm -r /etc/dgx-spark/trtllm/ssh")
+    run = pair.serve(spark_launcher=launcher)
+    assert run.status == "successful", run.said
+    assert len(incarnations(pair) - ranks) == 2
+
+
 def test_a_file_missing_on_the_worker_is_named_by_the_proof_and_mended_by_the_play(
     pair: Pair, first: tuple[Run, int]
 ) -> None:
