@@ -291,8 +291,10 @@ def worker() -> int:
     config = RUN / "sshd_config"
     config.write_text(sshd_config(cluster, node))
     state.set(phase="listening", reason="", address=node["address"])
-    os.execv("/usr/sbin/sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)])
-    return 1
+    sshd = os.spawnv(os.P_NOWAIT, "/usr/sbin/sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)])
+    while os.wait()[0] != sshd:  # a container's first process buries what its ranks leave behind
+        pass
+    return 1  # an sshd's own status at SIGTERM differs from version to version
 
 
 def available(node: dict[str, Any]) -> int:
