@@ -78,13 +78,13 @@ def in_the_way(found: t.Iterable[Listener], address: IpAddress, port: int) -> li
 def holder(process: Path, names: t.Mapping[str, str]) -> Holder:
     """Tell who a process is.
 
-    :param process: its directory in /proc. :param names: of containers, by their IDs.
+    :param process: its directory in /proc. :param names: of this host's containers, by their IDs: it may be in one itself.
     """
-    inside = _CONTAINER.search((process / "cgroup").read_text(encoding="utf-8"))
+    inside = [one for one in _CONTAINER.findall((process / "cgroup").read_text(encoding="utf-8")) if one in names]
     return Holder(
         pid=int(process.name),
         name=(process / "comm").read_text(encoding="utf-8", errors="replace").strip(),
-        container=names.get(inside.group(1), inside.group(1)[:12]) if inside else "",
+        container=names[inside[-1]] if inside else "",
     )
 
 

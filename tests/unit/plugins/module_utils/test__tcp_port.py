@@ -70,14 +70,14 @@ def process(proc: Path, pid: int, title: str, scope: str = "a.service") -> Path:
 
 def test_names_the_container(tmp_path: Path) -> None:
     other = ID.replace("0", "f")
-    process(tmp_path, 41, "sshd", f"docker-{ID}.scope")
-    process(tmp_path, 7, "python3", f"docker/{other}/init.scope")
+    process(tmp_path, 41, "sshd", f"docker-{other}.scope/system.slice/docker-{ID}.scope")
+    process(tmp_path, 7, "python3", f"docker/{other}/system.slice/a.service")  # this host is in a container itself
     process(tmp_path, 5, "nginx")
     (process(tmp_path, 6, "gone") / "comm").unlink()
     found = tcp_port.holders(tmp_path, [4711], {ID: "dgx-spark-trtllm"})
     assert [str(one) for one in found] == [
         "nginx (process 5)",
-        f"python3 (process 7 in the container {other[:12]})",
+        "python3 (process 7)",
         "sshd (process 41 in the container dgx-spark-trtllm)",
     ]
     assert tcp_port.holders(tmp_path, [4712], {}) == []
