@@ -78,7 +78,7 @@ def in_the_way(found: t.Iterable[Listener], address: IpAddress, port: int) -> li
 def holder(process: Path, names: t.Mapping[str, str]) -> Holder:
     """Tell who a process is.
 
-    :param process: its directory in /proc. :param names: of this host's containers, by their IDs: it may be in one itself.
+    :param process: its directory in /proc. :param names: of the containers here, by their IDs; this host may be in one.
     """
     inside = [one for one in _CONTAINER.findall((process / "cgroup").read_text(encoding="utf-8")) if one in names]
     return Holder(
