@@ -256,6 +256,14 @@ def test_starts_are_counted_for_one_configuration(
     assert state.values["starts"] == starts
 
 
+def test_what_killed_daemons_left_is_in_nobodys_way(entrypoint: ModuleType, tmp_path: Path, monkeypatch) -> None:
+    for name in ("prte.spark1.0/dvm.16", "ompi.spark1.0/pid.16", "model/weights"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(entrypoint.tempfile, "gettempdir", lambda: str(tmp_path))
+    entrypoint.forget_jobs()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_a_full_disk_does_not_end_what_serves(entrypoint: ModuleType, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(entrypoint, "VAR", tmp_path)
     state = entrypoint.State()

@@ -21,10 +21,12 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -363,6 +365,13 @@ def drop_caches() -> None:
         say(f"the caches were not dropped: {error}")
 
 
+def forget_jobs() -> None:
+    """Remove what MPI's daemons that were killed left behind: it is named by process, and they may get the same numbers."""
+    for pattern in ("ompi.*", "prte.*", "pmix*"):
+        for path in Path(tempfile.gettempdir()).glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def reset() -> int:
     """On a worker, by the leader's ssh: end everything but sshd and this process's own line of parents."""
     kept, pid = {1}, os.getpid()
@@ -377,6 +386,7 @@ def reset() -> int:
                     os.kill(int(entry.name), signal.SIGKILL)
             except (OSError, ValueError):
                 continue  # it ended by itself
+    forget_jobs()
     drop_caches()
     return 0
 
@@ -669,6 +679,7 @@ def lead(state: State) -> int:
     await_port(cluster["api_listen"], state)
     state.set(phase="starting", reason="", starts=number, ranks={})
     try:
+        forget_jobs()
         clear_workers(cluster)
         drop_caches()
         await_memory(cluster, node)
