@@ -154,6 +154,9 @@ TAKER = (
 def refused_by_name(pair: Pair, spark: str, address: str, port: int) -> None:
     """A play that finds a port in a stranger's hands changes nothing, and says whose they are."""
     pid = pair.host(spark).check_output("systemctl show --property MainPID --value taker")
+    # Until what the last server left in TIME_WAIT has passed, not even a stranger gets it.
+    listening = f"sudo ss --listening --tcp --numeric --processes --no-header 'sport = :{port}'"
+    eventually(lambda: f"pid={pid}," in pair.host(spark).run(listening).stdout, True, seconds=90)
     play = pair.serve()
     assert play.status == "failed"
     assert play.changed == {}
