@@ -93,7 +93,8 @@ def probe(links: t.Sequence[t.Mapping[str, t.Any]], others: int, seconds: float)
     with contextlib.ExitStack() as stack:
         wires = {}
         for link in lit:
-            wire = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE)))
+            # Without a protocol it hears nothing until it is bound; with one, what comes in at any other cage too.
+            wire = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
             wire.bind((link["netdev"], ETHERTYPE))
             wires[wire] = link
         end, due = time.monotonic() + seconds, 0.0

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_probe import (
     ETHERTYPE,
@@ -68,3 +70,18 @@ def test_a_machine_without_a_signal_sends_nothing() -> None:
 @pytest.mark.parametrize("said", [b"[]", b'{"id": 1}', b'{"id": "a", "cage": "x", "met": []}', b"{"])
 def test_a_broken_frame_is_dropped(said: bytes) -> None:
     assert unpack(b"\0" * 14 + b"dgx-spark-fabric/1\0" + said) is None
+
+
+def test_a_wire_is_deaf_until_it_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a socket with a protocol the kernel keeps frames from every netdev, until it is bound to one."""
+    made = []
+
+    def record(*arguments: int) -> None:
+        made.append(arguments)
+        raise InterruptedError
+
+    monkeypatch.setattr(socket, "socket", record)
+    link = {"netdev": "enp1s0f0np0", "mac": "3c:6d:66:cc:b3:b7", "carrier": True, "physical_port": 0}
+    with pytest.raises(InterruptedError):
+        probe([link], 1, 1)
+    assert made == [(socket.AF_PACKET, socket.SOCK_RAW, 0)]
