@@ -147,11 +147,8 @@ def test_a_rank_is_ended_before_its_node_freezes(tmp_path: Path, left: int, stat
     start = f"import importlib.util, pathlib, sys; spec = importlib.util.spec_from_file_location('e', {str(PATH)!r}); "
     start += "e = importlib.util.module_from_spec(spec); spec.loader.exec_module(e); "
     start += f"e.ETC = pathlib.Path({str(tmp_path)!r}); e.rank(sys.argv[1:])"
-    command = [
-        "sh",
-        "-c",
-        "echo $RANK_OF; (sleep 2; echo loaded) & wait",
-    ]  # the launcher is a shell with the rank below
+    # As the launcher: a shell, with the rank below it.
+    command = ["sh", "-c", "echo $RANK_OF; (sleep 2; echo loaded) & wait"]
     rank = subprocess.Popen(
         [sys.executable, "-c", start, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
