@@ -177,8 +177,8 @@ def test_other_sources_take_the_old_rule_away(guarded: Pair, served: Run) -> Non
     assert run.status == "successful", run.said
     assert run.changed == {"spark1": 1}
     shown = inside(guarded, "spark1", "ufw", "show", "added").splitlines()
-    api = [line for line in shown if "DGX Spark API" in line]
-    assert api == [f"ufw allow from {guarded.internet} to any port {API} proto tcp comment 'DGX Spark API'"]
+    api = [line for line in shown if "DGX Spark serving" in line]
+    assert api == [f"ufw allow from {guarded.internet} to any port {API} proto tcp comment 'DGX Spark serving'"]
     assert passed(guarded, "internet", "spark1", management(guarded, "spark1"))[API] == "open"
     assert API not in passed(guarded, "spark2", "spark1", management(guarded, "spark1"))
 
@@ -193,7 +193,7 @@ def test_who_leaves_the_swarm_is_not_let_in_any_more(guarded: Pair, served: Run)
 
 def test_undo_restores_the_rules_byte_for_byte(guarded: Pair, untouched: dict[str, str], served: Run) -> None:
     assert rules(guarded) != untouched
-    for role, ours in (("trtllm_serve", "API"), ("swarm_gpu", "Swarm"), ("cx7_network", "fabric")):
+    for role, ours in (("trtllm_serve", "serving"), ("swarm_gpu", "Swarm"), ("cx7_network", "fabric")):
         run = undo(guarded, role)
         assert run.status == "successful", run.said
         assert [name for name in SPARKS if f"DGX Spark {ours}" in inside(guarded, name, "ufw", "show", "added")] == []

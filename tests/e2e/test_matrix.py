@@ -34,6 +34,9 @@ def sparks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "virtual_spark_cabling": cabling,
     }
     one = stocked(tmp_path_factory.mktemp("matrix"), **variables)
+    if count > 2:  # MPI takes the management network on a ring, past the owner's firewall
+        for name in one.names:
+            one.host(name).check_output("sudo ufw allow 22/tcp && sudo ufw --force enable")
     yield one
     taken_down(one)
 
@@ -49,7 +52,8 @@ def left(lab: Pair, name: str) -> str:
     about = (
         "docker ps --all --quiet; docker volume ls --quiet; docker network ls --format '{{.Name}}' | grep trtllm;"
         " docker image ls --quiet --filter label=dgx-spark=trtllm-serve;"
-        " ls -d /etc/dgx-spark/trtllm /var/lib/dgx-spark/trtllm* 2>/dev/null; find /etc/systemd -name '*trtllm*'"
+        " ls -d /etc/dgx-spark/trtllm /var/lib/dgx-spark/trtllm* 2>/dev/null; find /etc/systemd -name '*trtllm*';"
+        " ufw show added | grep 'DGX Spark serving'"
     )
     return lab.host(name).run("sudo sh -c %s", about).stdout
 
