@@ -155,6 +155,7 @@ def plan(
     memory_reserve_mib: int = 0,
     meminfo: str = "/proc/meminfo",
     config: dict[str, Any] | None = None,
+    memory_mib: int = 0,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What the leader is told, and what each node is told.
 
@@ -164,6 +165,7 @@ def plan(
     :param image: whose tag tells the version of TensorRT-LLM, unless ``version`` does.
     :param model_bytes: of which each rank loads its share; a node must have ``memory_reserve_mib`` MiB beside it.
     :param meminfo: what to read of a node's memory. :param config: the model's ``config.json``, where it is there.
+    :param memory_mib: all the memory that this node has; 0 where it does not tell.
     :returns: cluster, and node by name.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
@@ -187,6 +189,13 @@ def plan(
             f"tp_size x pp_size x cp_size is {world}, but there are {len(nodes)} Sparks with one GPU each: "
             "make them equal"
         )
+    need = memory_need_mib(model_bytes, world, memory_reserve_mib)
+    if 0 < memory_mib < need:
+        raise ServeError(
+            f"a rank needs {need} MiB, {need - memory_reserve_mib} for its share of the weights and "
+            f"{memory_reserve_mib} beside them, and this Spark has {memory_mib} in all: choose a smaller model or one "
+            "of fewer bits, serve it on more Sparks, or lower trtllm_serve_memory_reserve_mib"
+        )
     serve = ["trtllm-serve", MODEL + snapshot[len(repo_dir.rstrip("/")) :], *render(arguments)]
     serve += ["--host", api_host, "--port", str(api_port), "--extra_llm_api_options", "/etc/dgx-spark/trtllm/llm.yml"]
     try:
@@ -205,7 +214,7 @@ def plan(
         "environment": ENVIRONMENT,
         "api_listen": f"{api_host}:{api_port}",
         "api_probe": f"{probe}:{api_port}",
-        "limits": {**limits, "memory_need_mib": memory_need_mib(model_bytes, world, memory_reserve_mib)},
+        "limits": {**limits, "memory_need_mib": need},
     }
     each = {
         node["name"]: {

@@ -17,6 +17,11 @@ OWNED = {
     "port": "trtllm_serve_api_port",
     "extra_llm_api_options": "trtllm_serve_options",
 }
+#: which key of the YAML says the same as a flag, where they do not go by one name
+NESTED = {
+    "free_gpu_memory_fraction": "kv_cache_config.free_gpu_memory_fraction",
+    "kv_cache_dtype": "kv_cache_config.dtype",
+}
 #: what else is written as true and as false in a YAML file that pydantic reads
 TRUE, FALSE = {"true", "1", "yes", "on", "t", "y"}, {"false", "0", "no", "off", "f", "n"}
 #: whose value is taken in any case
@@ -142,10 +147,12 @@ def _argument_problem(name: str, value: t.Any, options: t.Mapping[str, t.Any], e
             f"{name} is {value!r}: trtllm-llmapi-launch splits what it starts at blanks and expands what a shell "
             "would; say it in trtllm_serve_options"
         )
-    if flag.option in options and str(options[flag.option]) != text:
+    key = NESTED.get(flag.option, flag.option)
+    said = dict(flatten(options)).get(key, options.get(key))
+    if said is not None and str(said) != text:
         return (
-            f"{name} is {value!r} in trtllm_serve_arguments and {options[flag.option]!r} in trtllm_serve_options, "
-            "which wins: say it once"
+            f"{name} is {value!r} in trtllm_serve_arguments, and {key} is {said!r} in trtllm_serve_options or by the "
+            f"role's default, which wins: say it as {key} alone"
         )
     return ""
 

@@ -11,7 +11,8 @@ short_description: Plan how TensorRT-LLM serves a model on one or more Sparks
 version_added: 0.1.0
 description:
   - Computes what the serving containers are told, and refuses what would only fail minutes into a start,
-    such as a misspelt key of TensorRT-LLM's YAML or a tensor parallel size that the Sparks cannot fill.
+    such as a misspelt key of TensorRT-LLM's YAML, a tensor parallel size that the Sparks cannot fill, or a model that
+    is too big for them.
   - Nothing is written. The role P(sparkops.dgx_spark.trtllm_serve#role) writes and starts what this module returns.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -157,6 +158,11 @@ def config_in(snapshot: Path) -> dict[str, Any] | None:
         return None
 
 
+def memory_mib() -> int:
+    """Return all the memory that this host has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+
+
 def platform(module: AnsibleModule) -> dict[str, str]:
     """Return what runs here."""
     smi, driver = module.get_bin_path("nvidia-smi"), ""
@@ -195,7 +201,7 @@ def main() -> None:
     )
     config = config_in(Path(module.params["snapshot"]))
     try:
-        cluster, nodes = plan(**module.params, config=config)
+        cluster, nodes = plan(**module.params, config=config, memory_mib=memory_mib())
     except ServeError as error:
         module.fail_json(msg=f"This model cannot be served as asked: {error}")
     told = digest(cluster, nodes, module.params["options"], module.params["repo_dir"])

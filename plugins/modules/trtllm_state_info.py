@@ -47,7 +47,7 @@ options:
     type: float
     default: 0
   past:
-    description: C(at) of a state that is not to count any more, such as one of a supervisor that gave up. 0 for none.
+    description: C(began) of a supervisor that is not to count any more, such as one that gave up. 0 for none.
     type: float
     default: 0
 """
@@ -79,8 +79,8 @@ now:
   sample: 1795282631.5
 state:
   description: >-
-    The state file, with C(phase), C(reason), C(starts), C(load_s) in seconds, C(model), the name that requests have to
-    give, and C(ranks) by host name.
+    The state file, with C(phase), C(reason), C(starts), C(began), when this supervisor did, C(load_s) in seconds,
+    C(model), the name that requests have to give, C(path), where they are answered, and C(ranks) by host name.
   returned: success
   type: dict
 """
@@ -116,7 +116,7 @@ def main() -> None:
         state = {}  # a power cut left half of it; the next start writes it anew
     except OSError as error:
         module.fail_json(msg=f"{path} cannot be read: {error}; is it the supervisor's state file?")
-    if state.get("at") == module.params["past"]:
+    if state.get("began") == module.params["past"]:
         state = {}
     settled, problems = judge(state, module.params["told"], module.params["members"], module.params["require_rdma"])
     if not settled and module.params["stack"]:

@@ -91,9 +91,11 @@ def test_sparks_that_the_inventory_names_otherwise(sparks: Pair) -> None:
     inventory = sparks.hosts(*sparks.names)
     hosts = inventory["spark"]["hosts"]
     inventory["spark"]["hosts"] = {"left": hosts["spark1"], "right.example.org": hosts["spark2"]}
+    inventory["spark"]["vars"]["trtllm_serve_launcher"] = "docker"
     run = sparks.serve(inventory=inventory)
     assert run.status == "successful", run.said
     assert {name: about["transport"] for name, about in state(sparks)["ranks"].items()} == {"left": "IB", "right": "IB"}
+    assert sparks.host("spark1").check_output("sudo docker ps --format '{{.Names}}'") == "dgx-spark-trtllm"
     again = sparks.serve(inventory=inventory)
     assert again.status == "successful", again.said
     assert again.changed == {}
@@ -119,6 +121,17 @@ def test_caches_are_dropped_before_every_load_where_that_was_consented_to(sparks
     sparks.host("spark2").check_output("sudo pkill -KILL -f [m]gmn_worker_node")
     eventually(lambda: len(incarnations(sparks) - ranks), 2, seconds=150)
     assert dropped() == ["3", "3"], "also when nobody is there"
+
+
+@pytest.mark.parametrize("sparks", [SIZES["one"]], indirect=True)
+def test_a_base_model_that_does_not_chat_is_served_and_asked_all_the_same(sparks: Pair) -> None:
+    base = {"virtual_spark_model": "lab/tiny-base", "virtual_spark_model_chat": False}
+    assert sparks.play("lab_engine.yml", **base).status == "successful"
+    run = serve(sparks, "docker", spark_model="lab/tiny-base")
+    assert "choices" in run.results("Prove | Ask it a question")["spark1"]["json"]
+    assert state(sparks)["path"] == "/v1/completions"
+    assert sparks.asked() == {}
+    assert serve(sparks, "docker", spark_model="lab/tiny-base").changed == {}
 
 
 @pytest.fixture

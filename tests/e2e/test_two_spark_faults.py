@@ -199,6 +199,11 @@ def test_a_busy_server_is_left_alone_and_a_wedged_one_is_not(pair: Pair, first: 
 def test_systemd_takes_over_from_the_swarm_and_gives_it_back(pair: Pair, first: tuple[Run, int]) -> None:
     containers = "sudo docker ps --all --format '{{.Names}}' --filter name=trtllm"
     for launcher, names in (("docker", "dgx-spark-trtllm"), ("swarm", "dgx-spark-trtllm_leader")):
+        ranks = incarnations(pair)
+        dry = pair.serve(spark_launcher=launcher, check=True)
+        assert dry.status == "successful", dry.said
+        assert dry.changed
+        assert incarnations(pair) == ranks
         run = pair.serve(spark_launcher=launcher)
         assert run.status == "successful", run.said
         assert pair.host("spark1").check_output(containers).partition(".")[0] == names
@@ -216,12 +221,18 @@ def test_a_unit_whose_container_is_killed_starts_it_again(pair: Pair, first: tup
         eventually(lambda before=before: len(incarnations(pair) - before), 2, seconds=240)
 
 
-def test_undo_leaves_nothing(pair: Pair, first: tuple[Run, int]) -> None:
+@pytest.mark.parametrize("launcher", ["docker", "swarm", "swarm that was left"])
+def test_undo_leaves_nothing(pair: Pair, first: tuple[Run, int], launcher: str) -> None:
+    run = pair.serve(spark_launcher=launcher.split()[0])
+    assert run.status == "successful", run.said
+    if launcher == "swarm that was left":
+        for name in SPARKS:
+            pair.host(name).check_output("sudo docker swarm leave --force")
     role = {"name": "sparkops.dgx_spark.trtllm_serve", "tasks_from": "undo"}
     members = {"trtllm_serve_members": list(SPARKS)}
     play = [{"name": "Undo", "ansible.builtin.include_role": role, "vars": members}]
-    for changes in (True, False):
-        run = pair.play([{"hosts": "spark", "gather_facts": False, "tasks": play}])
+    for check, changes in ((True, True), (False, True), (True, False), (False, False)):
+        run = pair.play([{"hosts": "spark", "gather_facts": False, "tasks": play}], check=check)
         assert run.status == "successful", run.said
         assert bool(run.changed) == changes
     for name in SPARKS:

@@ -253,6 +253,56 @@ def test_starts_are_counted_for_one_configuration(
     assert state.values["starts"] == starts
 
 
+class Engine:
+    """SIMULATED: one that loads for 700 s, then makes tokens until it dies."""
+
+    transports, progress, error = {}, "", ""
+
+    def __init__(self, clock: list[float], dies: float) -> None:
+        self.clock, self.dies = clock, dies
+
+    def alive(self) -> bool:
+        return self.clock[0] < self.dies
+
+    def causes(self) -> str:
+        return "it died"
+
+    def status(self) -> int:
+        return 1
+
+    def end(self, _grace: float) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("dies", "starts"), [(720, 3), (1400, 0)])
+def test_what_wipes_the_slate_is_a_long_run_and_not_a_long_load(
+    entrypoint: ModuleType, tmp_path: Path, monkeypatch, dies: float, starts: int
+) -> None:
+    clock = [0.0]
+    limits = {**LIMITS, "timeout_s": 60, "interval_s": 15, "forget_s": 600, "grace_s": 1}
+    cluster = {**NODE, "name": "spark1", "nodes": NODE["nodes"][:1], "limits": limits, "api_listen": ""}
+    state = entrypoint.State()
+    state.path, state.values = tmp_path / "state.json", {"starts": 2, "config": ""}
+    fakes = {
+        "read": lambda _path: cluster,
+        "Engine": lambda _cluster: Engine(clock, dies),
+        "token": lambda *_: entrypoint.Probe("m", CHAT, None if clock[0] >= 700 else "it loads"),
+        **dict.fromkeys(["await_address", "await_workers", "await_port", "clear_workers", "await_memory"], print),
+        "ssh_config": lambda _cluster: "",
+        "forget_jobs": print,
+        "drop_caches": print,
+        "Path": lambda path: tmp_path / Path(path).name,
+    }
+    monkeypatch.setenv("PMIX_HOSTNAME", "")
+    for name, fake in fakes.items():
+        monkeypatch.setattr(entrypoint, name, fake)
+    monkeypatch.setattr(entrypoint.signal, "signal", print)
+    monkeypatch.setattr(entrypoint.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(entrypoint.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    assert entrypoint.lead(state) == 1
+    assert (state.values["starts"], state.values["load_s"]) == (starts, 700)
+
+
 def test_what_killed_daemons_left_is_in_nobodys_way(entrypoint: ModuleType, tmp_path: Path, monkeypatch) -> None:
     for name in ("prte.spark1.0/dvm.16", "ompi.spark1.0/pid.16", "model/weights"):
         (tmp_path / name).mkdir(parents=True)
@@ -328,28 +378,38 @@ def server(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
         one.shutdown()
 
 
+CHAT, NOTHING = "/v1/chat/completions", b'{"usage": {"completion_tokens": 0}}'
 READY = {
     "/health": (200, b""),
     "/v1/models": (200, b'{"data": [{"id": "tiny-chat"}]}'),
-    "/v1/chat/completions": (200, b'{"usage": {"completion_tokens": 1}}'),
+    CHAT: (200, b'{"usage": {"completion_tokens": 1}}'),
+    "/v1/completions": (200, b'{"usage": {"completion_tokens": 1}}'),
 }
 
 
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({}, ("tiny-chat", None)),
-        ({"/health": (503, b"")}, ("", "OSError: /health answers 503 Service Unavailable")),
-        ({"/v1/models": (200, b"{}")}, ("", "KeyError: 'data'")),
+        ({}, ("tiny-chat", CHAT, None)),
+        ({"/health": (503, b"")}, ("", CHAT, "OSError: /health answers 503 Service Unavailable")),
+        ({"/v1/models": (200, b"{}")}, ("", CHAT, "KeyError: 'data'")),
+        ({CHAT: (200, NOTHING)}, ("tiny-chat", CHAT, "an answer without a token")),
+        ({CHAT: (400, b"{}")}, ("tiny-chat", "/v1/completions", None)),
+        ({CHAT: (500, b"{}")}, ("tiny-chat", CHAT, f"OSError: {CHAT} answers 500 Internal Server Error")),
         (
-            {"/v1/chat/completions": (200, b'{"usage": {"completion_tokens": 0}}')},
-            ("tiny-chat", "an answer without a token"),
+            {CHAT: (400, b"{}"), "/v1/completions": (400, b"{}")},
+            ("tiny-chat", CHAT, "RefusedError: /v1/completions answers 400 Bad Request"),
         ),
     ],
 )
 def test_ready_is_health_a_name_and_a_token(entrypoint: ModuleType, wrong: dict, told: tuple) -> None:
     with server({**READY, **wrong}) as address:
         assert entrypoint.token(address, timeout=5) == told
+
+
+def test_a_model_that_does_not_chat_is_not_asked_to_again(entrypoint: ModuleType) -> None:
+    with server({name: answer for name, answer in READY.items() if name != CHAT}) as address:
+        assert entrypoint.token(address, 5, "/v1/completions").problem is None
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def write_model(folder: Path, shards: int = 2, **config: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"num_attention_heads": 8, **config}))
     (folder / "tokenizer.json").write_text("{}")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
     weight_map = {}
     for index in range(shards):
         name = f"model-{index + 1:05}-of-{shards:05}.safetensors" if shards > 1 else "model.safetensors"

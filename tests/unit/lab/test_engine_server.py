@@ -20,8 +20,8 @@ from typing import Any, Iterator
 import pytest
 from engine_support import ENGINE, a_node, load, write_model
 
-answers, engine, faults, node, requests, server = (
-    load(f"simulation.{name}") for name in ("answers", "engine", "faults", "node", "requests", "server")
+answers, engine, faults, model, node, requests, server = (
+    load(f"simulation.{name}") for name in ("answers", "engine", "faults", "model", "node", "requests", "server")
 )
 serve = load("commands.serve")
 
@@ -116,6 +116,25 @@ def test_a_chat_says_who_wrote_it_and_holds_the_nonce(start: Any) -> None:
         "completion_tokens": len(answers.tokens(content)),
         "total_tokens": 3 + len(answers.tokens(content)),
     }
+
+
+def test_a_model_without_a_chat_template_completes_and_does_not_chat(start: Any) -> None:
+    client = start(chats=False)
+    status, said = client.ask("/v1/chat/completions", HELLO)
+    assert (status, said["message"]) == (400, "No chat template found for the given tokenizer and tools.")
+    assert client.ask("/v1/chat/completions", {**HELLO, "chat_template": "{{ messages }}"})[0] == 200
+    assert client.ask("/v1/completions", {"model": "m", "prompt": "x"})[0] == 200
+
+
+def test_where_a_chat_template_is_looked_for(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    assert model.chats(folder)
+    (folder / "chat_template.jinja").unlink()
+    assert not model.chats(folder)
+    (folder / "tokenizer_config.json").write_text("{}")
+    assert not model.chats(folder)
+    (folder / "tokenizer_config.json").write_text('{"chat_template": ""}')
+    assert model.chats(folder)
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ def test_seed_is_deterministic_and_idempotent(tmp_path: Path, capsys: pytest.Cap
     weights = {path: about["size"] for path, about in made["files"].items() if about["lfs"]}
     assert weights == {f"model-0000{n}-of-00003.safetensors": 333_333 + 2 * (n == 3) for n in (1, 2, 3)}
     assert seed_repo(tmp_path / "a", "lab/tiny", 1_000_001, shards=3, seed="1")["commit"] != made["commit"]
+    assert seed_repo(tmp_path / "a", "lab/tiny", 1_000_001, shards=3, seed="1", chat=False)["changed"]
     repo = Store(tmp_path / "a").repo("lab/tiny")
     assert repo is not None
     assert repo.gated is False  # as the last call said

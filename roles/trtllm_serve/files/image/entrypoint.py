@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 ETC = Path("/etc/dgx-spark/trtllm")  # cluster.json, node.json, ssh/: read-only
 VAR = Path("/var/lib/dgx-spark/trtllm")  # state.json, lock: this node's
@@ -38,6 +38,7 @@ RUN = Path("/run/dgx-spark")
 SERVER_APPEARS = 60  # seconds from mpirun's start; one that is not there then has come and gone
 ENDED_BY_SIGTERM = 128 + signal.SIGTERM
 PROGRAM = "/opt/dgx-spark/entrypoint.py"
+CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 CACHES = Path("/opt/dgx-spark/drop_caches")  # the kernel's switch, mounted where that was consented to
 NCCL = re.compile(r"^(?:\[[^\]]*\])?(?:<std(?:out|err)>:)?\s*(?P<host>\S+?):\d+:\d+ \[\d+\] NCCL INFO (?P<message>.*)$")
 USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
@@ -212,9 +213,10 @@ def next_start(state: dict[str, Any], limits: dict[str, Any]) -> tuple[int, bool
     return number, number <= limits["max_starts"]
 
 
-def prompt(model: str) -> dict[str, Any]:
+def prompt(model: str, path: str) -> dict[str, Any]:
     """The canary: one token."""
-    return {"model": model, "messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 1, "temperature": 0}
+    said = {"prompt": "Say ok."} if path == COMPLETION else {"messages": [{"role": "user", "content": "Say ok."}]}
+    return {"model": model, **said, "max_tokens": 1, "temperature": 0}
 
 
 def available_mib(meminfo: str) -> int:
@@ -520,6 +522,18 @@ class Engine:
                 continue
 
 
+class RefusedError(OSError):
+    """The server finds fault with the request, and not with itself."""
+
+
+class Probe(NamedTuple):
+    """What a probe found."""
+
+    model: str  # the name that it goes by
+    path: str  # where it is asked for a token
+    problem: str | None  # in words, or None if the token came
+
+
 def ask(connection: http.client.HTTPConnection, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """One request on a connection that stays open; the JSON of its answer, None where that is empty."""
     headers = {"Content-Type": "application/json"} if body else {}
@@ -527,25 +541,33 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: di
     reply = connection.getresponse()
     text = reply.read()
     if reply.status != 200:
-        raise OSError(f"{path} answers {reply.status} {reply.reason}")
+        kind = RefusedError if 400 <= reply.status < 500 else OSError
+        raise kind(f"{path} answers {reply.status} {reply.reason}")
     return json.loads(text) if text.strip() else None
 
 
-def token(address: str, timeout: float) -> tuple[str, str | None]:
-    """Ask for one token; returns the name that the model goes by, and the error in words, or None if the token came.
+def token(address: str, timeout: float, path: str = CHAT) -> Probe:
+    """Ask for one token.
 
     The connection is closed from this end, so that what is left in TIME_WAIT does not hold the server's port.
 
     :param address: ``host:port`` of the API. :param timeout: seconds that each answer may take.
+    :param path: what the last probe found; a model without a chat template, as a base model is, refuses to chat.
     """
     connection, model = http.client.HTTPConnection(address, timeout=timeout), ""
     try:
         ask(connection, "GET", "/health")
         model = ask(connection, "GET", "/v1/models")["data"][0]["id"]
-        answer = ask(connection, "POST", "/v1/chat/completions", prompt(model))
-        return model, None if answer["usage"]["completion_tokens"] >= 1 else "an answer without a token"
+        try:
+            answer = ask(connection, "POST", path, prompt(model, path))
+        except RefusedError:
+            if path != CHAT:
+                raise
+            answer = ask(connection, "POST", COMPLETION, prompt(model, COMPLETION))
+            path = COMPLETION
+        return Probe(model, path, None if answer["usage"]["completion_tokens"] >= 1 else "an answer without a token")
     except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError) as error:
-        return model, f"{type(error).__name__}: {error}"
+        return Probe(model, path, f"{type(error).__name__}: {error}")
     finally:
         connection.close()
 
@@ -665,7 +687,7 @@ def lead(state: State) -> int:
     limits, api, config = cluster["limits"], cluster["api_probe"], os.environ.get("DGX_SPARK_CONFIG", "")
     if state.values.get("config") != config:
         state.values["starts"] = 0  # what failed was something else
-    state.set(phase="waiting", reason="", config=config)
+    state.set(phase="waiting", reason="", config=config, began=time.time())
     await_address(node["address"], state)
     number, allowed = next_start(state.values, limits)
     if not allowed:
@@ -688,7 +710,7 @@ def lead(state: State) -> int:
     except (OSError, RuntimeError, TypeError, ValueError, subprocess.SubprocessError) as error:
         state.set(phase="failed", reason=str(error), last_end=str(error))
         return 1
-    started, served, failures, due = time.time(), False, 0, 0.0
+    started, served_since, failures, due, path = time.monotonic(), 0.0, 0, 0.0, CHAT
     engine = Engine(cluster)
     try:
         while True:
@@ -698,30 +720,33 @@ def lead(state: State) -> int:
                 continue
             probed = time.monotonic()
             second_look = limits["timeout_s"] / 10  # seconds of a probe's time, should it fail
-            model, problem = token(api, limits["timeout_s"] - second_look) if alive else ("", "nobody to ask")
+            model, path, problem = (
+                token(api, limits["timeout_s"] - second_look, path) if alive else Probe("", path, "nobody to ask")
+            )
             if problem is None:
-                loaded = time.time() - started
-                if not served:
-                    state.set(phase="serving", reason="", model=model, load_s=round(loaded, 1), ranks=engine.transports)
+                if not served_since:
+                    served_since = time.monotonic()
+                    about = {"model": model, "path": path, "load_s": round(served_since - started, 1)}
+                    state.set(phase="serving", reason="", ranks=engine.transports, **about)
                 elif state.values["reason"]:
                     state.set(phase="serving", reason="")
-                elif loaded > limits["forget_s"]:
+                elif state.values["starts"] and time.monotonic() - served_since > limits["forget_s"]:
                     state.set(starts=0)  # a long good run wipes the slate
-                served, failures, engine.error = True, 0, ""
-            elif alive and served and tokens_flow(api, second_look, second_look / 2):
+                failures, engine.error = 0, ""
+            elif alive and served_since and tokens_flow(api, second_look, second_look / 2):
                 failures = 0
                 state.set(phase="serving", reason=f"busy: tokens flow, but none for the probe ({problem})")
             else:
                 failures += 1
-                if not served and engine.progress != state.values["reason"]:
+                if not served_since and engine.progress != state.values["reason"]:
                     state.set(phase="starting", reason=engine.progress)
-            decision = verdict(alive, served, failures, time.time() - started, limits)
+            decision = verdict(alive, bool(served_since), failures, time.monotonic() - started, limits)
             if decision not in ("wait", "serve"):
                 reason = f"{engine.causes() or decision} (exit status {engine.status()}; {problem})"
                 state.set(phase="failed", reason=reason, last_end=reason)
                 return 1
             # A probe that took its whole time is followed by the next: three of them are three times its time.
-            due = probed + limits["interval_s"] if served else 0.0
+            due = probed + limits["interval_s"] if served_since else 0.0
     finally:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, signal.SIG_IGN)  # that it ends is under way

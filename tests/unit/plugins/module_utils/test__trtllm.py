@@ -121,6 +121,10 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
         ({"options": {"kv_cache_config": {"dtypes": "auto"}}}, r"did you mean kv_cache_config.dtype\?"),
         ({"arguments": {"tp_size": 4}}, "tp_size x pp_size x cp_size is 4, but there are 2 Sparks"),
         ({"snapshot": "/elsewhere/abc"}, "is not below"),
+        (
+            {"model_bytes": 250 * 10**9, "memory_reserve_mib": 6144, "memory_mib": 122_000},
+            "a rank needs 125354 MiB, 119210 for its share .* has 122000 in all: choose a smaller model",
+        ),
         ({"api_host": "spark1"}, "cannot listen on 'spark1'"),
         ({"api_host": "::1"}, "give an IPv4 address"),
         ({"api_port": 99999}, "no port 99999"),
@@ -135,6 +139,12 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
 def test_what_would_fail_later_is_refused_now(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(trtllm.ServeError, match=says):
         planned(**changes)
+
+
+@pytest.mark.parametrize("memory", [0, 70_041])
+def test_a_model_that_fits_is_planned(memory: int) -> None:
+    cluster, _nodes = planned(model_bytes=134 * 10**9, memory_reserve_mib=6144, memory_mib=memory)
+    assert cluster["limits"]["memory_need_mib"] == 70_041
 
 
 def test_the_digest_follows_the_content_alone() -> None:

@@ -105,8 +105,15 @@ def test_known_options_pass(options: dict[str, Any]) -> None:
             {"max_batch_size": 4},
             {"max_batch_size": 8},
             "B",
-            "4 in trtllm_serve_arguments and 8 in",
+            "4 in trtllm_serve_arguments, and max_batch_size is 8 in",
         ),
+        (
+            {"kv_cache_free_gpu_memory_fraction": 0.5},
+            {"kv_cache_config": {"free_gpu_memory_fraction": 0.8}},
+            "A",
+            "0.5 in .* kv_cache_config.free_gpu_memory_fraction is 0.8 .* alone",
+        ),
+        ({"kv_cache_dtype": "fp8"}, {"kv_cache_config": {"dtype": "auto"}}, "C", "say it as kv_cache_config.dtype"),
     ],
 )
 def test_a_flag_that_would_end_the_start_is_named(

@@ -59,8 +59,8 @@ def write_safetensors(path: Path, size: int, tensor: str, seed: str) -> None:
         write_noise(file, data_size, seed)
 
 
-def write_model(folder: Path, size: int, shards: int, seed: str, extra: Path | None = None) -> None:
-    """Write the files of a model; those in `extra` take the place of generated ones."""
+def write_model(folder: Path, size: int, shards: int, seed: str, extra: Path | None = None, chat: bool = True) -> None:
+    """Write the files of a model, with a chat template or none; those in `extra` take the place of generated ones."""
     folder.mkdir(parents=True)
     weight_map = {}
     for index in range(shards):
@@ -72,7 +72,9 @@ def write_model(folder: Path, size: int, shards: int, seed: str, extra: Path | N
     config = {"_comment": _NOTE, "architectures": ["LabForCausalLM"], "model_type": "lab", "num_hidden_layers": shards}
     _write_json(folder / "config.json", config)
     _write_json(folder / "generation_config.json", {"_comment": _NOTE, "eos_token_id": 0})
-    _write_json(folder / "tokenizer_config.json", {"_comment": _NOTE, "model_max_length": 4096})
+    template = "{% for message in messages %}{{ message['role'] }} {{ message['content'] }}\n{% endfor %}"
+    tokenizer = {"_comment": _NOTE, "model_max_length": 4096}
+    _write_json(folder / "tokenizer_config.json", {**tokenizer, **({"chat_template": template} if chat else {})})
     with (folder / "tokenizer.json").open("wb") as file:
         file.write(json.dumps({"_comment": _NOTE, "version": "1.0", "noise": ""}).encode()[:-2])
         file.write(hashlib.shake_128(seed.encode()).hexdigest(100_000).encode() + b'"}\n')
@@ -98,6 +100,7 @@ def seed_repo(
     private: bool = False,
     tags: tuple[str, ...] = (),
     extra: Path | None = None,
+    chat: bool = True,
 ) -> dict[str, Any]:
     """Make the repository, or a branch of it, if it is not there; return what it is now."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id, re.ASCII) or not re.fullmatch(r"\w[\w.-]*", revision, re.ASCII):
@@ -107,7 +110,7 @@ def seed_repo(
     settings_file = folder / ".repo.json"
     before = json.loads(settings_file.read_text()) if settings_file.is_file() else {}
     extras = {path.relative_to(extra).as_posix(): sha256_of(path) for path in _files(extra)} if extra else {}
-    recipe = {"size": size, "shards": shards, "seed": seed, "extra": extras}
+    recipe = {"size": size, "shards": shards, "seed": seed, "extra": extras, "chat": chat}
     hashes = before.get("hashes", {})
     after = {
         "gated": gated,
@@ -126,7 +129,7 @@ def seed_repo(
         changed = True
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as temporary:
             new, old = Path(temporary) / "new", Path(temporary) / "old"
-            write_model(new, size, shards, f"{repo_id}/{seed}", extra)
+            write_model(new, size, shards, f"{repo_id}/{seed}", extra, chat)
             others = {path: row for path, row in hashes.items() if not path.startswith(f"{revision}/")}
             after["hashes"] = {**others, **_hashes(new, revision)}
             _replace_json(settings_file, after)  # before the files appear: a gated branch is never seen open
@@ -200,6 +203,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--gated", choices=["auto", "manual"], default=False)
     parser.add_argument("--private", action="store_true")
     parser.add_argument("--extra", type=Path, help="a directory of files to add, or to put in place of generated ones")
+    parser.add_argument("--chat", action=argparse.BooleanOptionalAction, default=True, help="with a chat template")
     options = parser.parse_args(arguments)
     if options.shards < 1:
         parser.error("--shards must be 1 or more")
@@ -215,6 +219,7 @@ def main(arguments: list[str]) -> int:
             options.private,
             tuple(options.tag),
             options.extra,
+            options.chat,
         )
     except ValueError as error:
         parser.error(str(error))

@@ -59,6 +59,12 @@ def config(folder: Path) -> dict[str, Any]:
     return {**found, **inner} if isinstance(inner, dict) else found
 
 
+def chats(folder: Path) -> bool:
+    """Whether the tokenizer has a chat template; a base model's has none."""
+    about = folder / "tokenizer_config.json"
+    return (folder / "chat_template.jinja").is_file() or (about.is_file() and "chat_template" in _object(about))
+
+
 def safetensors_header(path: Path) -> dict[str, Any]:
     """The tensors of a file, whose size must be what they need."""
     if not path.is_file():
