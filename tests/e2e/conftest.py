@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -225,6 +226,31 @@ class Pair(Lab):
         except RuntimeError:  # ssh does not get there
             return {}
         return json.loads(done.stdout) if done.succeeded else {}
+
+    def last_words(self) -> str:
+        """What the Sparks say of the serving, for whoever reads of a test that failed."""
+        about = (
+            "cat /var/lib/dgx-spark/trtllm/state.json; docker ps --all; ss -ltnp;"
+            " journalctl --no-pager --lines 20 --unit dgx-spark-trtllm;"
+            " for one in $(docker ps --all --quiet --filter name=trtllm); do docker logs --tail 40 $one; done 2>&1"
+        )
+        command = ["timeout", "60", "docker", "exec"]
+        said = {
+            name: subprocess.run(
+                [*command, f"{self.name}-{name}", "sh", "-c", about], capture_output=True, text=True, check=False
+            ).stdout
+            for name in self.names
+        }
+        return "\n".join(f"--- {name}\n{text}" for name, text in said.items())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    pairs = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Pair)]
+    if report.when == "call" and report.failed and pairs:
+        report.sections.append(("what the Sparks say", pairs[0].last_words()))
+    return report
 
 
 def stocked(scratch: Path, **variables: Any) -> Pair:
