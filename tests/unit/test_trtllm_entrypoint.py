@@ -304,7 +304,7 @@ def test_what_wipes_the_slate_is_a_long_run_and_not_a_long_load(
 
 
 def test_what_killed_daemons_left_is_in_nobodys_way(entrypoint: ModuleType, tmp_path: Path, monkeypatch) -> None:
-    for name in ("prte.spark1.0/dvm.16", "ompi.spark1.0/pid.16", "model/weights"):
+    for name in ("prterun.spark1.16.0/1", "prted.spark2.16.0/1", "ompi.spark1.0/pid.16", "model/weights"):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.setattr(entrypoint.tempfile, "gettempdir", lambda: str(tmp_path))
     entrypoint.forget_jobs()

@@ -369,7 +369,7 @@ def drop_caches() -> None:
 
 def forget_jobs() -> None:
     """Remove what MPI's daemons left that were killed: it is named by process, and the next may get the same number."""
-    for pattern in ("ompi.*", "prte.*", "pmix*"):
+    for pattern in ("ompi.*", "prte*", "pmix*"):
         for path in Path(tempfile.gettempdir()).glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
 
