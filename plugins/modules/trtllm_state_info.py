@@ -43,9 +43,10 @@ options:
     type: str
     default: ""
   since:
-    description: What the Swarm's tasks did before is of no interest. Seconds on this host's clock, as RV(now).
+    description:
+      - What the Swarm's tasks did before is of no interest. Seconds on this host's clock, as RV(now).
+      - If it is left out, that is now.
     type: float
-    default: 0
   past:
     description: C(began) of a supervisor that is not to count any more, such as one that gave up. 0 for none.
     type: float
@@ -104,7 +105,7 @@ def main() -> None:
             "members": {"type": "list", "elements": "str", "required": True},
             "require_rdma": {"type": "bool", "default": True},
             "stack": {"type": "str", "default": ""},
-            "since": {"type": "float", "default": 0},
+            "since": {"type": "float"},
             "past": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
@@ -125,7 +126,8 @@ def main() -> None:
             listed = [docker.ask("GET", f"/{what}") for what in ("tasks", "services", "nodes")]
         except DockerError as exc:
             module.fail_json(msg=str(exc))
-        wrong = stuck(tasks_of(module.params["stack"], *listed), module.params["since"], now)
+        since = now if module.params["since"] is None else module.params["since"]
+        wrong = stuck(tasks_of(module.params["stack"], *listed), since, now)
         settled, problems = bool(wrong), wrong or problems
     module.exit_json(changed=False, settled=settled, problems=problems, state=state, now=now)
 
