@@ -215,10 +215,12 @@ def test_systemd_takes_over_from_the_swarm_and_gives_it_back(pair: Pair, first: 
 
 def test_a_unit_whose_container_is_killed_starts_it_again(pair: Pair, first: tuple[Run, int]) -> None:
     assert pair.serve(spark_launcher="docker").status == "successful"
-    for name in SPARKS:
-        before = incarnations(pair)
+    for name in (*SPARKS, *SPARKS):  # what a container leaves behind meets the next processes of the same numbers
+        before, starts = incarnations(pair), state(pair)["starts"]
         pair.host(name).check_output("sudo docker kill --signal KILL dgx-spark-trtllm")
         eventually(lambda before=before: len(incarnations(pair) - before), 2, seconds=240)
+        eventually(lambda: state(pair)["phase"], "serving", seconds=20)
+        assert state(pair)["starts"] == starts + 1, state(pair)["last_end"]
 
 
 @pytest.mark.parametrize("launcher", ["docker", "swarm", "swarm that was left"])
