@@ -194,7 +194,8 @@ def plan(
         raise ServeError(
             f"a rank needs {need} MiB, {need - memory_reserve_mib} for its share of the weights and "
             f"{memory_reserve_mib} beside them, and this Spark has {memory_mib} in all: choose a smaller model or one "
-            "of fewer bits, serve it on more Sparks, or lower trtllm_serve_memory_reserve_mib"
+            "of fewer bits, serve it on more Sparks, lower trtllm_serve_memory_reserve_mib, or leave weights that the "
+            "repository has a second time in hf_cache_ignore_patterns"
         )
     serve = ["trtllm-serve", MODEL + snapshot[len(repo_dir.rstrip("/")) :], *render(arguments)]
     serve += ["--host", api_host, "--port", str(api_port), "--extra_llm_api_options", "/etc/dgx-spark/trtllm/llm.yml"]

@@ -148,11 +148,11 @@ def _argument_problem(name: str, value: t.Any, options: t.Mapping[str, t.Any], e
             "would; say it in trtllm_serve_options"
         )
     key = NESTED.get(flag.option, flag.option)
-    said = dict(flatten(options)).get(key, options.get(key))
-    if said is not None and str(said) != text:
+    keys = {**options, **dict(flatten(options))}
+    if key in keys and str(keys[key]) != text:
         return (
-            f"{name} is {value!r} in trtllm_serve_arguments, and {key} is {said!r} in trtllm_serve_options or by the "
-            f"role's default, which wins: say it as {key} alone"
+            f"{name} is {value!r} in trtllm_serve_arguments, and {key} is {keys[key]!r} in trtllm_serve_options or by "
+            f"the role's default, which wins: say it as {key} there alone, with {name}: null in trtllm_serve_arguments"
         )
     return ""
 

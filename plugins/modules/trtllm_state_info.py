@@ -39,13 +39,13 @@ options:
     type: bool
     default: true
   stack:
-    description: The Swarm's stack that the containers belong to. Empty where none starts them.
+    description: The Swarm's stack that the containers belong to. Empty where none starts them. Wants O(since).
     type: str
     default: ""
   since:
     description:
       - What the Swarm's tasks did before is of no interest. Seconds on this host's clock, as RV(now).
-      - If it is left out, that is now.
+      - If it is left out, all of that.
     type: float
   past:
     description: C(began) of a supervisor that is not to count any more, such as one that gave up. 0 for none.
@@ -58,9 +58,16 @@ EXAMPLES = r"""
   sparkops.dgx_spark.trtllm_state_info:
     told: "{{ planned.digest }}"
     members: [spark1, spark2]
-    stack: dgx-spark-trtllm
   become: true
   register: serving
+
+- name: See whether the Swarm has refused to start it since then
+  sparkops.dgx_spark.trtllm_state_info:
+    told: "{{ planned.digest }}"
+    members: [spark1, spark2]
+    stack: dgx-spark-trtllm
+    since: "{{ serving.now }}"
+  become: true
 """
 
 RETURN = r"""

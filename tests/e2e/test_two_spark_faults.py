@@ -223,13 +223,16 @@ def test_a_unit_whose_container_is_killed_starts_it_again(pair: Pair, first: tup
         assert state(pair)["starts"] == starts + 1, state(pair)["last_end"]
 
 
-@pytest.mark.parametrize("launcher", ["docker", "swarm", "swarm that was left"])
-def test_undo_leaves_nothing(pair: Pair, first: tuple[Run, int], launcher: str) -> None:
-    run = pair.serve(spark_launcher=launcher.split()[0])
+@pytest.mark.parametrize(
+    ("launcher", "left"),
+    [("docker", ()), ("swarm", ()), ("swarm", SPARKS), ("swarm", SPARKS[:1])],
+    ids=["docker", "swarm", "a swarm that both left", "a swarm that the leader left"],
+)
+def test_undo_leaves_nothing(pair: Pair, first: tuple[Run, int], launcher: str, left: tuple[str, ...]) -> None:
+    run = pair.serve(spark_launcher=launcher)
     assert run.status == "successful", run.said
-    if launcher == "swarm that was left":
-        for name in SPARKS:
-            pair.host(name).check_output("sudo docker swarm leave --force")
+    for name in left:
+        pair.host(name).check_output("sudo docker swarm leave --force")
     role = {"name": "sparkops.dgx_spark.trtllm_serve", "tasks_from": "undo"}
     members = {"trtllm_serve_members": list(SPARKS)}
     play = [{"name": "Undo", "ansible.builtin.include_role": role, "vars": members}]

@@ -394,11 +394,12 @@ READY = {
         ({"/health": (503, b"")}, ("", CHAT, "OSError: /health answers 503 Service Unavailable")),
         ({"/v1/models": (200, b"{}")}, ("", CHAT, "KeyError: 'data'")),
         ({CHAT: (200, NOTHING)}, ("tiny-chat", CHAT, "an answer without a token")),
-        ({CHAT: (400, b"{}")}, ("tiny-chat", "/v1/completions", None)),
-        ({CHAT: (500, b"{}")}, ("tiny-chat", CHAT, f"OSError: {CHAT} answers 500 Internal Server Error")),
+        ({CHAT: (400, b"No chat template found")}, ("tiny-chat", "/v1/completions", None)),
+        ({CHAT: (400, b"no vocab")}, ("tiny-chat", CHAT, f"RefusedError: {CHAT} answers 400 Bad Request: no vocab")),
+        ({CHAT: (500, b"")}, ("tiny-chat", CHAT, f"OSError: {CHAT} answers 500 Internal Server Error")),
         (
-            {CHAT: (400, b"{}"), "/v1/completions": (400, b"{}")},
-            ("tiny-chat", CHAT, "RefusedError: /v1/completions answers 400 Bad Request"),
+            {CHAT: (400, b"No chat template found"), "/v1/completions": (400, b"{}")},
+            ("tiny-chat", "/v1/completions", "RefusedError: /v1/completions answers 400 Bad Request: {}"),
         ),
     ],
 )
@@ -410,6 +411,8 @@ def test_ready_is_health_a_name_and_a_token(entrypoint: ModuleType, wrong: dict,
 def test_a_model_that_does_not_chat_is_not_asked_to_again(entrypoint: ModuleType) -> None:
     with server({name: answer for name, answer in READY.items() if name != CHAT}) as address:
         assert entrypoint.token(address, 5, "/v1/completions").problem is None
+    with server({**READY, CHAT: (400, b"No chat template found")}) as address:
+        assert "No chat template" in entrypoint.token(address, 5, CHAT).problem, "nor does one that did stop"
 
 
 @pytest.mark.parametrize(

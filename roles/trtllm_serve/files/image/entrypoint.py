@@ -39,6 +39,7 @@ SERVER_APPEARS = 60  # seconds from mpirun's start; one that is not there then h
 ENDED_BY_SIGTERM = 128 + signal.SIGTERM
 PROGRAM = "/opt/dgx-spark/entrypoint.py"
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+NO_TEMPLATE = re.compile(r"chat.?template", re.IGNORECASE)
 CACHES = Path("/opt/dgx-spark/drop_caches")  # the kernel's switch, mounted where that was consented to
 NCCL = re.compile(r"^(?:\[[^\]]*\])?(?:<std(?:out|err)>:)?\s*(?P<host>\S+?):\d+:\d+ \[\d+\] NCCL INFO (?P<message>.*)$")
 USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
@@ -541,33 +542,34 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: di
     reply = connection.getresponse()
     text = reply.read()
     if reply.status != 200:
-        kind = RefusedError if 400 <= reply.status < 500 else OSError
-        raise kind(f"{path} answers {reply.status} {reply.reason}")
+        kind, said = RefusedError if 400 <= reply.status < 500 else OSError, text.decode(errors="replace")[:300]
+        raise kind(": ".join([f"{path} answers {reply.status} {reply.reason}", *filter(None, [said.strip()])]))
     return json.loads(text) if text.strip() else None
 
 
-def token(address: str, timeout: float, path: str = CHAT) -> Probe:
+def token(address: str, timeout: float, path: str = "") -> Probe:
     """Ask for one token.
 
     The connection is closed from this end, so that what is left in TIME_WAIT does not hold the server's port.
 
     :param address: ``host:port`` of the API. :param timeout: seconds that each answer may take.
-    :param path: what the last probe found; a model without a chat template, as a base model is, refuses to chat.
+    :param path: where it was asked before. Unless that is known, a model that refuses to chat for want of a template,
+        as a base model does, is asked to complete a text.
     """
-    connection, model = http.client.HTTPConnection(address, timeout=timeout), ""
+    connection, model, asked = http.client.HTTPConnection(address, timeout=timeout), "", path or CHAT
     try:
         ask(connection, "GET", "/health")
         model = ask(connection, "GET", "/v1/models")["data"][0]["id"]
         try:
-            answer = ask(connection, "POST", path, prompt(model, path))
-        except RefusedError:
-            if path != CHAT:
+            answer = ask(connection, "POST", asked, prompt(model, asked))
+        except RefusedError as error:
+            if path or not NO_TEMPLATE.search(str(error)):
                 raise
-            answer = ask(connection, "POST", COMPLETION, prompt(model, COMPLETION))
-            path = COMPLETION
-        return Probe(model, path, None if answer["usage"]["completion_tokens"] >= 1 else "an answer without a token")
+            asked = COMPLETION
+            answer = ask(connection, "POST", asked, prompt(model, asked))
+        return Probe(model, asked, None if answer["usage"]["completion_tokens"] >= 1 else "an answer without a token")
     except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError) as error:
-        return Probe(model, path, f"{type(error).__name__}: {error}")
+        return Probe(model, asked, f"{type(error).__name__}: {error}")
     finally:
         connection.close()
 
@@ -710,7 +712,7 @@ def lead(state: State) -> int:
     except (OSError, RuntimeError, TypeError, ValueError, subprocess.SubprocessError) as error:
         state.set(phase="failed", reason=str(error), last_end=str(error))
         return 1
-    started, served_since, failures, due, path = time.monotonic(), 0.0, 0, 0.0, CHAT
+    started, served_since, failures, due, path = time.monotonic(), 0.0, 0, 0.0, ""
     engine = Engine(cluster)
     try:
         while True:
@@ -720,12 +722,12 @@ def lead(state: State) -> int:
                 continue
             probed = time.monotonic()
             second_look = limits["timeout_s"] / 10  # seconds of a probe's time, should it fail
-            model, path, problem = (
-                token(api, limits["timeout_s"] - second_look, path) if alive else Probe("", path, "nobody to ask")
+            model, asked, problem = (
+                token(api, limits["timeout_s"] - second_look, path) if alive else Probe("", "", "nobody to ask")
             )
             if problem is None:
                 if not served_since:
-                    served_since = time.monotonic()
+                    served_since, path = time.monotonic(), asked
                     about = {"model": model, "path": path, "load_s": round(served_since - started, 1)}
                     state.set(phase="serving", reason="", ranks=engine.transports, **about)
                 elif state.values["reason"]:
@@ -738,8 +740,10 @@ def lead(state: State) -> int:
                 state.set(phase="serving", reason=f"busy: tokens flow, but none for the probe ({problem})")
             else:
                 failures += 1
-                if not served_since and engine.progress != state.values["reason"]:
-                    state.set(phase="starting", reason=engine.progress)
+                # Who refuses a chat has loaded, and will not come to like it.
+                reason = problem if problem.startswith(RefusedError.__name__) else engine.progress
+                if not served_since and reason != state.values["reason"]:
+                    state.set(phase="starting", reason=reason)
             decision = verdict(alive, bool(served_since), failures, time.monotonic() - started, limits)
             if decision not in ("wait", "serve"):
                 reason = f"{engine.causes() or decision} (exit status {engine.status()}; {problem})"

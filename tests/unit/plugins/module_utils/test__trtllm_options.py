@@ -113,6 +113,7 @@ def test_known_options_pass(options: dict[str, Any]) -> None:
             "A",
             "0.5 in .* kv_cache_config.free_gpu_memory_fraction is 0.8 .* alone",
         ),
+        ({"max_batch_size": 4}, {"max_batch_size": None}, "B", "max_batch_size is None in .* max_batch_size: null in"),
         ({"kv_cache_dtype": "fp8"}, {"kv_cache_config": {"dtype": "auto"}}, "C", "say it as kv_cache_config.dtype"),
     ],
 )
