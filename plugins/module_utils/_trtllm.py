@@ -35,6 +35,10 @@ ENVIRONMENT = {
     "TRITON_PTXAS_PATH": "/usr/local/cuda/bin/ptxas",
 }
 
+#: beside that, where gpt-oss keeps the vocabularies that it chats by: its repository has none, and openai-harmony would
+#: download them at every start
+HARMONY = {"TIKTOKEN_ENCODINGS_BASE": "/var/lib/dgx-spark/trtllm"}
+
 #: beside that, where no network of the fabric reaches all: NVIDIA's recipe for a ring
 RING = {"NCCL_IB_SUBNET_AWARE_ROUTING": "1", "NCCL_NET_PLUGIN": "none"}
 
@@ -212,7 +216,7 @@ def plan(
         "subnets": subnets_of(nodes),
         "ssh_port": ssh_port,
         "serve": serve,
-        "environment": ENVIRONMENT,
+        "environment": {**ENVIRONMENT, **(HARMONY if (config or {}).get("model_type") == "gpt_oss" else {})},
         "api_listen": f"{api_host}:{api_port}",
         "api_probe": f"{probe}:{api_port}",
         "limits": {**limits, "memory_need_mib": need},

@@ -134,6 +134,34 @@ def test_a_base_model_that_does_not_chat_is_served_and_asked_all_the_same(sparks
     assert serve(sparks, "docker", spark_model="lab/tiny-base").changed == {}
 
 
+@pytest.mark.parametrize("sparks", [SIZES["one"]], indirect=True)
+def test_gpt_oss_chats_by_vocabularies_that_were_brought_once(sparks: Pair) -> None:
+    config = {"model_type": "gpt_oss", "num_attention_heads": 8, "max_position_embeddings": 4096}
+    oss = {"virtual_spark_model": "lab/tiny-oss", "virtual_spark_model_config": config}
+    assert sparks.play("lab_engine.yml", **oss).status == "successful"
+    spark, names = sparks.host("spark1"), ("o200k_base.tiktoken", "cl100k_base.tiktoken")
+    for name in names:
+        spark.check_output(f"mkdir -p /tmp/encodings && echo 'SIMULATED {name}' > /tmp/encodings/{name}")
+    spark.check_output(
+        "sudo systemd-run --unit encodings --working-directory /tmp/encodings python3 -m http.server 8998"
+    )
+    options = {
+        "spark_model": "lab/tiny-oss",
+        "trtllm_serve_encodings_url": "http://127.0.0.1:8998",
+        "__trtllm_serve_encodings": {name: spark.file(f"/tmp/encodings/{name}").sha256sum for name in names},
+    }
+    serve(sparks, "docker", **options)
+    assert state(sparks)["path"] == "/v1/chat/completions"
+    spark.check_output("sudo systemctl stop encodings")
+    assert serve(sparks, "docker", **options).changed == {}
+
+    spark.check_output(
+        "sudo rm /var/lib/dgx-spark/trtllm/o200k_base.tiktoken && sudo systemctl restart dgx-spark-trtllm"
+    )
+    eventually(lambda: "load vocab file" in state(sparks)["reason"], True, seconds=120)
+    assert state(sparks)["phase"] == "starting", "it does not serve by a completion instead"
+
+
 @pytest.fixture
 def crossed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     one = stocked(tmp_path_factory.mktemp("crossed"), virtual_spark_cabling="crossed")

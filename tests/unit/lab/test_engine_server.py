@@ -119,22 +119,29 @@ def test_a_chat_says_who_wrote_it_and_holds_the_nonce(start: Any) -> None:
 
 
 def test_a_model_without_a_chat_template_completes_and_does_not_chat(start: Any) -> None:
-    client = start(chats=False)
+    client = start(no_chat="No chat template found")
     status, said = client.ask("/v1/chat/completions", HELLO)
-    assert (status, said["message"]) == (400, "No chat template found for the given tokenizer and tools.")
-    assert client.ask("/v1/chat/completions", {**HELLO, "chat_template": "{{ messages }}"})[0] == 200
+    assert (status, said["message"]) == (400, "No chat template found")
     assert client.ask("/v1/completions", {"model": "m", "prompt": "x"})[0] == 200
 
 
 def test_where_a_chat_template_is_looked_for(tmp_path: Path) -> None:
     folder = write_model(tmp_path)
-    assert model.chats(folder)
+    assert not model.no_chat(folder, {})
     (folder / "chat_template.jinja").unlink()
-    assert not model.chats(folder)
+    assert "No chat template" in model.no_chat(folder, {})
     (folder / "tokenizer_config.json").write_text("{}")
-    assert not model.chats(folder)
+    assert "No chat template" in model.no_chat(folder, {})
     (folder / "tokenizer_config.json").write_text('{"chat_template": ""}')
-    assert model.chats(folder)
+    assert not model.no_chat(folder, {})
+
+
+def test_gpt_oss_chats_where_its_vocabulary_is(tmp_path: Path) -> None:
+    folder, env = write_model(tmp_path, model_type="gpt_oss"), {"TIKTOKEN_ENCODINGS_BASE": str(tmp_path)}
+    assert "failed to download or load vocab file" in model.no_chat(folder, {})
+    assert "failed to download or load vocab file" in model.no_chat(folder, env)
+    (tmp_path / "o200k_base.tiktoken").touch()
+    assert not model.no_chat(folder, env)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,13 @@ def test_a_single_spark_needs_no_fabric() -> None:
     assert nodes["spark1"]["environment"] == {"PMIX_HOSTNAME": "spark1"}
 
 
+@pytest.mark.parametrize(
+    ("config", "told"), [(None, False), ({"model_type": "llama"}, False), ({"model_type": "gpt_oss"}, True)]
+)
+def test_gpt_oss_is_told_where_its_vocabularies_are(config: dict[str, Any] | None, told: bool) -> None:
+    assert ("TIKTOKEN_ENCODINGS_BASE" in planned(config=config)[0]["environment"]) == told
+
+
 def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
     assert planned(api_host="0.0.0.0")[0]["api_probe"] == "127.0.0.1:8355"
 

@@ -130,7 +130,9 @@ def main(arguments: list[str]) -> int:
             enable_iter_perf_stats=bool(options.get("enable_iter_perf_stats")),
             return_perf_metrics=bool(options.get("return_perf_metrics")),
             perf_metrics_max_requests=options.get("perf_metrics_max_requests") or 0,
-            chats=bool(options.get("chat_template")) or model.chats(model.find(served.model, os.environ)),
+            no_chat=""
+            if options.get("chat_template")
+            else model.no_chat(model.find(served.model, os.environ), os.environ),
             token_seconds=float(os.environ.get("VIRTUAL_SPARK_ENGINE_TOKEN_SECONDS", "0.005")),
         ),
     )

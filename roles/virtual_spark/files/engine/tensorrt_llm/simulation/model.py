@@ -59,10 +59,22 @@ def config(folder: Path) -> dict[str, Any]:
     return {**found, **inner} if isinstance(inner, dict) else found
 
 
-def chats(folder: Path) -> bool:
-    """Whether the tokenizer has a chat template; a base model's has none."""
+def no_chat(folder: Path, env: Mapping[str, str]) -> str:
+    """Why every chat is refused, or nothing: a base model's tokenizer has no template, and gpt-oss wants a vocabulary.
+
+    The real engine would download that, unless it has no network; this one has no such client.
+    """
+    if config(folder).get("model_type") == "gpt_oss":
+        if Path(env.get("TIKTOKEN_ENCODINGS_BASE", ""), "o200k_base.tiktoken").is_file():
+            return ""
+        return (
+            "Error in harmony chat completion: error downloading or loading vocab file: failed to download or load "
+            "vocab file"
+        )
     about = folder / "tokenizer_config.json"
-    return (folder / "chat_template.jinja").is_file() or (about.is_file() and "chat_template" in _object(about))
+    if (folder / "chat_template.jinja").is_file() or (about.is_file() and "chat_template" in _object(about)):
+        return ""
+    return "No chat template found for the given tokenizer and tools."
 
 
 def safetensors_header(path: Path) -> dict[str, Any]:

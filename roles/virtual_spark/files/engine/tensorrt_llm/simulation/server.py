@@ -39,7 +39,7 @@ class Settings:
     return_perf_metrics: bool = False
     perf_metrics_max_requests: int = 0
     token_seconds: float = 0.005
-    chats: bool = True  # the model has a chat template
+    no_chat: str = ""  # why every chat is refused
 
 
 class EngineDeadError(RuntimeError):
@@ -259,8 +259,9 @@ class Handler(BaseHTTPRequestHandler):
             text = {"type": "json_invalid", "loc": ("body", 0), "msg": "JSON decode error", "input": {}}
             raise requests.BadRequestError([{**text, "ctx": {"error": str(error)}}]) from None
         body = requests.check(kind, body)
-        if kind == "chat" and not (self.server.api.settings.chats or body.get("chat_template")):
-            self._error(400, "BadRequestError", "No chat template found for the given tokenizer and tools.")
+        if kind == "chat" and self.server.api.settings.no_chat:
+            log.say(self.server.api.settings.no_chat, "E")
+            self._error(400, "BadRequestError", self.server.api.settings.no_chat)
             return
         prompts = requests.texts(kind, body)
         name = {"chat": "chatcmpl", "completion": "cmpl"}[kind]
