@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -226,6 +227,15 @@ class Pair(Lab):
         except RuntimeError:  # ssh does not get there
             return {}
         return json.loads(done.stdout) if done.succeeded else {}
+
+    @contextmanager
+    def offline(self) -> Iterator[None]:
+        """Nothing outside the lab answers: no hub, no registry, no name server."""
+        subprocess.run(["docker", "pause", f"{self.name}-internet"], check=True, stdout=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            subprocess.run(["docker", "unpause", f"{self.name}-internet"], check=True, stdout=subprocess.DEVNULL)
 
     def last_words(self) -> str:
         """What the Sparks say of the serving, for whoever reads of a test that failed."""

@@ -155,6 +155,11 @@ def test_gpt_oss_chats_by_vocabularies_that_were_brought_once(sparks: Pair) -> N
     spark.check_output("sudo systemctl stop encodings")
     assert serve(sparks, "docker", **options).changed == {}
 
+    ranks = incarnations(sparks)
+    with sparks.offline():
+        spark.check_output("sudo systemctl restart dgx-spark-trtllm")
+        eventually(lambda: bool(incarnations(sparks) - ranks), True, seconds=120)
+
     spark.check_output(
         "sudo rm /var/lib/dgx-spark/trtllm/o200k_base.tiktoken && sudo systemctl restart dgx-spark-trtllm"
     )

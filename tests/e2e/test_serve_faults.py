@@ -133,13 +133,10 @@ def test_a_cable_out_for_half_a_minute(serving: Pair) -> None:
 
 def test_they_come_back_without_a_network_to_the_outside(serving: Pair) -> None:
     ranks = incarnations(serving)
-    subprocess.run(["docker", "pause", f"{serving.name}-internet"], check=True, stdout=subprocess.DEVNULL)
-    try:
+    with serving.offline():
         run(serving, "spark1", "sudo systemctl reboot; true")
         run(serving, "spark2", f"sudo docker kill --signal KILL {CONTAINER}")
         print(f"back after {back(serving, ranks, 300):.0f} s")
-    finally:
-        subprocess.run(["docker", "unpause", f"{serving.name}-internet"], check=True, stdout=subprocess.DEVNULL)
 
 
 #: a program of a stranger's, that takes an address and a port as soon as they are free
