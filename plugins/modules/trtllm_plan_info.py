@@ -110,6 +110,11 @@ nodes:
   description: What each node is told, by name.
   returned: success
   type: dict
+hostname:
+  description: What NCCL calls this host in its lines, which is its host name up to the first dot.
+  returned: success
+  type: str
+  sample: spark-1a2b
 platform:
   description: What runs on this host, each empty where it does not tell.
   returned: success
@@ -147,7 +152,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm import ServeError, digest, plan
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm import ServeError, digest, plan, short
 
 
 def config_in(snapshot: Path) -> dict[str, Any] | None:
@@ -212,6 +217,7 @@ def main() -> None:
         fabric=module.params["fabric"],
         digest=told,
         model_known=config is not None,
+        hostname=short(os.uname().nodename),
         platform=platform(module),
     )
 

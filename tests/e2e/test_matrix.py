@@ -102,6 +102,20 @@ def test_sparks_that_the_inventory_names_otherwise(sparks: Pair) -> None:
 
 
 @pytest.mark.parametrize("sparks", [SIZES["two-mpi5"]], indirect=True)
+def test_sparks_of_one_host_name_are_refused(sparks: Pair) -> None:
+    spark = sparks.host("spark2")
+    own = spark.check_output("hostname")
+    spark.check_output("sudo hostname spark1.example.org")
+    try:
+        run = sparks.serve(spark_launcher="docker")
+    finally:
+        spark.check_output(f"sudo hostname {own}")
+    assert run.status == "failed"
+    assert run.changed == {}
+    assert "spark1, spark2 have the host names spark1, spark1, up to the first dot" in " ".join(run.said.split())
+
+
+@pytest.mark.parametrize("sparks", [SIZES["two-mpi5"]], indirect=True)
 def test_caches_are_dropped_before_every_load_where_that_was_consented_to(sparks: Pair) -> None:
     """Into a file here: this machine's caches are not a virtual Spark's own."""
     switch = "/var/tmp/drop_caches"
