@@ -219,7 +219,7 @@ def plan(
         "environment": {**ENVIRONMENT, **(HARMONY if (config or {}).get("model_type") == "gpt_oss" else {})},
         "api_listen": f"{api_host}:{api_port}",
         "api_probe": f"{probe}:{api_port}",
-        "limits": {**limits, "memory_need_mib": need},
+        "limits": {**limits, "memory_need_mib": need, "metrics_follow": era == "A"},
     }
     each = {
         node["name"]: {

@@ -33,7 +33,7 @@ Problems = t.List[str]
 def era_of(version: str) -> str:
     """The era of a version of TensorRT-LLM; all of them where the version does not tell.
 
-    >>> [era_of(version) for version in ("1.2.1", "1.3.0rc5", "1.3.0", "1.4.0rc1", "spark-single-gpu-dev")]
+    >>> [era_of(version) for version in ("1.2.1", "1.3.0rc5", "1.3.0", "1.4.0rc1", "any")]
     ['A', 'B', 'C', 'C', 'ABC']
     """
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)(rc\d+)?$", version)
@@ -57,6 +57,13 @@ def version_of(image: str) -> str:
 
 def _eras(letters: str) -> str:
     return " and ".join(ERAS[letter] for letter in letters)
+
+
+def _not_yet(kind: str, name: str, eras: str, era: str) -> str:
+    return (
+        f"{name} is a {kind} of TensorRT-LLM {_eras(eras)}, and the image is {_eras(era)} "
+        "(if that takes it all the same, set trtllm_serve_version: any)"
+    )
 
 
 def _unknown(word: str, name: str, known: t.Iterable[str]) -> str:
@@ -119,7 +126,7 @@ def check_options(options: t.Mapping[str, t.Any], era: str) -> Problems:
             elif not name.startswith(tuple(OPEN)):
                 problems.append(_unknown("key", name, {*KEYS, *groups}))
         elif not set(key.eras) & set(era):
-            problems.append(f"{name} is a key of TensorRT-LLM {_eras(key.eras)}, and the image is {_eras(era)}")
+            problems.append(_not_yet("key", name, key.eras, era))
         else:
             wrong = "" if value is None else _value_problem(name, key.kind, key.choices, value)
             problems += [f"{name} {wrong}, and is {value!r}"] if wrong else []
@@ -133,7 +140,7 @@ def _argument_problem(name: str, value: t.Any, options: t.Mapping[str, t.Any], e
     if flag.option in OWNED:
         return f"{name} is set by the role: set {OWNED[flag.option]} instead"
     if not set(flag.eras) & set(era):
-        return f"{name} is a flag of TensorRT-LLM {_eras(flag.eras)}, and the image is {_eras(era)}"
+        return _not_yet("flag", name, flag.eras, era)
     text = str(value)
     wrong = "" if flag.kind in ("str", "path") else _value_problem(name, flag.kind, flag.choices, value)
     if flag.kind == "float" and isinstance(value, bool):  # 1.0 in YAML, and no number on a command line

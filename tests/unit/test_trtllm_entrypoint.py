@@ -48,6 +48,7 @@ def test_mpirun_places_one_rank_a_node_and_forwards_names_only(entrypoint: Modul
         assert argv[argv.index(f"{layer}_tcp_if_include") + 1] == "192.168.100.0/24"
     assert [argv[i + 1] for i, word in enumerate(argv) if word == "-x"] == ["HF_HUB_OFFLINE", "SECRET"]
     assert "hidden" not in " ".join(argv), "values travel in the environment"
+    assert argv[argv.index("--bind-to") + 1] == "none", "two ranks would get a core each"
     assert argv[-3:] == ["rank", "--", "serve"]
     assert not [word for word in argv if "orte" in word], "Open MPI 5 has none"
 
@@ -141,23 +142,30 @@ def test_a_rank_is_ended_before_its_node_freezes(tmp_path: Path, left: int, stat
     (tmp_path / "node.json").write_text(
         json.dumps({"name": "spark2", "environment": {"RANK_OF": "spark2"}, "meminfo": str(meminfo)})
     )
+    (tmp_path / "environment.json").write_text(json.dumps({"CUDA_HOME": "/cuda", "PATH": "/cuda/bin"}))
     (tmp_path / "cluster.json").write_text(
         json.dumps({"limits": {"memory_floor_mib": 2048, "memlock_bytes": -1, "require_rdma": True}})
     )
     start = f"import importlib.util, pathlib, sys; spec = importlib.util.spec_from_file_location('e', {str(PATH)!r}); "
     start += "e = importlib.util.module_from_spec(spec); spec.loader.exec_module(e); "
-    start += f"e.ETC = pathlib.Path({str(tmp_path)!r}); e.rank(sys.argv[1:])"
-    # As the launcher: a shell, with the rank below it.
-    command = ["sh", "-c", "echo $RANK_OF; (sleep 2; echo loaded) & wait"]
+    start += (
+        f"e.ETC = pathlib.Path({str(tmp_path)!r}); e.ENVIRONMENT = e.ETC / 'environment.json'; e.rank(sys.argv[1:])"
+    )
+    # As the launcher: a shell, with the rank below it; and as MPI's worker of an only rank, in a session of its own.
+    apart = "setsid sleep 4 &"
+    command = ["sh", "-c", f"echo $RANK_OF $CUDA_HOME ${{PATH%%:*}}; {apart} (sleep 2; echo loaded) & wait"]
     rank = subprocess.Popen(
         [sys.executable, "-c", start, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     time.sleep(0.5)
     meminfo.write_text(f"MemTotal: 125829120 kB\nMemAvailable: {left * 1024} kB\n")
+    began = time.monotonic()
     out, err = rank.communicate(timeout=10)
-    assert rank.returncode == status
-    assert out == ("spark2\n" if status else "spark2\nloaded\n")
+    assert rank.returncode == status, err
+    assert out == "spark2 /cuda /cuda/bin\n" + ("" if status else "loaded\n")
     assert ("spark2 has 1024 MiB available, less than 2048" in err) == bool(status)
+    if status:
+        assert time.monotonic() - began < 2.5, "what held the pipe beside the rank has gone with it"
 
 
 @contextlib.contextmanager
@@ -195,9 +203,42 @@ def test_a_busy_engine_is_not_a_dead_one(entrypoint: ModuleType, answers: list[b
         assert entrypoint.tokens_flow(address, timeout=5, pause=0) == flow
 
 
-def test_an_engine_that_accepts_and_never_answers_is_dead(entrypoint: ModuleType) -> None:
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_count_that_does_not_end_while_tokens_flow(entrypoint: ModuleType, follows: bool) -> None:
+    """As up to TensorRT-LLM 1.2: the server answers, and its /metrics goes on as long as there is something to tell."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/metrics":
+                time.sleep(1)
+            with contextlib.suppress(OSError):
+                self.send_response(200)
+                self.end_headers()
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            assert entrypoint.tokens_flow(f"127.0.0.1:{server.server_port}", 0.3, 0, follows) == follows
+        finally:
+            server.shutdown()
+
+
+def test_a_worker_that_fails_is_quoted(entrypoint: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ssh").write_text("#!/bin/sh\necho $1 is ill >&2; exit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(RuntimeError, match="memory on spark2 failed: spark2 is ill"):
+        entrypoint.memories(CLUSTER, {"name": "spark1", "meminfo": "/proc/meminfo"})
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_an_engine_that_accepts_and_never_answers_is_dead(entrypoint: ModuleType, follows: bool) -> None:
     with entrypoint.socket.create_server(("127.0.0.1", 0)) as silent:
-        assert not entrypoint.tokens_flow(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.2, pause=0)
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert not entrypoint.tokens_flow(address, timeout=0.2, pause=0, follows=follows)
 
 
 def program(folder: Path, statement: str, **options: Any) -> subprocess.Popen[str]:

@@ -29,6 +29,11 @@ RUN mkdir -p /etc/virtual-spark-engine /run/virtual-spark-engine/faults /app/ten
     esac > /etc/virtual-spark-engine/era \
  && python3 -m compileall -q /usr/lib/python3/dist-packages/tensorrt_llm
 
+# As NVIDIA's image: only a bash is told where TensorRT's libraries are.
+RUN mkdir -p /usr/local/tensorrt/lib \
+ && echo 'export LD_LIBRARY_PATH=/usr/local/tensorrt/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}' > /etc/shinit_v2
+ENV BASH_ENV=/etc/shinit_v2
+
 WORKDIR /app/tensorrt_llm
 ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh"]
 CMD ["/bin/bash"]

@@ -283,7 +283,7 @@ def launch(tmp_path: Path):
 
     def run(era: str, status: int = 0, **env: str) -> tuple[int, str, dict[str, dict[str, str]]]:
         done = subprocess.run(
-            ["sh", ENGINE / "bin" / "trtllm-llmapi-launch", "served", "two words", "x"],
+            ["bash", ENGINE / "bin" / "trtllm-llmapi-launch", "served", "two words", "x"],
             env={
                 "PATH": f"{stubs}:/usr/bin:/bin",
                 "NOTES": str(notes),

@@ -239,6 +239,14 @@ def test_metrics_are_read_once(start: Any) -> None:
     assert "trtllm_time_per_output_token_seconds_count" in text
 
 
+def test_metrics_end_before_1_3_when_nothing_new_comes(start: Any) -> None:
+    client = start(era="1.2.0rc1", enable_iter_perf_stats=True)
+    client.ask("/v1/chat/completions", {**HELLO, "max_tokens": 4})
+    began = time.monotonic()
+    assert [one["iter"] for one in client.ask("/metrics")[1]] == [1, 2, 3, 4]
+    assert time.monotonic() - began >= 2
+
+
 def test_metrics_that_nobody_asked_for(start: Any) -> None:
     client = start()
     client.ask("/v1/chat/completions", {**HELLO, "max_tokens": 1})

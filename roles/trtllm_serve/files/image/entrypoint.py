@@ -35,9 +35,14 @@ from typing import IO, Any, NamedTuple
 ETC = Path("/etc/dgx-spark/trtllm")  # cluster.json, node.json, ssh/: read-only
 VAR = Path("/var/lib/dgx-spark/trtllm")  # state.json, lock: this node's
 RUN = Path("/run/dgx-spark")
+ENVIRONMENT = RUN / "environment.json"  # a worker's own, which its ranks do not get by ssh
 SERVER_APPEARS = 60  # seconds from mpirun's start; one that is not there then has come and gone
 ENDED_BY_SIGTERM = 128 + signal.SIGTERM
 PROGRAM = "/opt/dgx-spark/entrypoint.py"
+MARK = "DGX_SPARK_RANK"  # in the environment of a rank and of all that it starts: its process number
+SEARCHED = ("PATH", "LD_LIBRARY_PATH")
+#: MPI starts the only rank's worker itself, and would bind it to one core
+UNBOUND = {"OMPI_MCA_hwloc_base_binding_policy": "none", "OMPI_MCA_rmaps_base_inherit": "1"}
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 NO_TEMPLATE = re.compile(r"chat.?template", re.IGNORECASE)
 CACHES = Path("/opt/dgx-spark/drop_caches")  # the kernel's switch, mounted where that was consented to
@@ -81,6 +86,8 @@ def mpirun(cluster: dict[str, Any], command: list[str], forward: dict[str, str])
         hosts,
         "--map-by",
         "ppr:1:node",
+        "--bind-to",  # as few ranks as these would get a core each, of twenty
+        "none",
     ]
     # Else its daemons would call each other at the management addresses, on ports that a firewall does not let in.
     for layer in ("btl", "oob") if cluster["subnets"] else ():
@@ -129,6 +136,21 @@ def sshd_config(cluster: dict[str, Any], node: dict[str, Any]) -> str:
         "ClientAliveCountMax 4\n"
         "PidFile none\n"
     )
+
+
+def completed(own: dict[str, str], container: dict[str, str]) -> dict[str, str]:
+    """A rank's environment with what ssh left out of its container's; lists of directories are joined.
+
+    >>> own = {"PATH": "/usr/bin:/opt/ompi", "HF_HOME": "/run"}
+    >>> completed(own, {"PATH": "/cuda/bin:/usr/bin", "HF_HOME": "/root", "CUDA_HOME": "/cuda"})
+    {'PATH': '/cuda/bin:/usr/bin:/opt/ompi', 'HF_HOME': '/run', 'CUDA_HOME': '/cuda'}
+    """
+    joined = {
+        name: ":".join(dict.fromkeys(filter(None, f"{container[name]}:{own[name]}".split(":"))))
+        for name in SEARCHED
+        if name in own and name in container
+    }
+    return {**container, **own, **joined}
 
 
 def transport_of(line: str) -> tuple[str, str, str] | None:
@@ -293,6 +315,7 @@ def worker() -> int:
     await_address(node["address"], state)
     await_port(f"{node['address']}:{cluster['ssh_port']}", state, reuse=True)
     Path("/run/sshd").mkdir(exist_ok=True)
+    ENVIRONMENT.write_text(json.dumps(dict(os.environ)))
     config = RUN / "sshd_config"
     config.write_text(sshd_config(cluster, node))
     state.set(phase="listening", reason="", address=node["address"])
@@ -326,16 +349,31 @@ def guard(node: dict[str, Any], floor: int) -> None:
             say(
                 f"{node['name']} has {left} MiB available, less than {floor}: its rank is ended before the host freezes"
             )
-            os.killpg(watched, signal.SIGKILL)
+            end_rank(watched)
             break
         time.sleep(0.5)
     os._exit(0)
 
 
+def end_rank(watched: int) -> None:
+    """Kill all that a rank started, wherever it is: MPI gives an only rank's worker a session of its own."""
+    mark = f"{MARK}={watched}".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
+            except OSError:
+                continue  # it ended by itself
+    os.killpg(watched, signal.SIGKILL)
+
+
 def rank(command: list[str]) -> int:
     """Give this rank its own node's environment and a guard, then become the command."""
     node, limits = read(ETC / "node.json"), read(ETC / "cluster.json")["limits"]
-    os.environ.update(node["environment"])
+    if ENVIRONMENT.exists():
+        os.environ.update(completed(dict(os.environ), read(ENVIRONMENT)))
+    os.environ.update(node["environment"], **{MARK: str(os.getpid())})
     say(f"{short(node['name'])} is {short(socket.gethostname())} to NCCL")  # an inventory may name it otherwise
     wanted = node["environment"].get("NCCL_IB_HCA", "")
     if wanted:
@@ -453,6 +491,7 @@ class Engine:
             argv = mpirun(cluster, ["trtllm-llmapi-launch", *cluster["serve"]], equal)
         else:
             argv = ["python3", PROGRAM, "rank", "--", *cluster["serve"]]
+            equal.update(UNBOUND)
         environment = {**os.environ, **equal}
         say(" ".join(argv))
         self._ranks = {short(node["name"]): number for number, node in enumerate(cluster["nodes"])}
@@ -574,22 +613,40 @@ def token(address: str, timeout: float, path: str = "") -> Probe:
         connection.close()
 
 
-def tokens_flow(address: str, timeout: float, pause: float) -> bool:
+def told(address: str, path: str, timeout: float) -> Any:
+    """The JSON that one GET on a connection of its own answers."""
+    connection = http.client.HTTPConnection(address, timeout=timeout)
+    try:
+        return ask(connection, "GET", path)
+    finally:
+        connection.close()
+
+
+def tokens_flow(address: str, timeout: float, pause: float, follows: bool = False) -> bool:
     """Whether the engine makes tokens, although a canary waits in its queue in vain: a busy server is not a sick one.
 
     Needs ``enable_iter_perf_stats``. What is read is gone for others, so it is asked only when a canary failed; and
     twice, since the first answer may tell of what was long ago.
+
+    :param follows: whether this version's ``/metrics`` does not end before two seconds have passed without a token.
     """
-    for wait in (pause, 0):
-        connection = http.client.HTTPConnection(address, timeout=timeout)
-        try:
-            told = ask(connection, "GET", "/metrics")
-        except (OSError, http.client.HTTPException, ValueError):
-            return False
-        finally:
-            connection.close()
-        time.sleep(wait)
-    return bool(told)
+    try:
+        told(address, "/metrics", timeout)
+        time.sleep(pause)
+        return bool(told(address, "/metrics", timeout))
+    except TimeoutError:
+        return follows and serves_health(address, timeout)
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+
+
+def serves_health(address: str, timeout: float) -> bool:
+    """Whether the server itself answers."""
+    try:
+        told(address, "/health", timeout)
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    return True
 
 
 def await_workers(cluster: dict[str, Any], state: State) -> None:
@@ -608,20 +665,37 @@ def not_let_in(name: str) -> str:
         done = subprocess.run(["ssh", name, "true"], capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
         return "no answer within 60 s"
+    return last_words(done)
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """Why a command failed, in its own last line; empty where it did not."""
     return (done.stderr.strip().splitlines() or [f"ssh ends with {done.returncode}"])[-1] if done.returncode else ""
+
+
+def on_worker(node: dict[str, Any], word: str, timeout: float) -> str:
+    """What this program prints on a worker, by ssh.
+
+    :param word: ``reset`` or ``memory``. :raises RuntimeError: with the last words of one that failed.
+    """
+    argv = ["ssh", short(node["name"]), "python3", PROGRAM, word]
+    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
+    print(done.stderr, end="", file=sys.stderr, flush=True)
+    if done.returncode:
+        raise RuntimeError(f"{word} on {node['name']} failed: {last_words(done)}")
+    return done.stdout
 
 
 def clear_workers(cluster: dict[str, Any]) -> None:
     for node in cluster["nodes"][1:]:
-        subprocess.run(["ssh", short(node["name"]), "python3", PROGRAM, "reset"], check=True, timeout=300)
+        on_worker(node, "reset", 300)
 
 
 def memories(cluster: dict[str, Any], own: dict[str, Any]) -> dict[str, int]:
     """MiB that each node has available."""
     found = {own["name"]: available(own)}
     for node in cluster["nodes"][1:]:
-        argv = ["ssh", short(node["name"]), "python3", PROGRAM, "memory"]
-        found[node["name"]] = int(subprocess.run(argv, check=True, timeout=60, capture_output=True, text=True).stdout)
+        found[node["name"]] = int(on_worker(node, "memory", 60))
     return found
 
 
@@ -735,7 +809,7 @@ def lead(state: State) -> int:
                 elif state.values["starts"] and time.monotonic() - served_since > limits["forget_s"]:
                     state.set(starts=0)  # a long good run wipes the slate
                 failures, engine.error = 0, ""
-            elif alive and served_since and tokens_flow(api, second_look, second_look / 2):
+            elif alive and served_since and tokens_flow(api, second_look, second_look / 2, limits["metrics_follow"]):
                 failures = 0
                 state.set(phase="serving", reason=f"busy: tokens flow, but none for the probe ({problem})")
             else:

@@ -237,7 +237,15 @@ class Handler(BaseHTTPRequestHandler):
         self._json(200, {"object": "list", "data": [{**model, "owned_by": "tensorrt_llm"}]})
 
     def metrics(self) -> None:
-        self._json(200, self.server.api.statistics.drain_iterations())
+        """Before 1.3 it ended only when two seconds had brought nothing new: never, while tokens flow."""
+        statistics, follows = self.server.api.statistics, self.server.api.settings.era == "1.2.0rc1"
+        told, quiet_since = statistics.drain_iterations(), time.monotonic()
+        while follows and time.monotonic() - quiet_since < 2:
+            time.sleep(0.1)
+            fresh = statistics.drain_iterations()
+            if fresh:
+                told, quiet_since = told + fresh, time.monotonic()
+        self._json(200, told)
 
     def perf_metrics(self) -> None:
         self._json(200, self.server.api.statistics.drain_requests())
