@@ -47,6 +47,13 @@ def serve(lab: Pair, launcher: str, **options: Any) -> Run:
     return run
 
 
+def undo(sparks: Pair) -> None:
+    role = {"name": "sparkops.dgx_spark.trtllm_serve", "tasks_from": "undo"}
+    tasks = [{"name": "Undo", "ansible.builtin.include_role": role, "vars": {"trtllm_serve_members": sparks.names}}]
+    run = sparks.play([{"hosts": "spark", "gather_facts": False, "tasks": tasks}])
+    assert run.status == "successful", run.said
+
+
 def left(lab: Pair, name: str) -> str:
     """What there is of the serving on a Spark."""
     about = (
@@ -79,10 +86,7 @@ def test_served_run_again_changed_and_undone(sparks: Pair, launcher: str) -> Non
     assert serve(sparks, launcher, **options).changed == {}
     assert incarnations(sparks) == changed, "it was rolled out once"
 
-    role = {"name": "sparkops.dgx_spark.trtllm_serve", "tasks_from": "undo"}
-    tasks = [{"name": "Undo", "ansible.builtin.include_role": role, "vars": {"trtllm_serve_members": sparks.names}}]
-    run = sparks.play([{"hosts": "spark", "gather_facts": False, "tasks": tasks}])
-    assert run.status == "successful", run.said
+    undo(sparks)
     assert {name: left(sparks, name) for name in sparks.names} == dict.fromkeys(sparks.names, "")
 
 
@@ -135,6 +139,32 @@ def test_caches_are_dropped_before_every_load_where_that_was_consented_to(sparks
     sparks.host("spark2").check_output("sudo pkill -KILL -f [m]gmn_worker_node")
     eventually(lambda: len(incarnations(sparks) - ranks), 2, seconds=150)
     assert dropped() == ["3", "3"], "also when nobody is there"
+
+
+@pytest.mark.parametrize("sparks", [SIZES["two-mpi5"]], indirect=True)
+def test_docker_that_keeps_images_with_containerd(sparks: Pair) -> None:
+    """As a Docker 29 that was newly installed does; an image goes by another ID there."""
+    serve(sparks, "docker")
+    undo(sparks)
+    # Below a volume: containerd cannot stack its layers on a container's own.
+    config = 'version = 2\nroot = "/var/lib/docker/store"'
+    feature = '1s/{/{"features": {"containerd-snapshotter": true},/'
+    for name in ("spark2", "spark1"):
+        spark = sparks.host(name)
+        spark.check_output("sudo mkdir -p /etc/containerd; echo %s | sudo tee /etc/containerd/config.toml", config)
+        spark.check_output(
+            "sudo sed -i %s /etc/docker/daemon.json && sudo systemctl restart containerd docker", feature
+        )
+        if name == "spark2":
+            run = sparks.serve(spark_launcher="docker")
+            assert run.status == "failed"
+            assert run.changed == {}
+            assert "spark1 by overlay2, spark2 by overlayfs" in " ".join(run.said.split())
+    for launcher in ("docker", "swarm"):
+        serve(sparks, launcher)
+        assert serve(sparks, launcher).changed == {}
+    undo(sparks)
+    assert {name: left(sparks, name) for name in sparks.names} == dict.fromkeys(sparks.names, "")
 
 
 @pytest.mark.parametrize("sparks", [SIZES["one"]], indirect=True)
