@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import threading
 from pathlib import Path
@@ -62,6 +63,9 @@ def test_no_secret_is_left_anywhere(tmp_path_factory: pytest.TempPathFactory) ->
                     "sudo docker service ls --quiet 2>/dev/null | xargs --no-run-if-empty sudo docker service inspect"
                 )
                 assert secret not in host.check_output(f"{inspect}; {services}; sudo journalctl --quiet --boot")
+            logs = host.check_output("sudo docker ps --quiet | xargs --max-args 1 sudo docker logs 2>&1")
+            assert re.findall(r"KEY=(?![*])\S+", logs) == []
+            assert name != "spark1" or "HMAC_KEY=***" in logs, "the launcher's trace of its key"
             keys = "sudo find /etc/dgx-spark/trtllm/ssh -type f -not -name '*.pub' -perm /077"
             assert host.check_output(keys) == ""
             assert host.check_output("sudo stat -c %a /etc/dgx-spark/trtllm/ssh") == "700"

@@ -472,6 +472,14 @@ def test_how_much_memory_may_be_locked(entrypoint: ModuleType, memlock: int, lea
     assert (found == []) == enough
 
 
+def test_the_launchers_key_does_not_get_into_the_log(entrypoint: ModuleType, capsys) -> None:
+    engine = entrypoint.Engine.__new__(entrypoint.Engine)
+    engine._process = SimpleNamespace(stdout=[f"+ TLLM_SPAWN_PROXY_PROCESS_IPC_HMAC_KEY={'5ace' * 16}\n"])
+    engine.progress = engine.error = ""
+    engine._listen()
+    assert capsys.readouterr().out == "+ TLLM_SPAWN_PROXY_PROCESS_IPC_HMAC_KEY=***\n"
+
+
 def test_a_server_that_came_and_went_between_two_looks_is_gone(entrypoint: ModuleType, monkeypatch) -> None:
     engine = entrypoint.Engine.__new__(entrypoint.Engine)
     engine._process = SimpleNamespace(poll=lambda: None)  # a launcher that goes on without it

@@ -46,6 +46,7 @@ UNBOUND = {"OMPI_MCA_hwloc_base_binding_policy": "none", "OMPI_MCA_rmaps_base_in
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 NO_TEMPLATE = re.compile(r"chat.?template", re.IGNORECASE)
 CACHES = Path("/opt/dgx-spark/drop_caches")  # the kernel's switch, mounted where that was consented to
+KEY = re.compile(r"(KEY=)[0-9a-f]{16,}")  # the launcher's own, which its trace would write into the log
 NCCL = re.compile(r"^(?:\[[^\]]*\])?(?:<std(?:out|err)>:)?\s*(?P<host>\S+?):\d+:\d+ \[\d+\] NCCL INFO (?P<message>.*)$")
 USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
 NAMED = re.compile(r"dgx-spark: (?P<name>\S+) is (?P<hostname>\S+) to NCCL$")
@@ -509,7 +510,7 @@ class Engine:
     def _listen(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            print(line, end="", flush=True)
+            print(KEY.sub(r"\1***", line), end="", flush=True)
             without, named = WITHOUT.search(line), NAMED.search(line.rstrip())
             if named:
                 self.names[named["hostname"]] = named["name"]
