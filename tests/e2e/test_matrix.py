@@ -74,6 +74,9 @@ def test_served_run_again_changed_and_undone(sparks: Pair, launcher: str) -> Non
         assert {name: about["transport"] for name, about in state(sparks)["ranks"].items()} == dict.fromkeys(
             sparks.names, "IB"
         )
+    for name in sparks.names:
+        tuned = sparks.host(name).check_output("sudo sh -c 'ls /var/lib/dgx-spark/trtllm/cache/*/autotuner'")
+        assert tuned.endswith(".json"), "kept for the next start"
     for check in (False, True):
         assert serve(sparks, launcher, check=check).changed == {}
 

@@ -148,9 +148,8 @@ def test_a_rank_is_ended_before_its_node_freezes(tmp_path: Path, left: int, stat
     )
     start = f"import importlib.util, pathlib, sys; spec = importlib.util.spec_from_file_location('e', {str(PATH)!r}); "
     start += "e = importlib.util.module_from_spec(spec); spec.loader.exec_module(e); "
-    start += (
-        f"e.ETC = pathlib.Path({str(tmp_path)!r}); e.ENVIRONMENT = e.ETC / 'environment.json'; e.rank(sys.argv[1:])"
-    )
+    start += f"e.ETC = e.VAR = pathlib.Path({str(tmp_path)!r}); e.ENVIRONMENT = e.ETC / 'environment.json'; "
+    start += "e.rank(sys.argv[1:])"
     # As the launcher: a shell, with the rank below it; and as MPI's worker of an only rank, in a session of its own.
     apart = "setsid sleep 4 &"
     command = ["sh", "-c", f"echo $RANK_OF $CUDA_HOME ${{PATH%%:*}}; {apart} (sleep 2; echo loaded) & wait"]
@@ -350,6 +349,22 @@ def test_what_killed_daemons_left_is_in_nobodys_way(entrypoint: ModuleType, tmp_
     monkeypatch.setattr(entrypoint.tempfile, "gettempdir", lambda: str(tmp_path))
     entrypoint.forget_jobs()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_was_tuned_is_kept_and_ends_no_engine(entrypoint: ModuleType, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(entrypoint, "VAR", tmp_path)
+    monkeypatch.setenv("DGX_SPARK_CONFIG", "0123-abcd")
+    kept = tmp_path / "cache" / "abcd" / "autotuner" / "0123.json"
+    assert entrypoint.tuned() == {"TLLM_AUTOTUNER_CACHE_PATH": str(kept)}
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    ranks, others = kept.with_name("0123.rank0.json"), kept.with_name("4567.json")
+    for path in (ranks, others):
+        path.write_text('{"metadata": ')  # its writer was killed
+    assert entrypoint.tuned()
+    assert sorted(path.name for path in kept.parent.iterdir()) == ["0123.json", "4567.json"]
+    monkeypatch.setattr(entrypoint.shutil, "disk_usage", lambda _path: SimpleNamespace(free=0))
+    assert entrypoint.tuned() == {}
 
 
 def test_a_full_disk_does_not_end_what_serves(entrypoint: ModuleType, tmp_path: Path, monkeypatch, capsys) -> None:

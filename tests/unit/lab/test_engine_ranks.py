@@ -162,6 +162,21 @@ def test_numbers_of_faults(fault_files: Path) -> None:
     assert faults.number(faults.SLOW_TOKENS, 1) == 2.5
 
 
+def test_what_was_tuned_is_read_again_and_a_broken_file_is_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "autotuner" / "0123.json"
+    monkeypatch.setenv("TLLM_AUTOTUNER_CACHE_PATH", str(kept))
+    rank = node.Node(node.Alone())
+    rank._autotune()
+    assert "Loading cache" not in "".join(capsys.readouterr())
+    rank._autotune()
+    assert "Loading cache" in "".join(capsys.readouterr())
+    kept.write_text('{"metadata": ')
+    with pytest.raises(node.EngineError, match="Failed to load cache"):
+        rank._autotune()
+
+
 def test_death_at_load(fault_files: Path, monkeypatch: pytest.MonkeyPatch, job: dict[str, Any]) -> None:
     killed: list[tuple[int, int]] = []
     monkeypatch.setattr(faults.os, "kill", lambda *what: killed.append(what))

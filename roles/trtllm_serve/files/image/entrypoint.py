@@ -374,7 +374,7 @@ def rank(command: list[str]) -> int:
     node, limits = read(ETC / "node.json"), read(ETC / "cluster.json")["limits"]
     if ENVIRONMENT.exists():
         os.environ.update(completed(dict(os.environ), read(ENVIRONMENT)))
-    os.environ.update(node["environment"], **{MARK: str(os.getpid())})
+    os.environ.update(node["environment"], **tuned(), **{MARK: str(os.getpid())})
     say(f"{short(node['name'])} is {short(socket.gethostname())} to NCCL")  # an inventory may name it otherwise
     wanted = node["environment"].get("NCCL_IB_HCA", "")
     if wanted:
@@ -481,6 +481,22 @@ def compile_caches() -> dict[str, str]:
         "FLASHINFER_WORKSPACE_BASE": "flashinfer",
     }
     return {name: str(folder / place) for name, place in names.items()}
+
+
+def tuned() -> dict[str, str]:
+    """Where this node keeps what the autotuner found, for this image and configuration alone.
+
+    A file that the autotuner cannot read or write ends the engine, so a broken one goes, and a full disk gets none.
+    """
+    config, _dash, image = os.environ.get("DGX_SPARK_CONFIG", "").rpartition("-")
+    folder = VAR / "cache" / image / "autotuner"
+    for path in folder.glob(f"{config}*.json"):  # up to TensorRT-LLM 1.2 with the rank in its name
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            path.unlink()
+    room = shutil.disk_usage(VAR).free > 64 * 2**20
+    return {"TLLM_AUTOTUNER_CACHE_PATH": str(folder / f"{config}.json")} if room else {}
 
 
 class Engine:

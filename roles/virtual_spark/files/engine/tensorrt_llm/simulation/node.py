@@ -193,7 +193,24 @@ class Node:
             if percent % 25 == 0:
                 log.say(f"Loading weights: {percent}% (SIMULATED)", rank=self.rank)
             time.sleep(job["seconds"] / 20 if percent < 100 else 0)
+        self._autotune()
         return {"exchanged": exchanged}
+
+    def _autotune(self) -> None:
+        """Write down what was tuned, as the real one does; a file without this rank, or none of JSON, is the end."""
+        if "TLLM_AUTOTUNER_CACHE_PATH" not in os.environ:
+            return
+        path, mine = Path(os.environ["TLLM_AUTOTUNER_CACHE_PATH"]), f"rank_{self.rank}"
+        if path.exists():
+            try:
+                tuned = json.loads(path.read_text())
+            except ValueError as error:
+                raise EngineError(f"[AutoTuner] Failed to load cache with JSON: {error}") from None
+            if mine not in tuned:
+                raise EngineError(f"Rank {self.rank} cache not found in {path}")
+            log.say(f"[Autotuner] Loading cache from {path} (SIMULATED)", rank=self.rank)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"metadata": {"lib_version": "SIMULATED"}, mine: {}}))
 
     def _connect(self, rdma: bool) -> None:
         """Meet the neighbours over RDMA, where all ranks have it; otherwise MPI carries what sockets would."""
