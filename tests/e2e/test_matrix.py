@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Iterator
 
 import pytest
 
 from .conftest import Pair, Run, eventually, stocked, taken_down
-from .test_two_spark_faults import incarnations, state
+from .test_two_spark_faults import INJECTED, INSIDE, incarnations, saturate, state
 
 pytestmark = pytest.mark.matrix
 PLAYBOOKS = {1: "single_spark.yml", 2: "two_spark.yml", 3: "serve.yml"}
@@ -229,3 +230,27 @@ def test_every_rank_uses_the_devices_of_its_own_cable(crossed: Pair) -> None:
     assert "rocep1s0f1" in used["spark2"]
     assert "f1" not in used["spark1"].partition(";")[0]
     assert "f0:" not in used["spark2"].partition(";")[0]
+
+
+@pytest.fixture
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    one = stocked(tmp_path_factory.mktemp("earlier"), virtual_spark_count=1, virtual_spark_engine_version="1.2.0")
+    yield one
+    taken_down(one)
+
+
+def test_an_engine_before_1_3_that_is_busy_is_left_alone_and_a_dead_one_is_not(earlier: Pair) -> None:
+    """Its /metrics does not end while tokens flow, and its /health says 200 whatever happens."""
+    image = {"spark_image": "nvcr.test/nvidia/tensorrt-llm/release:1.2.0"}
+    serve(earlier, "docker", **image, trtllm_serve_canary_timeout=10, trtllm_serve_canary_interval=2)
+    ranks, spark = incarnations(earlier), earlier.host("spark1")
+    saturate(earlier)
+    eventually(lambda: state(earlier)["reason"].startswith("busy: tokens flow"), True, seconds=60)
+    for _ in range(9):
+        time.sleep(10)
+        assert state(earlier)["phase"] == "serving"
+    spark.check_output(INSIDE, f"rm {INJECTED}/slow-tokens")
+    eventually(lambda: incarnations(earlier), ranks, seconds=60)
+
+    spark.check_output(INSIDE, f"touch {INJECTED}/engine-dead")
+    eventually(lambda: bool(incarnations(earlier) - ranks), True, seconds=120)

@@ -18,11 +18,10 @@ from typing import Iterator
 import pytest
 
 from .conftest import SPARKS, Pair, Run, eventually
-from .test_two_spark_faults import incarnations, state
+from .test_two_spark_faults import INJECTED, incarnations, state
 
 pytestmark = pytest.mark.matrix
 CONTAINER = "$(sudo docker ps --quiet --filter name=dgx-spark-trtllm)"
-INJECTED = "/run/virtual-spark-engine/faults"
 #: the processes of one engine; brackets, so that a search for them does not find itself
 PROCESSES = {"spark1": ["[m]gmn_leader_node", "[t]ensorrt_llm.commands.serve"], "spark2": ["[m]gmn_worker_node"]}
 

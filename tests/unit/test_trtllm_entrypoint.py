@@ -203,8 +203,9 @@ def test_a_busy_engine_is_not_a_dead_one(entrypoint: ModuleType, answers: list[b
 
 
 @pytest.mark.parametrize("follows", [True, False])
-def test_a_count_that_does_not_end_while_tokens_flow(entrypoint: ModuleType, follows: bool) -> None:
+def test_a_count_that_does_not_end_while_tokens_flow(entrypoint: ModuleType, follows: bool, monkeypatch) -> None:
     """As up to TensorRT-LLM 1.2: the server answers, and its /metrics goes on as long as there is something to tell."""
+    monkeypatch.setattr(entrypoint, "QUIET", 0.15)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -234,7 +235,8 @@ def test_a_worker_that_fails_is_quoted(entrypoint: ModuleType, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("follows", [True, False])
-def test_an_engine_that_accepts_and_never_answers_is_dead(entrypoint: ModuleType, follows: bool) -> None:
+def test_an_engine_that_accepts_and_never_answers_is_dead(entrypoint: ModuleType, follows: bool, monkeypatch) -> None:
+    monkeypatch.setattr(entrypoint, "QUIET", 0.1)
     with entrypoint.socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         assert not entrypoint.tokens_flow(address, timeout=0.2, pause=0, follows=follows)

@@ -37,6 +37,7 @@ VAR = Path("/var/lib/dgx-spark/trtllm")  # state.json, lock: this node's
 RUN = Path("/run/dgx-spark")
 ENVIRONMENT = RUN / "environment.json"  # a worker's own, which its ranks do not get by ssh
 SERVER_APPEARS = 60  # seconds from mpirun's start; one that is not there then has come and gone
+QUIET = 2  # seconds without anything new after which a /metrics ends that follows what it tells
 ENDED_BY_SIGTERM = 128 + signal.SIGTERM
 PROGRAM = "/opt/dgx-spark/entrypoint.py"
 MARK = "DGX_SPARK_RANK"  # in the environment of a rank and of all that it starts: its process number
@@ -645,8 +646,9 @@ def tokens_flow(address: str, timeout: float, pause: float, follows: bool = Fals
     Needs ``enable_iter_perf_stats``. What is read is gone for others, so it is asked only when a canary failed; and
     twice, since the first answer may tell of what was long ago.
 
-    :param follows: whether this version's ``/metrics`` does not end before two seconds have passed without a token.
+    :param follows: whether this version's ``/metrics`` does not end while there is something new to tell.
     """
+    timeout = max(timeout, 2 * QUIET) if follows else timeout
     try:
         told(address, "/metrics", timeout)
         time.sleep(pause)
