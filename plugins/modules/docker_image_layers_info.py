@@ -10,7 +10,7 @@ module: docker_image_layers_info
 short_description: List the images of a Docker Engine with their layers
 version_added: 0.1.0
 description:
-  - Tells which images an engine has, by ID, and of which layers they are made.
+  - Tells which images an engine has, by ID, of which layers they are made, and how they are kept.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
@@ -31,6 +31,13 @@ images:
   returned: success
   type: dict
   sample: {"sha256:5f6a…": ["sha256:11bb…", "sha256:77cc…"]}
+store:
+  description:
+    - How the engine keeps images, C(graph driver) or C(containerd), as a Docker 29 does that was newly installed.
+    - An image's ID is the digest of its configuration with the one, and of its manifest with the other.
+  returned: success
+  type: str
+  sample: graph driver
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -44,9 +51,11 @@ def main() -> None:
     try:
         ids = {image["Id"] for image in docker.ask("GET", "/images/json")}
         images = {name: docker.ask("GET", f"/images/{name}/json")["RootFS"].get("Layers", []) for name in sorted(ids)}
+        status = docker.ask("GET", "/info").get("DriverStatus") or []
     except DockerError as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=False, images=images)
+    store = "containerd" if ["driver-type", "io.containerd.snapshotter.v1"] in status else "graph driver"
+    module.exit_json(changed=False, images=images, store=store)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
     engine, short = Engine(), Path(tempfile.mkdtemp())
     engine.answers["GET", f"/images/{ID}/json"] = {"Id": ID, "RootFS": {"Layers": LAYERS}}
     engine.answers["GET", "/images/json"] = [{"Id": ID}]
+    engine.answers["GET", "/info"] = {"DriverStatus": [["Backing Filesystem", "extfs"]]}
     with listening(engine, short / "d") as socket:
         for module in (docker_image_export, docker_image_import, docker_image_layers_info, docker_log_info):
             monkeypatch.setattr(module, "Docker", lambda: Docker(socket))
@@ -73,9 +74,14 @@ def run(capsys: pytest.CaptureFixture):
     return run_module
 
 
+def test_images_that_containerd_keeps(run, place: SimpleNamespace) -> None:
+    place.engine.answers["GET", "/info"] = {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+    assert run(docker_image_layers_info)["store"] == "containerd"
+
+
 def test_from_one_engine_to_another(run, place: SimpleNamespace) -> None:
     there = run(docker_image_layers_info)
-    assert (there["changed"], there["images"]) == (False, {ID: LAYERS})
+    assert (there["changed"], there["images"], there["store"]) == (False, {ID: LAYERS}, "graph driver")
     asked = {"image": ID, "directory": str(place.files), "receivers": [{"sha256:other": LAYERS[:1]}]}
     foretold = run(docker_image_export, check_mode=True, **asked)
     assert (foretold["changed"], foretold["left_out"], place.files.exists()) == (True, 1, False)
