@@ -253,4 +253,6 @@ def test_an_engine_before_1_3_that_is_busy_is_left_alone_and_a_dead_one_is_not(e
     eventually(lambda: incarnations(earlier), ranks, seconds=60)
 
     spark.check_output(INSIDE, f"touch {INJECTED}/engine-dead")
+    eventually(lambda: "the engine is dead" in state(earlier).get("last_end", ""), True, seconds=60)
+    eventually(lambda: spark.run(INSIDE, f"rm {INJECTED}/engine-dead").succeeded, True, seconds=30)
     eventually(lambda: bool(incarnations(earlier) - ranks), True, seconds=120)

@@ -55,7 +55,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
     engine, short = Engine(), Path(tempfile.mkdtemp())
     engine.answers["GET", f"/images/{ID}/json"] = {"Id": ID, "RootFS": {"Layers": LAYERS}}
     engine.answers["GET", "/images/json"] = [{"Id": ID}]
-    engine.answers["GET", "/info"] = {"DriverStatus": [["Backing Filesystem", "extfs"]]}
+    engine.info["DriverStatus"] = [["Backing Filesystem", "extfs"]]
     with listening(engine, short / "d") as socket:
         for module in (docker_image_export, docker_image_import, docker_image_layers_info, docker_log_info):
             monkeypatch.setattr(module, "Docker", lambda: Docker(socket))
@@ -75,7 +75,7 @@ def run(capsys: pytest.CaptureFixture):
 
 
 def test_images_that_containerd_keeps(run, place: SimpleNamespace) -> None:
-    place.engine.answers["GET", "/info"] = {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+    place.engine.info["DriverStatus"] = [["driver-type", "io.containerd.snapshotter.v1"]]
     assert run(docker_image_layers_info)["store"] == "containerd"
 
 

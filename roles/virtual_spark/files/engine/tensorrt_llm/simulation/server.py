@@ -10,6 +10,7 @@ import http
 import json
 import socket
 import socketserver
+import sys
 import threading
 import time
 import uuid
@@ -426,6 +427,11 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             (self._idle.add if waits else self._idle.discard)(connection)
             if waits and self.stopping:
                 _close_reading(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is nothing to tell, as with the real server."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         self.idle(request, False)
