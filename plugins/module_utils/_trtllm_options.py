@@ -59,7 +59,8 @@ def _eras(letters: str) -> str:
     return " and ".join(ERAS[letter] for letter in letters)
 
 
-def _not_yet(kind: str, name: str, eras: str, era: str) -> str:
+def _of_another_era(kind: str, name: str, eras: str, era: str) -> str:
+    # The versions between two transcriptions may take what only the later one has.
     return (
         f"{name} is a {kind} of TensorRT-LLM {_eras(eras)}, and the image is {_eras(era)} "
         "(if that takes it all the same, set trtllm_serve_version: any)"
@@ -126,7 +127,7 @@ def check_options(options: t.Mapping[str, t.Any], era: str) -> Problems:
             elif not name.startswith(tuple(OPEN)):
                 problems.append(_unknown("key", name, {*KEYS, *groups}))
         elif not set(key.eras) & set(era):
-            problems.append(_not_yet("key", name, key.eras, era))
+            problems.append(_of_another_era("key", name, key.eras, era))
         else:
             wrong = "" if value is None else _value_problem(name, key.kind, key.choices, value)
             problems += [f"{name} {wrong}, and is {value!r}"] if wrong else []
@@ -140,7 +141,7 @@ def _argument_problem(name: str, value: t.Any, options: t.Mapping[str, t.Any], e
     if flag.option in OWNED:
         return f"{name} is set by the role: set {OWNED[flag.option]} instead"
     if not set(flag.eras) & set(era):
-        return _not_yet("flag", name, flag.eras, era)
+        return _of_another_era("flag", name, flag.eras, era)
     text = str(value)
     wrong = "" if flag.kind in ("str", "path") else _value_problem(name, flag.kind, flag.choices, value)
     if flag.kind == "float" and isinstance(value, bool):  # 1.0 in YAML, and no number on a command line
