@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - Writes what C(docker save) gives out, file by file, without the layers that all receivers have already.
   - M(sparkops.dgx_spark.docker_image_import) makes the same image of it, with the same ID.
-  - Needs Docker Engine 25 or later, on overlay2 or another graph driver, on both sides.
+  - Needs Docker Engine 25 or later, keeping images in the same way on both sides. With containerd the
+    layers go by other digests than those that are compared, and all of them travel.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
