@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Iterator
 
 import pytest
 
 from .conftest import Pair, Run, eventually, stocked, taken_down
-from .test_two_spark_faults import INJECTED, INSIDE, incarnations, saturate, state
+from .test_two_spark_faults import INJECTED, INSIDE, incarnations, left_alone_while_busy, state
 
 pytestmark = pytest.mark.matrix
 PLAYBOOKS = {1: "single_spark.yml", 2: "two_spark.yml", 3: "serve.yml"}
@@ -243,15 +242,7 @@ def test_an_engine_before_1_3_that_is_busy_is_left_alone_and_a_dead_one_is_not(e
     """Its /metrics does not end while tokens flow, and its /health says 200 whatever happens."""
     image = {"spark_image": "nvcr.test/nvidia/tensorrt-llm/release:1.2.0"}
     serve(earlier, "docker", **image, trtllm_serve_canary_timeout=10, trtllm_serve_canary_interval=2)
-    ranks, spark = incarnations(earlier), earlier.host("spark1")
-    saturate(earlier)
-    eventually(lambda: state(earlier)["reason"].startswith("busy: tokens flow"), True, seconds=60)
-    for _ in range(9):
-        time.sleep(10)
-        assert state(earlier)["phase"] == "serving"
-    spark.check_output(INSIDE, f"rm {INJECTED}/slow-tokens")
-    eventually(lambda: incarnations(earlier), ranks, seconds=60)
-
+    ranks, spark = left_alone_while_busy(earlier, 90), earlier.host("spark1")
     spark.check_output(INSIDE, f"touch {INJECTED}/engine-dead")
     eventually(lambda: "the engine is dead" in state(earlier).get("last_end", ""), True, seconds=60)
     eventually(lambda: spark.run(INSIDE, f"rm {INJECTED}/engine-dead").succeeded, True, seconds=30)

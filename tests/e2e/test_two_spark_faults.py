@@ -176,28 +176,27 @@ def test_a_node_that_runs_out_of_memory_is_saved_and_named(pair: Pair, first: tu
     eventually(lambda: len(incarnations(pair) - ranks), 2, seconds=240)
 
 
-def saturate(pair: Pair) -> None:
-    """Sixteen requests of 100 s on four places: the canary waits in vain, and tokens flow."""
-    leader = pair.host("spark1")
+def left_alone_while_busy(pair: Pair, seconds: int) -> set[str]:
+    """Sixteen requests of 100 s on four places: the canary waits in vain, and tokens flow. Return the ranks."""
+    ranks, leader = incarnations(pair), pair.host("spark1")
     leader.check_output(INSIDE, f"mkdir -p {INJECTED} && echo 0.5 > {INJECTED}/slow-tokens")
     body = '{"model": "x", "max_tokens": 200, "ignore_eos": true, "messages": [{"role": "user", "content": "x"}]}'
     ask = f"curl --silent --max-time 420 --output /dev/null --json '{body}' http://127.0.0.1:8355/v1/chat/completions"
     leader.check_output(f"for i in $(seq 16); do ({ask}) </dev/null >/dev/null 2>&1 & done")
+    eventually(lambda: state(pair)["reason"].startswith("busy: tokens flow"), True, seconds=30)
+    for _ in range(seconds // 10):
+        time.sleep(10)
+        assert state(pair)["phase"] == "serving"
+    leader.check_output(INSIDE, f"rm {INJECTED}/slow-tokens")
+    eventually(lambda: incarnations(pair), ranks, seconds=60)
+    return ranks
 
 
 def test_a_busy_server_is_left_alone_and_a_wedged_one_is_not(pair: Pair, first: tuple[Run, int]) -> None:
     run = pair.serve(trtllm_serve_canary_timeout=10, trtllm_serve_canary_interval=2)
     assert run.status == "successful", run.said
-    ranks, leader = incarnations(pair), pair.host("spark1")
-    saturate(pair)
-    eventually(lambda: state(pair)["reason"].startswith("busy: tokens flow"), True, seconds=30)
-    for _ in range(30):
-        time.sleep(10)
-        assert state(pair)["phase"] == "serving"
-    leader.check_output(INSIDE, f"rm {INJECTED}/slow-tokens")
-    eventually(lambda: incarnations(pair), ranks, seconds=60)
-
-    leader.check_output(INSIDE, f"touch {INJECTED}/no-answer")
+    ranks = left_alone_while_busy(pair, 300)
+    pair.host("spark1").check_output(INSIDE, f"touch {INJECTED}/no-answer")
     eventually(lambda: state(pair)["phase"] == "serving", False, seconds=3 * 10 + 10)
     eventually(lambda: len(incarnations(pair) - ranks), 2, seconds=240)
 

@@ -204,7 +204,7 @@ def test_a_busy_engine_is_not_a_dead_one(entrypoint: ModuleType, answers: list[b
 
 @pytest.mark.parametrize("follows", [True, False])
 def test_a_count_that_does_not_end_while_tokens_flow(entrypoint: ModuleType, follows: bool, monkeypatch) -> None:
-    """As up to TensorRT-LLM 1.2: the server answers, and its /metrics goes on as long as there is something to tell."""
+    """SIMULATED, as up to TensorRT-LLM 1.2: its /metrics goes on as long as there is something to tell."""
     monkeypatch.setattr(entrypoint, "QUIET", 0.15)
 
     class Handler(http.server.BaseHTTPRequestHandler):
