@@ -20,7 +20,7 @@ CABLING ?= auto
 lab_vars = -e virtual_spark_lab='"$(LAB)"' -e virtual_spark_count=$(SPARKS) -e virtual_spark_cabling=$(CABLING)
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # Debian keeps venv and the ssh client in packages of their own.
 $(VENV)/.for-use: requirements.txt
@@ -44,7 +44,7 @@ lab: $(VENV)/.for-use ## two blank virtual Sparks, from nothing to a chat answer
 lab-up: $(VENV)/.for-use ## bring up virtual Sparks (LAB= SPARKS= CABLING=)
 	ansible-playbook playbooks/lab_up.yml $(lab_vars)
 
-lab-down: $(VENV)/.for-use ## take away everything that carries the lab's label (LAB=)
+lab-down: $(VENV)/.for-use ## take away all that the lab is (LAB=)
 	ansible-playbook playbooks/lab_down.yml $(lab_vars)
 
 lint: $(VENV)/.for-tests ## ansible-lint (production), ruff, yamllint
@@ -58,7 +58,7 @@ unit: $(VENV)/.for-tests ## parsers, planners, renderers
 package: $(VENV)/.for-tests ## the tarball: installed, documented, ansible-test sanity, galaxy-importer
 	pytest tests/package
 
-molecule: $(VENV)/.for-tests ## the modules and the lab's role, in a lab of their own
+molecule: $(VENV)/.for-tests ## modules and roles, each in a lab of its own
 	molecule test --all
 
 e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sparks to the answer

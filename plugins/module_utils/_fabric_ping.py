@@ -124,7 +124,7 @@ def explain(
     if _NO_ADDRESS.search(output):
         return (
             f"{who}: {netdev} does not have the address {link['address']}: see 'networkctl status {netdev}' or 'nmcli "
-            f"device show {netdev}' for what took it away, then 'sudo netplan apply' on {host}"
+            f"device show {netdev}' for what took it away, and run again"
         )
     if too_long or (own_mtu or mtu) < mtu:  # a quiet ping does not always say so
         found = (too_long and too_long[1]) or own_mtu or "smaller"

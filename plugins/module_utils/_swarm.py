@@ -15,6 +15,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._routes import Route
+
 PORT = 2377
 PORTS = "TCP 2377, TCP and UDP 7946, UDP 4789"
 CLOCKS_APART = 60  # seconds; asking them in turn takes some itself
@@ -193,18 +195,6 @@ def clock_objection(here: float, leader: float) -> str | None:
     )
 
 
-def parse_routes(text: str) -> list[tuple[str, str]]:
-    """Return network and interface of each route in ``/proc/net/route`` but the default route."""
-    found = []
-    for fields in (line.split() for line in text.splitlines()[1:]):
-        if len(fields) < 8:
-            continue
-        address, mask = (ipaddress.IPv4Address(bytes.fromhex(fields[place])[::-1]) for place in (1, 7))
-        if int(mask):
-            found.append((str(ipaddress.IPv4Network(f"{address}/{mask}", strict=False)), fields[0]))
-    return found
-
-
 def free_pool(networks: Sequence[str]) -> str | None:
     """Return a pool for a swarm's own networks that meets none of these; None for Docker's own choice."""
     taken = [ipaddress.IPv4Network(network) for network in networks]
@@ -217,14 +207,13 @@ def free_pool(networks: Sequence[str]) -> str | None:
     )
 
 
-def collisions(subnets: Sequence[str], routes: Sequence[tuple[str, str]]) -> list[str]:
+def collisions(subnets: Sequence[str], routes: Sequence[Route]) -> list[str]:
     """Say which of a swarm's networks meet networks of this host that are not Docker's."""
     return [
         f"{subnet} of the swarm and {network} on {interface}"
         for subnet in subnets
         for network, interface in routes
-        if not _DOCKERS_INTERFACE.match(interface)
-        and ipaddress.IPv4Network(subnet).overlaps(ipaddress.IPv4Network(network))
+        if not _DOCKERS_INTERFACE.match(interface) and ipaddress.IPv4Network(subnet).overlaps(network)
     ]
 
 

@@ -15,6 +15,8 @@ import re
 from pathlib import Path
 from typing import Any, Iterable, Sequence, Tuple
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._routes import Route
+
 CAP_SYS_RESOURCE = 24
 MAX_SPARKS = 8  # what one switch-less desk, and one 24 GiB machine, can carry
 POOL = ipaddress.ip_network("10.203.0.0/16")  # a /24 of it is a lab's management network
@@ -33,7 +35,6 @@ _NAME = re.compile(r"^[a-z][a-z0-9-]{0,19}$")
 _END = re.compile(r"^(spark[1-8]):([01])$")
 
 Cable = Tuple[str, str]
-Route = Tuple[ipaddress.IPv4Network, str]
 
 
 class LabError(ValueError):
@@ -143,23 +144,6 @@ def check_cables(cables: Iterable[Sequence[str]], count: int) -> list[Cable]:
             taken[end] = number
         checked.append((cable[0], cable[1]))
     return checked
-
-
-def parse_routes(text: str) -> list[Route]:
-    """The networks of ``/proc/net/route`` (addresses there are little-endian hex), without the default route."""
-    routes = []
-    for line in text.splitlines()[1:]:
-        fields = line.split()
-        try:
-            device, destination, mask = fields[0], fields[1], fields[7]
-            address = ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(destination), "little"))
-            netmask = ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(mask), "little"))
-            network = ipaddress.IPv4Network(f"{address}/{netmask}", strict=False)
-        except (IndexError, ValueError) as error:
-            raise LabError(f"/proc/net/route has a line that cannot be read: {line!r} ({error})") from None
-        if network.prefixlen:
-            routes.append((network, device))
-    return routes
 
 
 def choose_subnet(lab: str, wanted: str, routes: Iterable[Route], bridge: str) -> ipaddress.IPv4Network:

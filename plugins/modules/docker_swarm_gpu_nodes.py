@@ -168,7 +168,7 @@ def remove(docker: Docker, node_id: str) -> None:
     docker.ask("DELETE", f"/nodes/{node_id}?force=1")
 
 
-def settle(docker: Docker, timeout: float, wrong: Callable[[], list[str]]) -> None:
+def settle(timeout: float, wrong: Callable[[], list[str]]) -> None:
     """Wait until nothing is wrong any more."""
     deadline = time.monotonic() + timeout
     while found := wrong():
@@ -211,7 +211,7 @@ def clear(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, lis
         if hostname(node) in hosts:  # a member's host, before it joined anew: the manager will see that it left
             gone = True
             if not check:
-                settle(docker, wish["timeout"], partial(not_down, docker, {hostname(node): node["ID"]}))
+                settle(wish["timeout"], partial(not_down, docker, {hostname(node): node["ID"]}))
         done["removed" if gone else "drained"].append(node["ID"])
         if not check:
             (remove if gone else drain)(docker, node["ID"])
@@ -248,7 +248,7 @@ def take_out(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, 
     done: dict[str, list[str]] = {"removed": [], "drained": []}
     if wish["state"] == "removed":
         if not check:
-            settle(docker, wish["timeout"], partial(not_down, docker, ids))
+            settle(wish["timeout"], partial(not_down, docker, ids))
             for node_id in ids.values():
                 remove(docker, node_id)
         return {**done, "removed": sorted(ids.values())}
@@ -256,7 +256,7 @@ def take_out(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, 
     if not check:
         for node_id in busy:
             drain(docker, node_id)
-        settle(docker, wish["timeout"], partial(still_runs, docker, ids))
+        settle(wish["timeout"], partial(still_runs, docker, ids))
     return {**done, "drained": sorted(busy)}
 
 
@@ -273,7 +273,7 @@ def place(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, Any
             label(docker, node["ID"], ours, there=there)
         nodes.append({"member": member, "node_id": node["ID"], "labels": after[member]})
     if there and not check:
-        settle(docker, wish["timeout"], partial(what_is_wrong, docker, wish))
+        settle(wish["timeout"], partial(what_is_wrong, docker, wish))
     changed = before != after or any(done.values())
     return {"changed": changed, "nodes": nodes, "diff": {"before": before, "after": after}, **done}
 

@@ -167,6 +167,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._routes import Route, parse_routes
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import (
     PORT,
     Membership,
@@ -178,7 +179,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import (
     leader_step,
     membership,
     overlays,
-    parse_routes,
     settled,
     usable_address,
     worker_step,
@@ -344,7 +344,7 @@ def find_step(wish: dict[str, Any], info: dict[str, Any], here: Membership, addr
     )
 
 
-def refuse_collisions(subnets: list[str], routes: list[tuple[str, str]]) -> None:
+def refuse_collisions(subnets: list[str], routes: list[Route]) -> None:
     """Refuse a swarm whose own networks meet those of the host."""
     met = collisions(subnets, routes)
     if met:
@@ -381,7 +381,7 @@ def main() -> None:
     docker = Docker(wish["docker_socket"])
     address, step, left, own = None, "stay", None, []
     routes = parse_routes(Path(ROUTES).read_text(encoding="ascii"))
-    networks = list(dict.fromkeys(network for network, _interface in routes))
+    networks = list(dict.fromkeys(str(network) for network, _interface in routes))
     try:
         info, here = look(docker)
         if wish["state"] == "left":

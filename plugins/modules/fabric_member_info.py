@@ -56,6 +56,8 @@ options:
     description: Where M(sparkops.dgx_spark.fabric_bandwidth) notes its figures.
     type: path
     default: /var/lib/dgx-spark/fabric/proven.json
+requirements:
+  - PyYAML, which netplan brings
 author:
   - sparkops contributors (@sparkops)
 """

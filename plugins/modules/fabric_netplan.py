@@ -62,7 +62,6 @@ content:
   type: str
 """
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -74,6 +73,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_netplan
     NetplanError,
     render,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._write import write
 
 
 def ask_netplan(module: AnsibleModule, path: Path, content: str) -> None:
@@ -104,16 +104,6 @@ def ask_netplan(module: AnsibleModule, path: Path, content: str) -> None:
                 stdout=out,
                 stderr=err,
             )
-
-
-def write(module: AnsibleModule, path: Path, content: str) -> None:
-    """Replace the file in one step."""
-    # In the same directory, so that the move is a rename; netplan reads only what ends in .yaml.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    module.add_cleanup_file(temporary)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(content)
-    module.atomic_move(temporary, str(path))
 
 
 def main() -> None:

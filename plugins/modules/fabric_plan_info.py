@@ -136,7 +136,8 @@ plan:
         control_address:
           description: >-
             The address at which all others reach the host: its first half A, but on a ring, where no one network
-            reaches all, and for a host alone, its management address.
+            reaches all, and for a host alone, its management address, as with C(link_local) and C(dhcp) as
+            long as there is no other.
           type: str
           sample: 192.168.100.10
         control_netdev:
@@ -182,7 +183,7 @@ plan:
               type: str
               sample: 192.168.100.10/24
             network:
-              description: The network of that address, which only the ends of this link are in.
+              description: The network of that address: of the ends of one cable, or of all that are at one switch.
               type: str
               sample: 192.168.100.0/24
             peer:

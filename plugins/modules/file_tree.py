@@ -81,12 +81,11 @@ written:
   sample: [/etc/dgx-spark/trtllm/node.json]
 """
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._write import write
 
 
 def set_mode(module: AnsibleModule, path: Path, mode: str) -> bool:
@@ -105,19 +104,15 @@ def make(module: AnsibleModule, path: Path) -> bool:
     return True
 
 
-def write(module: AnsibleModule, path: Path, content: str) -> dict[str, str] | None:
-    """Write a file in one step. Returns what that changes, or nothing."""
+def have_file(module: AnsibleModule, path: Path, content: str) -> dict[str, str] | None:
+    """Have a file say that. Returns what that changes, or nothing."""
     if path.is_dir():
         module.fail_json(msg=f"{path} is to be a file, and is a directory: move it away")
     before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
     if before == content:
         return None
     if not module.check_mode:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        module.add_cleanup_file(draft)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(content)
-        module.atomic_move(draft, str(path))
+        write(module, path, content)
     return {"before_header": str(path), "after_header": str(path), "before": before or "", "after": content}
 
 
@@ -145,7 +140,7 @@ def main() -> None:
             changed |= set_mode(module, path, directory["mode"])
         for file in module.params["files"]:
             path = Path(file["path"])
-            diff = write(module, path, file["content"])
+            diff = have_file(module, path, file["content"])
             if diff:
                 written.append(str(path))
                 diffs.append(diff)

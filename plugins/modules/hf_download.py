@@ -51,7 +51,7 @@ EXAMPLES = r"""
 - name: Download the model
   sparkops.dgx_spark.hf_download:
     model: "{{ asked.model }}"
-    executable: /opt/dgx-spark/hf/bin/hf
+    executable: /opt/dgx-spark-hf/bin/hf
   async: 86400
   poll: 10
 """

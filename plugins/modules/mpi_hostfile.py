@@ -87,7 +87,6 @@ content:
 """
 
 import os
-import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -96,18 +95,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hostfile impor
     render,
     validate_nodes,
 )
-
-
-def write(module: AnsibleModule, path: Path, content: str) -> None:
-    """Replace the file in one step."""
-    if not path.parent.is_dir():
-        module.fail_json(msg=f"directory {str(path.parent)!r} is not there: create it first")
-    # In the same directory, so that the move is a rename.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    module.add_cleanup_file(temporary)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(content)
-    module.atomic_move(temporary, str(path), unsafe_writes=module.params["unsafe_writes"])
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._write import write
 
 
 def main() -> None:
@@ -152,7 +140,7 @@ def main() -> None:
     attribute_diff = {"before_header": f"{path} (attributes)", "after_header": f"{path} (attributes)"}
     if changed and not module.check_mode:
         if present:
-            write(module, path, content)
+            write(module, path, content, module.params["unsafe_writes"])
         else:
             path.unlink()
     if present:

@@ -64,7 +64,10 @@ options:
     type: int
     default: 2233
   limits:
-    description: The supervisor's patience, see the role's README.
+    description: >-
+      What the supervisor goes by. Seconds: C(interval_s), C(timeout_s) of its probes, C(load_timeout_s), C(grace_s)
+      for an end, C(forget_s) after which a run wipes the slate, C(memory_wait_s). Counts: C(failures) of probes,
+      C(max_starts). Of a rank: C(memory_floor_mib), C(memlock_bytes) and C(require_rdma).
     type: dict
     required: true
   image:
@@ -98,7 +101,18 @@ EXAMPLES = r"""
     snapshot: /home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b/snapshots/0123456789abcdef
     repo_dir: /home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b
     options: {print_iter_log: false}
-    limits: {interval_s: 15, timeout_s: 60, failures: 3, load_timeout_s: 900, grace_s: 9, forget_s: 600, max_starts: 3}
+    limits:
+      interval_s: 15
+      timeout_s: 60
+      load_timeout_s: 900
+      grace_s: 9
+      forget_s: 600
+      memory_wait_s: 60
+      failures: 3
+      max_starts: 3
+      memory_floor_mib: 2048
+      memlock_bytes: -1
+      require_rdma: true
 """
 
 RETURN = r"""

@@ -140,11 +140,10 @@ import socket
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._routes import parse_routes
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._virtual_spark import (
     CABLINGS,
-    LabError,
     container_needs,
-    parse_routes,
     plan,
     registry_of,
     tree_digest,
@@ -191,7 +190,7 @@ def main() -> None:
         needs = container_needs(
             Path("/proc/self/status").read_text(encoding="utf-8"), Path("/sys/fs/cgroup/cgroup.controllers").exists()
         )
-    except LabError as error:
+    except ValueError as error:
         module.fail_json(msg=f"This lab cannot be built: {error}")
     if os.geteuid() != 0 and not shutil.which("sudo"):
         module.fail_json(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -35,6 +36,11 @@ class Run:
     stats: dict[str, dict[str, int]]
     events: list[dict[str, Any]]
     said: str
+
+    @property
+    def words(self) -> str:
+        """What it said, without colours, and without the places where lines were folded."""
+        return " ".join(re.sub("\x1b\\[[0-9;]*m", "", self.said).split()).replace("''", "'")
 
     def results(self, task: str) -> dict[str, dict[str, Any]]:
         """The results of the task whose name ends with ``task``, by host."""

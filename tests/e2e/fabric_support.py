@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -45,15 +44,6 @@ def proof(lab: Lab, **variables: Any) -> Run:
     ]
     play = {"hosts": "spark", "gather_facts": False, "any_errors_fatal": True, "tasks": tasks}
     return lab.play([play], cx7_network_members="{{ groups['spark'] }}", **variables)
-
-
-def changed(run: Run) -> int:
-    return sum(counts.get("changed", 0) for counts in run.stats.values())
-
-
-def said(run: Run) -> str:
-    """All that was said, without colours and the places where lines were folded."""
-    return " ".join(re.sub("\x1b\\[[0-9;]*m", "", run.said).split()).replace("''", "'")
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

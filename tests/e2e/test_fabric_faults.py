@@ -15,7 +15,7 @@ from typing import Any, Iterator
 import pytest
 
 from .conftest import Lab, eventually
-from .fabric_support import NETDEVS, changed, differences, fabric_lab, networks, proof, role, said
+from .fabric_support import NETDEVS, differences, fabric_lab, networks, proof, role
 
 pytestmark = pytest.mark.matrix
 A0, B0, A1, B1 = NETDEVS
@@ -56,7 +56,7 @@ def stopped(lab: Lab, words: list[str], count: int = 2, **variables: Any) -> Non
     before = networks(lab, count)
     run = role(lab, cx7_network_probe_seconds=3, **variables)
     assert run.status == "failed"
-    assert [one for one in words if one not in said(run)] == [], run.said
+    assert [one for one in words if one not in run.words] == [], run.said
     assert differences(before, networks(lab, count)) == []
 
 
@@ -169,7 +169,7 @@ def test_a_port_that_is_administratively_down(pair: Lab, blank: dict[str, Any], 
             if plugged:
                 done = role(pair)
                 assert done.status == "successful", done.said
-                assert changed(role(pair)) == 0
+                assert role(pair).changed == {}
                 gone(pair, before)
             else:
                 stopped(pair, ["spark1 has no live QSFP cable", "again what it was before this run"])
@@ -191,7 +191,7 @@ def test_nvidia_sync_s_addresses_are_adopted(pair: Lab, blank: dict[str, Any]) -
         plan = done.results("Plan | Give each half of each cabled port its address")["spark1"]["plan"]
         assert plan["hosts"]["spark2"]["control_address"] == "10.100.32.2"
         assert "addresses" not in pair.host("spark1").check_output("sudo cat /etc/netplan/40-cx7.yaml")
-        assert changed(role(pair)) == 0
+        assert role(pair).changed == {}
         pair.host("spark1").check_output(f"sudo rm {SYNC}")
         pair.host("spark2").check_output(f"sudo rm {SYNC}")
         gone(pair, blank)
@@ -205,21 +205,21 @@ def test_behind_the_role_s_back(pair: Lab, blank: dict[str, Any]) -> None:
     spark.check_output(f"sudo ip link set {B0} mtu 1500")
     bad = proof(pair, cx7_network_timeout=3)
     assert bad.status == "failed"
-    assert "packets of 9000 bytes do not leave, the MTU is 1500" in said(bad)
-    assert changed(role(pair, check=True)) > 0
+    assert "packets of 9000 bytes do not leave, the MTU is 1500" in bad.words
+    assert role(pair, check=True).changed
     assert role(pair).status == "successful"
-    assert changed(role(pair)) == 0
+    assert role(pair).changed == {}
 
     # The other half answers for this one: without the settings both halves hear the question.
     spark.check_output(f"sudo sysctl -q net.ipv4.conf.{A0}.arp_ignore=0 net.ipv4.conf.{B0}.arp_ignore=0")
     pair.host("spark1").check_output("sudo ip neigh flush all")
-    assert changed(role(pair, check=True)) > 0
+    assert role(pair, check=True).changed
     assert role(pair).status == "successful"
 
     slow = role(pair, cx7_network_min_gbps={"direct": 100000})
     assert slow.status == "failed"
-    assert "The fabric is too slow" in said(slow)
-    assert "bad state" in said(slow)
+    assert "The fabric is too slow" in slow.words
+    assert "bad state" in slow.words
     assert role(pair).status == "successful"
     gone(pair, blank)
 
@@ -238,7 +238,7 @@ def test_the_firewall_lets_the_peers_in_and_nobody_else(pair: Lab, blank: dict[s
             *(f"ufw deny to {network} comment 'DGX Spark fabric'" for _netdev, network in halves),
             "ufw allow 22/tcp",
         ]
-        assert changed(role(pair)) == 0
+        assert role(pair).changed == {}
         gone(pair, before)
 
 

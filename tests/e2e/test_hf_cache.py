@@ -33,8 +33,12 @@ class CacheLab(Lab):
         """Run the role."""
         return self.play(self.plays(**variables), check=check)
 
-    def plays(self, **variables: Any) -> list[dict[str, Any]]:
-        role = {"name": "sparkops.dgx_spark.hf_cache"}
+    def prove(self, **variables: Any) -> Run:
+        """Run its entry point that changes nothing."""
+        return self.play(self.plays("prove", **variables))
+
+    def plays(self, tasks_from: str = "main", **variables: Any) -> list[dict[str, Any]]:
+        role = {"name": "sparkops.dgx_spark.hf_cache", "tasks_from": tasks_from}
         first = self.names[0]
         options = {
             "hf_cache_repo": GATED,
@@ -208,6 +212,35 @@ def test_a_flipped_bit_is_found_and_mended_from_the_leader(had: CacheLab) -> Non
     had.nothing_left()
 
 
+#: changes a byte without the file's size or times being any news, as a disk does that forgets
+ROT = """python3 -c '
+import json, os, pathlib
+home = pathlib.Path.home() / ".cache/huggingface"
+blob = next((home / "hub/models--lab--gated-200m").glob("snapshots/*/model-00002-of-00005.safetensors")).resolve()
+with blob.open("r+b") as file:
+    file.seek(77777)
+    was = file.read(1)
+    file.seek(77777)
+    file.write(bytes([was[0] ^ 1]))
+about = blob.stat()
+for notes in (home / ".dgx-spark").glob("*.json"):
+    noted = json.loads(notes.read_text())
+    if blob.name in noted["verified"]:
+        noted["verified"][blob.name] = [about.st_size, about.st_mtime_ns, about.st_ino, about.st_ctime_ns]
+        notes.write_text(json.dumps(noted))
+'"""
+
+
+def test_what_rotted_on_the_disk_is_found_where_everything_is_read_again(had: CacheLab) -> None:
+    had.host("spark2").check_output(ROT)
+    assert had.prove().status == "successful", "nothing tells but the bytes themselves"
+    full = had.prove(hf_cache_verify="full")
+    assert full.status == "failed"
+    assert "model-00002-of-00005.safetensors" in full.said
+    assert set(had.cache().changed) == {"spark1", "spark2"}, "the leader's door is opened and shut"
+    assert had.prove(hf_cache_verify="full").status == "successful"
+
+
 FAULTS = {
     "429": [{"kind": "status", "status": 429, "retry_after": 1, "times": 2}],
     "500": [{"kind": "status", "status": 500, "times": 3}],
@@ -331,7 +364,7 @@ def test_pruning_takes_one_model_exactly_and_none_that_is_served(had: CacheLab) 
     try:
         refused = had.play(play)
         assert refused.status == "failed"
-        assert f"spark2: {GATED} is being served by sleeper" in " ".join(refused.said.split())
+        assert f"spark2: {GATED} is being served by sleeper" in refused.words
         assert refused.changed == {}
     finally:
         spark.check_output("sudo docker rm --force sleeper && sudo docker image rm sleeper")

@@ -124,7 +124,7 @@ def refused(unbuilt: Lab, says: str, **variables: Any) -> None:
     before = docker_objects()
     run = unbuilt.play("lab_up.yml", **variables)
     assert run.status == "failed"
-    assert says in " ".join(run.said.split())
+    assert says in run.words
     assert docker_objects() == before
     assert not unbuilt.home.exists()
 

@@ -119,7 +119,7 @@ def test_sparks_of_one_host_name_are_refused(sparks: Pair) -> None:
         spark.check_output(f"sudo hostname {own}")
     assert run.status == "failed"
     assert run.changed == {}
-    assert "spark1, spark2 have the host names spark1, spark1, up to the first dot" in " ".join(run.said.split())
+    assert "spark1, spark2 have the host names spark1, spark1, up to the first dot" in run.words
 
 
 @pytest.mark.parametrize("sparks", [SIZES["two-mpi5"]], indirect=True)
@@ -162,7 +162,7 @@ def test_docker_that_keeps_images_with_containerd(sparks: Pair) -> None:
             run = sparks.serve(spark_launcher="docker")
             assert run.status == "failed"
             assert run.changed == {}
-            assert "'spark1': 'graph driver', 'spark2': 'containerd'" in " ".join(run.said.split())
+            assert "'spark1': 'graph driver', 'spark2': 'containerd'" in run.words
     for launcher in ("docker", "swarm"):
         serve(sparks, launcher)
         assert serve(sparks, launcher).changed == {}

@@ -156,7 +156,7 @@ def refused_by_name(pair: Pair, spark: str, address: str, port: int) -> None:
     play = pair.serve()
     assert play.status == "failed"
     assert play.changed == {}
-    said = " ".join(play.said.split())
+    said = play.words
     assert f"port {port} of {address} is taken by python3 (process {pid})" in said
 
 

@@ -73,7 +73,7 @@ def good(run: Run) -> Run:
 def refused(run: Run, *says: str) -> None:
     """It failed with these words, and changed nothing."""
     assert run.status == "failed", run.said
-    said = " ".join(run.said.split())
+    said = run.words
     for words in says:
         assert words in said, run.said
     assert changes(run) == {}
@@ -185,7 +185,7 @@ def test_a_firewall_before_ufw_is_named_once_ufw_is_open(trio: Lab) -> None:
     try:
         run = play(trio, PAIR)
         assert run.status == "failed", run.said
-        said = " ".join(run.said.split())
+        said = run.words
         assert "TCP 2377 (silent). No swarm was changed" in said, run.said
         assert root(trio, "spark1", "docker info --format '{{.Swarm.LocalNodeState}}'").strip() == "inactive"
     finally:
@@ -224,7 +224,7 @@ def test_docker_that_does_not_start_gets_its_configuration_back(trio: Lab, stock
     root(trio, "spark2", f"mkdir {drop_in} && printf '{flags}' > {drop_in}/x.conf && systemctl daemon-reload")
     root(trio, "spark2", "systemctl restart docker")
     run = play(trio, PAIR)
-    said = " ".join(run.said.split())
+    said = run.words
     assert run.status == "failed"
     assert "The configuration that it ran with was put back, and it runs again" in said
     assert "specified both as a flag and in the configuration file: default-runtime" in said
@@ -289,13 +289,13 @@ def test_missing_rdma_devices_are_named_with_their_node(trio: Lab) -> None:
     try:
         run = play(trio, PAIR)
         assert run.status == "failed"
-        assert "on spark2 a task sees no /dev/infiniband" in " ".join(run.said.split())
+        assert "on spark2 a task sees no /dev/infiniband" in run.words
     finally:
         root(trio, "spark2", "mv /dev/kept /dev/infiniband")
 
 
 def test_a_limit_of_locked_memory_that_is_too_low_is_named(trio: Lab) -> None:
-    said = " ".join(play(trio, PAIR, swarm_gpu_memlock=-1).said.split())
+    said = play(trio, PAIR, swarm_gpu_memlock=-1).words
     assert "on spark1 a task sees a limit of locked memory below unlimited" in said
 
 

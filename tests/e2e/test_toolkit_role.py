@@ -76,7 +76,7 @@ def test_a_missing_driver_is_named_on_the_host_and_from_a_container(
     root(single, "spark1", f"rm {fault}")
     # The runtime alone does not find it: the module's own look from outside still does.
     at_task(monkeypatch, "from the host and from inside a container", f"docker exec {single.name}-spark1 touch {fault}")
-    assert "driver is not loaded" in " ".join(play(single).said.split())
+    assert "driver is not loaded" in play(single).words
     root(single, "spark1", f"rm {fault}")
 
 
@@ -97,9 +97,7 @@ def test_the_proof_and_the_way_back(single: Lab) -> None:
 def test_unattended_upgrades_are_warned_of(single: Lab) -> None:
     conf = "/etc/apt/apt.conf.d/20auto-upgrades"
     root(single, "spark1", f"""echo 'APT::Periodic::Unattended-Upgrade "1";' > {conf}""")
-    assert "unattended-upgrades may upgrade containerd docker.io runc" in " ".join(
-        play(single, check=True).said.split()
-    )
+    assert "unattended-upgrades may upgrade containerd docker.io runc" in play(single, check=True).words
     root(single, "spark1", "apt-mark hold containerd docker.io runc")
     assert "unattended-upgrades may" not in play(single, check=True).said
     root(single, "spark1", f"apt-mark unhold containerd docker.io runc; rm {conf}")
@@ -147,7 +145,7 @@ def test_a_changed_package_is_refused_by_its_signature(single: Lab) -> None:
     root(single, "spark1", curl)
     run = play(single, **MIRROR)
     assert run.status == "failed"
-    assert "cannot be installed on spark1" in " ".join(run.said.split())
+    assert "cannot be installed on spark1" in run.words
     root(single, "spark1", f"curl -sS -X DELETE http://{single.internet}:9000/faults")
     good(play(single, **MIRROR))
 

@@ -13,7 +13,7 @@ from .conftest import SPARKS, Pair, Run, eventually, started
 def refused(run: Run, *says: str) -> None:
     assert run.status == "failed", run.said
     for words in says:
-        assert words in " ".join(run.said.split()), run.said
+        assert words in run.words, run.said
     assert run.changed == {}
 
 

@@ -57,7 +57,7 @@ def test_rdma_that_one_spark_lacks_stops_the_play_before_it_serves(pair: Pair, f
     finally:
         spark.check_output("sudo mv /dev/infiniband.away /dev/infiniband")
     assert run.status == "failed"
-    said = " ".join(run.said.split())
+    said = run.words
     assert "cx7_network : Prove" in said
     assert "spark2" in said
     assert "/dev/infiniband is not there" in said
@@ -98,7 +98,7 @@ def test_rdma_that_one_rank_lacks_fails_the_play_and_names_it(
     try:
         run = pair.serve(**options)
         assert run.status == "failed"
-        said = " ".join(run.said.split())
+        said = run.words
         for words in says:
             assert words in said
         assert "rank 0 on" not in said.partition("What the ranks wrote last")[0]
@@ -145,7 +145,7 @@ def test_a_file_missing_on_the_worker_is_named_by_the_proof_and_mended_by_the_pl
     tasks = [{"name": "Prove", "ansible.builtin.include_role": role}]
     proof = pair.play([{"hosts": "spark", "gather_facts": False, "tasks": tasks}], **SERVED)
     assert proof.status == "failed"
-    said = " ".join(proof.said.split())
+    said = proof.words
     assert "spark2" in said
     assert "is missing" in said
 

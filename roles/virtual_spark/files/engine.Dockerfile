@@ -24,7 +24,7 @@ RUN mkdir -p /etc/virtual-spark-engine /run/virtual-spark-engine/faults /app/ten
  && echo "${VERSION}" > /etc/virtual-spark-engine/version \
  && case "${VERSION}" in \
       1.[012].*) echo 1.2.0rc1 ;; \
-      1.3.*) echo 1.3.0rc ;; \
+      1.3.*rc*) echo 1.3.0rc ;; \
       *) echo main ;; \
     esac > /etc/virtual-spark-engine/era \
  && python3 -m compileall -q /usr/lib/python3/dist-packages/tensorrt_llm

@@ -185,7 +185,7 @@ def test_round_trip_times() -> None:
         ("ping: sendmsg: Message too long", True, True, "the MTU is smaller"),
         ("From 192.168.100.10 icmp_seq=1 Frag needed and DF set (mtu = 1500)", True, True, "the MTU is 1500"),
         ("ping: SO_BINDTODEVICE enp1s0f0np0: No such device", False, False, "no netdev enp1s0f0np0 any more"),
-        ("ping: bind: Cannot assign requested address", True, False, "netplan apply"),
+        ("ping: bind: Cannot assign requested address", True, False, "for what took it away, and run again"),
         ("100% packet loss", False, False, "reseat the QSFP cable in cage 0 of spark1 and in cage 1 of spark2"),
         ("100% packet loss", True, True, "smaller MTU"),
         ("Destination Host Unreachable", True, False, "no firewall drops it"),

@@ -21,7 +21,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import (
     leftovers,
     membership,
     overlays,
-    parse_routes,
     rank_labels,
     settled,
     shortcomings,
@@ -184,18 +183,6 @@ def test_clocks_that_are_wrong() -> None:
     assert "61 s ahead of" in (clock_objection(61.0, 0.0) or "")
 
 
-# /proc/net/route of a virtual Spark.
-ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
-enP7s7\t00000000\t01CBCB0A\t0003\t0\t0\t102\t00000000\t0\t0\t0
-enP7s7\t00CBCB0A\t00000000\t0001\t0\t0\t102\t00FFFFFF\t0\t0\t0
-docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
-"""
-
-
-def test_reads_routes() -> None:
-    assert parse_routes(ROUTES) == [("10.203.203.0/24", "enP7s7"), ("172.17.0.0/16", "docker0")]
-
-
 @pytest.mark.parametrize(
     ("networks", "pool"),
     [
@@ -226,7 +213,8 @@ def test_a_free_pool_meets_nothing(numbers: list[tuple[int, int]]) -> None:
 
 
 def test_a_swarm_in_the_way_of_a_members_network_is_named() -> None:
-    routes = [("10.0.0.0/25", "enp1s0f0np0"), ("10.0.0.0/24", "docker_gwbridge"), ("10.0.1.0/24", "enP7s7")]
+    places = {"10.0.0.0/25": "enp1s0f0np0", "10.0.0.0/24": "docker_gwbridge", "10.0.1.0/24": "enP7s7"}
+    routes = [(ipaddress.IPv4Network(network), interface) for network, interface in places.items()]
     assert collisions(["10.0.0.0/24"], routes) == ["10.0.0.0/24 of the swarm and 10.0.0.0/25 on enp1s0f0np0"]
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 from pathlib import Path
 
@@ -15,26 +14,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _virtual
 from hypothesis import given
 from hypothesis import strategies as st
 
-ROUTES = """\
-Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
-eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
-docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
-eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
-"""
+ROUTES = [(ipaddress.IPv4Network("172.17.0.0/16"), "docker0"), (ipaddress.IPv4Network("192.0.2.0/24"), "eth0")]
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,19}", fullmatch=True)
-
-
-def test_routes_are_read_without_the_default() -> None:
-    assert lab.parse_routes(ROUTES) == [
-        (ipaddress.ip_network("172.17.0.0/16"), "docker0"),
-        (ipaddress.ip_network("192.0.2.0/24"), "eth0"),
-    ]
-
-
-@given(st.text())
-def test_no_route_table_raises_anything_but_lab_error(text: str) -> None:
-    with contextlib.suppress(lab.LabError):
-        lab.parse_routes(text)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +88,7 @@ def test_the_labs_own_bridge_is_no_obstacle() -> None:
 )
 def test_what_cannot_be_built_is_refused(options: dict, says: str) -> None:
     with pytest.raises(lab.LabError, match=says):
-        lab.plan(**{"lab": "lab", "count": 2, "routes": lab.parse_routes(ROUTES), **options})
+        lab.plan(**{"lab": "lab", "count": 2, "routes": ROUTES, **options})
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_replaces_what_differs_and_leaves_the_rest(tmp_path: Path, capsys: pytes
     [
         ({"directories": [{"path": "taken"}]}, "is to be a directory, and is a file"),
         ({"files": [{"path": "folder", "content": ""}]}, "is to be a file, and is a directory"),
-        ({"files": [{"path": "nowhere/file", "content": ""}]}, "No such file or directory"),
+        ({"files": [{"path": "nowhere/file", "content": ""}]}, "nowhere' is not there: create it first"),
     ],
 )
 def test_refuses_what_is_in_the_way(

@@ -232,7 +232,7 @@ class HubHandler(_FileHandler):
                 info = {name: info[name] for name in ("_id", "id", *expand) if name in info}
             self.send_json(200, info, headers)
         elif verb == "tree" and len(rest) >= 2 and reading:
-            self._tree(repo, _commit(repo, rest[1]), "/".join(rest[2:]).strip("/"))
+            self._tree(_commit(repo, rest[1]), "/".join(rest[2:]).strip("/"))
         elif verb == "paths-info" and len(rest) == 2 and self.command == "POST":
             commit = _commit(repo, rest[1])
             asked = self._form()
@@ -241,7 +241,7 @@ class HubHandler(_FileHandler):
         else:
             raise RefusalError(404, None, "Sorry, we can't find the page you are looking for.")
 
-    def _tree(self, repo: Repo, commit: Commit, folder: str) -> None:
+    def _tree(self, commit: Commit, folder: str) -> None:
         """List a folder, a page at a time."""
         if folder not in commit.folders:
             raise RefusalError(404, "EntryNotFound", f"{folder} does not exist on the revision", commit)
