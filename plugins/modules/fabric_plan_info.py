@@ -183,7 +183,7 @@ plan:
               type: str
               sample: 192.168.100.10/24
             network:
-              description: The network of that address: of the ends of one cable, or of all that are at one switch.
+              description: The network of that address, which the ends of one cable are in, or all at one switch.
               type: str
               sample: 192.168.100.0/24
             peer:
