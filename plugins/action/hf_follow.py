@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._progress import describe
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.progress import describe
 
 
 class ActionModule(ActionBase):

@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any, Iterable, Sequence, Tuple
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._routes import Route
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import Route
 
 CAP_SYS_RESOURCE = 24
 MAX_SPARKS = 8  # what one switch-less desk, and one 24 GiB machine, can carry

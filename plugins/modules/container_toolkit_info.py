@@ -104,7 +104,12 @@ docker_steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._packages import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_config import (
+    ToolkitConfigError,
+    string,
+    swarm_way,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import (
     DOCKER,
     TOOLKIT,
     candidate,
@@ -113,11 +118,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._packages impor
     installed,
     offered,
     upgraded_unattended,
-)
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._toolkit_config import (
-    ToolkitConfigError,
-    string,
-    swarm_way,
 )
 
 RUNTIME = "nvidia-container-runtime"

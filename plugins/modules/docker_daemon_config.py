@@ -137,7 +137,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._daemon_json import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
     RESOURCES,
     DaemonJsonError,
     decode,
@@ -148,8 +149,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._daemon_json im
     refuse_restart,
     running_containers,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     OriginalError,
     Originals,
     read_file,

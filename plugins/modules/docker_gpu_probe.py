@@ -87,7 +87,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gpu_probe import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import (
     LABEL,
     NAME,
     SHELL,
@@ -98,7 +98,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gpu_probe impo
     interpreter,
     libraries,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._nvidia_smi import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import (
     QUERY,
     NvidiaSmiError,
     explain_failure,

@@ -75,8 +75,8 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._image_layers import ImageError, save, there
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import ImageError, save, there
 
 
 def main() -> None:

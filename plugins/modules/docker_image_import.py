@@ -70,9 +70,9 @@ id:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_copy import FILES_OPTION
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._image_layers import ImageError, load
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import ImageError, load
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.copy import FILES_OPTION
 
 
 def main() -> None:

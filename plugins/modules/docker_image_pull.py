@@ -99,13 +99,13 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _progress
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
     Docker,
     DockerError,
     Layers,
     unfit,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
 
 
 def found(engine: Docker, name: str) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def main() -> None:
                 module.fail_json(msg=f"{asked['name']} is made for {other}, and this host is {os.uname().machine}")
             image = {"RepoDigests": [f"{bare(asked['name'])}@{offered['Descriptor']['digest']}"]}
         elif missing:
-            with _progress.written(
+            with progress_file.written(
                 Path(asked["progress"]), f"{asked['name']} pulled", lambda: layers.whole, lambda: layers.there
             ):
                 engine.pull(asked["name"], login, layers.hear)

@@ -55,8 +55,8 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._daemon_json import why_not_started
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import OriginalError, Originals
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import why_not_started
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import OriginalError, Originals
 
 
 def systemctl(module: AnsibleModule, verb: str) -> bool:

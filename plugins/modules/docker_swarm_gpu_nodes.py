@@ -117,8 +117,8 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     SwarmError,
     is_down,
     leftovers,

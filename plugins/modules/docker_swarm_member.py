@@ -165,10 +165,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import write_atomically
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._routes import Route, parse_routes
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     PORT,
     Membership,
     SwarmError,
@@ -183,6 +181,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import (
     usable_address,
     worker_step,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import Route, parse_routes
 
 RECORD = "/var/lib/dgx-spark/swarm.json"
 ROUTES = "/proc/net/route"

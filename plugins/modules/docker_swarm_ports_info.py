@@ -54,7 +54,7 @@ peers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm_ports import objections
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_ports import objections
 
 
 def main() -> None:

@@ -120,8 +120,8 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_bandwidth import measure, verdict
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import measure, verdict
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import write_atomically
 
 
 def noted(stamp: Path, key: str) -> list[dict] | None:

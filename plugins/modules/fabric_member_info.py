@@ -196,14 +196,14 @@ import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_netplan import PLACES, find_claims
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_networks import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import PLACES, find_claims
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.networks import (
     NetworksError,
     management_address,
     own_addresses,
     used_networks,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_probe import probe
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.probe import probe
 
 try:
     import yaml

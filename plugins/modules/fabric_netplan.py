@@ -67,13 +67,13 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_netplan import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import (
     GENERATORS,
     PLACES,
     NetplanError,
     render,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._write import write
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
 
 
 def ask_netplan(module: AnsibleModule, path: Path, content: str) -> None:

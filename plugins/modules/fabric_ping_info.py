@@ -148,7 +148,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_ping import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ping import (
     HEADERS,
     doubts,
     explain,

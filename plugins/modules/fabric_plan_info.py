@@ -233,8 +233,8 @@ import hashlib
 import json
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_cabling import FabricError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric_plan import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.cabling import FabricError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.plan import (
     ADDRESSINGS,
     POOL,
     TOPOLOGIES,

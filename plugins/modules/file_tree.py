@@ -85,7 +85,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._write import write
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
 
 
 def set_mode(module: AnsibleModule, path: Path, mode: str) -> bool:

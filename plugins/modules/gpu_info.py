@@ -75,7 +75,7 @@ unified_memory:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._nvidia_smi import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import (
     QUERY,
     NvidiaSmiError,
     explain_failure,

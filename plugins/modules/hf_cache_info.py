@@ -142,7 +142,7 @@ from contextlib import suppress
 from socket import gethostname
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import (
     CACHE_OPTION,
     MODEL_OPTION,
     Cache,
@@ -154,7 +154,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache impor
     look,
     obstacles,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, read_model
 
 
 def main() -> None:

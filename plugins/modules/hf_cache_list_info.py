@@ -51,7 +51,7 @@ models:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import CACHE_OPTION, list_models
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import CACHE_OPTION, list_models
 
 
 def main() -> None:

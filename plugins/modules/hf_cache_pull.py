@@ -107,11 +107,12 @@ seconds:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _progress
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_copy import CopyError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, read_model
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_pull import PullError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_transfer import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.copy import CopyError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.pull import PullError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.transfer import (
     BRING_OPTIONS,
     PEER_OPTIONS,
     Transfer,
@@ -123,8 +124,8 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "model": _hf_cache.MODEL_OPTION,
-            "cache_dir": _hf_cache.CACHE_OPTION,
+            "model": hf_cache.MODEL_OPTION,
+            "cache_dir": hf_cache.CACHE_OPTION,
             **PEER_OPTIONS,
             **BRING_OPTIONS,
         },
@@ -133,9 +134,9 @@ def main() -> None:
     began, started, done, told = time.monotonic(), 0, [], {}
     try:
         model = read_model(module.params["model"])
-        cache = _hf_cache.Cache(module.params["cache_dir"], model.repo)
-        notes = _hf_cache.Notes(cache.notes)
-        report = _hf_cache.look(cache, model, notes)
+        cache = hf_cache.Cache(module.params["cache_dir"], model.repo)
+        notes = hf_cache.Notes(cache.notes)
+        report = hf_cache.look(cache, model, notes)
         if report.to_do and not module.check_mode:
             netdev = netdev_towards(module.run_command, module.params["address"])
             transfer = Transfer(module.params, cache.copy)
@@ -143,12 +144,12 @@ def main() -> None:
             def fetch(files):
                 return transfer.pull(files, cache.blobs, cache.partial, notes.verify)
 
-            with _progress.written(
-                cache.progress, f"{model.repo} copied", lambda: model.size, lambda: _hf_cache.bytes_there(cache, model)
+            with progress_file.written(
+                cache.progress, f"{model.repo} copied", lambda: model.size, lambda: hf_cache.bytes_there(cache, model)
             ):
-                started = _hf_cache.bring(cache, model, notes, fetch, module.params["attempts"], done)
+                started = hf_cache.bring(cache, model, notes, fetch, module.params["attempts"], done)
             told = transfer.figures(netdev) if transfer.moved else {}
-    except (HubError, _hf_cache.CacheError, CopyError, PullError, OSError) as exc:
+    except (HubError, hf_cache.CacheError, CopyError, PullError, OSError) as exc:
         module.fail_json(msg=str(exc), done=done)
     module.exit_json(
         changed=report.to_do,

@@ -56,8 +56,8 @@ freed_bytes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import CACHE_OPTION, Cache, remove
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, check_names
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import CACHE_OPTION, Cache, remove
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, check_names
 
 
 def main() -> None:

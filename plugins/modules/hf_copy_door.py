@@ -85,14 +85,14 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_send
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import (
     CACHE_OPTION,
     OWN_DIR,
     make_own,
     replace_file,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_copy import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import send as peer_send
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.copy import (
     CopyError,
     check_key,
     door_line,
@@ -141,7 +141,7 @@ def main() -> None:
         if changed and not module.check_mode:
             if lines:
                 make_own(sender.parent)
-                replace_file(sender, inspect.getsource(_hf_send))
+                replace_file(sender, inspect.getsource(peer_send))
             path.parent.mkdir(mode=0o700, exist_ok=True)
             if after:
                 mode = path.stat().st_mode & 0o777 if path.exists() else 0o600

@@ -61,8 +61,8 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import CACHE_OPTION, OWN_DIR, make_own
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_copy import CopyError, check_key, source_address
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import CACHE_OPTION, OWN_DIR, make_own
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.copy import CopyError, check_key, source_address
 
 
 def make_key(module: AnsibleModule, folder: Path) -> str:

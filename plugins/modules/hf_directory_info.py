@@ -62,9 +62,9 @@ linkable:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_directory
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import CACHE_OPTION, Cache
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import PATTERN_OPTIONS, HubError, chosen
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import directory as hf_directory
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import CACHE_OPTION, Cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import PATTERN_OPTIONS, HubError, chosen
 
 
 def main() -> None:
@@ -81,13 +81,11 @@ def main() -> None:
     asked = module.params
     top, cache = Path(asked["directory"]), Cache(asked["cache_dir"], asked["repo"])
     try:
-        model = _hf_directory.describe(top, asked["repo"], cache, write=not module.check_mode)
+        model = hf_directory.describe(top, asked["repo"], cache, write=not module.check_mode)
         model = chosen(model, asked["allow_patterns"], asked["ignore_patterns"])
     except (HubError, OSError) as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(
-        changed=False, model=model.as_dict(), bytes=model.size, linkable=_hf_directory.linkable(top, cache)
-    )
+    module.exit_json(changed=False, model=model.as_dict(), bytes=model.size, linkable=hf_directory.linkable(top, cache))
 
 
 if __name__ == "__main__":

@@ -55,34 +55,35 @@ done:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _progress
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_directory import take
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.directory import take
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "model": _hf_cache.MODEL_OPTION,
+            "model": hf_cache.MODEL_OPTION,
             "directory": {"type": "path", "required": True},
-            "cache_dir": _hf_cache.CACHE_OPTION,
+            "cache_dir": hf_cache.CACHE_OPTION,
         },
         supports_check_mode=True,
     )
     done, top = [], Path(module.params["directory"])
     try:
         model = read_model(module.params["model"])
-        cache = _hf_cache.Cache(module.params["cache_dir"], model.repo)
-        notes = _hf_cache.Notes(cache.notes)
-        report = _hf_cache.look(cache, model, notes)
+        cache = hf_cache.Cache(module.params["cache_dir"], model.repo)
+        notes = hf_cache.Notes(cache.notes)
+        report = hf_cache.look(cache, model, notes)
         if report.to_do and not module.check_mode:
-            _hf_cache.make_own(cache.own)
-            with _progress.written(
-                cache.progress, f"{model.repo} taken", lambda: model.size, lambda: _hf_cache.bytes_there(cache, model)
+            hf_cache.make_own(cache.own)
+            with progress_file.written(
+                cache.progress, f"{model.repo} taken", lambda: model.size, lambda: hf_cache.bytes_there(cache, model)
             ):
-                _hf_cache.bring(cache, model, notes, lambda files: take(top, cache, files), 1, done)
-    except (HubError, _hf_cache.CacheError, OSError) as exc:
+                hf_cache.bring(cache, model, notes, lambda files: take(top, cache, files), 1, done)
+    except (HubError, hf_cache.CacheError, OSError) as exc:
         module.fail_json(msg=str(exc), done=done)
     module.exit_json(changed=report.to_do, snapshot=str(cache.snapshot(model.commit)), done=done or report.wrong())
 

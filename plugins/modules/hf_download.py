@@ -88,14 +88,15 @@ import shutil
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _progress
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._child import run_while_moving
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_client import child_environment, failure, hf_argv
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import HubError, Model, RepoFile, read_model
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_transfer import BRING_OPTIONS
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.client import child_environment, failure, hf_argv
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, Model, RepoFile, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.child import run_while_moving
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.transfer import BRING_OPTIONS
 
 
-def download(module: AnsibleModule, cache: _hf_cache.Cache, model: Model, files: list[RepoFile]) -> str:
+def download(module: AnsibleModule, cache: hf_cache.Cache, model: Model, files: list[RepoFile]) -> str:
     """Start hf once. Returns why it failed, or nothing; fails where it would fail again."""
     asked = module.params
     program = module.get_bin_path(asked["executable"])
@@ -103,14 +104,14 @@ def download(module: AnsibleModule, cache: _hf_cache.Cache, model: Model, files:
         module.fail_json(
             msg=f"{asked['executable']} is not there: install huggingface_hub, or name its hf (executable)"
         )
-    home = _hf_cache.make_own(
+    home = hf_cache.make_own(
         cache.own / "hf"
     )  # what hf writes beside the cache: settings, logs; never the user's token
     try:
         rc, said = run_while_moving(
             hf_argv(program, cache.repo, model.commit, cache.hub, files),
             child_environment(home, asked["endpoint"], asked["token"].strip(), asked["proxy"]),
-            lambda: _hf_cache.bytes_there(cache, model),
+            lambda: hf_cache.bytes_there(cache, model),
             asked["stall_seconds"],
         )
     finally:
@@ -129,8 +130,8 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "model": _hf_cache.MODEL_OPTION,
-            "cache_dir": _hf_cache.CACHE_OPTION,
+            "model": hf_cache.MODEL_OPTION,
+            "cache_dir": hf_cache.CACHE_OPTION,
             "executable": {"type": "path", "default": "hf"},
             "endpoint": {"type": "str", "default": "https://huggingface.co"},
             "token": {"type": "str", "default": "", "no_log": True},
@@ -142,18 +143,18 @@ def main() -> None:
     began, started, done = time.monotonic(), 0, []
     try:
         model = read_model(module.params["model"])
-        cache = _hf_cache.Cache(module.params["cache_dir"], model.repo)
-        notes = _hf_cache.Notes(cache.notes)
-        report = _hf_cache.look(cache, model, notes)
+        cache = hf_cache.Cache(module.params["cache_dir"], model.repo)
+        notes = hf_cache.Notes(cache.notes)
+        report = hf_cache.look(cache, model, notes)
         if report.to_do and not module.check_mode:
-            _hf_cache.make_own(cache.own)
-            with _progress.written(
+            hf_cache.make_own(cache.own)
+            with progress_file.written(
                 cache.progress,
                 f"{model.repo} downloaded",
                 lambda: model.size,
-                lambda: _hf_cache.bytes_there(cache, model),
+                lambda: hf_cache.bytes_there(cache, model),
             ):
-                started = _hf_cache.bring(
+                started = hf_cache.bring(
                     cache,
                     model,
                     notes,
@@ -161,7 +162,7 @@ def main() -> None:
                     module.params["attempts"],
                     done,
                 )
-    except (HubError, _hf_cache.CacheError, OSError) as exc:
+    except (HubError, hf_cache.CacheError, OSError) as exc:
         module.fail_json(msg=str(exc), done=done)
     module.exit_json(
         changed=report.to_do,

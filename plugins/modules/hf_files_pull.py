@@ -99,12 +99,12 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _progress
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_cache import CACHE_OPTION, OWN_DIR, PARTIAL_DIR
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_copy import FILES_OPTION, CopyError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import RepoFile
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_pull import PullError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_transfer import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import CACHE_OPTION, OWN_DIR, PARTIAL_DIR
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import RepoFile
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.copy import FILES_OPTION, CopyError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.pull import PullError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.transfer import (
     BRING_OPTIONS,
     PEER_OPTIONS,
     Transfer,
@@ -138,7 +138,7 @@ def main() -> None:
     try:
         netdev = netdev_towards(module.run_command, asked["address"])
         transfer = Transfer(asked, own / "copy")
-        with _progress.written(
+        with progress_file.written(
             own / "image.progress",
             f"{asked['name']} copied",
             lambda: sum(file.size for file in files),

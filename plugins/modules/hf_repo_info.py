@@ -98,7 +98,7 @@ gated:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf_hub import PATTERN_OPTIONS, Hub, HubError, chosen
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import PATTERN_OPTIONS, Hub, HubError, chosen
 
 
 def main() -> None:

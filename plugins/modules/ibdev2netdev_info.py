@@ -165,7 +165,7 @@ source:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._ibdev2netdev import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import (
     Ibdev2netdevError,
     Mapping,
     describe_links,

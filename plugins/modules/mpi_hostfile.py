@@ -90,12 +90,12 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hostfile import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfile import (
     HostfileError,
     render,
     validate_nodes,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._write import write
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
 
 
 def main() -> None:

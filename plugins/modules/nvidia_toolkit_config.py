@@ -65,15 +65,15 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import (
-    OriginalError,
-    Originals,
-    read_file,
-)
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._toolkit_config import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_config import (
     ToolkitConfigError,
     string,
     with_resource,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
+    OriginalError,
+    Originals,
+    read_file,
 )
 
 KEY = "swarm-resource"

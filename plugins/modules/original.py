@@ -78,7 +78,7 @@ original:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._originals import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     ABSENT,
     OriginalError,
     Originals,

@@ -70,7 +70,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._rdma_counters import CountersError, read, total
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_counters import CountersError, read, total
 
 
 def main() -> None:

@@ -166,7 +166,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm import ServeError, digest, plan, short
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm import ServeError, digest, plan, short
 
 
 def config_in(snapshot: Path) -> dict[str, Any] | None:

@@ -98,9 +98,9 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._swarm import tasks_of
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._trtllm import judge, stuck
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import tasks_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm import judge, stuck
 
 
 def main() -> None:

@@ -130,7 +130,7 @@ removed:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._ufw import (
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
     Line,
     Steps,
     UfwError,

@@ -140,7 +140,7 @@ import socket
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._routes import parse_routes
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import parse_routes
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._virtual_spark import (
     CABLINGS,
     container_needs,

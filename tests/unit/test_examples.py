@@ -14,21 +14,21 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
-UTILS = "ansible_collections.sparkops.dgx_spark.plugins.module_utils"
-PATHS = [*(ROOT / "plugins" / "module_utils").glob("_*.py"), *ROOT.glob("roles/trtllm_serve/files/image/*.py")]
+PLUGINS = "ansible_collections.sparkops.dgx_spark.plugins"
+PATHS = [*(ROOT / "plugins" / "module_utils").rglob("*.py"), *ROOT.glob("roles/trtllm_serve/files/image/*.py")]
 WITH_EXAMPLES = sorted(path for path in PATHS if "\n    >>> " in path.read_text())
 
 
 def loaded(path: Path) -> ModuleType:
-    if path.parent.name == "module_utils":
-        return importlib.import_module(f"{UTILS}.{path.stem}")
+    if path.is_relative_to(ROOT / "plugins"):
+        return importlib.import_module(".".join([PLUGINS, *path.relative_to(ROOT / "plugins").with_suffix("").parts]))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_examples_in_docstrings_are_true(path: Path) -> None:
     failed, tried = doctest.testmod(loaded(path))
     assert tried

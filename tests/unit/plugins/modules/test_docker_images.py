@@ -18,7 +18,7 @@ from typing import Any, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker_api import Docker
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_image_export,
     docker_image_import,

@@ -15,7 +15,7 @@ from typing import Any, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _originals
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ledger as originals
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_daemon_config,
     docker_gpu_probe,
@@ -35,7 +35,7 @@ TOKEN = "SWMTKN-1-secret"
 
 @pytest.fixture(autouse=True)
 def _own_originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_originals, "ROOT", str(tmp_path / "originals"))
+    monkeypatch.setattr(originals, "ROOT", str(tmp_path / "originals"))
     monkeypatch.setattr(docker_swarm_member, "RECORD", str(tmp_path / "swarm.json"))
 
 
@@ -325,7 +325,7 @@ class TestRestart:
         assert (tmp_path / "told").read_text().split() == ["reset-failed", "restart"]
 
     def test_puts_back_what_it_ran_with(self, capsys, path, tmp_path) -> None:
-        _originals.Originals().change(str(path), b'{"bad": 1}')
+        originals.Originals().change(str(path), b'{"bad": 1}')
         failed = run(capsys, docker_restart, path=str(path))
         assert (failed["failed"], failed["reverted"], path.read_text()) == (True, True, '{"debug": true}')
         assert "put back, and it runs again. It had said: unable to start: bad" in failed["msg"]

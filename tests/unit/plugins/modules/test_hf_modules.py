@@ -16,7 +16,10 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils import _hf_cache, _hf_directory, _hf_hub, _hf_send
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import directory as hf_directory
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import hub as hf_hub
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import send as peer_send
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     hf_cache_info,
     hf_cache_pull,
@@ -66,17 +69,17 @@ for blob in (here / "source").iterdir():
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A cache that is not there yet, and programs that fill it."""
-    cache = _hf_cache.Cache(tmp_path / "hf", "lab/tiny")
+    cache = hf_cache.Cache(tmp_path / "hf", "lab/tiny")
     tools = tmp_path / "tools"
     (tools / "source").mkdir(parents=True)
     for blob, content in BLOBS.items():
         (tools / "source" / blob).write_bytes(content)
-    for name, send in (("hf", ""), ("ssh", _hf_send.__file__)):
+    for name, send in (("hf", ""), ("ssh", peer_send.__file__)):
         text = PROGRAM.format(python=sys.executable, name=name, here=str(tools), send=send, blobs=str(cache.blobs))
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-    monkeypatch.setattr(_hf_cache.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(hf_cache.time, "sleep", lambda _seconds: None)
     for module in (hf_cache_pull, hf_files_pull):
         monkeypatch.setattr(module, "netdev_towards", lambda _run, _address: "lo")
 
@@ -228,7 +231,7 @@ def test_repo_info(run, monkeypatch: pytest.MonkeyPatch) -> None:
     body = json.dumps({"sha": COMMIT, "gated": False, "siblings": siblings}).encode()
     asked = []
     monkeypatch.setattr(
-        _hf_hub, "fetch", lambda url, token, timeout: asked.append((url, token)) or _hf_hub.Answer(200, {}, body)
+        hf_hub, "fetch", lambda url, token, timeout: asked.append((url, token)) or hf_hub.Answer(200, {}, body)
     )
     told = run(hf_repo_info, repo="lab/tiny", endpoint="http://hub/", token=f" {TOKEN}\n")
     assert (told["changed"], told["bytes"], told["model"]["commit"]) == (False, 2, COMMIT)
@@ -337,8 +340,8 @@ def test_what_was_hashed_is_not_read_again(run, tmp_path: Path, monkeypatch: pyt
     asked = {"repo": "home/made", "directory": str(top), "cache_dir": str(tmp_path / "hf")}
     first = run(hf_directory_info, **asked)
     read: list[str] = []
-    real = _hf_directory.hash_file
-    monkeypatch.setattr(_hf_directory, "hash_file", lambda path, file: read.append(path.name) or real(path, file))
+    real = hf_directory.hash_file
+    monkeypatch.setattr(hf_directory, "hash_file", lambda path, file: read.append(path.name) or real(path, file))
     assert run(hf_directory_info, **asked) == first
     assert read == []
     (top / "tokenizer" / "vocab").write_text("a b c")

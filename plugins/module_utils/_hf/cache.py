@@ -1,0 +1,572 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""A Hugging Face cache: what of a model is in it, whether that is right, and putting right what can be.
+
+CACHE/hub/models--org--name/blobs/<hash>                 the files
+CACHE/hub/models--org--name/snapshots/<commit>/<path>    relative links to them
+CACHE/hub/models--org--name/refs/<revision>              a commit
+CACHE/hub/.locks/models--org--name/<hash>.lock           held by `hf` while it downloads
+CACHE/.dgx-spark/models--org--name.json                  what was verified, and which refs are ours
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import Model, RepoFile, new_hash
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.send import give_back
+
+OWN_DIR = ".dgx-spark"
+PARTIAL_DIR = ".dgx-spark-partial"
+_PIECE = 4 << 20
+_THREADS = 8
+
+OK, UNLINKED, MISSING, CORRUPT = "ok", "unlinked", "missing", "corrupt"
+
+Stamp = t.List[int]
+
+
+class CacheError(ValueError):
+    """The cache cannot be read or changed; the message names the path and the mend."""
+
+
+class Cache:
+    """Where the parts of one model's cache are."""
+
+    def __init__(self, root: str | os.PathLike[str], repo: str) -> None:
+        self.root, self.repo = Path(root), repo
+        name = "models--" + repo.replace("/", "--")
+        self.hub = self.root / "hub"
+        self.repo_dir = self.hub / name
+        self.blobs = self.repo_dir / "blobs"
+        self.locks = self.hub / ".locks" / name
+        self.own = self.root / OWN_DIR
+        self.copy = self.own / "copy"  # the key of a copy that is under way, or was interrupted
+        self.notes = self.own / f"{name}.json"
+        self.source = self.own / f"{name}.source.json"  # the hashes of a directory that the model is taken from
+        self.progress = self.own / f"{name}.progress"  # while something is brought
+        self.partial = self.blobs / PARTIAL_DIR
+        self.lock = self.own / f"{name}.lock"
+
+    def snapshot(self, commit: str) -> Path:
+        """Return where the files of a commit are linked."""
+        return self.repo_dir / "snapshots" / commit
+
+    def ref(self, revision: str) -> Path:
+        """Return where a revision's commit is noted."""
+        return self.repo_dir / "refs" / revision
+
+
+class Notes:
+    """What is remembered of a cache: which blobs were read and found right, and which refs we wrote."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.verified: dict[str, Stamp] = {}
+        self.refs: dict[str, str] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Read what is written, and keep what was found since."""
+        found, self.verified, self.refs = self.verified, {}, {}
+        try:
+            noted = json.loads(self.path.read_text(encoding="utf-8"))
+            self.verified, self.refs = dict(noted["verified"]), dict(noted["refs"])
+        except (OSError, ValueError, TypeError, KeyError):
+            self.verified, self.refs = {}, {}  # then everything is read again
+        self._as_read = self._text()
+        self.verified.update(found)
+
+    def verify(self, file: RepoFile, path: Path) -> None:
+        """Note that a file was read and found right."""
+        self.verified[file.blob] = stamp(path)
+
+    def _text(self) -> str:
+        return json.dumps({"verified": self.verified, "refs": self.refs}, indent=1, sort_keys=True) + "\n"
+
+    def save(self) -> None:
+        """Write what is new, in one step."""
+        text = self._text()
+        if text == self._as_read:
+            return
+        make_own(self.path.parent)
+        replace_file(self.path, text)
+        self._as_read = text
+
+
+class _Judged(t.NamedTuple):
+    """What there is of one blob. ``stamp``: of one that is right."""
+
+    state: str
+    detail: str = ""
+    source: Path | None = None
+    stamp: Stamp | None = None
+
+
+class Found(t.NamedTuple):
+    """What there is of one file. ``source``: its content under another name."""
+
+    file: RepoFile
+    state: str
+    detail: str = ""
+    source: Path | None = None
+
+
+class Report(t.NamedTuple):
+    """What there is of a model."""
+
+    found: list[Found]
+    ref_missing: bool
+    needed: int
+    reclaimable: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file is there, right, and where it belongs."""
+        return all(one.state == OK for one in self.found)
+
+    @property
+    def to_do(self) -> bool:
+        """Whether anything is to be put right."""
+        return not self.complete or self.ref_missing
+
+    def to_fetch(self) -> list[RepoFile]:
+        """Return the files whose content has to come from elsewhere."""
+        return [one.file for one in self.found if one.state in (MISSING, CORRUPT)]
+
+    def wrong(self, states: t.Container[str] = (UNLINKED, MISSING, CORRUPT)) -> list[str]:
+        """Say what is wrong, a line each."""
+        return [f"{one.file.path}: {one.detail}" for one in self.found if one.state in states]
+
+
+def make_own(folder: Path) -> Path:
+    """Make a directory that its owner alone may enter, and the cache that it is in."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def replace_file(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file in one step."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+
+
+def stamp(path: Path) -> Stamp:
+    """Return what changes when somebody writes to a file."""
+    about = path.stat()
+    return [about.st_size, about.st_mtime_ns, about.st_ino, about.st_ctime_ns]
+
+
+def hash_file(path: Path, file: RepoFile) -> str:
+    """Return the hash of a file's content, of the kind that the hub told for it."""
+    digest, piece = new_hash(file), memoryview(bytearray(_PIECE))
+    with path.open("rb", buffering=0) as stream:
+        while True:
+            count = stream.readinto(piece) or 0
+            if not count:
+                break
+            digest.update(piece[:count])
+    give_back(path)
+    return digest.hexdigest()
+
+
+def look(cache: Cache, model: Model, notes: Notes, force: bool = False) -> Report:
+    """Tell what of a model is there. What is noted as read, and has not been touched since, is not read again."""
+    blobs = {file.blob: file for file in model.files}
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        judged = dict(zip(blobs, pool.map(lambda file: _judge(cache, model, notes, file, force), blobs.values())))
+    for blob, one in judged.items():
+        if one.stamp:
+            notes.verified[blob] = one.stamp
+        else:
+            notes.verified.pop(blob, None)
+    found = []
+    for file in model.files:
+        state, detail, source, _stamp = judged[file.blob]
+        if state == OK and not _is_linked(cache, model.commit, file):
+            state, detail = UNLINKED, "is there, and its link is not"
+        found.append(Found(file, state, detail, source))
+    lacking = [blob for blob, one in judged.items() if one.state in (MISSING, CORRUPT)]
+    return Report(
+        found=found,
+        ref_missing=model.revision != model.commit and not cache.ref(model.revision).exists(),
+        needed=sum(blobs[blob].size for blob in lacking),
+        reclaimable=sum(path.lstat().st_size for blob in lacking for path in _remains(cache, blob)),
+    )
+
+
+def _judge(cache: Cache, model: Model, notes: Notes, file: RepoFile, force: bool) -> _Judged:
+    path = cache.blobs / file.blob
+    try:
+        if path.is_file() and not path.is_symlink():
+            # Taken before it is read: who writes to it meanwhile makes another.
+            now = stamp(path)
+            if now[0] != file.size:
+                return _Judged(CORRUPT, f"has {now[0]} bytes instead of {file.size}")
+            if force or notes.verified.get(file.blob) != now:
+                told = hash_file(path, file)
+                if told != file.blob:
+                    kind = "sha256" if file.sha256 else "git-sha1"
+                    return _Judged(CORRUPT, f"its {kind} is {told} instead of {file.blob}")
+            return _Judged(OK, stamp=now)
+        for other in _namesakes(cache, model, file):
+            if other.is_file() and other.stat().st_size == file.size and hash_file(other, file) == file.blob:
+                return _Judged(UNLINKED, f"is there as {other}", other)
+    except OSError as exc:
+        raise CacheError(f"{exc.filename or path} cannot be read ({exc.strerror}): {_chown(cache)}") from exc
+    return _Judged(MISSING, "is missing")
+
+
+def _namesakes(cache: Cache, model: Model, file: RepoFile) -> list[Path]:
+    """Return where the content of a blob that is not there might be instead.
+
+    `hf` may keep it in a store that all repositories share, and link to it, which no container sees that is given this
+    repository alone. Copying with links followed leaves it in the snapshot; a hub's wrong ETag leaves it under that.
+    """
+    paths = [cache.blobs / file.blob]
+    paths += [cache.snapshot(model.commit) / other.path for other in model.files if other.blob == file.blob]
+    return [Path(os.path.realpath(path)) for path in paths if path.exists()]
+
+
+def _is_linked(cache: Cache, commit: str, file: RepoFile) -> bool:
+    path, wanted = cache.snapshot(commit) / file.path, _link_text(cache, commit, file)
+    return path.is_symlink() and os.readlink(path) == wanted and path.resolve() == (cache.blobs / file.blob).resolve()
+
+
+def _link_text(cache: Cache, commit: str, file: RepoFile) -> str:
+    # Relative, so that the repository's directory can stand anywhere.
+    return os.path.relpath(cache.blobs / file.blob, (cache.snapshot(commit) / file.path).parent)
+
+
+def _remains(cache: Cache, blob: str) -> list[Path]:
+    """Return what is left of a blob that is not right: itself, and what killed downloads and copies left."""
+    paths = [cache.blobs / blob, *cache.blobs.glob(f"{blob}*.incomplete"), *cache.blobs.glob(f".{blob}.*")]
+    return [path for path in paths if os.path.lexists(path)]
+
+
+def clear_wrong(cache: Cache, report: Report) -> list[str]:
+    """Put right what needs no content from elsewhere, and make room for what does. Returns what was done."""
+    done = []
+    for one in report.found:
+        blob = cache.blobs / one.file.blob
+        if one.state == UNLINKED and one.source is not None:
+            if blob.is_file() and not blob.is_symlink():
+                continue  # done for another file of the same content
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            if cache.repo_dir.resolve() in one.source.parents:
+                one.source.replace(blob)
+            else:
+                _hard_link(one.source, blob)  # other repositories may use it where it is
+            done.append(f"{one.file.path}: put in its place")
+        elif one.state in (MISSING, CORRUPT):
+            in_use = _in_use(cache.locks / f"{one.file.blob}.lock")
+            for path in _remains(cache, one.file.blob):
+                # `hf` begins anew under another name: what it left is of use to nobody, unless it still writes to it.
+                if path == blob or not in_use:
+                    path.unlink()
+                    done.append(f"{one.file.path}: removed {path.name}, {one.detail}")
+    return done
+
+
+def _hard_link(source: Path, blob: Path) -> None:
+    blob.unlink(missing_ok=True)
+    # Where the file system or its owner does not allow it, the file counts as missing.
+    with suppress(OSError):
+        os.link(source, blob)
+
+
+def _in_use(lock: Path) -> bool:
+    """Whether an `hf` holds this lock."""
+    try:
+        with lock.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
+    """Link every file whose content is right, and note the revision's commit where nothing is noted."""
+    done = []
+    for file in model.files:
+        if file.blob not in notes.verified or _is_linked(cache, model.commit, file):
+            continue
+        path = cache.snapshot(model.commit) / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(path):
+            path.unlink()
+        path.symlink_to(_link_text(cache, model.commit, file))
+        done.append(f"{file.path}: linked")
+    ref = cache.ref(model.revision)
+    if model.revision != model.commit and not ref.exists():
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(ref, model.commit, mode=0o644)
+        notes.refs[model.revision] = model.commit
+        done.append(f"refs/{model.revision}: written")
+    return done
+
+
+def obstacles(cache: Cache) -> list[str]:
+    """Return why this user could not write to the cache, a line each; none if nothing is in the way."""
+    me, found = os.geteuid(), []
+    for top in (cache.blobs, cache.locks, cache.own):
+        place = top
+        while not os.path.lexists(place):
+            place = place.parent
+        if not place.is_dir():
+            found.append(f"{place} is no directory: move it away, or name another cache (hf_cache_dir)")
+        elif not os.access(place, os.W_OK | os.X_OK):
+            owner = _user(place.stat().st_uid)
+            mend = _chown(cache) if place in (cache.root, *_below(cache, place)) else _make(cache)
+            found.append(f"{place} belongs to {owner}, and {_me()} may not write there: {mend}")
+    if me:
+        # Files that a container's root wrote: `hf` fails on them, in the middle.
+        foreign = [path for top in (cache.repo_dir, cache.locks) for path in _tree(top) if path.lstat().st_uid != me]
+        if foreign:
+            more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+            owner = _user(foreign[0].lstat().st_uid)
+            found.append(f"{foreign[0]}{more}: of {owner}, not of {_me()}: {_chown(cache)}")
+    return list(dict.fromkeys(found))
+
+
+def _below(cache: Cache, place: Path) -> list[Path]:
+    return [place] if cache.root in place.parents else []
+
+
+def _tree(top: Path) -> t.Iterator[Path]:
+    if top.is_dir():
+        yield top
+        for folder, folders, files in os.walk(top):
+            yield from (Path(folder, name) for name in (*folders, *files))
+
+
+def _chown(cache: Cache) -> str:
+    return f"sudo chown -R {_me()}: {cache.root}"
+
+
+def _make(cache: Cache) -> str:
+    return f"sudo install -d -o {_me()} {cache.root}, or name another cache (hf_cache_dir)"
+
+
+def _me() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return getpass.getuser()
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def bytes_there(cache: Cache, model: Model) -> int:
+    """Return how many of a model's bytes are there, whole or on their way, right or not."""
+    sizes = {file.blob: file.size for file in model.files}
+    there = 0
+    for folder in (cache.blobs, cache.partial):
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if entry.name.split(".")[0] in sizes:
+                        there += entry.stat(follow_symlinks=False).st_size
+    return min(there, sum(sizes.values()))
+
+
+def index_errors(cache: Cache, model: Model) -> list[str]:
+    """Say where the index of the weights and the files of the model do not agree."""
+    paths, errors = {file.path for file in model.files}, []
+    for file in model.files:
+        if not file.path.endswith(".safetensors.index.json"):
+            continue
+        try:
+            shards = set(json.loads((cache.blobs / file.blob).read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            continue  # a file that is missing or wrong is told of by its hash
+        folder = file.path.rpartition("/")[0]
+        lacking = sorted(one for one in shards if (f"{folder}/{one}" if folder else one) not in paths)
+        if lacking:
+            errors.append(
+                f"{file.path}: names {', '.join(lacking[:3])}, which is no file of this revision, or not wanted"
+            )
+    return errors
+
+
+def free_bytes(cache: Cache) -> int:
+    """Return what this user may still write where the cache is, or would be."""
+    place = cache.repo_dir
+    while not place.exists():
+        place = place.parent
+    about = os.statvfs(place)
+    return about.f_bavail * about.f_frsize
+
+
+@contextmanager
+def only_one(cache: Cache) -> t.Iterator[None]:
+    """Let one of us at a time change a model's cache. Who comes second waits, and finds it done."""
+    make_own(cache.own)
+    with cache.lock.open("a", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def list_models(root: str | os.PathLike[str]) -> list[dict[str, t.Any]]:
+    """Return the models that a cache holds, the largest first."""
+    models = []
+    for path in Path(root, "hub").glob("models--*--*"):
+        organisation, _dashes, name = path.name[len("models--") :].partition("--")
+        snapshots = path / "snapshots"
+        models.append(
+            {
+                "repo": f"{organisation}/{name}",
+                "repo_dir": str(path),
+                "bytes": sum(one.lstat().st_size for one in _tree(path) if stat.S_ISREG(one.lstat().st_mode)),
+                "commits": sorted(one.name for one in snapshots.iterdir()) if snapshots.is_dir() else [],
+            }
+        )
+    return sorted(models, key=lambda model: (-model["bytes"], model["repo"]))
+
+
+def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str], int]:
+    """Take back what we wrote into a cache. Returns the paths that go, and the bytes that are freed."""
+    notes = Notes(cache.notes)
+    going: list[Path] = []
+    if with_model:
+        going += [path for path in (cache.repo_dir, cache.locks) if path.exists()]
+    else:
+        for revision, commit in notes.refs.items():
+            path = cache.ref(revision)
+            if path.is_file() and path.read_text(encoding="utf-8") == commit:  # still ours
+                going.append(path)
+    # The key and the program are there only where a copy was interrupted.
+    going += [
+        path for path in (cache.notes, cache.source, cache.lock, cache.copy, cache.own / "send.py") if path.exists()
+    ]
+    freed = 0
+    for path in going:
+        parts = [path, *(_tree(path) if path.is_dir() else [])]
+        freed += sum(part.lstat().st_size for part in parts if stat.S_ISREG(part.lstat().st_mode))
+        if check_mode:
+            continue
+        for part in sorted(set(parts), reverse=True):
+            if part.is_dir() and not part.is_symlink():
+                part.rmdir()
+            else:
+                part.unlink()
+    if not check_mode:
+        for folder in (cache.copy, cache.own, cache.ref("x").parent):
+            with suppress(OSError):
+                folder.rmdir()
+    return [str(path) for path in going], freed
+
+
+def bring(
+    cache: Cache,
+    model: Model,
+    notes: Notes,
+    fetch: t.Callable[[list[RepoFile]], str],
+    attempts: int,
+    done: list[str],
+    sleep: t.Callable[[float], None] | None = None,
+) -> int:
+    """Have content fetched until all of a model is there, right and linked. Returns how often.
+
+    :param fetch: brings the content of some files; returns why it failed, or nothing.
+    :param done: what was done is added to it.
+    """
+    started, reason = 0, ""
+    with only_one(cache):
+        notes.reload()
+        while True:
+            report = look(cache, model, notes)
+            if started and report.needed:
+                reason = reason or "; ".join(report.wrong((MISSING, CORRUPT)))
+                if started >= attempts:
+                    raise CacheError(f"{model.repo} did not come whole in {started} attempts: {reason}")
+                (sleep or time.sleep)(min(2**started, 30))
+            while True:  # what is out of the way can show a right copy elsewhere
+                cleared = clear_wrong(cache, report)
+                if not cleared:
+                    break
+                done += cleared
+                report = look(cache, model, notes)
+            notes.save()
+            wanted = report.to_fetch()
+            if not wanted:
+                break
+            reason = fetch(wanted)
+            started += 1
+            done += [f"{file.path}: fetched" for file in wanted if not reason]
+        if cache.partial.exists():
+            shutil.rmtree(cache.partial)  # an older copy's, of another revision
+        done += link(cache, model, notes)
+        notes.save()
+    return started
+
+
+def describe(cache: Cache, model: Model, report: Report) -> dict[str, t.Any]:
+    """Return what modules tell of a model in a cache."""
+    states = {one.file.path: one.state for one in report.found}
+    return {
+        "repo": model.repo,
+        "commit": model.commit,
+        "repo_dir": str(cache.repo_dir),
+        "snapshot": str(cache.snapshot(model.commit)),
+        "files": len(model.files),
+        "bytes": model.size,
+        "complete": report.complete,
+        "to_do": report.to_do,
+        "interrupted": cache.copy.exists(),
+        "progress": str(cache.progress),
+        **{state: [path for path, its in states.items() if its == state] for state in (MISSING, CORRUPT, UNLINKED)},
+    }
+
+
+MODEL_OPTION = {
+    "type": "dict",
+    "required": True,
+    "options": {
+        "repo": {"type": "str", "required": True},
+        "commit": {"type": "str", "required": True},
+        "revision": {"type": "str", "required": True},
+        "files": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "path": {"type": "str", "required": True},
+                "size": {"type": "int", "required": True},
+                "sha256": {"type": "str"},
+                "git_sha1": {"type": "str"},
+            },
+        },
+    },
+}
+CACHE_OPTION = {"type": "path", "default": "~/.cache/huggingface"}

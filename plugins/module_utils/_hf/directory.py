@@ -1,0 +1,116 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""A model that lies in a directory, such as a checkpoint that was quantized at home, described as if a hub had it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import (
+    Cache,
+    hash_file,
+    make_own,
+    replace_file,
+    stamp,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
+    HubError,
+    Model,
+    RepoFile,
+    check_names,
+    read_model,
+)
+
+REVISION = "local"
+_NO_HASH = "0" * 64  # has hash_file use SHA-256
+
+
+def commit_of(files: t.Iterable[RepoFile]) -> str:
+    """Return what stands for a commit: 40 digits over all paths and contents.
+
+    >>> one = RepoFile("config.json", 2, sha256="44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
+    >>> commit_of([one])
+    '618e78a54d1cd92150df1af0dd7d6f54595ea134'
+    """
+    text = "".join(f"{file.sha256} {file.path}\n" for file in sorted(files))
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def paths_in(top: Path) -> list[Path]:
+    """Return the files of a directory, hidden ones left out. Links count as what they lead to."""
+    if not top.is_dir():
+        raise HubError(f"{top} is no directory on this host: name the one that holds the model (hf_cache_source)")
+    found = []
+    for folder, folders, files in os.walk(top, followlinks=False):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
+    if not any(path.name == "config.json" for path in found):
+        raise HubError(f"{top} holds no config.json, so no model: name the directory that does (hf_cache_source)")
+    return found
+
+
+def describe(top: Path, repo: str, cache: Cache, write: bool = True) -> Model:
+    """Return the model that a directory holds.
+
+    What was hashed once, and has not been touched since, is not read again.
+
+    :param write: whether what was hashed may be noted.
+    """
+    check_names(repo, REVISION)
+    noted: dict[str, t.Any] = {}
+    with suppress(OSError, ValueError):
+        noted = dict(json.loads(cache.source.read_text(encoding="utf-8")))
+
+    def one(path: Path) -> tuple[str, t.Any, RepoFile]:
+        now, name = stamp(path)[:3], str(path)  # not when it was last linked to
+        known = noted.get(name)
+        digest = known[1] if known and known[0] == now else hash_file(path, RepoFile(name, now[0], sha256=_NO_HASH))
+        return name, [now, digest], RepoFile(str(path.relative_to(top)), now[0], sha256=digest)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        found = list(pool.map(one, paths_in(top)))
+    hashed = {name: known for name, known, _file in found}
+    if write and hashed != noted:
+        with suppress(OSError):  # a cache that may not be written to is told of by who looks at it
+            make_own(cache.own)
+            replace_file(cache.source, json.dumps(hashed, indent=1, sort_keys=True) + "\n")
+    files = [file for _name, _known, file in found]
+    rows = [file._asdict() for file in files]
+    return read_model({"repo": repo, "commit": commit_of(files), "revision": REVISION, "files": rows})
+
+
+def linkable(top: Path, cache: Cache) -> bool:
+    """Whether the cache can have a directory's files without room for them: hard links, on one file system."""
+    place = cache.blobs
+    while not place.exists():
+        place = place.parent
+    return top.stat().st_dev == place.stat().st_dev
+
+
+def take(top: Path, cache: Cache, files: t.Sequence[RepoFile]) -> str:
+    """Have a directory's files in the cache, as hard links where that can be. Returns why not, or nothing."""
+    cache.blobs.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        source, blob = Path(os.path.realpath(top / file.path)), cache.blobs / file.blob
+        draft = blob.with_name(f".{blob.name}.taken")
+        try:
+            draft.unlink(missing_ok=True)
+            try:
+                os.link(source, draft)
+            except OSError:  # another file system, or another owner's file
+                shutil.copyfile(source, draft)
+            draft.replace(blob)
+        except OSError as exc:
+            draft.unlink(missing_ok=True)
+            return f"{file.path} cannot be taken from {top}: {exc.strerror or exc}"
+    return ""

@@ -1,0 +1,303 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is private to the collection: it may change at any time.
+"""Take files, which are named by their hashes, from another Spark: several ssh streams, each hashed as it comes.
+
+What came of a file before a connection broke is kept, and the rest asked for. A file gets its name when it is whole
+and its hash is right. A file that the other Spark is still downloading is waited for, as long as it grows.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hmac
+import os
+import secrets
+import select
+import socket
+import subprocess
+import threading
+import time
+import typing as t
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import RepoFile, new_hash
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.send import give_back
+
+_PIECE = 1 << 20
+_PIPE = getattr(fcntl, "F_SETPIPE_SZ", 1031)  # Python names it from 3.10 on
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class PullError(ValueError):
+    """It cannot go on, and would not if it were tried again; the message says why."""
+
+
+class BrokenError(Exception):
+    """A connection ended, or nothing came of it any more."""
+
+
+class WrongError(Exception):
+    """A file came that is not what was asked for."""
+
+
+class Peer:
+    """A connection to the other Spark's `_hf_send`."""
+
+    def __init__(self, argv: t.Sequence[str], stall_seconds: float, plain: str = "") -> None:
+        """Connect.
+
+        :param argv: the connecting command. :param plain: this Spark's address on which the files' bytes are awaited,
+            as they are; else they come through ssh as well.
+        """
+        self._stall = stall_seconds
+        self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._asked, told = t.cast(t.BinaryIO, self._child.stdin), t.cast(t.BinaryIO, self._child.stdout)
+        self._told = told.fileno()
+        with suppress(OSError):  # fewer, larger pieces
+            fcntl.fcntl(self._told, _PIPE, _PIECE)
+        self._way: socket.socket | None = None
+        self._data = self._told
+        if plain:
+            self._way = self._await(plain)
+            self._data = self._way.fileno()
+
+    def _await(self, address: str) -> socket.socket:
+        """Let the other Spark connect, and nobody else."""
+        token, deadline = secrets.token_hex(16).encode(), time.monotonic() + min(self._stall, 30)
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as door:
+            door.bind((address, 0))
+            door.listen(8)
+            self._ask(b"PLAIN %d %s\n" % (door.getsockname()[1], token))
+            while time.monotonic() < deadline and self._child.poll() is None:
+                door.settimeout(0.5)
+                try:
+                    way, _address = door.accept()
+                except socket.timeout:
+                    continue
+                way.settimeout(5)
+                with suppress(OSError):
+                    if hmac.compare_digest(way.recv(len(token), socket.MSG_WAITALL), token):
+                        way.settimeout(None)
+                        return way
+                way.close()
+        raise BrokenError(f"the other Spark did not connect to {address}: {self._why()}")
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        with suppress(OSError):
+            self._asked.close()
+        if self._way:
+            self._way.close()
+        self._child.kill()
+        self._child.wait()
+        self._child.stdout.close()
+        self._child.stderr.close()
+
+    def ask(self, name: str, offset: int) -> tuple[int, int]:
+        """Return the size of a file whose bytes come next, or -1 and what there is of files that are on their way."""
+        self._ask(f"{name} {offset}\n".encode())
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            one = bytearray(1)
+            self._read(self._told, memoryview(one))
+            line += one
+        size, grown = line.split()
+        return int(size), int(grown)
+
+    def read_into(self, piece: memoryview) -> int:
+        """Read some of a file's bytes, at least one."""
+        return self._read(self._data, piece)
+
+    def _ask(self, line: bytes) -> None:
+        try:
+            self._asked.write(line)
+            self._asked.flush()
+        except OSError as exc:
+            raise BrokenError(self._why()) from exc
+
+    def _read(self, stream: int, piece: memoryview) -> int:
+        poll = select.poll()
+        poll.register(stream, select.POLLIN)
+        if not poll.poll(self._stall * 1000):
+            raise BrokenError(f"nothing came for {self._stall:.0f} s")
+        count = os.readv(stream, [piece])
+        if not count:
+            raise BrokenError(self._why())
+        return count
+
+    def _why(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(5)
+        if self._child.poll() is None:
+            return "ssh closed the connection"
+        said = self._child.stderr.read().decode(errors="replace").strip()
+        return f"ssh ended with {self._child.returncode} ({said[-300:] or 'no message'})"
+
+
+class Pull:
+    """Files on their way."""
+
+    def __init__(
+        self,
+        connect: t.Callable[[], Peer],
+        files: t.Sequence[RepoFile],
+        target: Path,
+        partial: Path,
+        on_whole: t.Callable[[RepoFile, Path], None],
+        stall_seconds: float = 120,
+    ) -> None:
+        """Prepare to take files.
+
+        :param target: the directory where they get their names.
+        :param partial: where they are until they are whole, on the same file system.
+        :param on_whole: called for each.
+        """
+        self._connect, self._target, self._partial = connect, target, partial
+        self._on_whole, self._stall = on_whole, stall_seconds
+        self._waiting = deque(sorted({file.blob: file for file in files}.values(), key=lambda file: -file.size))
+        self._lock = threading.Lock()
+        self._sign_of_life = time.monotonic()
+        self._grown = -1
+        self._broken: list[str] = []
+        self._wrong: list[str] = []
+        self._final: Exception | None = None
+        self.moved = 0  # bytes that came
+        self.seconds = {"receive": 0.0, "hash": 0.0, "write": 0.0}  # of all streams together
+
+    def run(self, streams: int) -> str:
+        """Take what can be had. Returns why it is not all, or nothing."""
+        self._target.mkdir(parents=True, exist_ok=True)
+        self._partial.mkdir(parents=True, exist_ok=True)
+        threads = [threading.Thread(target=self._stream) for _number in range(min(streams, len(self._waiting)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._final is not None:
+            raise self._final
+        return "; ".join((self._broken or self._wrong)[:1])
+
+    def _stream(self) -> None:
+        while not self._connection():
+            pass
+
+    def _connection(self) -> bool:
+        """Take files over one connection. Returns whether that was all."""
+        file = None
+        try:
+            with self._connect() as peer:
+                while True:
+                    file = self._next()
+                    if file is None:
+                        return True
+                    if not self._take(peer, file):
+                        with self._lock:
+                            self._waiting.append(file)
+                        time.sleep(0.5)
+        except WrongError as exc:
+            self._wrong.append(str(exc))
+            return False  # the others may be right
+        except BrokenError as exc:
+            self._broken.append(str(exc))
+        except OSError as exc:
+            if exc.errno in _FULL and file is not None:
+                # What is there of it is of no use where it fills the disk of others.
+                (self._partial / file.blob).unlink()
+                exc = PullError(f"the disk is full: {self._partial} takes no more of {file.path}")
+            self._final = exc
+        except Exception as exc:
+            self._final = exc
+        return True
+
+    def _next(self) -> RepoFile | None:
+        with self._lock:
+            return self._waiting.popleft() if self._waiting and not self._broken and self._final is None else None
+
+    def _take(self, peer: Peer, file: RepoFile) -> bool:
+        """Take one file; returns whether it was there to be taken."""
+        part = self._partial / file.blob
+        with part.open("ab+", buffering=0) as stream:
+            offset = stream.tell()
+            if offset > file.size:
+                stream.truncate(0)
+                offset = 0
+            size, grown = peer.ask(file.blob, offset)
+            if size < 0:
+                self._wait(grown, file)
+                return False
+            if size != file.size:
+                raise WrongError(f"{file.path} has {size} bytes there instead of {file.size}")
+            digest = new_hash(file)
+            piece = memoryview(bytearray(_PIECE))
+            stream.seek(0)
+            for _piece in range(-(-offset // _PIECE)):
+                digest.update(piece[: stream.readinto(piece)])
+            self._receive(peer, file.size - offset, piece, stream, digest)
+            os.fdatasync(stream.fileno())
+        if digest.hexdigest() != file.blob:
+            part.unlink()
+            raise WrongError(f"{file.path} came wrong: its hash is {digest.hexdigest()} instead of {file.blob}")
+        whole = self._target / file.blob
+        part.replace(whole)
+        give_back(whole)
+        with self._lock:
+            self._sign_of_life = time.monotonic()
+            self._on_whole(file, whole)
+        return True
+
+    def _receive(self, peer: Peer, left: int, piece: memoryview, stream: t.BinaryIO, digest: t.Any) -> None:
+        spent, now = dict.fromkeys(self.seconds, 0.0), time.monotonic()
+
+        def lap(what: str) -> None:
+            nonlocal now
+            then, now = now, time.monotonic()
+            spent[what] += now - then
+
+        try:
+            while left:
+                some = piece[: peer.read_into(piece[:left])]
+                lap("receive")
+                digest.update(some)
+                lap("hash")
+                written = 0
+                while written < len(some):
+                    written += stream.write(some[written:])
+                lap("write")
+                left -= len(some)
+                self.moved += len(some)
+        finally:
+            with self._lock:
+                for what, seconds in spent.items():
+                    self.seconds[what] += seconds
+
+    def _wait(self, grown: int, file: RepoFile) -> None:
+        with self._lock:
+            if grown != self._grown:
+                self._grown, self._sign_of_life = grown, time.monotonic()
+            silent = time.monotonic() - self._sign_of_life
+        if silent > self._stall:
+            raise PullError(f"{file.path} is not there to copy, and nothing was downloaded there for {silent:.0f} s")
+
+
+def bound_by(seconds: t.Mapping[str, float], cpu_busy: float, rate: float, link: float | None) -> str:
+    """Say what kept a copy from being faster.
+
+    :param seconds: what the streams spent their time on: receive, hash, write.
+    :param cpu_busy: the share of this Spark's processor time that was used meanwhile.
+    :param rate: bytes a second.
+    :param link: what the link carries, in bytes a second.
+    """
+    if link and rate >= 0.8 * link:
+        return "link"
+    if cpu_busy >= 0.9:
+        return "processor"
+    longest = max(seconds, key=lambda what: seconds[what])
+    return {"write": "disk", "hash": "hashing", "receive": "sender"}[longest]

@@ -1,0 +1,168 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes into the image to look at the GPUs with, and what its failure means."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import (
+    PROGRAM,
+    GpuProbeError,
+    archive,
+    explain,
+    fingerprint,
+    interpreter,
+    libraries,
+    probe_service,
+    reserved,
+    verdict,
+)
+
+LDD = """\
+\tlinux-vdso.so.1 (0x0000ffff9d5c0000)
+\tlibpthread.so.0 => /lib/aarch64-linux-gnu/libpthread.so.0 (0x0000ffff9d540000)
+\tlibc.so.6 => /lib/aarch64-linux-gnu/libc.so.6 (0x0000ffff9d380000)
+\t/lib/ld-linux-aarch64.so.1 (0x0000ffff9d583000)
+"""
+
+
+def test_lists_what_a_program_loads() -> None:
+    places = [
+        "/lib/aarch64-linux-gnu/libpthread.so.0",
+        "/lib/aarch64-linux-gnu/libc.so.6",
+        "/lib/ld-linux-aarch64.so.1",
+    ]
+    assert libraries(LDD) == places
+    assert libraries("\tstatically linked\n") == []
+    with pytest.raises(GpuProbeError, match=r"libx\.so"):
+        libraries("\tlibx.so => not found\n")
+
+
+@pytest.mark.parametrize(
+    ("head", "program"),
+    [(b"#!/bin/sh\n# x", "/bin/sh"), (b"#! /usr/bin/env sh\n", "/usr/bin/env"), (b"\x7fELF", None), (b"#!", None)],
+)
+def test_finds_what_runs_a_script(head: bytes, program: str | None) -> None:
+    assert interpreter(head) == program
+
+
+def test_packs_files_at_their_places(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("real")
+    link = str(tmp_path / "link")
+    with tarfile.open(fileobj=io.BytesIO(archive([link, link]))) as tar:
+        assert [(one.name, one.isfile(), one.mode) for one in tar] == [(link.lstrip("/"), True, 0o755)]
+        assert tar.extractfile(link.lstrip("/")).read() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            "failed to construct device spec generators: failed to initialize NVML: Driver Not Loaded",
+            "driver is not loaded",
+        ),
+        ("nvidia-container-cli: initialization error: nvml error: driver not loaded", "driver is not loaded"),
+        ("invoking the NVIDIA Container Runtime Hook directly (e.g. specifying the docker --gpus flag)", "mode 'cdi'"),
+        ('exec: "nvidia-smi": executable file not found in $PATH', "without the NVIDIA runtime"),
+        ("docker: Error response from daemon: unknown or invalid runtime name: nvidia", "restart Docker"),
+        ("docker: Error response from daemon: No such image: x:y", "pull it"),
+        ("error getting device handle for index '0': GPU is lost", "reboot the host"),
+        ("", r"exit status 125\): (no message)"),
+    ],
+)
+def test_explains(said: str, message: str) -> None:
+    assert message.replace("\\", "") in explain(125, said)
+
+
+def test_the_image_is_told_by_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "libc.so.6"
+    file.write_bytes(b"one")
+    first = fingerprint(archive([str(file)]))
+    os.utime(file, (0, 0))
+    assert fingerprint(archive([str(file)])) == first
+    file.write_bytes(b"two")
+    assert fingerprint(archive([str(file)])) != first
+
+
+def status(tmp_path: Path, **environment: str) -> int:
+    """The exit status of a probe that sees the GPUs A and B."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho GPU-A; echo GPU-B\n")
+    tool.chmod(0o755)
+    base = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RDMA": "no", "MEMLOCK": "unlimited"}
+    return subprocess.run(["/bin/sh", "-c", PROGRAM], env={**base, **environment}, check=False).returncode
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "code"),
+    [("GPU-B GPU-A", 2, 0), ("GPU-A", 1, 65), ("GPU-A GPU-B GPU-C", 3, 65), ("GPU-A GPU-C", 2, 65)],
+)
+def test_a_task_says_whether_it_sees_its_gpus(tmp_path: Path, gpus: str, count: int, code: int) -> None:
+    assert status(tmp_path, GPUS=gpus, GPU_COUNT=str(count)) == code
+
+
+@pytest.mark.skipif(Path("/dev/infiniband").exists(), reason="this machine has RDMA devices")
+def test_a_task_says_that_it_sees_no_rdma_devices_and_too_low_a_limit(tmp_path: Path) -> None:
+    mine = {"GPUS": "GPU-A GPU-B", "GPU_COUNT": "2", "RDMA": "yes"}
+    assert status(tmp_path, MEMLOCK="0", **mine) == 64 + 2
+    limited = f"ulimit -l 64; {PROGRAM}"
+    tool = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "MEMLOCK": "unlimited", **mine}
+    assert subprocess.run(["/bin/sh", "-c", limited], env=tool, check=False).returncode == 64 + 2 + 4
+
+
+def test_a_service_reserves_and_asks_on_one_node() -> None:
+    one = probe_service("x", "node1", "sha256:0", "gpu", ["GPU-A"], reserve=1, rdma=True, memlock=-1)
+    template = one["TaskTemplate"]
+    assert template["Placement"] == {"Constraints": ["node.id==node1"]}
+    assert template["Resources"]["Reservations"]["GenericResources"] == [
+        {"DiscreteResourceSpec": {"Kind": "gpu", "Value": 1}}
+    ]
+    assert {"NVIDIA_MOFED=enabled", "GPUS=GPU-A", "RDMA=yes", "MEMLOCK=unlimited"} <= set(
+        template["ContainerSpec"]["Env"]
+    )
+    assert template["ContainerSpec"]["Ulimits"] == [{"Name": "memlock", "Soft": -1, "Hard": -1}]
+    bare = probe_service("x", "node1", "sha256:0", "gpu", ["GPU-A"], reserve=0, rdma=False, memlock=65536)
+    assert "Resources" not in bare["TaskTemplate"]
+    assert "MEMLOCK=64" in bare["TaskTemplate"]["ContainerSpec"]["Env"]
+    assert not any("MOFED" in one for one in bare["TaskTemplate"]["ContainerSpec"]["Env"])
+
+
+def test_counts_gpus_that_have_work() -> None:
+    gpu = [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-A"}}]
+    tasks = [
+        {"NodeID": "a", "DesiredState": "running", "GenericResources": gpu},
+        {"NodeID": "a", "DesiredState": "shutdown", "GenericResources": gpu},
+        {"NodeID": "b", "DesiredState": "running", "GenericResources": gpu},
+        {"NodeID": "a", "DesiredState": "running"},
+    ]
+    assert (reserved(tasks, "a", "gpu"), reserved(tasks, "a", "fpga")) == (1, 0)
+
+
+def ended(state: str, code: int = 0, **more: Any) -> dict[str, Any]:
+    return {"Status": {"State": state, "ContainerStatus": {"ExitCode": code}, **more}}
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (None, None),
+        (ended("preparing"), None),
+        (ended("complete"), ""),
+        (ended("failed", 65), "sees other GPUs than GPU-A"),
+        (ended("failed", 70), "sees no /dev/infiniband and a limit of locked memory below unlimited"),
+        (ended("failed", 127, Err="task: non-zero exit (127)"), "did not start: a container cannot see the GPUs"),
+        (ended("rejected", Err="No such image: sha256:0"), "did not start: a container cannot see the GPUs, because"),
+    ],
+)
+def test_reads_what_a_task_said(task: dict[str, Any] | None, said: str | None) -> None:
+    found = verdict(task, ["GPU-A"], -1)
+    assert found == said if not said else (found or "").startswith(said)

@@ -1,0 +1,88 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image taken apart and put together: which layers stay behind, and what travels."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import image_layers as layers
+from hypothesis import given
+from hypothesis import strategies as st
+
+MEMBERS = {"blobs/sha256/aa": b"lower", "blobs/sha256/bb": b"upper", "manifest.json": b"[]"}
+
+
+@pytest.mark.parametrize(
+    ("receivers", "stay"),
+    [
+        ([[]], ""),
+        ([[["x"]]], ""),
+        ([[["b", "c"]]], ""),  # a layer without those below it is no such layer
+        ([[["a", "b", "x"], ["a"]]], "ab"),
+        ([[["a", "b"]], [["a"]]], "a"),
+        ([[["a", "b", "c"]], []], ""),
+    ],
+)
+def test_which_layers_are_there(receivers: list[list[list[str]]], stay: str) -> None:
+    assert layers.there(["a", "b", "c"], receivers) == set(stay)
+
+
+def test_an_empty_layer_that_comes_again_travels() -> None:
+    assert layers.there(["a", "e", "e"], [[["a", "e"]]]) == {"a"}
+
+
+NAMES = st.lists(st.sampled_from("abcd"), max_size=5)
+
+
+@given(NAMES, st.lists(st.lists(NAMES, max_size=3), min_size=1, max_size=3))
+def test_what_stays_behind_is_at_every_receiver(image: list[str], receivers: list[list[list[str]]]) -> None:
+    stay = layers.there(image, receivers)
+    assert all(any(stay <= set(one) for one in images) or not stay for images in receivers)
+
+
+def tar_of(members: dict[str, bytes]) -> bytes:
+    saved = io.BytesIO()
+    with tarfile.open(fileobj=saved, mode="w") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return saved.getvalue()
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    files = layers.take_apart(io.BytesIO(tar_of(MEMBERS)), tmp_path, {"sha256:aa"})
+    assert {file["path"] for file in files} == {"blobs/sha256/bb", "manifest.json"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(file["sha256"] for file in files)
+    assert hashlib.sha256(b"upper").hexdigest() in {file["sha256"] for file in files}
+    target = io.BytesIO()
+    layers.put_together(files, tmp_path, target)
+    target.seek(0)
+    with tarfile.open(fileobj=target) as tar:
+        assert {one.name: tar.extractfile(one).read() for one in tar} == {
+            name: content for name, content in MEMBERS.items() if not name.endswith("aa")
+        }
+
+
+def test_refuses_a_tar_without_manifest_and_a_name_that_leads_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(layers.ImageError, match=r"no manifest\.json"):
+        layers.take_apart(io.BytesIO(tar_of({"other": b""})), tmp_path, set())
+    with pytest.raises(layers.ImageError, match="is no SHA-256"):
+        layers.put_together([{"path": "x", "size": 1, "sha256": "../../etc/passwd"}], tmp_path, io.BytesIO())
+
+
+def test_what_docker_says_is_told(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('no such image')\n")
+    docker.chmod(0o755)
+    with pytest.raises(layers.ImageError, match="no such image"):
+        layers.save(str(docker), "x", tmp_path, set())
+    with pytest.raises(layers.ImageError, match="no such image"):
+        layers.load(str(docker), [], tmp_path)

@@ -1,0 +1,145 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who sends to whom when, what the tools say, and what too small a figure means."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import (
+    BandwidthError,
+    command,
+    links_of,
+    parse,
+    stages,
+    verdict,
+)
+
+
+def plan(topology: str, count: int) -> dict:
+    """A plan in which every host reaches every other over two halves."""
+    names = [f"spark{rank}" for rank in range(count)]
+    return {
+        "topology": topology,
+        "hosts": {
+            name: {
+                "links": [
+                    {
+                        "netdev": f"{half}-{name}",
+                        "peer_netdev": f"{half}-{peer}",
+                        "peer": peer,
+                        "address": f"10.0.{half}.{rank}/24",
+                        "peer_address": f"10.0.{half}.{names.index(peer)}",
+                        "rdma_device": f"roce{half}",
+                        "port": 1,
+                    }
+                    for peer in names
+                    if peer != name
+                    for half in (0, 1)
+                ]
+            }
+            for rank, name in enumerate(names)
+        },
+    }
+
+
+def test_two_send_one_after_the_other() -> None:
+    assert stages(plan("direct", 2)) == [[("spark0", "spark1")], [("spark1", "spark0")]]
+
+
+def test_a_ring_sends_all_around_at_once() -> None:
+    ahead, back = stages(plan("ring", 3))
+    assert ahead == [("spark0", "spark1"), ("spark0", "spark2"), ("spark1", "spark2")]
+    assert back == [(other, one) for one, other in ahead]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 8])
+def test_on_a_switch_each_is_measured_both_ways_and_with_one_other_at_a_time(count: int) -> None:
+    jobs = stages(plan("switch", count))
+    for stage in jobs:
+        busy = [name for job in stage for name in job]
+        assert len(set(busy)) == len(busy)
+    assert {sender for stage in jobs for sender, _receiver in stage} == {f"spark{rank}" for rank in range(count)}
+
+
+@pytest.mark.parametrize(("topology", "count"), [("direct", 2), ("ring", 3), ("switch", 5)])
+def test_both_ends_agree_and_no_two_servers_share_a_port(topology: str, count: int) -> None:
+    one = plan(topology, count)
+    for stage in stages(one):
+        ports = []
+        for sender, receiver in stage:
+            for here, there, port in links_of(one, sender, receiver):
+                assert (here["peer_netdev"], there["peer_netdev"]) == (there["netdev"], here["netdev"])
+                ports.append((there["netdev"], port))
+        assert len(set(ports)) == len(ports)
+
+
+def test_commands() -> None:
+    (here, there, port), *_more = links_of(plan("direct", 2), "spark0", "spark1")
+    assert " ".join(command("iperf3", 5, here, port, True)) == f"iperf3 -c 10.0.0.1 -P 8 -t 5 -J -B 10.0.0.0 -p {port}"
+    assert " ".join(command("iperf3", 5, there, port, False)) == f"iperf3 -s -1 -B 10.0.0.1 -p {port}"
+    served = command("ib_write_bw", 5, there, port, False)
+    assert " ".join(served) == f"ib_write_bw -d roce0 -i 1 -p {port} -F --report_gbits -D 5"
+    assert command("ib_write_bw", 5, here, port, True) == [*served, "10.0.0.1"]
+
+
+PERFTEST = """---------------------------------------------------------------------------------------
+ #bytes     #iterations    BW peak[Gb/sec]    BW average[Gb/sec]   MsgRate[Mpps]
+ 65536      884736           0.00               92.57                0.176567
+---------------------------------------------------------------------------------------
+"""
+
+
+def test_figures_are_read() -> None:
+    assert parse("ib_write_bw", PERFTEST) == 92.57
+    assert parse("iperf3", '{"end": {"sum_received": {"bits_per_second": 93456000000.0}}}') == 93.46
+
+
+@pytest.mark.parametrize(
+    ("tool", "output", "words"),
+    [
+        ("iperf3", '{"error": "unable to connect to server"}', "unable to connect"),
+        ("iperf3", "", "nothing that can be read"),
+        ("iperf3", '{"end": {}}', "nothing that can be read"),
+        ("ib_write_bw", PERFTEST.split(" 65536")[0], "printed no result"),
+    ],
+)
+def test_a_tool_that_did_not_measure(tool: str, output: str, words: str) -> None:
+    with pytest.raises(BandwidthError, match=words):
+        parse(tool, output)
+
+
+def found(*links: float, **errors: str) -> dict:
+    return {
+        "peer": "spark2",
+        "gbps": sum(links),
+        "links": {f"half{index}": gbps for index, gbps in enumerate(links)},
+        "errors": errors,
+    }
+
+
+@pytest.mark.parametrize(
+    ("measured", "says"),
+    [
+        (found(92.57, 97.28), None),
+        (found(6.6, 6.6), "bad state gives on a sound link. Shut both Sparks down"),
+        (found(13.2, 0.1), "bad state"),
+        (found(109.0, 0.4), "half1 carries next to nothing"),
+        (found(50.0, 54.0), "one half of the cable"),
+        (found(80.0, 80.0), "install perftest"),
+        (found(100.0, half1="Connection refused"), "cannot send to spark2 out of half1 (iperf3: Connection refused)"),
+    ],
+)
+def test_verdicts(measured: dict, says: str | None) -> None:
+    said = verdict("spark1", measured, 175, "iperf3")
+    assert said is None if says is None else says in said
+
+
+def test_the_same_share_means_the_same_whatever_is_wanted() -> None:
+    for wanted, share in itertools.product((0.2, 80, 175), (0.07, 0.5, 0.9)):
+        said = verdict(
+            "a", {"peer": "b", "gbps": share * wanted, "links": {"x": share * wanted}, "errors": {}}, wanted, "t"
+        )
+        assert {0.07: "bad state", 0.5: "one half", 0.9: "nothing else uses"}[share] in said

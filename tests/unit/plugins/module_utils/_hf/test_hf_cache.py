@@ -1,0 +1,295 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cache on a real file system, spoilt in every way, and put right."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import (
+    Cache,
+    CacheError,
+    Notes,
+    bring,
+    look,
+    obstacles,
+    remove,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import Model, RepoFile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+COMMIT = "c" * 40
+CONTENTS = {
+    "config.json": b"{}",
+    "assets/about.txt": b"about",
+    "empty.txt": b"",
+    "model-1.safetensors": b"a" * 5000,
+    "model-2.safetensors": b"b" * 6000,
+    "original/model-2.safetensors": b"b" * 6000,  # the same content twice
+}
+
+
+def repo_file(path: str, content: bytes) -> RepoFile:
+    if path.endswith(".safetensors"):
+        return RepoFile(path, len(content), sha256=hashlib.sha256(content).hexdigest())
+    git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    return RepoFile(path, len(content), git_sha1=git.hexdigest())
+
+
+MODEL = Model("lab/tiny", COMMIT, "main", tuple(sorted(repo_file(*one) for one in CONTENTS.items())))
+BLOBS = {file.blob: CONTENTS[file.path] for file in MODEL.files}
+
+
+class Source:
+    """Where content comes from."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache, self.fetched = cache, []
+
+    def __call__(self, files: list[RepoFile]) -> str:
+        self.cache.blobs.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            (self.cache.blobs / file.blob).write_bytes(CONTENTS[file.path])
+            self.fetched.append(file.path)
+        return ""
+
+
+def fill(cache: Cache, source: Source | None = None) -> list[str]:
+    done: list[str] = []
+    bring(cache, MODEL, Notes(cache.notes), source or Source(cache), 3, done, sleep=lambda _seconds: None)
+    return done
+
+
+def tree(top: Path) -> dict[str, object]:
+    paths = (path for path in top.rglob("*") if ".dgx-spark" not in path.parts)
+    return {
+        str(path.relative_to(top)): os.readlink(path) if path.is_symlink() else path.is_file() and path.read_bytes()
+        for path in paths
+    }
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "hf", "lab/tiny")
+
+
+def test_an_empty_cache_is_filled_in_the_standard_layout(cache: Cache) -> None:
+    report = look(cache, MODEL, Notes(cache.notes))
+    assert (report.complete, report.ref_missing, report.reclaimable) == (False, True, 0)
+    assert report.needed == sum(len(content) for content in BLOBS.values()), "the same content counts once"
+    assert not cache.root.exists(), "looking makes nothing"
+    fill(cache)
+    wanted: dict[str, object] = {f"blobs/{blob}": content for blob, content in BLOBS.items()}
+    for file in MODEL.files:
+        up = "../../../" if "/" in file.path else "../../"
+        wanted[f"snapshots/{COMMIT}/{file.path}"] = f"{up}blobs/{file.blob}"
+    folders = ("blobs", "snapshots", f"snapshots/{COMMIT}", "refs")
+    wanted.update(dict.fromkeys((*folders, f"snapshots/{COMMIT}/assets", f"snapshots/{COMMIT}/original"), False))
+    wanted["refs/main"] = COMMIT.encode()
+    assert tree(cache.repo_dir) == wanted
+    assert cache.own.stat().st_mode & 0o777 == 0o700
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+    assert fill(cache) == []
+
+
+SPOIL = ("leave", "missing", "truncated", "longer", "flipped", "unlinked", "absolute link", "copied over link")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.fixed_dictionaries({path: st.sampled_from(SPOIL) for path in CONTENTS}))
+def test_any_damage_is_found_and_only_that_is_fetched(damage: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Cache(folder, "lab/tiny")
+        fill(cache)
+        right = tree(cache.repo_dir)
+        hit, content_hit = set(), set()
+        for file in MODEL.files:
+            how, blob, link = damage[file.path], cache.blobs / file.blob, cache.snapshot(COMMIT) / file.path
+            if file.blob in content_hit or (how in ("truncated", "flipped") and not blob.stat().st_size):
+                continue
+            if how == "missing":
+                blob.unlink()
+            elif how == "truncated":
+                os.truncate(blob, blob.stat().st_size - 1)
+            elif how == "longer":
+                blob.write_bytes(blob.read_bytes() + b"x")
+            elif how == "flipped":
+                content = bytearray(blob.read_bytes())
+                content[0] ^= 1
+                blob.write_bytes(content)
+            elif how == "unlinked":
+                link.unlink()
+            elif how == "absolute link":
+                link.unlink()
+                link.symlink_to(blob)
+            elif how == "copied over link":
+                link.unlink()
+                shutil.copyfile(blob, link)
+            if how in ("missing", "truncated", "longer", "flipped"):
+                content_hit.add(file.blob)
+            elif how != "leave":
+                hit.add(file.path)
+        # A copy of the content in the snapshot makes up for the blob.
+        report = look(cache, MODEL, Notes(cache.notes))
+        to_fetch = {file.blob for file in report.to_fetch()}
+        assert to_fetch <= content_hit
+        touched = {file.path for file in MODEL.files if file.blob in content_hit} | hit
+        assert {one.file.path for one in report.found if one.state != "ok"} == touched
+        source = Source(cache)
+        fill(cache, source)
+        assert {repo_file(path, CONTENTS[path]).blob for path in source.fetched} <= content_hit
+        assert tree(cache.repo_dir) == right
+        assert look(cache, MODEL, Notes(cache.notes), force=True).complete
+
+
+def test_what_was_verified_is_not_read_again(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    hash_file = hf_cache.hash_file
+    monkeypatch.setattr(hf_cache, "hash_file", lambda path, file: read.append(path.name) or hash_file(path, file))
+    fill(cache)
+    assert sorted(read) == sorted(BLOBS), "each once, though there was more than one look"
+    read.clear()
+    assert look(cache, MODEL, Notes(cache.notes)).complete
+    assert read == []
+    changed = cache.blobs / MODEL.files[-1].blob
+    time.sleep(0.02)
+    os.utime(changed, ns=(1, changed.stat().st_mtime_ns))  # not even its content or mtime: its ctime
+    assert look(cache, MODEL, Notes(cache.notes)).complete
+    assert read == [changed.name]
+    read.clear()
+    look(cache, MODEL, Notes(cache.notes), force=True)
+    assert sorted(read) == sorted(BLOBS)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"verified": 3}', '{"verified": {}, "refs": null}'])
+def test_notes_that_cannot_be_read_are_no_notes(cache: Cache, text: str) -> None:
+    fill(cache)
+    cache.notes.write_text(text)
+    assert look(cache, MODEL, Notes(cache.notes)).complete
+
+
+def test_a_wrong_name_and_a_shared_store_are_put_right_without_fetching(cache: Cache) -> None:
+    fill(cache)
+    right = tree(cache.repo_dir)
+    first, second = (file for file in MODEL.files if file.path in ("config.json", "model-1.safetensors"))
+    # A hub's wrong ETag.
+    (cache.blobs / first.blob).rename(cache.blobs / "wrong")
+    link = cache.snapshot(COMMIT) / first.path
+    link.unlink()
+    link.symlink_to("../../blobs/wrong")
+    # hf's store that repositories share.
+    store = cache.hub / "blobs" / "xx" / "hash"
+    store.parent.mkdir(parents=True)
+    (cache.blobs / second.blob).rename(store)
+    (cache.blobs / second.blob).symlink_to("../../blobs/xx/hash")
+    assert look(cache, MODEL, Notes(cache.notes)).needed == 0
+    source = Source(cache)
+    fill(cache, source)
+    assert source.fetched == []
+    assert tree(cache.repo_dir) == right
+    assert store.stat().st_nlink == 2, "and the store keeps its own"
+
+
+def test_fetching_what_is_wrong_again_and_again_is_given_up(cache: Cache) -> None:
+    tries = []
+
+    def bad(files: list[RepoFile]) -> str:
+        Source(cache)(files)
+        tries.append(len(files))
+        (cache.blobs / MODEL.files[-1].blob).write_bytes(b"B" * 6000)
+        return ""
+
+    with pytest.raises(CacheError, match=r"did not come whole in 3 attempts: .*model-2.safetensors: its sha256 is"):
+        fill(cache, bad)
+    assert tries[1:] == [2, 2], "what came right is not fetched again"
+
+
+def test_leftovers_go_unless_somebody_writes_to_them(cache: Cache) -> None:
+    one, two = MODEL.files[0], MODEL.files[-1]
+    cache.blobs.mkdir(parents=True)
+    cache.locks.mkdir(parents=True)
+    for file in (one, two):
+        (cache.blobs / f"{file.blob}.0123abcd.incomplete").write_bytes(b"half")
+        (cache.locks / f"{file.blob}.lock").touch()
+    foreign = cache.blobs / f"{'d' * 64}.0123abcd.incomplete"
+    foreign.write_bytes(b"of another revision")
+    with (cache.locks / f"{two.blob}.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert look(cache, MODEL, Notes(cache.notes)).reclaimable == 8
+        fill(cache)
+    left = [path.name for path in cache.blobs.glob("*.incomplete")]
+    assert sorted(left) == sorted([foreign.name, f"{two.blob}.0123abcd.incomplete"])
+
+
+def test_a_ref_is_written_where_there_is_none_and_kept_where_there_is(cache: Cache) -> None:
+    cache.ref("main").parent.mkdir(parents=True)
+    cache.ref("main").write_text("d" * 40)
+    fill(cache)
+    assert cache.ref("main").read_text() == "d" * 40
+    by_commit = MODEL._replace(revision=COMMIT)
+    assert not look(cache, by_commit, Notes(cache.notes)).to_do
+
+
+def test_undo_takes_our_ref_and_leaves_the_rest(cache: Cache) -> None:
+    fill(cache)
+    other = Cache(cache.root, "lab/tiny-2")
+    fill(other)
+    before = tree(other.repo_dir)
+    foretold = remove(cache, with_model=False, check_mode=True)
+    assert cache.ref("main").exists()
+    assert remove(cache, with_model=False, check_mode=False) == foretold
+    assert not cache.ref("main").parent.exists()
+    assert (cache.blobs / MODEL.files[0].blob).exists()
+    paths, freed = remove(cache, with_model=True, check_mode=False)
+    assert paths == [str(cache.repo_dir)]
+    assert freed == sum(map(len, BLOBS.values()))
+    assert tree(other.repo_dir) == before
+    assert remove(cache, with_model=True, check_mode=False) == ([], 0)
+
+
+def test_undo_leaves_a_ref_that_somebody_else_changed(cache: Cache) -> None:
+    fill(cache)
+    cache.ref("main").write_text("d" * 40)
+    remove(cache, with_model=False, check_mode=False)
+    assert cache.ref("main").read_text() == "d" * 40
+
+
+def test_obstacles(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert obstacles(cache) == []
+    fill(cache)
+    assert obstacles(cache) == []
+    monkeypatch.setattr(hf_cache.os, "geteuid", lambda: 12345)
+    monkeypatch.setattr(hf_cache, "_me", lambda: "nvidia")
+    (told,) = obstacles(cache)
+    assert f"not of nvidia: sudo chown -R nvidia: {cache.root}" in told
+    monkeypatch.setattr(hf_cache.os, "access", lambda path, mode: False)
+    assert "and nvidia may not write there: sudo chown -R nvidia:" in obstacles(cache)[0]
+    shutil.rmtree(cache.root)
+    (told,) = obstacles(cache)
+    assert f"{cache.root.parent} belongs to root" in told or "belongs to" in told
+    assert f"sudo install -d -o nvidia {cache.root}, or name another cache (hf_cache_dir)" in told
+    cache.root.parent.joinpath("hf").write_text("a file")
+    assert "is no directory" in obstacles(cache)[0]
+
+
+def test_models_are_listed_by_size(cache: Cache) -> None:
+    assert hf_cache.list_models(cache.root) == []
+    for name, size in (("models--a--small", 1), ("models--a--b--large", 9), ("datasets--a--b", 99)):
+        (cache.hub / name / "blobs").mkdir(parents=True)
+        (cache.hub / name / "blobs" / "x").write_bytes(b"x" * size)
+    (cache.hub / "models--a--small" / "snapshots" / COMMIT).mkdir(parents=True)
+    listed = hf_cache.list_models(cache.root)
+    assert [(one["repo"], one["bytes"], one["commits"]) for one in listed] == [
+        ("a/b--large", 9, []),
+        ("a/small", 1, [COMMIT]),
+    ]

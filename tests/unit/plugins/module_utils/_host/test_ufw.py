@@ -1,0 +1,151 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From any rules to the wanted ones, without a trace on anybody else's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
+    Line,
+    Steps,
+    UfwError,
+    absent,
+    after,
+    enabled,
+    parse,
+    place,
+    spread,
+    steps,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+US = "DGX Spark fabric"
+FABRIC = "192.168.100.0/24"
+# As ufw 0.36.2 lists them.
+SHOWN = f"""Added user rules (see 'ufw status' for running firewall):
+ufw allow in on enp1s0f0np0 from {FABRIC} comment '{US}'
+ufw deny to {FABRIC} comment '{US}'
+ufw allow 22/tcp
+ufw allow from 192.168.1.22 to any port 2377 proto tcp comment 'DGX Spark Swarm'
+ufw limit log 23/tcp comment 'a comment, so to speak'
+ufw route allow in on eth1 out on eth2 to 12.34.45.67 port 80 proto tcp
+"""
+
+
+def take(there: list[Line], todo: Steps, *, first: bool) -> list[Line]:
+    """What ufw does with the module's commands: it keeps one rule for the same packets, and deletes by comment."""
+    rules = [line for line in there if not (line.comment == US and line.rule in todo.removed)]
+    for rule in reversed(todo.added) if first else todo.added:
+        assert rule.split()[1:] not in [line.rule.split()[1:] for line in rules], "ufw would change that one"
+        rules.insert(0 if first else len(rules), Line(rule, US))
+    return rules
+
+
+@pytest.mark.parametrize(("conf", "on"), [("ENABLED=yes", True), ("#ENABLED=yes\nENABLED=no", False), ("", False)])
+def test_tells_whether_it_is_on(conf: str, on: bool) -> None:
+    assert enabled(conf) is on
+
+
+def test_reads_what_ufw_lists() -> None:
+    lines = parse(SHOWN)
+    assert [line.comment for line in lines] == [US, US, "", "DGX Spark Swarm", "a comment, so to speak", ""]
+    assert lines[2].rule == "allow 22/tcp"
+    assert lines[5].rule == "route allow in on eth1 out on eth2 to 12.34.45.67 port 80 proto tcp"
+    assert parse("Added user rules (see 'ufw status' for running firewall):\n(None)\n") == []
+
+
+def test_writes_as_ufw_lists() -> None:
+    ports = {"from_ip": ["192.168.1.22"], "to_ip": ["any"], "to_port": [2377], "proto": "tcp"}
+    wishes: list[dict[str, Any]] = [
+        {"rule": "allow", "interface_in": "enp1s0f0np0", "from_ip": ["192.168.100.7/24"], "to_ip": ["any"]},
+        {"rule": "deny", "from_ip": ["any"], "to_ip": [FABRIC]},
+        {"rule": "allow", "from_ip": ["any"], "to_ip": ["any"], "to_port": [22], "proto": "tcp"},
+        {"rule": "allow", **ports},
+    ]
+    written = [rule for wish in wishes for rule in spread(wish)]
+    assert written == [line.rule for line in parse(SHOWN)[:4]]
+    both = {"rule": "allow", "from_ip": ["10.0.0.1", "10.0.0.2"], "to_ip": ["any"], "to_port": [1, 2], "proto": "udp"}
+    assert len(spread(both)) == 4
+    assert spread({**both, "from_ip": []}) == []
+    assert spread({"rule": "deny", "from_ip": ["any"], "to_ip": ["any"]}) == ["deny to any"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("spark2", "no address"), ("0.0.0.0/0", "write any"), ("::/0", "write any"), ("", "no address")]
+)
+def test_refuses_a_place_that_ufw_would_list_otherwise(text: str, words: str) -> None:
+    with pytest.raises(UfwError, match=words):
+        place(text)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "wanted", "first"),
+    [
+        ("deny 8355/tcp", "allow 8355/tcp", False),
+        ("allow log 8355/tcp", "allow 8355/tcp", False),
+        (f"allow to {FABRIC}", f"deny to {FABRIC}", True),
+        (f"deny to {FABRIC}", f"deny to {FABRIC}", True),
+    ],
+)
+def test_takes_over_no_rule_of_somebody_else_s(theirs: str, wanted: str, first: bool) -> None:
+    with pytest.raises(UfwError, match=f"ufw delete {theirs}"):
+        steps([Line(theirs, "")], [wanted], US, first=first)
+
+
+def test_somebody_else_s_rule_will_do() -> None:
+    assert steps([Line("allow 8355/tcp", "mine")], ["allow 8355/tcp"], US) == Steps([], [])
+
+
+def test_comes_before_the_rules_that_were_there_before() -> None:
+    allow, deny, ssh = f"allow in on a from {FABRIC}", f"deny to {FABRIC}", Line("allow 22/tcp", "")
+    # As an earlier version left it, and as somebody's own "ufw prepend" does.
+    assert steps([ssh, Line(allow, US)], [allow, deny], US, first=True) == Steps([allow], [allow, deny])
+    there = [ssh, Line(allow, US), Line(deny, US)]
+    assert steps(there, [allow, deny], US, first=True) == Steps([allow, deny], [allow, deny])
+    # One link more: what stands right stays.
+    there = [Line(deny, US), ssh]
+    todo = steps(there, [allow, deny], US, first=True)
+    assert todo == Steps([], [allow])
+    assert after(there, todo, US, first=True) == [allow, deny]
+
+
+def test_deletes_what_is_named_and_ours() -> None:
+    there = [Line("allow 1", US), Line("allow 2", US), Line("allow 3", "")]
+    assert absent(there, ["allow 1", "allow 3", "allow 4"], US) == Steps(["allow 1"], [])
+
+
+OURS = st.lists(st.sampled_from([f"{verb} {port}" for verb in ("allow", "deny") for port in range(5)]), max_size=6)
+THEIRS = st.lists(st.integers(3, 9), unique=True, max_size=4)
+
+
+@given(st.data(), THEIRS, OURS, st.booleans())
+def test_gets_there_at_once_and_leaves_the_rest(
+    data: st.DataObject, theirs: list[int], wanted: list[str], first: bool
+) -> None:
+    one_each = {rule.split()[1]: rule for rule in wanted}
+    wanted = list(one_each.values())
+    before = [Line(f"allow {port}", "") for port in theirs]
+    held = {str(port) for port in theirs}
+    for rule in data.draw(OURS):
+        if rule.split()[1] not in held:
+            held.add(rule.split()[1])
+            before.insert(data.draw(st.integers(0, len(before))), Line(rule, US))
+    try:
+        todo = steps(before, wanted, US, first=first)
+    except UfwError:
+        assert {str(port) for port in theirs} & set(one_each)
+        return
+    then = take(before, todo, first=first)
+    foreign = [line for line in before if line.comment != US]
+    ours = [line.rule for line in then if line.comment == US]
+    assert [line for line in then if line.comment != US] == foreign
+    assert ours == after(before, todo, US, first=first)
+    assert sorted(ours) == sorted(rule for rule in wanted if Line(rule, "") not in foreign)
+    if first:
+        assert then == [*(Line(rule, US) for rule in wanted), *foreign]
+    assert steps(then, wanted, US, first=first) == Steps([], [])
+    assert take(then, steps(then, [], US, first=first), first=first) == foreign
