@@ -7,191 +7,258 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: container_toolkit_info
-short_description: Look at Docker's packages and at the NVIDIA Container Toolkit
-version_added: "0.1.0"
+short_description: Read a host's GPUs, its NVIDIA Container Toolkit and Docker's configuration
+version_added: 0.1.0
 description:
-  - Tells the toolkit's version and mode, or what apt would install where it is missing, and what package Docker is of.
-  - Tells, too, whether unattended-upgrades may upgrade Docker, which restarts it under what runs.
+  - Reads in one call all that the role C(container_toolkit) plans with.
+  - Warns where unattended-upgrades may upgrade Docker, which restarts Docker and ends its containers.
+  - Fails where the host has no GPU that answers, or no Docker Engine that does.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
+  - sparkops.dgx_spark.docker
 options:
-  version:
-    description: The version of the package that is wanted, such as V(1.19.0-1). Empty for whatever there is.
-    type: str
-    default: ""
-  gpus:
-    description: How many GPUs the host has, for RV(swarm).
-    type: int
-    default: 1
-  simulate:
-    description: Whether to have apt simulate the installation, for RV(docker_steps).
-    type: bool
-    default: false
+  wanted:
+    description: >-
+      What the role is asked for on this host. It is returned as it is, so that one plan knows the options of all hosts.
+    type: dict
+    default: {}
+    suboptions:
+      version:
+        description: The version of the package that is wanted, such as V(1.19.0-1). Empty for any.
+        type: str
+        default: ""
+      docker_user:
+        description: The user who is to be in the group C(docker). Empty for none.
+        type: str
+        default: ""
+      probe_image:
+        description: The image that the GPUs are checked with. Empty for one made of the host's own files.
+        type: str
+        default: ""
+      allow_restart:
+        description: Whether Docker may be restarted under running containers.
+        type: bool
+        default: false
+      replace_default_runtime:
+        description: Whether a default runtime of the owner's may be replaced.
+        type: bool
+        default: false
+      repository_url:
+        description: The repository to add where no source of the host has the toolkit.
+        type: str
+        default: ""
+      proxy:
+        description: A proxy for that repository.
+        type: str
+        default: ""
+      apt_files:
+        description: The paths of the role's own files for apt, by what they are for.
+        type: dict
+        default: {}
 author:
   - sparkops contributors (@sparkops)
 """
 
 EXAMPLES = r"""
-- name: Look at the toolkit
+- name: Read the toolkit and Docker's configuration
   sparkops.dgx_spark.container_toolkit_info:
-  register: toolkit
+  become: true
+  register: found
 
-- name: Say what there is
+- name: Show the toolkit
   ansible.builtin.debug:
-    msg: "{{ toolkit.version }} in mode {{ toolkit.mode }}"
+    msg: "{{ found.toolkit.version }} in mode {{ found.toolkit.mode }}"
 """
 
 RETURN = r"""
-installed:
-  description: Whether the toolkit is there, in the wanted version if one is wanted.
-  returned: success
-  type: bool
-  sample: true
-version:
-  description: Its version; of one that is yet to be installed that of the package, null if no source has one.
-  returned: success
-  type: str
-  sample: 1.19.0
-package_version:
-  description: Version of its package, null if it is not installed or came without one.
-  returned: success
-  type: str
-  sample: 1.19.0-1
-offered:
-  description: The versions of its package that apt could install. Empty where RV(installed), as it is not asked then.
+gpus:
+  description: The GPUs, as M(sparkops.dgx_spark.gpu_info) returns them.
   returned: success
   type: list
-  elements: str
-  sample: []
-mode:
-  description: Mode of its runtime, by its configuration.
+  elements: dict
+  sample: [{uuid: GPU-e793e0a4-fd41-dcd8-a833-3127370a6779}]
+toolkit:
+  description: The toolkit's C(version), null where it is missing, its C(mode) and its C(swarm_resource).
   returned: success
-  type: str
-  sample: auto
-swarm:
-  description: Whether this toolkit, in this mode, gives a task of Docker Swarm the GPU that Swarm chose, and how.
+  type: dict
+  sample: {version: 1.19.0, mode: auto, swarm_resource: null}
+packages:
+  description: What dpkg and apt have.
   returned: success
   type: dict
   contains:
-    works:
-      description: Whether it does.
+    installed:
+      description: Whether the toolkit is there, in the wanted version if one is wanted.
       type: bool
       sample: true
-    says:
-      description: How it does, or what has to be changed.
+    package_version:
+      description: Version of its package, null if it is not installed or came without one.
       type: str
-      sample: "NVIDIA Container Toolkit 1.19.0 in mode 'auto': it reads DOCKER_RESOURCE_<KIND>, …"
+      sample: 1.19.0-1
+    offered:
+      description: The versions that apt could install, newest first. Empty where RV(packages.installed).
+      type: list
+      elements: str
+      sample: []
+    engine:
+      description: The package that Docker Engine came with, null if there is none.
+      type: str
+      sample: docker-ce
+    unattended:
+      description: Packages of Docker that unattended-upgrades may upgrade. Which archives it uses is not read.
+      type: list
+      elements: str
+      sample: [containerd.io, docker-ce]
+    apt_files:
+      description: The text of the files that O(wanted.apt_files) names, null where there is none.
+      type: dict
+      sample: {pin: null}
+daemon:
+  description: The C(path) of C(daemon.json), links resolved, and its C(text), empty where there is no file.
+  returned: success
+  type: dict
+  sample: {path: /etc/docker/daemon.json, text: ""}
 engine:
-  description: The package that Docker Engine came with, null if it is not there or came without one.
+  description: What the engine runs with (C(info)), and its running C(containers).
+  returned: success
+  type: dict
+  sample: {info: {DefaultRuntime: nvidia}, containers: []}
+group:
+  description: >-
+    The C(members) of the group C(docker), null where there is no such group, and whether the wanted user exists
+    (C(user_exists)).
+  returned: success
+  type: dict
+  sample: {members: [nvidia], user_exists: true}
+image:
+  description: >-
+    ID of the image for the GPU check, null where it is missing or made of files that have changed since; or
+    O(wanted.probe_image).
   returned: success
   type: str
-  sample: docker-ce
-unattended:
-  description: Packages of Docker that unattended-upgrades may upgrade. Which archives it uses is not looked at.
+  sample: sha256:0d6f1b9c…
+wanted:
+  description: O(wanted), with its defaults.
   returned: success
-  type: list
-  elements: str
-  sample: [containerd.io, docker-ce]
-docker_steps:
-  description: Packages of Docker that the toolkit's installation would touch; none, unless something is wrong.
-  returned: success
-  type: list
-  elements: str
-  sample: []
+  type: dict
+  sample: {version: ""}
 """
 
+import grp
+import pwd
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_config import (
-    ToolkitConfigError,
-    string,
-    swarm_way,
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import DaemonJsonError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import NAME, GpuProbeError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_facts import (
+    current_image,
+    output,
+    read_daemon_json,
+    read_engine,
+    read_gpus,
+    read_toolkit,
+    root_archive,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_config import ToolkitConfigError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import read_file
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import NvidiaSmiError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import (
     DOCKER,
     TOOLKIT,
     candidate,
-    docker_steps,
     engine_of,
     installed,
     offered,
     upgraded_unattended,
 )
 
-RUNTIME = "nvidia-container-runtime"
+WANTED = {
+    "version": {"type": "str", "default": ""},
+    "docker_user": {"type": "str", "default": ""},
+    "probe_image": {"type": "str", "default": ""},
+    "allow_restart": {"type": "bool", "default": False},
+    "replace_default_runtime": {"type": "bool", "default": False},
+    "repository_url": {"type": "str", "default": ""},
+    "proxy": {"type": "str", "default": ""},
+    "apt_files": {"type": "dict", "default": {}},
+}
+FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
 
 
-def tell(module: AnsibleModule, *argv: str) -> str:
-    """Return what a program prints, nothing where it fails or is not there."""
-    tool = module.get_bin_path(argv[0], opt_dirs=["/usr/sbin", "/sbin"])
-    if tool is None:
-        return ""
-    return module.run_command([tool, *argv[1:]])[1]
+def read_packages(module: AnsibleModule, wanted: dict[str, Any], *, present: bool) -> dict[str, Any]:
+    """Ask dpkg, and apt where the toolkit is to be installed.
 
-
-def by_swarm(version: str | None, mode: str, gpus: int) -> dict[str, Any]:
-    """Return whether a task of Swarm gets its GPU, and how."""
-    if version is None:  # of a repository that is yet to be added
-        says = "the NVIDIA Container Toolkit is not there yet, and what version comes is not known"
-        return {"works": True, "says": says}
-    try:
-        return {"works": True, "says": swarm_way(version, mode, gpus)}
-    except ToolkitConfigError as exc:
-        return {"works": False, "says": str(exc)}
-
-
-def look(module: AnsibleModule) -> dict[str, Any]:
-    """Ask dpkg, apt and the toolkit itself."""
-    wanted = module.params["version"]
-    listing = tell(
-        module, "dpkg-query", "-W", "-f", "${Package}\t${db:Status-Abbrev}\t${Version}\n", TOOLKIT, *DOCKER
-    )  # it fails where one is missing, and lists the others
-    packages = installed(listing)
-    there = module.get_bin_path(RUNTIME) is not None
-    fits = there and wanted in ("", packages.get(TOOLKIT, ""))
-    policy = "" if fits else tell(module, "apt-cache", "policy", TOOLKIT)
-    version = tell(module, "nvidia-ctk", "--version").partition("version ")[2].split("\n")[0].strip() if there else ""
-    config = tell(module, "nvidia-ctk", "config") if there else ""
-    package = f"{TOOLKIT}={wanted}" if wanted else TOOLKIT
-    simulation = tell(module, "apt-get", "--simulate", "install", package) if module.params["simulate"] else ""
-    version = (version if fits else wanted or candidate(policy)) or None
-    mode = string(config, "mode", RUNTIME) or "auto"
-    held = tell(module, "apt-mark", "showhold").split()
+    :param present: whether the toolkit is there, from a package or not.
+    """
+    # It fails where one is missing, and lists the others.
+    packages = installed(output(module, "dpkg-query", "-W", "-f", FORMAT, TOOLKIT, *DOCKER))
+    fits = present and wanted["version"] in ("", packages.get(TOOLKIT, ""))
+    policy = "" if fits else output(module, "apt-cache", "policy", TOOLKIT)
+    held = output(module, "apt-mark", "showhold").split()
     return {
         "installed": fits,
-        "version": version,
         "package_version": packages.get(TOOLKIT),
         "offered": offered(policy) if candidate(policy) else [],
-        "mode": mode,
-        "swarm": by_swarm(version, mode, module.params["gpus"]),
         "engine": engine_of(packages),
-        "unattended": upgraded_unattended(tell(module, "apt-config", "dump"), packages, held),
-        "docker_steps": docker_steps(simulation),
+        "unattended": upgraded_unattended(output(module, "apt-config", "dump"), packages, held),
+        "apt_files": {purpose: text_of(path) for purpose, path in wanted["apt_files"].items()},
+    }
+
+
+def text_of(path: str) -> str | None:
+    """Return the text of a file, None where there is none."""
+    content = read_file(Path(path))
+    return None if content is None else content.decode(errors="replace")
+
+
+def read_group(user: str) -> dict[str, Any]:
+    """Return the members of the group docker, and whether the user exists."""
+    known = False
+    if user:
+        try:
+            known = bool(pwd.getpwnam(user))
+        except KeyError:
+            known = False
+    try:
+        return {"members": grp.getgrnam("docker").gr_mem, "user_exists": known}
+    except KeyError:
+        return {"members": None, "user_exists": known}
+
+
+def read(module: AnsibleModule) -> dict[str, Any]:
+    """Read all of it."""
+    wanted, docker = module.params["wanted"], Docker(module.params["docker_socket"])
+    toolkit = read_toolkit(module)
+    return {
+        "gpus": read_gpus(module),
+        "toolkit": toolkit,
+        "packages": read_packages(module, wanted, present=toolkit["version"] is not None),
+        "daemon": read_daemon_json(),
+        "engine": read_engine(docker, docker.info()),
+        "group": read_group(wanted["docker_user"]),
+        "image": wanted["probe_image"] or current_image(docker, NAME, root_archive(module)),
+        "wanted": wanted,
     }
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "version": {"type": "str", "default": ""},
-            "gpus": {"type": "int", "default": 1},
-            "simulate": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
+    wanted = {"type": "dict", "default": {}, "options": WANTED, "apply_defaults": True}
+    module = AnsibleModule(argument_spec={"wanted": wanted, **SOCKET_OPTION}, supports_check_mode=True)
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
     try:
-        found = look(module)
-    except ToolkitConfigError as exc:
-        module.fail_json(msg=str(exc))
-    if found["unattended"]:
-        names = " ".join(found["unattended"])
+        found = read(module)
+    except (DaemonJsonError, DockerError, GpuProbeError, NvidiaSmiError, ToolkitConfigError) as error:
+        module.fail_json(msg=str(error))
+    if found["packages"]["unattended"]:
+        packages = " ".join(found["packages"]["unattended"])
         module.warn(
-            f"unattended-upgrades may upgrade {names}, which restarts Docker and ends what runs in it, a model too: "
-            f"'apt-mark hold {names}' keeps that for a time of your choosing"
+            f"unattended-upgrades may upgrade {packages}, which restarts Docker and ends its containers, a model's "
+            f"too: 'apt-mark hold {packages}' lets you choose the time"
         )
     module.exit_json(changed=False, **found)
 

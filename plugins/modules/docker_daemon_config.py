@@ -13,13 +13,16 @@ description:
   - >-
     Makes C(daemon.json) say what is asked for, and leaves all else in it as it is: other keys, their order, the
     indentation, the newline at the end, mode and owner. Nothing is written where the file says so already.
-  - Before its first change the original is kept, see M(sparkops.dgx_spark.original).
+  - >-
+    Before its first change the original is kept, see M(sparkops.dgx_spark.original), and what each O(role) asked for is
+    noted below C(/var/lib/dgx-spark). So several roles can configure one file and undo their own part in any order.
   - >-
     Refuses, before it writes, a file that is not valid JSON, a result that C(dockerd --validate) refuses, and, unless
     O(allow_restart=true), a change under running containers: Docker would have to be restarted to follow it.
   - It does not restart Docker. RV(restart_due) tells whether that is needed.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.docker
 attributes:
   check_mode:
     support: full
@@ -35,13 +38,19 @@ options:
   state:
     description:
       - V(merged) makes the file say what is asked for.
-      - V(restored) puts the original back, byte for byte, or removes the file if there was none.
       - >-
-        V(reverted) puts back what the last write of this module replaced, for an engine that does not start with it.
-        The engine is not asked.
+        V(restored) takes back what O(role) asked for. Once no other role's settings are left this puts the original
+        back, byte for byte, or removes the file if there was none.
+      - >-
+        V(reverted) puts back the configuration that the engine last started with, for an engine that does not start
+        with the new one. The engine is not asked.
     type: str
     choices: [merged, restored, reverted]
     default: merged
+  role:
+    description: The name that O(settings), O(defaults) and the resources are noted under.
+    type: str
+    default: ""
   settings:
     description: Keys that must have these values. Objects are merged key by key, all else is replaced.
     type: dict
@@ -65,17 +74,13 @@ options:
     type: bool
     default: false
   but_tasks:
-    description: Whether tasks of Docker Swarm do not count among the containers, since they will have ended by then.
+    description: Whether tasks of Docker Swarm do not count among the containers, as they end before the restart.
     type: bool
     default: false
   force:
-    description: With O(state=restored), put the original back even if somebody else has changed the file since.
+    description: With O(state=restored), restore the file even if others have changed it since.
     type: bool
     default: false
-  docker_socket:
-    description: Where the engine listens.
-    type: path
-    default: /var/run/docker.sock
   dockerd:
     description: The daemon, to validate the result with; an engine older than its C(--validate) is not asked.
     type: path
@@ -90,15 +95,17 @@ EXAMPLES = r"""
     settings: {default-runtime: nvidia}
     defaults: {runtimes: {nvidia: {path: nvidia-container-runtime}}}
   register: daemon
-  changed_when: daemon.changed or daemon.restart_due
-  notify: Restart docker
+
+- name: Restart Docker
+  sparkops.dgx_spark.docker_restart:
+  when: daemon.restart_due
 
 - name: Advertise the GPU to Docker Swarm
   sparkops.dgx_spark.docker_daemon_config:
     resource_kind: gpu
     resource_values: [GPU-e793e0a4-fd41-dcd8-a833-3127370a6779]
 
-- name: Put the original back
+- name: Restore Docker's configuration
   sparkops.dgx_spark.docker_daemon_config:
     state: restored
 """
@@ -110,12 +117,12 @@ path:
   type: str
   sample: /etc/docker/daemon.json
 before:
-  description: What the file said, empty if there was none.
+  description: The content before, empty if there was no file.
   returned: success, unless O(state=reverted)
   type: dict
   sample: {}
 config:
-  description: What the file says now, or would say after a run without check mode.
+  description: The content now, or after a run without check mode.
   returned: success, unless O(state=reverted)
   type: dict
   sample: {"default-runtime": nvidia}
@@ -132,46 +139,58 @@ containers:
   sample: [web (nginx:1.29)]
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
-    RESOURCES,
     DaemonJsonError,
+    Settings,
     decode,
     edit,
-    merge,
     not_in_effect,
     parse,
     refuse_restart,
     running_containers,
+    same,
+    with_settings,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import validate
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     OriginalError,
     Originals,
     read_file,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import (
+    ROOT,
+    read_note,
+    remove_note,
+    write_note,
+)
+
+#: by path and role the settings that were written, to take back one role's part alone
+RECORD = str(Path(ROOT, "daemon-json.json"))
 
 
-def validate(module: AnsibleModule, text: str) -> None:
-    """Have the daemon look at the result."""
-    dockerd = module.get_bin_path(module.params["dockerd"], opt_dirs=["/usr/sbin"])
-    if dockerd is None:
-        return
-    with tempfile.NamedTemporaryFile("w", dir=module.tmpdir, suffix=".json", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        rc, out, err = module.run_command([dockerd, "--validate", "--config-file", file.name])
-        said = (err.strip() or out.strip()).replace(file.name, "the result")
-    if rc != 0 and "unknown flag: --validate" not in said:
-        raise DaemonJsonError(f"dockerd refuses the result: {said}; mend the settings or the file, which is unchanged")
+def noted(path: str) -> dict[str, Settings]:
+    """Return the settings that roles have written to this file, in that order."""
+    return {role: Settings(**told) for role, told in read_note(RECORD, {}).get(path, {}).items()}
+
+
+def note(path: str, roles: dict[str, Settings]) -> None:
+    """Note the settings of roles; a file that none has written is forgotten."""
+    notes = read_note(RECORD, {})
+    notes[path] = {role: vars(settings) for role, settings in roles.items()}
+    notes = {one: told for one, told in notes.items() if told}
+    if notes:
+        write_note(RECORD, notes)
+    else:
+        remove_note(RECORD)
 
 
 def revert(module: AnsibleModule, originals: Originals, path: str) -> None:
-    """Put back what our last write replaced, and say so; the engine is down, so it is not asked."""
+    """Put back the configuration that the engine last started with; the engine is down, so it is not asked."""
     text = decode(read_file(Path(path)) or b"")[1]
     if not module.check_mode:
         originals.revert(path)
@@ -179,14 +198,84 @@ def revert(module: AnsibleModule, originals: Originals, path: str) -> None:
     module.exit_json(changed=True, path=path, diff={"before": text, "after": after})
 
 
-def restore(module: AnsibleModule, originals: Originals, path: str) -> tuple[str, bool]:
-    """Return the original's text, and whether it is to be put back."""
-    objection = None if module.params["force"] else originals.objection(path)
-    if objection:
-        raise OriginalError(objection)
+def others_of(module: AnsibleModule, path: str) -> dict[str, Settings]:
+    """Return what other roles have written to the file; settings that were reverted since do not count."""
+    config = parse(decode(read_file(Path(path)) or b"")[1])
+    return {
+        role: settings
+        for role, settings in noted(path).items()
+        if role != module.params["role"] and same(settings.merged(config), config)
+    }
+
+
+def restored_text(module: AnsibleModule, originals: Originals, path: str, text: str) -> tuple[str, bool]:
+    """Return the text without the role's part, and whether the file is to be restored.
+
+    :raises OriginalError: where others have changed the file since.
+    """
+    problem = None if module.params["force"] else originals.objection(path)
+    if problem:
+        raise OriginalError(problem)
     if originals.record(path) is None:
-        return decode(read_file(Path(path)) or b"")[1], False
-    return decode(originals.original_content(path) or b"")[1], not originals.is_restored(path)
+        return text, False
+    others = others_of(module, path)
+    after = with_settings(decode(originals.original_content(path) or b"")[1], others.values())
+    return after, after != text or (not others and not originals.is_restored(path))
+
+
+def restore(module: AnsibleModule, originals: Originals, path: str, bom: bytes, after: str) -> None:
+    """Undo the role's part; with the last part goes the ledger's entry."""
+    others = others_of(module, path)
+    if others:
+        if decode(read_file(Path(path)) or b"")[1] != after:
+            originals.change(path, bom + after.encode())
+    else:
+        originals.restore(path)
+    note(path, others)
+
+
+def merge_settings(module: AnsibleModule, originals: Originals, path: str, bom: bytes, after: str) -> None:
+    """Write the merged text."""
+    note(path, {**noted(path), module.params["role"]: wish_of(module)})
+    originals.change(path, bom + after.encode())
+
+
+def wish_of(module: AnsibleModule) -> Settings:
+    """Return what this task asks for."""
+    asked = module.params
+    return Settings(asked["settings"], asked["defaults"], asked["resource_kind"], asked["resource_values"])
+
+
+def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any]:
+    """Merge or restore; return what the module returns."""
+    asked, restoring = module.params, module.params["state"] == "restored"
+    bom, text = decode(read_file(Path(path)) or b"")
+    before, docker = parse(text), Docker(asked["docker_socket"])
+    info, containers = docker.info(), running_containers(docker.running(), but_tasks=asked["but_tasks"])
+    if restoring:
+        after, changed = restored_text(module, originals, path, text)
+        restart_due = changed
+    else:
+        after = edit(text, wish_of(module).merged(before))
+        changed = after != text
+        restart_due = changed or bool(not_in_effect(wish_of(module).wanted(parse(after)), info))
+        if changed:
+            validate(module, after, asked["dockerd"])
+    if restart_due and not asked["allow_restart"] and not info.get("LiveRestoreEnabled"):
+        refuse_restart(containers)
+    if not module.check_mode and (changed or restoring):
+        (restore if restoring else merge_settings)(module, originals, path, bom, after)
+    shown = {"before_header": path, "after_header": path, "before": text, "after": after}
+    config = parse(after)
+    return {
+        "changed": changed,
+        "path": path,
+        "before": before,
+        "config": config,
+        "restart_due": restart_due,
+        "containers": containers,
+        "diff": shown,
+    }
 
 
 def main() -> None:
@@ -195,6 +284,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "default": "/etc/docker/daemon.json"},
             "state": {"type": "str", "choices": ["merged", "restored", "reverted"], "default": "merged"},
+            "role": {"type": "str", "default": ""},
             "settings": {"type": "dict", "default": {}},
             "defaults": {"type": "dict", "default": {}},
             "resource_kind": {"type": "str"},
@@ -202,52 +292,19 @@ def main() -> None:
             "allow_restart": {"type": "bool", "default": False},
             "but_tasks": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "dockerd": {"type": "path", "default": "dockerd"},
+            **SOCKET_OPTION,
         },
         supports_check_mode=True,
     )
-    wish: dict[str, Any] = module.params
-    path, originals = str(Path(wish["path"]).resolve()), Originals()
+    path, originals = str(Path(module.params["path"]).resolve()), Originals()
     try:
-        if wish["state"] == "reverted":
+        if module.params["state"] == "reverted":
             revert(module, originals, path)
-        content = read_file(Path(path))
-        bom, text = decode(content or b"")
-        before = parse(text)
-        docker = Docker(wish["docker_socket"])
-        info, containers = docker.info(), running_containers(docker.running(), but_tasks=wish["but_tasks"])
-        if wish["state"] == "restored":
-            after, changed = restore(module, originals, path)
-            config, restart_due = parse(after), changed
-        else:
-            config = merge(before, wish["settings"], wish["defaults"], wish["resource_kind"], wish["resource_values"])
-            after = edit(text, config)
-            changed = after != text
-            asked = merge({}, wish["settings"], wish["defaults"])
-            if wish["resource_kind"] is not None:
-                asked[RESOURCES] = config.get(RESOURCES, [])
-            restart_due = changed or bool(not_in_effect(asked, info))
-            if changed:
-                validate(module, after)
-        if restart_due and not wish["allow_restart"] and not info.get("LiveRestoreEnabled"):
-            refuse_restart(containers)
-        if not module.check_mode:
-            if wish["state"] == "restored":
-                originals.restore(path)
-            elif changed:
-                originals.change(path, bom + after.encode())
-    except (DaemonJsonError, OriginalError, DockerError) as exc:
-        module.fail_json(msg=f"{path}: {exc}" if isinstance(exc, DaemonJsonError) else str(exc))
-    module.exit_json(
-        changed=changed,
-        path=path,
-        before=before,
-        config=config,
-        restart_due=restart_due,
-        containers=containers,
-        diff={"before_header": path, "after_header": path, "before": text, "after": after},
-    )
+        done = run(module, originals, path)
+    except (DaemonJsonError, OriginalError, DockerError) as error:
+        module.fail_json(msg=f"{path}: {error}" if isinstance(error, DaemonJsonError) else str(error))
+    module.exit_json(**done)
 
 
 if __name__ == "__main__":

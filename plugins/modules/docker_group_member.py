@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_group_member
-short_description: Let a user speak to Docker, and take that back
+short_description: Add a user to the group docker, and undo that
 version_added: "0.1.0"
 description:
   - Makes a user a member of the group C(docker). Whoever is in it is as good as root.
-  - Notes under C(/var/lib/dgx-spark/) whom it added, so that V(restored) takes out those, and nobody else.
+  - Notes below C(/var/lib/dgx-spark) which users it added, so that V(restored) removes exactly these.
   - A login from before the change does not have the group yet, see M(ansible.builtin.meta).
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -27,7 +27,7 @@ options:
     description: Name of the user. Required if O(state=present).
     type: str
   state:
-    description: V(present) adds the user, V(restored) takes out whom this module has added.
+    description: V(present) adds the user, V(restored) removes the users that this module has added.
     type: str
     choices: [present, restored]
     default: present
@@ -40,11 +40,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Let the login user speak to Docker
+- name: Add the login user to the group docker
   sparkops.dgx_spark.docker_group_member:
     user: nvidia
 
-- name: Have that take effect in this play
+- name: Reset the connection, so that the group counts in this play
   ansible.builtin.meta: reset_connection
 """
 
@@ -58,31 +58,19 @@ members:
 """
 
 import grp
-import json
 import pwd
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import (
+    ROOT,
+    read_note,
+    remove_note,
+    write_note,
+)
 
-RECORD = "/var/lib/dgx-spark/docker-group.json"
-
-
-def added() -> list[str]:
-    """Return whom this module has added."""
-    try:
-        return json.loads(Path(RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-
-
-def note(users: list[str]) -> None:
-    """Note them, before the change: one who is noted and not in the group does no harm."""
-    if not users:
-        Path(RECORD).unlink()
-        return
-    Path(RECORD).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    write_atomically(Path(RECORD), (json.dumps(users) + "\n").encode(), 0o600)
+#: the users whom this module has added
+RECORD = str(Path(ROOT, "docker-group.json"))
 
 
 def main() -> None:
@@ -102,20 +90,20 @@ def main() -> None:
         if not restored:
             pwd.getpwnam(user)
     except KeyError as exc:
-        module.fail_json(msg=f"{exc.args[0]}: name a user that is there, on a host that has Docker")
-    noted = added()
+        module.fail_json(msg=f"{exc.args[0]}: name a user of this host, and install Docker, which brings the group")
+    noted = read_note(RECORD, [])
     going = [one for one in noted if one in before] if restored else []
     coming = [] if restored or user in before else [user]
     changed = bool(going or coming)
     if not module.check_mode:
-        if coming:
-            note(sorted({*noted, *coming}))
+        if coming:  # before the change: one who is noted and not in the group does no harm
+            write_note(RECORD, sorted({*noted, *coming}))
         tool = module.get_bin_path("gpasswd", required=changed)
         for option, users in (("--add", coming), ("--delete", going)):
             for one in users:
                 module.run_command([tool, option, one, group], check_rc=True)
         if restored and noted:
-            note([])
+            remove_note(RECORD)
     after = [one for one in before if one not in going] + coming
     module.exit_json(
         changed=changed, members=after, diff={"before": " ".join(before) + "\n", "after": " ".join(after) + "\n"}

@@ -7,24 +7,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_restart
-short_description: Restart Docker, and have it run in any case
-version_added: "0.1.0"
+short_description: Restart Docker where its configuration is newer than the running engine
+version_added: 0.1.0
 description:
-  - Restarts Docker's unit. systemd is not reloaded, since that takes the GPUs from running containers.
   - >-
-    If Docker does not start, what the last write of M(sparkops.dgx_spark.docker_daemon_config) replaced is put back,
-    Docker is started with that, and the module fails with what the journal says. All of it happens on the host, so that
-    a lost connection does not leave Docker down.
+    Restarts Docker's unit where C(daemon.json) was written or removed since the engine started, where the engine does
+    not follow the file, or where the engine does not run. So it may be asked twice and restarts once.
+  - systemd is not reloaded, since that takes the GPUs from running containers.
+  - Refuses to end running containers, unless O(allow_restart=true).
+  - >-
+    If Docker does not start, the configuration that it last started with is put back, Docker is started with that, and
+    the module fails with the reason from the journal. All of it happens on the host, so that a lost connection does not
+    leave Docker down.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.docker
 attributes:
   check_mode:
     support: full
+    details: What makes a restart due is not written in check mode, so a restart is always announced.
   diff_mode:
     support: none
   idempotent:
-    support: none
-    details: It restarts Docker each time, so notify it as a handler.
+    support: full
 options:
   path:
     description: The configuration file. A link is followed.
@@ -34,18 +39,22 @@ options:
     description: Docker's unit.
     type: str
     default: docker.service
+  allow_restart:
+    description: Whether running containers may be ended. With C(live-restore) they survive, and no consent is needed.
+    type: bool
+    default: false
 author:
   - sparkops contributors (@sparkops)
 """
 
 EXAMPLES = r"""
-- name: Restart docker
+- name: Restart Docker
   sparkops.dgx_spark.docker_restart:
 """
 
 RETURN = r"""
 reverted:
-  description: Whether the configuration that Docker ran with before was put back.
+  description: Whether the configuration that Docker last started with was put back.
   returned: failure
   type: bool
   sample: true
@@ -53,10 +62,24 @@ reverted:
 
 import time
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import why_not_started
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import OriginalError, Originals
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
+    DaemonJsonError,
+    decode,
+    not_in_effect,
+    parse,
+    refuse_restart,
+    running_containers,
+    why_not_started,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
+    OriginalError,
+    Originals,
+    read_file,
+)
 
 
 def systemctl(module: AnsibleModule, verb: str) -> bool:
@@ -67,29 +90,86 @@ def systemctl(module: AnsibleModule, verb: str) -> bool:
     return module.run_command([tool, verb, unit])[0] == 0
 
 
+def started_at(module: AnsibleModule) -> float:
+    """Return when the unit became active, in seconds since the epoch; 0 where it is not active."""
+    tool = module.get_bin_path("systemctl", required=True)
+    argv = [tool, "show", "--value", "--property=ActiveEnterTimestampMonotonic", module.params["unit"]]
+    said = module.run_command(argv)[1].strip()
+    since_boot = int(said) / 1e6 if said.isdigit() else 0
+    return since_boot and time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + since_boot
+
+
+def written_at(path: Path) -> float:
+    """Return when the file was last written, or removed from its directory."""
+    newest = 0.0
+    for place in (path, path.parent):  # the directory changes when a file is replaced in one step, or removed
+        try:
+            newest = max(newest, place.stat().st_mtime)
+        except FileNotFoundError:
+            continue
+    return newest
+
+
+def is_due(module: AnsibleModule, path: Path, info: dict[str, Any]) -> bool:
+    """Whether the engine runs with another configuration than the file's."""
+    config = parse(decode(read_file(path) or b"")[1])
+    return written_at(path) >= started_at(module) or bool(not_in_effect(config, info))
+
+
+def may_restart(module: AnsibleModule, path: Path) -> bool:
+    """Whether there is a restart to make.
+
+    :raises DaemonJsonError: where the restart would end containers without consent.
+    """
+    docker = Docker(module.params["docker_socket"])
+    try:
+        info, containers = docker.info(), running_containers(docker.running())
+    except DockerError:
+        return True  # it does not run, so there is nothing to end
+    if not is_due(module, path, info):
+        return False
+    if not module.params["allow_restart"] and not info.get("LiveRestoreEnabled"):
+        refuse_restart(containers)
+    return True
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": "/etc/docker/daemon.json"},
             "unit": {"type": "str", "default": "docker.service"},
+            "allow_restart": {"type": "bool", "default": False},
+            **SOCKET_OPTION,
         },
         supports_check_mode=True,
     )
-    began = int(time.time())
-    if module.check_mode or systemctl(module, "restart"):
+    if module.check_mode:
         module.exit_json(changed=True)
+    path, began = Path(module.params["path"]).resolve(), int(time.time())
+    try:
+        due = may_restart(module, path)
+    except (DaemonJsonError, OriginalError) as error:
+        module.fail_json(msg=str(error))
+    if not due or systemctl(module, "restart"):
+        Originals().settle(str(path))
+        module.exit_json(changed=due)
+    fail(module, path, began)
+
+
+def fail(module: AnsibleModule, path: Path, began: int) -> None:
+    """Put the former configuration back, start Docker with it, and say why it did not start with the new one."""
     journal = module.get_bin_path("journalctl", required=True)
     unit = module.params["unit"]
     said = module.run_command([journal, f"--unit={unit}", f"--since=@{began}", "--output=cat", "--no-pager"])[1]
     try:
-        Originals().revert(str(Path(module.params["path"]).resolve()))
+        Originals().revert(str(path))
         reverted, back = True, "The configuration that it ran with was put back"
-    except OriginalError as exc:
-        reverted, back = False, f"The configuration that it ran with could not be put back ({exc})"
+    except OriginalError as error:
+        reverted, back = False, f"The configuration that it ran with could not be put back ({error})"
     runs = "and it runs again" if systemctl(module, "start") else f"and it does not run (systemctl status {unit})"
     module.fail_json(
-        msg=f"Docker did not start with its new configuration. {back}, {runs}. It had said: {why_not_started(said)}",
+        msg=f"Docker did not start with its new configuration. {back}, {runs}. Docker said: {why_not_started(said)}",
         reverted=reverted,
     )
 

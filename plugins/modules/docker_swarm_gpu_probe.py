@@ -7,8 +7,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_swarm_gpu_probe
-short_description: See that a task of Swarm gets GPUs and RDMA on every node
-version_added: "0.1.0"
+short_description: Check that a task of Swarm gets GPUs and RDMA on every node
+version_added: 0.1.0
 description:
   - >-
     Runs on a manager. Starts one short service on each node, with the node's free GPUs reserved and C(NVIDIA_MOFED)
@@ -17,6 +17,7 @@ description:
   - Where a model has a node's GPUs nothing is reserved, and the service asks for all GPUs instead.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.docker
 attributes:
   check_mode:
     support: partial
@@ -40,7 +41,7 @@ options:
   images:
     description: >-
       By name of the host, the ID of an image that is on it and has a shell, such as
-      M(sparkops.dgx_spark.docker_gpu_probe) returns.
+      M(sparkops.dgx_spark.docker_gpu_image) returns. By ID, since Swarm looks for a name in a registry.
     type: dict
     required: true
   kind:
@@ -63,16 +64,12 @@ options:
     description: How many seconds the services have.
     type: int
     default: 60
-  docker_socket:
-    description: Where the engine listens.
-    type: path
-    default: /var/run/docker.sock
 author:
   - sparkops contributors (@sparkops)
 """
 
 EXAMPLES = r"""
-- name: See what a task of Swarm gets
+- name: Check what a task of Swarm gets
   sparkops.dgx_spark.docker_swarm_gpu_probe:
     members: [spark1]
     node_ids: {spark1: v7zy1pzz7yxxzn5k3afs3i4s9}
@@ -95,7 +92,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import (
     LABEL,
     GpuProbeError,
@@ -179,7 +176,7 @@ def main() -> None:
             "rdma": {"type": "bool", "default": True},
             "memlock": {"type": "int", "default": -1},
             "timeout": {"type": "int", "default": 60},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+            **SOCKET_OPTION,
         },
         supports_check_mode=True,
     )

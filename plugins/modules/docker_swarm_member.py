@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: docker_swarm_member
 short_description: Make an engine a member of one certain swarm
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - Makes a swarm on the leader, joins a worker to it, or leaves it again, over the Docker Engine API.
   - >-
@@ -24,6 +24,7 @@ description:
     networks must not meet the host's.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.docker
 attributes:
   check_mode:
     support: full
@@ -84,10 +85,6 @@ options:
   join_token:
     description: The token that lets a worker join, see M(sparkops.dgx_spark.docker_swarm_token_info).
     type: str
-  docker_socket:
-    description: Where the engine listens.
-    type: path
-    default: /var/run/docker.sock
 author:
   - sparkops contributors (@sparkops)
 """
@@ -158,14 +155,13 @@ clock:
 """
 
 import contextlib
-import json
 import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     PORT,
     Membership,
@@ -175,18 +171,27 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm i
     explain_join,
     free_pool,
     leader_step,
-    membership,
     overlays,
-    settled,
-    usable_address,
     worker_step,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_host import (
+    RECORD,
+    ROUTES,
+    membership_of,
+    own_address,
+    recorded,
+    resolves,
+    settled_info,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import remove_note, write_note
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import Route, parse_routes
 
-RECORD = "/var/lib/dgx-spark/swarm.json"
-ROUTES = "/proc/net/route"
 BRIDGE = "docker_gwbridge"
+
+
+def note() -> dict[str, Any]:
+    """Return the note of how this host entered its swarm."""
+    return recorded(RECORD)
 
 
 def state(info: dict[str, Any]) -> str:
@@ -194,75 +199,25 @@ def state(info: dict[str, Any]) -> str:
     return info["Swarm"].get("LocalNodeState") or "inactive"
 
 
-def look(docker: Docker) -> tuple[dict[str, Any], Membership]:
-    """Return what the engine says of itself and of its place, once it knows it."""
-    deadline = time.monotonic() + 30
-    while not settled(info := docker.info()) and time.monotonic() < deadline:
-        time.sleep(1)
-    certificate = Path(info.get("DockerRootDir", "/var/lib/docker"), "swarm", "certificates", "swarm-node.crt")
-    try:
-        pem = certificate.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        pem = ""
-    if recorded().get("entering") and state(info) not in ("inactive", "active"):
-        return info, Membership()  # an interrupted run of ours had just begun to enter it
-    return info, membership(info, pem)
-
-
-def own_address(text: str, *, later: bool) -> str:
-    """Return the IPv4 address that a name means here, if it is one of this host."""
-    try:
-        found = socket.getaddrinfo(text, None, socket.AF_INET, socket.SOCK_DGRAM)[0][4][0]
-    except OSError as exc:
-        raise SwarmError(f"advertise address {text!r} means nothing here ({exc}): give an IPv4 address") from None
-    address = usable_address(text, str(found))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            if later:
-                return address
-            raise SwarmError(
-                f"advertise address {address} is not an address of this host: give one that is, and that the other "
-                "members reach (of the role: swarm_gpu_advertise_address)"
-            ) from None
-    return address
-
-
 def has_bridge(docker: Docker) -> bool:
     """Whether the network is there that an engine makes for its first swarm."""
     return any(network["Name"] == BRIDGE for network in docker.ask("GET", "/networks"))
 
 
-def recorded() -> dict[str, Any]:
-    """Return what is noted of the swarm that this module entered."""
-    try:
-        return json.loads(Path(RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-
-
-def record(**what: Any) -> None:
-    """Note it."""
-    Path(RECORD).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    write_atomically(Path(RECORD), (json.dumps(what, indent=2) + "\n").encode(), 0o600)
-
-
-def may_enter(wish: dict[str, Any], clock: float) -> None:
+def refuse_entry(wish: dict[str, Any], clock: float, routes: list[Route]) -> None:
     """Refuse a host that would be in trouble in the swarm."""
-    objection = None if wish["leader_clock"] is None else clock_objection(clock, wish["leader_clock"])
-    if objection:
-        raise SwarmError(objection)
-    try:
-        socket.getaddrinfo(socket.gethostname(), None)
-    except OSError:
+    problem = None if wish["leader_clock"] is None else clock_objection(clock, wish["leader_clock"])
+    if problem:
+        raise SwarmError(problem)
+    if not resolves(socket.gethostname()):
         raise SwarmError(
             f"its own name, {socket.gethostname()!r}, does not resolve on it. Nothing was changed. Put it into "
             f"/etc/hosts (127.0.1.1 {socket.gethostname()})"
-        ) from None
+        )
+    refuse_collisions([wish["address_pool"]] if wish["address_pool"] else [], routes)
 
 
-def may_leave(docker: Docker, here: Membership) -> None:
+def refuse_leave(docker: Docker, here: Membership) -> None:
     """Refuse to take a manager from under its services."""
     if not here.manager or here.pending:
         return
@@ -282,13 +237,13 @@ def pool_for(wish: dict[str, Any], networks: list[str]) -> dict[str, Any]:
 
 def enter(docker: Docker, wish: dict[str, Any], address: str, networks: list[str]) -> None:
     """Make the swarm or join it."""
-    bridge = recorded().get("bridge_was_there", has_bridge(docker))
+    bridge = note().get("bridge_was_there", has_bridge(docker))
     body: dict[str, Any] = {"ListenAddr": f"0.0.0.0:{PORT}", "AdvertiseAddr": address}
     if wish["state"] == "leader":
         body.update(pool_for(wish, networks), Spec={})
     elif not wish["join_token"]:
         raise SwarmError("there is no join_token to join the leader's swarm with")
-    record(entering=True, bridge_was_there=bridge)
+    write_note(RECORD, {"entering": True, "bridge_was_there": bridge})
     if state(docker.info()) != "inactive":
         docker.ask("POST", "/swarm/leave?force=1")
     if wish["state"] == "leader":
@@ -304,29 +259,30 @@ def enter(docker: Docker, wish: dict[str, Any], address: str, networks: list[str
 
 
 def arrive(wish: dict[str, Any], here: Membership, address: str) -> None:
-    """See that the engine is where it should be, and complete the note of how it came there."""
+    """Check that the engine is where it should be, and complete the note of how it came there."""
     if wish["state"] == "worker" and worker_step(here, wish["cluster_id"], address, wish["leader_address"]) != "stay":
         raise SwarmError(f"after joining it is in {here.in_words()}, and not in that of {wish['leader_address']}")
-    noted = recorded()
+    noted = note()
     if noted.get("entering"):
-        record(cluster_id=here.cluster_id, node_id=here.node_id, bridge_was_there=noted["bridge_was_there"])
+        place = {"cluster_id": here.cluster_id, "node_id": here.node_id}
+        write_note(RECORD, {**place, "bridge_was_there": noted["bridge_was_there"]})
 
 
 def leave(docker: Docker, here: Membership, *, check: bool) -> bool:
     """Leave the swarm that was entered here, if the engine still is in it."""
-    noted = recorded()
+    noted = note()
     ours = here.active and here.node_id == noted.get("node_id")
     half = bool(noted.get("entering"))
     if ours:
-        may_leave(docker, here)
+        refuse_leave(docker, here)
     if not check and noted:
         if ours or (half and state(docker.info()) != "inactive"):
             docker.ask("POST", "/swarm/leave?force=1")
         gone = ours or half or not here.active  # perhaps left by hand
         if gone and not noted["bridge_was_there"] and has_bridge(docker):
-            with contextlib.suppress(DockerError):  # somebody uses it by now
+            with contextlib.suppress(DockerError):  # something uses it by now
                 docker.ask("DELETE", f"/networks/{BRIDGE}")
-        Path(RECORD).unlink()
+        remove_note(RECORD)
     return ours or bool(noted)
 
 
@@ -335,7 +291,7 @@ def find_step(wish: dict[str, Any], info: dict[str, Any], here: Membership, addr
     if info.get("LiveRestoreEnabled"):
         raise SwarmError(
             "'live-restore: true' is set in Docker's daemon.json, and Swarm does not work with it. Nothing was "
-            "changed. Take it out, restart Docker, and run this again"
+            "changed. Remove it, restart Docker, and run this again"
         )
     if wish["state"] == "leader":
         return leader_step(here, address, allow_rejoin=wish["allow_rejoin"])
@@ -349,9 +305,60 @@ def refuse_collisions(subnets: list[str], routes: list[Route]) -> None:
     met = collisions(subnets, routes)
     if met:
         raise SwarmError(
-            f"networks of the swarm meet those of this host: {'; '.join(met)}. Nothing was changed. Leave the swarm "
-            "and make it anew with another pool (of the role: swarm_gpu_address_pool), or renumber the host's network"
+            f"networks of the swarm meet networks of this host: {'; '.join(met)}. Nothing was changed. Create the "
+            "swarm anew with another pool (swarm_gpu_address_pool), or renumber the host's network"
         )
+
+
+def result(step: str, here: Membership, address: str | None, networks: list[str], **more: Any) -> dict[str, Any]:
+    """Return what the module returns."""
+    return {
+        "changed": step != "stay",
+        "cluster_id": here.cluster_id,
+        "node_id": here.node_id,
+        "address": here.address or address,
+        "step": step,
+        "left": None,
+        "hostname": socket.gethostname(),
+        "networks": networks,
+        "swarm_networks": [],
+        "clock": time.time(),
+        **more,
+    }
+
+
+def run_left(module: AnsibleModule, docker: Docker, networks: list[str]) -> dict[str, Any]:
+    """Leave the swarm that this collection had the host enter."""
+    here = membership_of(settled_info(docker), note())
+    step = "leave" if leave(docker, here, check=module.check_mode) else "stay"
+    if step != "stay" and not module.check_mode:
+        here = membership_of(settled_info(docker), note())
+    return result(step, here, None, networks)
+
+
+def run_entry(module: AnsibleModule, docker: Docker, routes: list[Route], networks: list[str]) -> dict[str, Any]:
+    """Make a swarm on the leader, or have a worker join."""
+    wish, clock, check = module.params, time.time(), module.check_mode
+    info = settled_info(docker)
+    here = membership_of(info, note())
+    address = own_address(wish["advertise_address"], later=wish["address_later"] and check)
+    step, left, own = find_step(wish, info, here, address), None, []
+    if step == "rejoin":
+        left = here.in_words()
+        refuse_leave(docker, here)
+    if step != "stay":
+        refuse_entry(wish, clock, routes)
+    if wish["state"] == "leader" and here.manager and step == "stay":
+        own = overlays(docker.ask("GET", "/networks"))
+    refuse_collisions([*own, *wish["swarm_networks"]], routes)
+    if check and step == "rejoin":
+        return result(step, Membership(), address, networks, left=left, clock=clock)
+    if not check:
+        if step != "stay":
+            enter(docker, wish, address, networks)
+            here = membership_of(settled_info(docker), note())
+        arrive(wish, here, address)
+    return result(step, here, address, networks, left=left, swarm_networks=own, clock=clock)
 
 
 def main() -> None:
@@ -369,7 +376,7 @@ def main() -> None:
             "swarm_networks": {"type": "list", "elements": "str", "default": []},
             "leader_clock": {"type": "float"},
             "join_token": {"type": "str", "no_log": True},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+            **SOCKET_OPTION,
         },
         required_if=[
             ("state", "leader", ["advertise_address"]),
@@ -377,48 +384,17 @@ def main() -> None:
         ],
         supports_check_mode=True,
     )
-    wish, clock = module.params, time.time()
-    docker = Docker(wish["docker_socket"])
-    address, step, left, own = None, "stay", None, []
+    docker = Docker(module.params["docker_socket"])
     routes = parse_routes(Path(ROUTES).read_text(encoding="ascii"))
     networks = list(dict.fromkeys(str(network) for network, _interface in routes))
     try:
-        info, here = look(docker)
-        if wish["state"] == "left":
-            step = "leave" if leave(docker, here, check=module.check_mode) else "stay"
+        if module.params["state"] == "left":
+            done = run_left(module, docker, networks)
         else:
-            address = own_address(wish["advertise_address"], later=wish["address_later"] and module.check_mode)
-            step = find_step(wish, info, here, address)
-            if step == "rejoin":
-                left = here.in_words()
-                may_leave(docker, here)
-            if step != "stay":
-                may_enter(wish, clock)
-                refuse_collisions([wish["address_pool"]] if wish["address_pool"] else [], routes)
-        if step != "stay" and not module.check_mode:
-            if wish["state"] != "left":
-                enter(docker, wish, address, networks)
-            here = look(docker)[1]
-        if wish["state"] != "left" and not module.check_mode:
-            arrive(wish, here, address)
-        if wish["state"] == "leader" and here.manager and step == "stay":
-            own = overlays(docker.ask("GET", "/networks"))
-        refuse_collisions([*own, *wish["swarm_networks"]], routes)
+            done = run_entry(module, docker, routes, networks)
     except (SwarmError, DockerError) as exc:
         module.fail_json(msg=str(exc))
-    foretold = module.check_mode and step == "rejoin"
-    module.exit_json(
-        changed=step != "stay",
-        cluster_id=None if foretold else here.cluster_id,
-        node_id=None if foretold else here.node_id,
-        address=address if foretold else here.address or address,
-        step=step,
-        left=left,
-        hostname=socket.gethostname(),
-        networks=networks,
-        swarm_networks=own,
-        clock=time.time() if wish["state"] == "leader" else clock,
-    )
+    module.exit_json(**done)
 
 
 if __name__ == "__main__":

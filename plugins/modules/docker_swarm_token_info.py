@@ -8,17 +8,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: docker_swarm_token_info
 short_description: Read the token that lets a worker join a swarm
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - Reads it from the engine of a manager, over the Docker Engine API. It is a secret, so set C(no_log).
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
-options:
-  docker_socket:
-    description: Where the engine listens.
-    type: path
-    default: /var/run/docker.sock
+  - sparkops.dgx_spark.docker
 author:
   - sparkops contributors (@sparkops)
 """
@@ -39,14 +35,12 @@ worker:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={"docker_socket": {"type": "path", "default": "/var/run/docker.sock"}}, supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec=SOCKET_OPTION, supports_check_mode=True)
     try:
         swarm = Docker(module.params["docker_socket"]).ask("GET", "/swarm")
     except DockerError as exc:

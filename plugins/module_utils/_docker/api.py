@@ -1,9 +1,14 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""The Docker Engine API over its unix socket, with nothing but Python's standard library.
 
-# This module util is private to the collection: it may change at any time.
-"""The Docker Engine API over its unix socket, with what Python has by itself."""
+Modules of this collection speak to Docker through it, and not through community.docker, for two reasons. A plan has to
+work on a host as it was delivered, and python3-requests, which community.docker needs there, may be installed only
+later. And check mode has to be honest: it tells exactly what would change, and refuses what could not be done.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,8 @@ from typing import Any, Callable, Iterator
 from urllib.parse import quote
 
 SOCKET = "/var/run/docker.sock"
+#: the option of all modules that speak to an engine; the doc fragment ``docker`` describes it
+SOCKET_OPTION = {"docker_socket": {"type": "path", "default": SOCKET}}
 
 
 class DockerError(ValueError):
@@ -104,6 +111,15 @@ class Docker:
     def running(self) -> list[dict[str, Any]]:
         """Return the containers that run."""
         return self.ask("GET", "/containers/json")
+
+    def image(self, name: str) -> dict[str, Any] | None:
+        """Return what the engine knows of an image, None where it has none of this name or ID."""
+        try:
+            return self.ask("GET", f"/images/{quote(name, safe='/:@')}/json")
+        except DockerError as error:
+            if error.status != 404:
+                raise
+            return None
 
 
 class Layers:

@@ -1,9 +1,10 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Merge settings into Docker's daemon.json, and leave every byte that belongs to others as it was.
 
-# This module util is private to the collection: it may change at any time.
-"""Merge settings into Docker's daemon.json, and leave every byte that is somebody else's where it was."""
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ import codecs
 import copy
 import json
 import re
-from typing import Any, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Sequence
 
 RESOURCES = "node-generic-resources"
 INDENT = " " * 4  # where there is nothing to take after: as nvidia-ctk writes it
@@ -23,7 +25,34 @@ _DECODER = json.JSONDecoder()
 
 
 class DaemonJsonError(ValueError):
-    """A daemon.json, or a wish, that cannot be merged."""
+    """A daemon.json, or settings, that cannot be merged; the message says where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one role wants daemon.json to say.
+
+    ``values`` must hold, ``defaults`` count where the file says nothing. With a ``kind``, the generic resources of that
+    kind become ``resources``, and those of other kinds stay.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
+    kind: str | None = None
+    resources: Sequence[str] = ()
+
+    def merged(self, current: dict[str, Any]) -> dict[str, Any]:
+        """Return the content that daemon.json is to have, given what it has."""
+        return merge(current, self.values, self.defaults, self.kind, self.resources)
+
+    def wanted(self, current: dict[str, Any]) -> dict[str, Any]:
+        """Return the keys that these settings are about, with the values that they are to have."""
+        merged = self.merged(current)
+        keys = {**self.values, **self.defaults, **({} if self.kind is None else {RESOURCES: None})}
+        found = {key: merged.get(key, []) for key in keys}
+        if "runtimes" in found:  # those of others may have been registered by a flag or not at all
+            found["runtimes"] = {name: found["runtimes"][name] for name in self.defaults.get("runtimes", {})}
+        return found
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -66,11 +95,7 @@ def merge(
     kind: str | None = None,
     values: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return what daemon.json is to say.
-
-    ``settings`` must hold, ``defaults`` count where nothing is said. With a ``kind``, the generic resources of that
-    kind become ``values``, and those of other kinds stay.
-    """
+    """Return the content that daemon.json is to have; see :class:`Settings`."""
     merged = copy.deepcopy(current)
     _put(merged, settings, "", overwrite=True)
     _put(merged, defaults or {}, "", overwrite=False)
@@ -96,6 +121,14 @@ def edit(text: str, wanted: dict[str, Any]) -> str:
     return edited
 
 
+def with_settings(original: str, roles: Iterable[Settings]) -> str:
+    """Return the original text with the settings of these roles merged into it; of none, the original itself."""
+    text = original
+    for settings in roles:
+        text = edit(text, settings.merged(parse(text)))
+    return text
+
+
 def not_in_effect(wanted: dict[str, Any], info: dict[str, Any]) -> list[str]:
     """Return the keys that the running engine (its ``/info``) does not follow yet."""
     missing = []
@@ -113,13 +146,15 @@ def running_containers(listing: Sequence[dict[str, Any]], *, but_tasks: bool = F
     return sorted(f"{(one.get('Names') or [one['Id'][:12]])[0].lstrip('/')} ({one.get('Image')})" for one in counted)
 
 
-def refuse_restart(containers: Sequence[str]) -> None:
-    """Refuse to bring about a restart of Docker that would end running containers."""
+def refuse_restart(containers: Sequence[str], option: str = "allow_restart") -> None:
+    """Refuse to bring about a restart of Docker that would end running containers.
+
+    :param option: what allows the restart, for the message.
+    """
     if containers:
         raise DaemonJsonError(
-            f"Docker would have to be restarted to follow a change of its configuration, which ends what runs: "
-            f"{', '.join(containers)}. Nothing was changed. Stop them, or allow the restart "
-            "(allow_restart; of the roles: container_toolkit_allow_restart: true)"
+            f"Docker has to be restarted to follow a change of its configuration, which ends the running containers "
+            f"{', '.join(containers)}. Nothing was changed. Stop the containers, or allow the restart ({option}: true)"
         )
 
 

@@ -14,7 +14,9 @@ import tarfile
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-NAME = "dgx-spark/gpu-probe:host"  # the image; it is only ever asked for by its ID or on this host
+#: the images of the roles container_toolkit and swarm_gpu; they are only ever asked for by ID or on this host
+NAME = "dgx-spark/gpu-probe:host"
+SWARM_NAME = "dgx-spark/swarm-probe:host"
 LABEL = "sparkops.dgx_spark.probe"
 SHELL = "/bin/sh"
 

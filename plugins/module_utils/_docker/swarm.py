@@ -1,9 +1,10 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker Swarm: which swarm an engine is in, whether that is the one it should be in, and what its nodes offer.
 
-# This module util is private to the collection: it may change at any time.
-"""Docker Swarm: which swarm an engine is in, whether that is the one it should be in, and what its nodes offer."""
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import ipaddress
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import Route
 
@@ -116,7 +117,7 @@ def usable_address(text: str, resolved: str) -> str:
         shown = text if text == resolved else f"{text} = {resolved}"
         raise SwarmError(
             f"advertise address {shown} is {wrong}: give one that the other members reach, and that "
-            "stays (of the role: swarm_gpu_advertise_address)"
+            "stays (swarm_gpu_advertise_address)"
         )
     return str(address)
 
@@ -165,14 +166,14 @@ def worker_step(
 def _rejoin(objection: SwarmError, allowed: bool) -> str:
     if allowed:
         return "rejoin"
-    raise SwarmError(f"{objection}; or allow it to leave that swarm (of the role: swarm_gpu_allow_rejoin: true)")
+    raise SwarmError(f"{objection}; or allow it to leave that swarm (swarm_gpu_allow_rejoin: true)")
 
 
 def _same_address(here: Membership, address: str) -> None:
     if here.address != address:
         raise SwarmError(
             f"it is in {here.in_words()} with the address {here.address}, but {address} was asked for, and that cannot "
-            f"be changed in place. Advertise {here.address} (of the role: swarm_gpu_advertise_address)"
+            f"be changed in place. Advertise {here.address} (swarm_gpu_advertise_address)"
         )
 
 
@@ -203,7 +204,7 @@ def free_pool(networks: Sequence[str]) -> str | None:
             return None if pool == DOCKERS_POOL else pool
     raise SwarmError(
         f"the networks of the members leave none of {', '.join((DOCKERS_POOL, *OTHER_POOLS))} free for the swarm's "
-        "own: name a pool (of the role: swarm_gpu_address_pool)"
+        "own: name a pool (swarm_gpu_address_pool)"
     )
 
 
@@ -261,9 +262,14 @@ def is_ours(node: dict[str, Any]) -> bool:
     return "dgx_spark.rank" in (node["Spec"].get("Labels") or {})
 
 
-def leftovers(nodes: Sequence[dict[str, Any]], ours: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the nodes that are no members (any more): those with our labels, and former selves of our hosts."""
-    names = {node["Description"]["Hostname"] for node in nodes if node["ID"] in ours}
+def leftovers(
+    nodes: Sequence[dict[str, Any]], ours: Sequence[str], hostnames: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Return the nodes that are members no more: nodes with our labels, and former nodes of our hosts.
+
+    :param ours: IDs of the members' nodes. :param hostnames: names of the members' hosts, besides those of their nodes.
+    """
+    names = {node["Description"]["Hostname"] for node in nodes if node["ID"] in ours} | set(hostnames)
     return [
         node
         for node in nodes
@@ -320,3 +326,16 @@ def shortcomings(node: dict[str, Any], kind: str, values: Sequence[str], address
             "(restart Docker there)"
         )
     return found
+
+
+def settle(timeout: float, problems: Callable[[], list[str]]) -> None:
+    """Ask once a second until there is no problem any more.
+
+    :param timeout: how many seconds that may take.
+    :raises SwarmError: with the problems that are left.
+    """
+    deadline = time.monotonic() + timeout
+    while found := problems():
+        if time.monotonic() >= deadline:
+            raise SwarmError(f"after {timeout} s the swarm is not complete: {'; '.join(found)}")
+        time.sleep(1)

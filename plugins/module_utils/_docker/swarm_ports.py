@@ -1,9 +1,10 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the ports of a swarm can be reached on another host, whether something listens there yet or not.
 
-# This module util is private to the collection: it may change at any time.
-"""Whether the ports of a swarm can be reached on another host, be anything listening there yet or not."""
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ def udp(address: str, port: int, timeout: float) -> str:
     return "silent"
 
 
-def judge(found: dict[str, str], *, in_swarm: bool) -> list[str]:
+def closed_ports(found: dict[str, str], *, in_swarm: bool) -> list[str]:
     """Return the ports that are not let through. Where a swarm listens, silence on UDP is no sign of anything."""
     fine = {"open", "closed"}
     return [
@@ -68,7 +69,7 @@ def probe(address: str, timeout: float) -> dict[str, str]:
         return dict(zip(names, pool.map(lambda ask: ask[0](address, ask[1], timeout), asks)))
 
 
-def objections(peers: dict[str, str], in_swarm: Sequence[str], timeout: float) -> list[str]:
+def problems(peers: dict[str, str], in_swarm: Sequence[str], timeout: float) -> list[str]:
     """Return, for each peer (name -> address) with ports that are not let through, which ones."""
-    wrong = {name: judge(probe(address, timeout), in_swarm=name in in_swarm) for name, address in peers.items()}
+    wrong = {name: closed_ports(probe(address, timeout), in_swarm=name in in_swarm) for name, address in peers.items()}
     return [f"{name} ({peers[name]}): {', '.join(ports)}" for name, ports in wrong.items() if ports]

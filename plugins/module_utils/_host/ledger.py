@@ -97,21 +97,34 @@ class Originals:
         return record
 
     def change(self, path: str, content: bytes) -> None:
-        """Write a file, mode and owner kept, so that it can go back to what it was, and to its original."""
+        """Write a file, mode and owner kept, so that it can go back to what it was, and to its original.
+
+        What it was before counts from the last :meth:`settle`: several roles may write before one restart.
+        """
         record = self.keep(path)
         file = Path(record.path)
         before = read_file(file)
-        if before is not None:
-            write_atomically(self._previous_path(path), before, 0o600)
-        self._store(replace(record, previous=digest_of(before)))
+        if record.previous is None:
+            if before is not None:
+                write_atomically(self._previous_path(path), before, 0o600)
+            self._store(replace(record, previous=digest_of(before)))
         file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         found = None if before is None else file.stat()
         mode = 0o644 if found is None else found.st_mode & 0o7777
         write_atomically(file, content, mode, None if found is None else (found.st_uid, found.st_gid))
         self.note_written(path, digest_of(before))
 
+    def settle(self, path: str) -> None:
+        """Take the file as it is now for what :meth:`revert` is to put back, once a program runs with it."""
+        record = self.record(path)
+        if record is None or record.previous is None:
+            return
+        self._store(replace(record, previous=None))
+        with contextlib.suppress(FileNotFoundError):
+            self._previous_path(path).unlink()
+
     def revert(self, path: str) -> None:
-        """Put back what our last write replaced."""
+        """Put back what our writes since the last :meth:`settle` replaced."""
         record = self.record(path)
         if record is None or record.previous is None:
             raise OriginalError(f"{path} was not changed here, so there is nothing to go back to")
@@ -196,6 +209,7 @@ class Originals:
             self.content_path(path).unlink()
         with contextlib.suppress(OSError):  # others are kept there
             self.root.rmdir()
+            self.root.parent.rmdir()
 
     def _store(self, record: Record) -> None:
         text = json.dumps(asdict(record), indent=2) + "\n"

@@ -8,13 +8,20 @@ from __future__ import annotations
 import grp
 import json
 import pwd
+import shutil
+import tempfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.sparkops.dgx_spark.plugins.modules import container_toolkit_info, docker_group_member
+from ansible_collections.sparkops.dgx_spark.plugins.modules import (
+    apt_install_check,
+    container_toolkit_info,
+    docker_group_member,
+)
+from fake_docker import Engine, listening
 
 
 def run(
@@ -27,16 +34,21 @@ def run(
 
 
 class TestToolkit:
-    """SIMULATED dpkg, apt and nvidia-ctk."""
+    """SIMULATED dpkg, apt, nvidia-ctk, nvidia-smi and Docker Engine."""
+
+    ROW = "0, GPU-e793e0a4-fd41-dcd8-a833-3127370a6779, NVIDIA GB10, 580.95.05, 12.1, [N/A]"
 
     @pytest.fixture
     def programs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(container_toolkit_info.AnsibleModule, "get_bin_path", self.find(tmp_path))
+        monkeypatch.setattr(container_toolkit_info, "read_daemon_json", lambda: {"path": "daemon.json", "text": ""})
         for name, prints in {
             "dpkg-query": r"printf 'docker-ce\tii \t28\nnvidia-container-toolkit\tii \t1.19.0-1\n'; exit 1",
             "nvidia-ctk": '[ $1 = config ] && printf "[nvidia-container-runtime]\\nmode = \\"auto\\"\\n" || '
             'printf "NVIDIA Container Toolkit CLI version 1.19.0\\ncommit: x\\n"',
             "nvidia-container-runtime": "exit 1",
+            "nvidia-smi": f"echo '{self.ROW}'",
+            "ldd": "true",
             "apt-cache": "printf '  Candidate: 1.20.0-1\\n     1.20.0-1 500\\n'",
             "apt-config": "echo 'APT::Periodic::Unattended-Upgrade \"1\";'",
             "apt-mark": "true",
@@ -44,6 +56,13 @@ class TestToolkit:
         }.items():
             self.program(tmp_path / name, prints)
         return tmp_path
+
+    @pytest.fixture
+    def socket(self) -> Iterator[str]:
+        directory = Path(tempfile.mkdtemp())  # the path of a socket must be short
+        with listening(Engine(), directory / "d") as path:
+            yield path
+        shutil.rmtree(directory)
 
     @staticmethod
     def find(directory: Path) -> Any:
@@ -57,35 +76,56 @@ class TestToolkit:
         path.write_text(f"#!/bin/sh\n{prints}\n")
         path.chmod(0o755)
 
-    def test_reads_what_is_there_and_asks_apt_nothing(self, capsys, programs, monkeypatch) -> None:
+    def read(self, capsys: pytest.CaptureFixture, socket: str, **wanted: Any) -> dict[str, Any]:
+        return run(capsys, container_toolkit_info, docker_socket=socket, wanted=wanted)
+
+    def test_reads_what_is_there_and_asks_apt_nothing(self, capsys, programs, socket, monkeypatch, tmp_path) -> None:
         warned: list[str] = []  # Ansible says each warning once a process, and tests share one
         monkeypatch.setattr(container_toolkit_info.AnsibleModule, "warn", lambda _self, text: warned.append(text))
         (programs / "apt-cache").unlink()
-        found = run(capsys, container_toolkit_info)
-        assert (found["installed"], found["version"], found["mode"]) == (True, "1.19.0", "auto")
-        assert (found["engine"], found["offered"], found["docker_steps"]) == ("docker-ce", [], [])
-        assert found["swarm"]["works"]
+        (tmp_path / "pin").write_text("Pin: x\n")
+        found = self.read(capsys, socket, apt_files={"pin": str(tmp_path / "pin"), "key": "/nowhere"})
+        assert found["toolkit"] == {"version": "1.19.0", "mode": "auto", "swarm_resource": None}
+        packages = found["packages"]
+        assert (packages["installed"], packages["engine"], packages["offered"]) == (True, "docker-ce", [])
+        assert packages["apt_files"] == {"pin": "Pin: x\n", "key": None}
+        assert (found["gpus"][0]["uuid"], found["engine"]["info"]["DefaultRuntime"]) == (self.ROW[3:43], "runc")
+        assert (found["image"], found["wanted"]["version"]) == (None, "")
         assert "'apt-mark hold docker-ce'" in " ".join(warned)
 
-    def test_another_version_is_wanted(self, capsys, programs) -> None:
-        found = run(capsys, container_toolkit_info, version="1.20.0-1", simulate=True)
-        assert (found["installed"], found["version"], found["offered"]) == (False, "1.20.0-1", ["1.20.0-1"])
-        assert found["docker_steps"] == ["docker.io"]
+    def test_another_version_is_wanted(self, capsys, programs, socket) -> None:
+        packages = self.read(capsys, socket, version="1.20.0-1")["packages"]
+        assert (packages["installed"], packages["package_version"]) == (False, "1.19.0-1")
+        assert packages["offered"] == ["1.20.0-1"]
 
-    def test_there_is_none_and_no_way_to_one(self, capsys, programs) -> None:
+    def test_an_installation_that_touches_docker_is_refused(self, capsys, programs) -> None:
+        wish = {"packages": ["nvidia-container-toolkit=1.20.0-1"]}
+        said = run(capsys, apt_install_check, **wish)["msg"]
+        assert "installing nvidia-container-toolkit=1.20.0-1 would touch docker.io" in said
+        self.program(programs / "apt-get", "echo 'Inst nvidia-container-toolkit (1.20.0-1 x [arm64])'")
+        assert run(capsys, apt_install_check, **wish)["new"] == ["nvidia-container-toolkit"]
+        self.program(programs / "apt-get", "echo 'E: unmet dependencies' >&2; exit 100")
+        assert run(capsys, apt_install_check, **wish)["msg"] == "E: unmet dependencies"
+
+    def test_there_is_none_and_no_way_to_one(self, capsys, programs, socket) -> None:
         for name in ("nvidia-container-runtime", "nvidia-ctk"):
             (programs / name).unlink()
         self.program(programs / "dpkg-query", "exit 1")
         self.program(programs / "apt-cache", "echo '  Candidate: (none)'")
-        found = run(capsys, container_toolkit_info)
-        assert (found["installed"], found["version"], found["engine"], found["mode"]) == (False, None, None, "auto")
-        assert found["swarm"]["works"], "what comes is not known yet"
+        found = self.read(capsys, socket)
+        assert found["toolkit"] == {"version": None, "mode": "auto", "swarm_resource": None}
+        packages = found["packages"]
+        assert (packages["installed"], packages["package_version"], packages["engine"]) == (False, None, None)
+        assert packages["offered"] == []
 
-    def test_says_that_swarm_would_not_work(self, capsys, programs) -> None:
-        self.program(programs / "nvidia-ctk", "[ $1 = config ] || echo 'version 1.18.2'")
-        assert run(capsys, container_toolkit_info, gpus=1)["swarm"]["works"]
-        found = run(capsys, container_toolkit_info, gpus=2)["swarm"]
-        assert (found["works"], "upgrade it to 1.19" in found["says"]) == (False, True)
+    def test_a_host_without_a_driver_is_named(self, capsys, programs, socket) -> None:
+        self.program(programs / "nvidia-smi", 'echo "couldn\'t communicate with the NVIDIA driver"; exit 9')
+        assert "the NVIDIA driver is not loaded" in self.read(capsys, socket)["msg"]
+        (programs / "nvidia-smi").unlink()
+        assert "nvidia-smi is not installed, so this is no GPU host" in self.read(capsys, socket)["msg"]
+
+    def test_a_stopped_docker_is_named(self, capsys, programs, tmp_path) -> None:
+        assert "systemctl status docker" in self.read(capsys, str(tmp_path / "none"))["msg"]
 
 
 class TestGroup:
@@ -112,7 +152,7 @@ class TestGroup:
         assert run(capsys, docker_group_member, user="nvidia")["changed"] is False
         assert run(capsys, docker_group_member, user="owner")["changed"] is False
         assert run(capsys, docker_group_member, state="restored")["changed"]
-        assert (members, list((tmp_path / "state").iterdir())) == (["owner"], [])
+        assert (members, (tmp_path / "state").exists()) == (["owner"], False)
         assert run(capsys, docker_group_member, state="restored")["changed"] is False
 
     def test_a_user_who_is_not_there_is_named(self, capsys, members) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -17,12 +18,15 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ledger as originals
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
+    docker_daemon_check,
     docker_daemon_config,
-    docker_gpu_probe,
+    docker_gpu_check,
+    docker_gpu_image,
     docker_restart,
-    docker_swarm_gpu_nodes,
+    docker_swarm_gpu_check,
     docker_swarm_gpu_probe,
     docker_swarm_member,
+    docker_swarm_nodes,
     docker_swarm_token_info,
     nvidia_toolkit_config,
     original,
@@ -36,7 +40,8 @@ TOKEN = "SWMTKN-1-secret"
 @pytest.fixture(autouse=True)
 def _own_originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(originals, "ROOT", str(tmp_path / "originals"))
-    monkeypatch.setattr(docker_swarm_member, "RECORD", str(tmp_path / "swarm.json"))
+    monkeypatch.setattr(docker_swarm_member, "RECORD", str(tmp_path / "notes" / "swarm.json"))
+    monkeypatch.setattr(docker_daemon_config, "RECORD", str(tmp_path / "notes" / "daemon-json.json"))
 
 
 @pytest.fixture
@@ -107,17 +112,57 @@ class TestDaemonConfig:
         assert (path.read_text(), path.stat().st_mode & 0o777) == ('{"debug": true}', 0o640)
         assert run(capsys, docker_daemon_config, **options)["changed"] is False
 
-    def test_goes_back_to_what_its_last_write_replaced(self, capsys, path, options) -> None:
+    def test_goes_back_to_what_the_engine_started_with(self, capsys, path, options) -> None:
         run(capsys, docker_daemon_config, **options)
         second = path.read_text()
-        run(capsys, docker_daemon_config, **{**options, "settings": {"log-level": "warn"}})
+        originals.Originals().settle(str(path))  # the engine has started with it
+        run(capsys, docker_daemon_config, role="one", **{**options, "settings": {"log-level": "warn"}})
+        run(capsys, docker_daemon_config, role="two", **{**options, "settings": {"log-level": "info"}})
         revert = {"path": str(path), "state": "reverted", "docker_socket": "/nowhere"}
         assert run(capsys, docker_daemon_config, check_mode=True, **revert)["changed"]
         assert run(capsys, docker_daemon_config, **revert)["changed"]
         assert (path.read_text(), path.stat().st_mode & 0o777) == (second, 0o640)
         assert "nothing to go back to" in run(capsys, docker_daemon_config, **revert)["msg"]
         assert run(capsys, docker_daemon_config, **{**options, "state": "restored"})["changed"]
+        assert not Path(docker_daemon_config.RECORD).exists()  # what was reverted is not written again
         assert path.read_text() == '{"debug": true}'
+
+    @pytest.mark.parametrize("order", [("toolkit", "swarm"), ("swarm", "toolkit")])
+    @pytest.mark.parametrize("there", [True, False])
+    def test_each_role_takes_back_its_own_part(self, capsys, path, options, order, there, tmp_path) -> None:
+        if not there:
+            path.unlink()
+        parts = {
+            "toolkit": {"settings": {"default-runtime": "nvidia"}},
+            "swarm": {"settings": {}, "resource_kind": "gpu", "resource_values": ["GPU-1"]},
+        }
+        alone = {}
+        for role, part in parts.items():
+            run(capsys, docker_daemon_config, **{**options, **part, "role": role})
+            alone[role] = path.read_text()
+            run(capsys, docker_daemon_config, **{**options, "role": role, "state": "restored"})
+        for role, part in parts.items():
+            run(capsys, docker_daemon_config, **{**options, **part, "role": role})
+        assert "nvidia" in path.read_text()
+        assert "GPU-1" in path.read_text()
+        restore = {**options, "state": "restored"}
+        foretold = run(capsys, docker_daemon_config, check_mode=True, **{**restore, "role": order[0]})
+        done = run(capsys, docker_daemon_config, **{**restore, "role": order[0]})
+        assert (foretold["diff"], done["changed"]) == (done["diff"], True)
+        assert path.read_text() == alone[order[1]]
+        assert run(capsys, docker_daemon_config, **{**restore, "role": order[0]})["changed"] is False
+        assert run(capsys, docker_daemon_config, **{**restore, "role": order[1]})["changed"]
+        assert path.exists() is there
+        assert not there or path.read_text() == '{"debug": true}'
+        assert not (tmp_path / "notes").exists()
+        assert not (tmp_path / "originals").exists()
+
+    def test_a_role_that_wrote_nothing_takes_nothing_back(self, capsys, path, options) -> None:
+        run(capsys, docker_daemon_config, role="toolkit", **options)
+        before = path.read_text()
+        restore = {**options, "state": "restored", "role": "swarm"}
+        assert run(capsys, docker_daemon_config, **restore)["changed"] is False
+        assert path.read_text() == before
 
     def test_tasks_that_will_have_ended_do_not_count(self, capsys, options, engine) -> None:
         task = {"Id": "0" * 64, "Image": "x", "Labels": {"com.docker.swarm.task": ""}}
@@ -144,6 +189,12 @@ class TestDaemonConfig:
         assert path.read_text() == '{"debug": true}'
         program(tmp_path / "dockerd", "echo unknown flag: --validate >&2; exit 125")
         assert run(capsys, docker_daemon_config, **options)["changed"]
+
+    def test_dockerd_is_asked_before_anything_is_written(self, capsys, tmp_path) -> None:
+        refusing = program(tmp_path / "dockerd", 'echo "unable to configure: $3" >&2; exit 1')
+        said = run(capsys, docker_daemon_check, content="{}", dockerd=refusing)["msg"]
+        assert "daemon.json: dockerd refuses the result: unable to configure: the result" in said
+        assert "failed" not in run(capsys, docker_daemon_check, content="{}", dockerd=str(tmp_path / "none"))
 
     def test_refuses_invalid_json_with_its_place(self, capsys, path, options) -> None:
         path.write_text("{\n  debug: true\n}")
@@ -311,29 +362,74 @@ class TestRestart:
 
     @pytest.fixture
     def path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        path = tmp_path / "daemon.json"
+        (tmp_path / "docker").mkdir()
+        path = tmp_path / "docker" / "daemon.json"
         path.write_text('{"debug": true}')
-        program(tmp_path / "systemctl", f"echo $1 >> {tmp_path}/told; ! grep -q bad {path}")
+        (tmp_path / "since").write_text("0")
+        program(
+            tmp_path / "systemctl",
+            f"[ $1 = show ] && exec cat {tmp_path}/since; echo $1 >> {tmp_path}/told; ! grep -q bad {path}",
+        )
         program(tmp_path / "journalctl", "echo unable to start: bad")
         monkeypatch.setattr(docker_restart.AnsibleModule, "get_bin_path", lambda _s, name, **_m: str(tmp_path / name))
         return path
 
-    def test_restarts(self, capsys, path, tmp_path) -> None:
-        assert run(capsys, docker_restart, check_mode=True, path=str(path))["changed"]
+    def started(self, tmp_path: Path, seconds_ago: float) -> None:
+        """The engine started at that time."""
+        since = time.clock_gettime(time.CLOCK_MONOTONIC) - seconds_ago
+        (tmp_path / "since").write_text(str(int(since * 1e6)))
+
+    def test_restarts(self, capsys, path, tmp_path, socket) -> None:
+        options = {"path": str(path), "docker_socket": socket}
+        assert run(capsys, docker_restart, check_mode=True, **options)["changed"]
         assert not (tmp_path / "told").exists()
-        assert run(capsys, docker_restart, path=str(path))["changed"]
+        self.started(tmp_path, seconds_ago=60)
+        assert run(capsys, docker_restart, **options)["changed"]
         assert (tmp_path / "told").read_text().split() == ["reset-failed", "restart"]
 
+    def test_restarts_only_what_is_older_than_its_configuration(self, capsys, path, tmp_path, socket, engine) -> None:
+        options = {"path": str(path), "docker_socket": socket}
+        for place in (path, path.parent):
+            os.utime(place, (time.time() - 60,) * 2)
+        self.started(tmp_path, seconds_ago=30)
+        assert run(capsys, docker_restart, **options)["changed"] is False
+        assert not (tmp_path / "told").exists()
+        path.unlink()  # which only the directory tells
+        assert run(capsys, docker_restart, **options)["changed"]
+        path.write_text('{"default-runtime": "nvidia"}')  # and which the engine does not follow
+        for place in (path, path.parent):
+            os.utime(place, (time.time() - 60,) * 2)
+        assert run(capsys, docker_restart, **options)["changed"]
+        engine.info["DefaultRuntime"] = "nvidia"
+        assert run(capsys, docker_restart, **options)["changed"] is False
+
+    def test_is_refused_under_a_container(self, capsys, path, tmp_path, socket, engine) -> None:
+        options = {"path": str(path), "docker_socket": socket}
+        engine.answers["GET", "/containers/json"] = [{"Id": "0" * 64, "Names": ["/web"], "Image": "nginx"}]
+        assert "web (nginx)" in run(capsys, docker_restart, **options)["msg"]
+        assert not (tmp_path / "told").exists()
+        assert run(capsys, docker_restart, allow_restart=True, **options)["changed"]
+        engine.info["LiveRestoreEnabled"] = True
+        assert run(capsys, docker_restart, **options)["changed"]
+
     def test_puts_back_what_it_ran_with(self, capsys, path, tmp_path) -> None:
-        originals.Originals().change(str(path), b'{"bad": 1}')
-        failed = run(capsys, docker_restart, path=str(path))
+        originals.Originals().change(str(path), b'{"half": 1}')
+        originals.Originals().change(str(path), b'{"bad": 1}')  # two roles, one restart
+        failed = run(capsys, docker_restart, path=str(path), docker_socket="/nowhere")
         assert (failed["failed"], failed["reverted"], path.read_text()) == (True, True, '{"debug": true}')
-        assert "put back, and it runs again. It had said: unable to start: bad" in failed["msg"]
+        assert "put back, and it runs again. Docker said: unable to start: bad" in failed["msg"]
         assert (tmp_path / "told").read_text().split() == ["reset-failed", "restart", "reset-failed", "start"]
+
+    def test_a_restart_is_what_the_next_failure_goes_back_to(self, capsys, path, socket) -> None:
+        originals.Originals().change(str(path), b'{"good": 1}')
+        assert run(capsys, docker_restart, path=str(path), docker_socket=socket)["changed"]
+        originals.Originals().change(str(path), b'{"bad": 1}')
+        assert run(capsys, docker_restart, path=str(path), docker_socket=socket)["reverted"]
+        assert path.read_text() == '{"good": 1}'
 
     def test_says_so_where_that_cannot_be(self, capsys, path) -> None:
         path.write_text('{"bad": 1}')
-        failed = run(capsys, docker_restart, path=str(path))
+        failed = run(capsys, docker_restart, path=str(path), docker_socket="/nowhere")
         assert "could not be put back" in failed["msg"]
         assert "it does not run (systemctl status docker.service)" in failed["msg"]
 
@@ -362,20 +458,19 @@ class TestSwarmNodes:
         engine.answers["GET", "/nodes/one"] = self.node
         engine.answers["GET", "/nodes"] = [self.node]
         engine.on["POST", "/nodes/one/update"] = lambda body: self.node.update(Spec=body)
-        wish = {"members": ["spark1"], "node_ids": {"spark1": "one"}, "kind": "gpu", "resources": {"spark1": ["A"]}}
-        return {**wish, "timeout": 0, "docker_socket": socket}
+        return {"members": ["spark1"], "node_ids": {"spark1": "one"}, "timeout": 0, "docker_socket": socket}
 
     def test_labels_once_and_unlabels(self, capsys, engine, options) -> None:
-        assert run(capsys, docker_swarm_gpu_nodes, check_mode=True, **options)["changed"]
+        assert run(capsys, docker_swarm_nodes, check_mode=True, **options)["changed"]
         assert engine.told == []
-        assert run(capsys, docker_swarm_gpu_nodes, **options)["nodes"][0]["labels"] == self.node["Spec"]["Labels"]
+        assert run(capsys, docker_swarm_nodes, **options)["nodes"][0]["labels"] == self.node["Spec"]["Labels"]
         assert self.node["Spec"]["Labels"] == {"x": "y", "dgx_spark.rank": "0", "dgx_spark.role": "leader"}
         assert engine.told[0][1].endswith("?version=7")
-        assert run(capsys, docker_swarm_gpu_nodes, **options)["changed"] is False
+        assert run(capsys, docker_swarm_nodes, **options)["changed"] is False
         absent = {"state": "absent", "docker_socket": options["docker_socket"]}
-        assert run(capsys, docker_swarm_gpu_nodes, **absent)["changed"]
+        assert run(capsys, docker_swarm_nodes, **absent)["changed"]
         assert self.node["Spec"]["Labels"] == {"x": "y"}
-        assert run(capsys, docker_swarm_gpu_nodes, **absent)["changed"] is False
+        assert run(capsys, docker_swarm_nodes, **absent)["changed"] is False
 
     def test_removes_former_selves_and_drains_strangers(self, capsys, engine, options) -> None:
         spec = {"Availability": "active", "Labels": {"dgx_spark.rank": "2"}}
@@ -384,9 +479,9 @@ class TestSwarmNodes:
         extra = {**common, "ID": "extra", "Status": {"State": "ready"}, "Description": {"Hostname": "spark3"}}
         engine.answers["GET", "/nodes"] = [self.node, old, extra]
         engine.answers["GET", "/nodes/old"], engine.answers["GET", "/nodes/extra"] = old, extra
-        foretold = run(capsys, docker_swarm_gpu_nodes, check_mode=True, **options)
+        foretold = run(capsys, docker_swarm_nodes, check_mode=True, **options)
         assert (foretold["removed"], foretold["drained"], engine.told) == (["old"], ["extra"], [])
-        done = run(capsys, docker_swarm_gpu_nodes, **options)
+        done = run(capsys, docker_swarm_nodes, **options)
         assert (done["removed"], done["drained"]) == (["old"], ["extra"])
         assert ("DELETE", "/nodes/old?force=1", None) in engine.told
         drained = next(body for _method, target, body in engine.told if target.startswith("/nodes/extra/update"))
@@ -396,27 +491,38 @@ class TestSwarmNodes:
         base = {"members": ["spark1"], "node_ids": {"spark1": "one"}, "docker_socket": options["docker_socket"]}
         engine.answers["GET", "/tasks"] = [{"NodeID": "one", "Status": {"State": "running"}}]
         drain = {**base, "state": "drained", "timeout": 0}
-        assert "tasks still run on spark1" in run(capsys, docker_swarm_gpu_nodes, **drain)["msg"]
+        assert "tasks still run on spark1" in run(capsys, docker_swarm_nodes, **drain)["msg"]
         engine.answers["GET", "/tasks"] = []
         self.node["Spec"]["Availability"] = "active"
-        assert run(capsys, docker_swarm_gpu_nodes, **drain)["drained"] == ["one"]
+        assert run(capsys, docker_swarm_nodes, **drain)["drained"] == ["one"]
         assert self.node["Spec"]["Availability"] == "drain"
-        assert run(capsys, docker_swarm_gpu_nodes, **drain)["changed"] is False
+        assert run(capsys, docker_swarm_nodes, **drain)["changed"] is False
         remove = {**base, "state": "removed", "timeout": 0}
-        assert "spark1 has not left" in run(capsys, docker_swarm_gpu_nodes, **remove)["msg"]
+        assert "spark1 has not left" in run(capsys, docker_swarm_nodes, **remove)["msg"]
         self.node["Status"]["State"] = "down"
-        assert run(capsys, docker_swarm_gpu_nodes, **remove)["removed"] == ["one"]
+        assert run(capsys, docker_swarm_nodes, **remove)["removed"] == ["one"]
         engine.answers["GET", "/nodes"] = []
-        assert run(capsys, docker_swarm_gpu_nodes, **remove)["changed"] is False
+        assert run(capsys, docker_swarm_nodes, **remove)["changed"] is False
+
+    def test_checks_each_node_and_changes_nothing(self, capsys, engine, options) -> None:
+        self.node["Status"]["Addr"] = "10.0.0.1"
+        wish = {**options, "kind": "gpu", "resources": {"spark1": ["A"]}, "addresses": {"spark1": "10.0.0.1"}}
+        done = run(capsys, docker_swarm_gpu_check, **wish)
+        assert (done["changed"], engine.told) == (False, [])
+        assert done["nodes"] == {"spark1": {"node_id": "one", "address": "10.0.0.1", "rank": 0}}
+        wish["addresses"] = {"spark1": "10.0.0.9"}
+        assert "spark1 is at 10.0.0.1 instead of 10.0.0.9" in run(capsys, docker_swarm_gpu_check, **wish)["msg"]
 
     def test_names_the_host_that_is_not_ready(self, capsys, options) -> None:
-        options["resources"] = {"spark1": ["B"]}
-        assert "spark1 offers gpu A instead of B" in run(capsys, docker_swarm_gpu_nodes, **options)["msg"]
+        options |= {"kind": "gpu", "resources": {"spark1": ["B"]}}
+        assert "spark1 offers gpu A instead of B" in run(capsys, docker_swarm_gpu_check, **options)["msg"]
+        options["node_ids"] = {"spark1": None}
+        assert "spark1 is in no swarm" in run(capsys, docker_swarm_gpu_check, **options)["msg"]
 
     def test_a_member_without_a_node(self, capsys, options) -> None:
         options["node_ids"] = {"spark1": None}
-        assert run(capsys, docker_swarm_gpu_nodes, check_mode=True, **options)["changed"]
-        assert "spark1 is in no swarm" in run(capsys, docker_swarm_gpu_nodes, **options)["msg"]
+        assert run(capsys, docker_swarm_nodes, check_mode=True, **options)["changed"]
+        assert "spark1 is in no swarm" in run(capsys, docker_swarm_nodes, **options)["msg"]
 
 
 class TestToolkitConfig:
@@ -526,22 +632,20 @@ class TestSwarmProbe:
         assert self.services == []
 
 
-class TestGpuProbe:
+class TestGpuCheck:
     """SIMULATED docker and nvidia-smi."""
 
     ROW = "0, GPU-e793e0a4-fd41-dcd8-a833-3127370a6779, NVIDIA GB10, 580.95.05, 12.1, [N/A]"
+    UUID = "GPU-e793e0a4-fd41-dcd8-a833-3127370a6779"
 
     @pytest.fixture
-    def options(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    def options(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine, socket: str) -> dict[str, Any]:
         self.state = tmp_path
         program(tmp_path / "nvidia-smi", f"echo '{self.ROW}'")
         program(
             tmp_path / "docker",
             f"""echo "$*" >> {tmp_path}/told
 case "$1 $2" in
-  'image inspect') [ -f {tmp_path}/label ] || exit 1
-printf '[{{"Id": "sha256:1", "Config": {{"Labels": {{"sparkops.dgx_spark.probe": "%s"}}}}}}]' \\
-      $(cat {tmp_path}/label) ;;
   'import --change') cat > /dev/null; echo "$3" | cut -d= -f2 > {tmp_path}/label; echo sha256:1 ;;
   'image rm') [ "$3" = dgx-spark/gpu-probe:host ] && rm {tmp_path}/label ;;
   'run --rm') cat {tmp_path}/inside ;;
@@ -551,33 +655,57 @@ esac""",
         )
         (tmp_path / "inside").write_text(self.ROW + "\n")
         (tmp_path / "left").write_text("")
-        real = docker_gpu_probe.AnsibleModule.get_bin_path
+        real = docker_gpu_image.AnsibleModule.get_bin_path
 
         def get_bin_path(self: Any, name: str, *words: Any, **more: Any) -> Any:
             path = tmp_path / name
             return str(path) if path.exists() else real(self, name, *words, **more)
 
-        monkeypatch.setattr(docker_gpu_probe.AnsibleModule, "get_bin_path", get_bin_path)
-        return {}
+        monkeypatch.setattr(docker_gpu_image.AnsibleModule, "get_bin_path", get_bin_path)
+        key = ("GET", "/images/dgx-spark/gpu-probe:host/json")
+        engine.on[key] = lambda _body: engine.answers.update({key: self.image()})
+        return {"docker_socket": socket}
+
+    def image(self) -> Any:
+        """What the engine knows of the image."""
+        if not (self.state / "label").exists():
+            return (404, {"message": "No such image"})
+        labels = {"sparkops.dgx_spark.probe": (self.state / "label").read_text().strip()}
+        return {"Id": "sha256:1", "Config": {"Labels": labels}}
 
     def test_makes_its_image_once_and_removes_it(self, capsys, options) -> None:
-        assert run(capsys, docker_gpu_probe, check_mode=True, **options)["changed"]
-        first = run(capsys, docker_gpu_probe, **options)
-        assert (first["changed"], first["image"], first["gpus"]) == (True, "sha256:1", first["host_gpus"])
-        assert run(capsys, docker_gpu_probe, **options)["changed"] is False
-        assert run(capsys, docker_gpu_probe, check_mode=True, **options)["changed"] is False
+        assert run(capsys, docker_gpu_image, check_mode=True, **options)["changed"]
+        assert not (self.state / "label").exists()
+        first = run(capsys, docker_gpu_image, **options)
+        assert (first["changed"], first["image"]) == (True, "sha256:1")
+        assert run(capsys, docker_gpu_image, **options)["changed"] is False
+        assert run(capsys, docker_gpu_image, check_mode=True, **options)["changed"] is False
         (self.state / "label").write_text("of-another-libc\n")
-        assert run(capsys, docker_gpu_probe, **options)["changed"]
+        assert run(capsys, docker_gpu_image, **options)["changed"]
         (self.state / "left").write_text("c1\nc2\n")
-        assert run(capsys, docker_gpu_probe, state="absent")["changed"]
+        assert run(capsys, docker_gpu_image, check_mode=True, state="absent", **options)["changed"]
+        assert not (self.state / "removed").exists()
+        assert run(capsys, docker_gpu_image, state="absent", **options)["changed"]
         assert (self.state / "removed").read_text() == "c1 c2\n"
-        assert run(capsys, docker_gpu_probe, state="absent")["changed"] is False
+        assert run(capsys, docker_gpu_image, state="absent", **options)["changed"] is False
 
-    def test_takes_an_image_that_is_named(self, capsys, options) -> None:
-        (self.state / "label").write_text("x\n")
-        assert run(capsys, docker_gpu_probe, image="nvcr.io/x:1")["image"] == "sha256:1"
+    def test_compares_inside_and_outside(self, capsys, options) -> None:
+        run(capsys, docker_gpu_image, **options)
+        done = run(capsys, docker_gpu_check, **options)
+        assert (done["changed"], done["gpus"], done["image"]) == (False, [self.UUID], "sha256:1")
+        assert done["at"] > 0
+        (self.state / "inside").write_text(self.ROW.replace("GPU-e7", "GPU-f7") + "\n")
+        said = run(capsys, docker_gpu_check, **options)["msg"]
+        assert f"sees the GPUs GPU-f793e0a4-fd41-dcd8-a833-3127370a6779, and the host has {self.UUID}" in said
+
+    def test_takes_an_image_that_is_named(self, capsys, options, engine) -> None:
+        engine.answers["GET", "/images/nvcr.io/x:1/json"] = {"Id": "sha256:9"}
+        assert run(capsys, docker_gpu_check, image="nvcr.io/x:1", **options)["image"] == "sha256:9"
         assert "import" not in (self.state / "told").read_text()
+        said = run(capsys, docker_gpu_check, image="nvcr.io/x:2", **options)["msg"]
+        assert "the image nvcr.io/x:2 is not on the host" in said
 
     def test_says_what_a_container_does_not_see(self, capsys, options) -> None:
+        run(capsys, docker_gpu_image, **options)
         (self.state / "inside").write_text("")
-        assert "named no GPU" in run(capsys, docker_gpu_probe, **options)["msg"]
+        assert "named no GPU" in run(capsys, docker_gpu_check, **options)["msg"]

@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host that is reached says so, on open ports and on closed ones; silence is judged by who is silent."""
+"""A host that is reached says so, on open ports and on closed ones; what silence means depends on who is silent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Iterator
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import swarm_ports
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_ports import judge, objections, tcp, udp
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_ports import (
+    closed_ports,
+    problems,
+    tcp,
+    udp,
+)
 
 
 @pytest.fixture
@@ -46,12 +51,12 @@ def test_what_is_in_the_way_is_said() -> None:
         ({"UDP 4789": "No route to host"}, True, ["UDP 4789 (No route to host)"]),
     ],
 )
-def test_judges(found: dict[str, str], in_swarm: bool, wrong: list[str]) -> None:
-    assert judge(found, in_swarm=in_swarm) == wrong
+def test_names_the_closed_ports(found: dict[str, str], in_swarm: bool, wrong: list[str]) -> None:
+    assert closed_ports(found, in_swarm=in_swarm) == wrong
 
 
 def test_names_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"10.0.0.2": {"TCP 2377": "silent"}, "10.0.0.3": {"TCP 2377": "closed"}}
     monkeypatch.setattr(swarm_ports, "probe", lambda address, _timeout: said[address])
     peers = {"spark2": "10.0.0.2", "spark3": "10.0.0.3"}
-    assert objections(peers, [], 1) == ["spark2 (10.0.0.2): TCP 2377 (silent)"]
+    assert problems(peers, [], 1) == ["spark2 (10.0.0.2): TCP 2377 (silent)"]

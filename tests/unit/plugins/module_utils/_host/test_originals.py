@@ -133,7 +133,9 @@ def test_goes_back_to_what_the_last_write_replaced(originals: Originals, path: P
     path.write_bytes(FIRST)
     path.chmod(0o640)
     originals.change(str(path), OURS)
+    originals.settle(str(path))  # a program runs with that
     originals.change(str(path), OURS * 2)
+    originals.change(str(path), OURS * 3)
     originals.revert(str(path))
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (OURS, 0o640)
     assert originals.objection(str(path)) is None

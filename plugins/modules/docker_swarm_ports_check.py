@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: docker_swarm_ports_info
-short_description: See that other hosts can be reached on the ports of a swarm
-version_added: "0.1.0"
+module: docker_swarm_ports_check
+short_description: Check that other hosts can be reached on the ports of a swarm
+version_added: 0.1.0
 description:
   - >-
-    Knocks at TCP 2377 and 7946 and at UDP 7946 and 4789 of other hosts, from the host that it runs on, and fails,
-    naming host and port, where nothing comes back. It needs nobody to listen there: a host that can be reached says
-    that a port is closed, and a firewall that drops says nothing.
+    Connects to TCP 2377 and 7946 and sends to UDP 7946 and 4789 of other hosts, from the host that it runs on, and
+    fails, naming host and port, where no answer comes. Nothing has to listen there: a host that can be reached answers
+    that a port is closed, and a firewall that drops answers nothing.
   - >-
     A firewall that refuses instead of dropping cannot be told from a closed port, and a UDP port that is in use not
     from a filtered one: silence on UDP counts for hosts alone that are in no swarm yet.
@@ -39,8 +39,8 @@ author:
 """
 
 EXAMPLES = r"""
-- name: See that the other Spark can be reached
-  sparkops.dgx_spark.docker_swarm_ports_info:
+- name: Check that the other Spark can be reached
+  sparkops.dgx_spark.docker_swarm_ports_check:
     peers: {spark2: 192.168.1.22}
 """
 
@@ -54,7 +54,7 @@ peers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_ports import objections
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_ports import problems
 
 
 def main() -> None:
@@ -68,10 +68,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     wish = module.params
-    wrong = objections(wish["peers"], wish["in_swarm"], wish["timeout"])
+    wrong = problems(wish["peers"], wish["in_swarm"], wish["timeout"])
     if wrong:
         module.fail_json(
-            msg=f"ports of the swarm do not reach {'; '.join(wrong)}. No swarm was changed. Let them through on that "
+            msg=f"ports of the swarm do not reach {'; '.join(wrong)}. No swarm was changed. Allow the ports on that "
             "host, from the other members (ufw allow from <member> to any port <port> proto <tcp or udp>)"
         )
     module.exit_json(changed=False, peers=sorted(wish["peers"]))

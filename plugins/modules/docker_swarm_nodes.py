@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: docker_swarm_gpu_nodes
-short_description: Label the nodes of a swarm by rank, and see that each offers its GPUs
-version_added: "0.1.0"
+module: docker_swarm_nodes
+short_description: Label the nodes of a swarm by rank, and remove former members
+version_added: 0.1.0
 description:
   - Runs on a manager. Labels each node with its rank (C(dgx_spark.rank)) and role (C(dgx_spark.role)).
   - >-
-    Then waits until each node is ready, at its address, and offers exactly its own GPUs as generic resources, and
-    fails, naming the host and what is wrong, where one does not.
-  - >-
-    Nodes that are no members (any more) do not stay in the way: one that carries these labels, or the name of a
-    member's host, is removed from the swarm by its ID if it is down; if it is up it is drained and loses the labels.
+    A node that is a member no more, which carries these labels or the name of a member's host, is removed from the
+    swarm by its ID if it is down; if it is up it is drained and loses the labels.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.docker
 attributes:
   check_mode:
     support: full
@@ -30,9 +28,9 @@ options:
   state:
     description:
       - V(present) is what is described above.
-      - V(absent) takes the labels from all nodes of the swarm, if there is one, and looks at nothing else.
+      - V(absent) removes the labels from all nodes of the swarm, if there is one.
       - V(drained) has the nodes of O(members) run nothing any more, and waits until they do not.
-      - V(removed) takes those nodes, which have left, out of the swarm.
+      - V(removed) removes the nodes of O(members), which have left, from the swarm.
     type: str
     choices: [present, absent, drained, removed]
     default: present
@@ -45,37 +43,19 @@ options:
       By name of the host, the ID of its node, as M(sparkops.dgx_spark.docker_swarm_member) returns it. Null, in check
       mode alone, for one that is yet to join. Required unless O(state=absent).
     type: dict
-  kind:
-    description: The kind of the generic resource. Required if O(state=present).
-    type: str
-  resources:
-    description: By name of the host, a list of the resources that its node has to offer. Required if O(state=present).
-    type: dict
-  addresses:
-    description: By name of the host, the address at which its node has to be. Not looked at where it is not given.
-    type: dict
-    default: {}
   timeout:
-    description: How many seconds to wait for the nodes.
+    description: How many seconds to wait for nodes to run nothing, or to leave.
     type: int
     default: 60
-  docker_socket:
-    description: Where the engine listens.
-    type: path
-    default: /var/run/docker.sock
 author:
   - sparkops contributors (@sparkops)
 """
 
 EXAMPLES = r"""
-- name: Label the nodes, and see their GPUs
-  sparkops.dgx_spark.docker_swarm_gpu_nodes:
+- name: Label the nodes
+  sparkops.dgx_spark.docker_swarm_nodes:
     members: [spark1, spark2]
     node_ids: {spark1: v7zy1pzz7yxxzn5k3afs3i4s9, spark2: x2p0dtzm6ytpdjm35sfl7qbt1}
-    kind: gpu
-    resources:
-      spark1: [GPU-e793e0a4-fd41-dcd8-a833-3127370a6779]
-      spark2: [GPU-45cbf7b3-f919-7228-7a26-b06628ebefa1]
 """
 
 RETURN = r"""
@@ -98,7 +78,7 @@ nodes:
       type: dict
       sample: {dgx_spark.rank: "0", dgx_spark.role: leader}
 removed:
-  description: IDs of the nodes that were taken out of the swarm.
+  description: IDs of the nodes that were removed from the swarm.
   returned: success
   type: list
   elements: str
@@ -117,13 +97,13 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     SwarmError,
     is_down,
     leftovers,
     rank_labels,
-    shortcomings,
+    settle,
     with_labels,
 )
 
@@ -148,7 +128,7 @@ def label(docker: Docker, node_id: str, wanted: dict[str, str], *, there: bool) 
 
 
 def drain(docker: Docker, node_id: str) -> None:
-    """Have a node run nothing any more, whatever its labels."""
+    """Have a node run nothing any more, and remove its labels."""
     labels = rank_labels(0)
     update(
         docker,
@@ -168,26 +148,6 @@ def remove(docker: Docker, node_id: str) -> None:
     docker.ask("DELETE", f"/nodes/{node_id}?force=1")
 
 
-def settle(timeout: float, wrong: Callable[[], list[str]]) -> None:
-    """Wait until nothing is wrong any more."""
-    deadline = time.monotonic() + timeout
-    while found := wrong():
-        if time.monotonic() >= deadline:
-            raise SwarmError(f"after {timeout} s the swarm is not complete: {'; '.join(found)}")
-        time.sleep(1)
-
-
-def what_is_wrong(docker: Docker, wish: dict[str, Any]) -> list[str]:
-    """Return what keeps the members from being ready, each with its own resources."""
-    wrong = []
-    for member in wish["members"]:
-        node = docker.ask("GET", f"/nodes/{wish['node_ids'][member]}")
-        address = wish["addresses"].get(member)
-        found = shortcomings(node, wish["kind"], wish["resources"][member], address)
-        wrong += [f"{member} {what}" for what in found]
-    return wrong
-
-
 def still_runs(docker: Docker, node_ids: dict[str, str]) -> list[str]:
     """Return the nodes on which tasks run."""
     busy = {task.get("NodeID") for task in docker.ask("GET", "/tasks") if task["Status"]["State"] == "running"}
@@ -201,7 +161,7 @@ def not_down(docker: Docker, node_ids: dict[str, str]) -> list[str]:
 
 
 def clear(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, list[str]]:
-    """Take out of the way what is no member any more."""
+    """Remove or drain the nodes that are members no more."""
     ours = [node_id for node_id in wish["node_ids"].values() if node_id]
     nodes = docker.ask("GET", "/nodes") if ours else []
     hosts = {hostname(node) for node in nodes if node["ID"] in ours}
@@ -261,7 +221,7 @@ def take_out(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, 
 
 
 def place(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, Any]:
-    """Label the nodes, and see that each is as it should be."""
+    """Label the nodes, or remove the labels."""
     there = wish["state"] == "present"
     nodes, before, after = [], {}, {}
     done = clear(docker, wish, check=check) if there else {"removed": [], "drained": []}
@@ -272,8 +232,6 @@ def place(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, Any
         if before[member] != after[member] and not check:
             label(docker, node["ID"], ours, there=there)
         nodes.append({"member": member, "node_id": node["ID"], "labels": after[member]})
-    if there and not check:
-        settle(wish["timeout"], partial(what_is_wrong, docker, wish))
     changed = before != after or any(done.values())
     return {"changed": changed, "nodes": nodes, "diff": {"before": before, "after": after}, **done}
 
@@ -286,14 +244,11 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent", "drained", "removed"], "default": "present"},
             "members": {"type": "list", "elements": "str"},
             "node_ids": {"type": "dict"},
-            "kind": {"type": "str"},
-            "resources": {"type": "dict"},
-            "addresses": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 60},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+            **SOCKET_OPTION,
         },
         required_if=[
-            ("state", "present", [*named, "kind", "resources"]),
+            ("state", "present", named),
             ("state", "drained", named),
             ("state", "removed", named),
         ],

@@ -1,0 +1,227 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan the NVIDIA Container Toolkit and Docker's runtimes on every Spark. Pure functions of what the hosts have.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
+    DaemonJsonError,
+    Settings,
+    edit,
+    not_in_effect,
+    parse,
+    refuse_restart,
+    running_containers,
+)
+
+NVIDIA = Settings({"default-runtime": "nvidia"}, {"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}})
+PACKAGES = "nvidia-container-toolkit nvidia-container-toolkit-base libnvidia-container-tools libnvidia-container1"
+
+# The names of the tasks that make the changes.
+KEY = "Download the key of the NVIDIA repository"
+SOURCE = "Write the apt source of the NVIDIA repository"
+PROXY = "Write the apt proxy for the NVIDIA repository"
+PIN = "Write the apt pin of the NVIDIA Container Toolkit"
+INSTALL = "Install the NVIDIA Container Toolkit"
+IMAGE = "Create the image for the GPU check"
+CONFIGURE = "Configure the NVIDIA runtime in Docker"
+GROUP = "Add the user to the group docker"
+RESTART = "Restart Docker"
+
+
+class DockerPlanError(ValueError):
+    """The host cannot become what is asked for; the message names it, the cause and the mend."""
+
+
+def change(name: str, path: str = "", before: str = "", after: str = "") -> dict[str, Any]:
+    """Return one planned change; with a path, as a diff of that file or setting."""
+    if not path:
+        return {"name": name}
+    diff = {"before_header": path, "after_header": path, "before": before, "after": after}
+    return {"name": name, "diff": diff}
+
+
+def restart_refusal(host: str, engine: Mapping[str, Any], allowed: bool, option: str) -> None:
+    """Refuse a restart of Docker that would end containers without consent."""
+    if allowed or engine["info"].get("LiveRestoreEnabled"):
+        return
+    try:
+        refuse_restart(running_containers(engine["containers"]), option)
+    except DaemonJsonError as error:
+        raise DockerPlanError(f"On {host}: {error}") from None
+
+
+def edited(host: str, daemon: Mapping[str, str], text: str, settings: Settings) -> str:
+    """Return a daemon.json's text with settings merged into it."""
+    try:
+        return edit(text, settings.merged(parse(text)))
+    except DaemonJsonError as error:
+        raise DockerPlanError(f"{daemon['path']} on {host}: {error}. Nothing was changed.") from None
+
+
+def apt_files(wanted: Mapping[str, Any], *, add_repository: bool) -> dict[str, str]:
+    """Return the files that apt is to read, as text by what they are for.
+
+    :param wanted: the role's options. :param add_repository: whether NVIDIA's repository is to be added.
+    """
+    files: dict[str, str] = {}
+    url, proxy, paths = wanted["repository_url"], wanted["proxy"], wanted["apt_files"]
+    if add_repository:
+        files["source"] = (
+            f"# Ansible, role sparkops.dgx_spark.container_toolkit\nTypes: deb\nURIs: {url}/$(ARCH)\nSuites: /\n"
+            f"Signed-By: {paths['key']}\n"
+        )
+        if proxy:
+            host = url.split("://", 1)[-1].split("/")[0].rsplit("@", 1)[-1].split(":")[0]
+            lines = "".join(f'Acquire::{scheme}::Proxy::{host} "{proxy}";\n' for scheme in ("http", "https"))
+            files["proxy"] = f"// Ansible, role sparkops.dgx_spark.container_toolkit\n{lines}"
+    if wanted["version"]:
+        files["pin"] = (
+            "# Ansible, role sparkops.dgx_spark.container_toolkit\n"
+            "# A priority above 1000 lets apt go back to this version from a newer one.\n"
+            f"Package: {PACKAGES}\nPin: version {wanted['version']}\nPin-Priority: 1001\n"
+        )
+    return files
+
+
+def plan_packages(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the changes to apt and to the package, and the files that apt is to read."""
+    wanted, packages = found["wanted"], found["packages"]
+    version, offered = wanted["version"], packages["offered"]
+    fits = packages["installed"]
+    available = version in ("", *offered) if offered else bool(wanted["repository_url"])
+    if not (fits or available):
+        raise DockerPlanError(
+            f"The NVIDIA Container Toolkit {version} is not installed on {host}, and its apt sources have "
+            f"{', '.join(offered) or 'no nvidia-container-toolkit'}. Nothing was changed. Choose another "
+            "container_toolkit_version, or set container_toolkit_repository_url."
+        )
+    add_repository = not fits and not offered
+    files = apt_files(wanted, add_repository=add_repository)
+    changes = []
+    if add_repository and packages["apt_files"]["key"] is None:
+        changes.append(change(KEY))
+    for purpose, name in (("source", SOURCE), ("proxy", PROXY), ("pin", PIN)):
+        before = packages["apt_files"][purpose] or ""
+        if purpose in files and before != files[purpose]:
+            changes.append(change(name, wanted["apt_files"][purpose], before, files[purpose]))
+    if not fits:
+        present = packages["package_version"]
+        after = version or (offered[0] if offered else "the newest")
+        changes.append(
+            change(
+                INSTALL,
+                "package nvidia-container-toolkit",
+                f"{present}\n" if present else "",
+                f"{after}\n",
+            )
+        )
+    return changes, files
+
+
+def plan_daemon(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool, str]:
+    """Return the change of daemon.json, whether Docker has to be restarted, and the text that it will have."""
+    wanted, daemon = found["wanted"], found["daemon"]
+    text = edited(host, daemon, daemon["text"], NVIDIA)
+    owners = parse(daemon["text"]).get("default-runtime", "nvidia")
+    if owners != "nvidia" and not wanted["replace_default_runtime"]:
+        raise DockerPlanError(
+            f'{daemon["path"]} on {host} sets "default-runtime": "{owners}", and containers see no GPU unless it is '
+            '"nvidia". Nothing was changed. If it may be replaced, set container_toolkit_replace_default_runtime: true.'
+        )
+    changes = []
+    if text != daemon["text"]:
+        changes.append(change(CONFIGURE, daemon["path"], daemon["text"], text))
+    due = bool(changes or not_in_effect(NVIDIA.wanted(parse(text)), found["engine"]["info"]))
+    if due:
+        restart_refusal(host, found["engine"], wanted["allow_restart"], "container_toolkit_allow_restart")
+    return changes, due, text
+
+
+def plan_group(host: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the change of the group docker."""
+    user, group = found["wanted"]["docker_user"], found["group"]
+    if not user or user in (group["members"] or []):
+        return []
+    if group["members"] is None:
+        raise DockerPlanError(
+            f"{host} has no group docker. Nothing was changed. Install Docker Engine, which brings the group."
+        )
+    if not group["user_exists"]:
+        raise DockerPlanError(
+            f"{host} has no user {user}. Nothing was changed. Name one of its users as container_toolkit_docker_user."
+        )
+    before = " ".join(group["members"])
+    return [change(GROUP, "group docker", f"{before}\n" if before else "", f"{before} {user}".strip() + "\n")]
+
+
+def plan_host(host: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``changes`` of one host, the apt ``files`` and the ``daemon_json`` that it will have."""
+    packages, files = plan_packages(host, found)
+    daemon, restart, text = plan_daemon(host, found)
+    image = [] if found["image"] else [change(IMAGE)]
+    group = plan_group(host, found)
+    return {
+        "changes": [*packages, *image, *daemon, *group, *([change(RESTART)] if restart else [])],
+        "files": files,
+        "daemon_json": text,
+    }
+
+
+def unread(members: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a plan without what a host has to say.
+
+    :raises DockerPlanError: naming the hosts.
+    """
+    lost = [host for host, found in members.items() if found.get("failed") or not found.get("daemon")]
+    if lost:
+        raise DockerPlanError(
+            f"{', '.join(lost)} could not be read, and the plan needs every member. Nothing was changed. See the "
+            "message of that host above."
+        )
+
+
+def plan(members: Mapping[str, Mapping[str, Any]], host: str) -> dict[str, Any]:
+    """Return the plan of the role container_toolkit, as seen by one host.
+
+    :param members: by host what M(sparkops.dgx_spark.container_toolkit_info) found. :param host: the host.
+    :raises DockerPlanError: where a host cannot become what is asked for.
+    """
+    unread(members)
+    planned = {name: plan_host(name, found) for name, found in members.items()}
+    return {
+        "changes": {name: one["changes"] for name, one in planned.items()},
+        "gpus": uuids(members[host]),
+        "files": planned[host]["files"],
+        "simulate": bool(members[host]["packages"]["offered"]) and INSTALL in names(planned[host]["changes"]),
+        "hosts": {
+            name: {
+                "gpus": uuids(found),
+                "daemon_json": planned[name]["daemon_json"],
+                "version": found["toolkit"]["version"] if found["packages"]["installed"] else coming(found),
+            }
+            for name, found in members.items()
+        },
+    }
+
+
+def coming(found: Mapping[str, Any]) -> str | None:
+    """Return the version of the package that will be installed, None where it is not known yet."""
+    offered: Sequence[str] = found["packages"]["offered"]
+    return found["wanted"]["version"] or (offered[0] if offered else None)
+
+
+def uuids(found: Mapping[str, Any]) -> list[str]:
+    """Return the UUIDs of a host's GPUs."""
+    return [gpu["uuid"] for gpu in found["gpus"]]
+
+
+def names(changes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of changes."""
+    return [one["name"] for one in changes]
