@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role swarm_gpu on three virtual Sparks: all that can be in its way, one after the other, and the way back.
+"""The roles container_toolkit and swarm_gpu on three virtual Sparks: all that can be in their way, and their undo.
 
 It takes long: run by `make test-all`.
 """
@@ -22,7 +22,10 @@ from .conftest import Lab, Run, at_task, eventually
 
 pytestmark = pytest.mark.matrix
 
-ROLE = "sparkops.dgx_spark.swarm_gpu"
+TOOLKIT, ROLE = "sparkops.dgx_spark.container_toolkit", "sparkops.dgx_spark.swarm_gpu"
+# The order in which Docker is restarted once for both roles.
+TOGETHER = [(TOOLKIT, "plan"), (ROLE, "plan"), (TOOLKIT, "configure"), (ROLE, "apply"), (TOOLKIT, "verify")]
+AS_PLANNED = "not ansible_check_mode or container_toolkit_plan.changes.values() | flatten | length == 0"
 PAIR, TRIO = ["spark1", "spark2"], ["spark1", "spark2", "spark3"]
 # Files that programs of the host rewrite by themselves.
 OWN_BUSINESS = ("/etc/group-", "/etc/gshadow-", "/etc/ld.so.cache", "/etc/resolv.conf", "/etc/mtab")
@@ -49,16 +52,42 @@ def root(lab: Lab, spark: str, script: str) -> str:
 
 
 def play(lab: Lab, members: list[str], check: bool = False, hosts: list[str] | None = None, **variables: Any) -> Run:
-    """Run the role."""
-    role = {"role": ROLE, "vars": {"swarm_gpu_members": members}}
+    """Run both roles."""
+    tasks = [{"import_role": {"name": role, "tasks_from": entry}} for role, entry in TOGETHER]
+    tasks[-1]["when"] = AS_PLANNED
     where = {"hosts": ",".join(hosts or members), "gather_facts": False, "any_errors_fatal": True}
-    return lab.play([{**where, "roles": [role]}], check=check, **variables)
+    return lab.play([{**where, "vars": {"spark_members": members}, "tasks": tasks}], check=check, **variables)
 
 
-def undo(lab: Lab, members: list[str], **variables: Any) -> Run:
-    task = {"import_role": {"name": ROLE, "tasks_from": "undo"}, "vars": {"swarm_gpu_members": members}}
+def undo(lab: Lab, members: list[str], check: bool = False, **variables: Any) -> Run:
+    """Undo both roles, on the members that leave."""
+    leaving = "inventory_hostname in (swarm_gpu_leaving | default(spark_members))"
+    tasks: list[dict[str, Any]] = [
+        {"import_role": {"name": ROLE, "tasks_from": "undo"}},
+        {"import_role": {"name": TOOLKIT, "tasks_from": "undo"}, "when": leaving},
+    ]
     where = {"hosts": ",".join(members), "gather_facts": False, "any_errors_fatal": True}
-    return lab.play([{**where, "tasks": [task]}], **variables)
+    return lab.play([{**where, "vars": {"spark_members": members}, "tasks": tasks}], check=check, **variables)
+
+
+def planned(run: Run) -> dict[str, set[str]]:
+    """What a dry run has shown, by host."""
+    shown = [event["event_data"] for event in run.events if event["event"] == "runner_on_ok"]
+    found: dict[str, set[str]] = {}
+    for data in shown:
+        if data["task"].endswith("| Show the planned changes"):
+            found.setdefault(data["host"], set()).update(data["res"]["planned"])
+    return found
+
+
+def made(run: Run) -> dict[str, set[str]]:
+    """Which tasks have changed something, by host."""
+    found: dict[str, set[str]] = {}
+    for event in run.events:
+        data = event["event_data"]
+        if event["event"] == "runner_on_ok" and data["res"].get("changed"):
+            found.setdefault(data["host"], set()).add(data["task"].partition(" | ")[2])
+    return found
 
 
 def changes(run: Run) -> dict[str, int]:
@@ -135,7 +164,9 @@ def test_running_containers_stop_the_play_and_are_listed(trio: Lab, stock: dict[
     assert stock
     start_stranger(trio, "spark2")
     before = started(trio, "spark2")
-    refused(play(trio, PAIR), "ends what runs: stranger (stranger)", "container_toolkit_allow_restart: true")
+    refused(
+        play(trio, PAIR), "ends the running containers stranger (stranger)", "container_toolkit_allow_restart: true"
+    )
     assert started(trio, "spark2") == before
     end_stranger(trio, "spark2")
 
@@ -236,11 +267,17 @@ def test_docker_that_does_not_start_gets_its_configuration_back(trio: Lab, stock
 
 def test_two_make_a_swarm(trio: Lab) -> None:
     foretold = good(play(trio, PAIR, check=True))
+    began = {spark: root(trio, spark, "systemctl show --value --property=ExecMainPID docker") for spark in PAIR}
     done = good(play(trio, PAIR))
-    assert changes(foretold).keys() == changes(done).keys() == set(PAIR)
-    assert "it reads DOCKER_RESOURCE_<KIND>" in done.said
+    assert planned(foretold) == made(done)
+    assert made(done).keys() == set(PAIR)
+    assert {spark: root(trio, spark, "systemctl show --value --property=ExecMainPID docker") for spark in PAIR} != began
+    plan = done.results("Plan the swarm and its GPUs")["spark1"]
+    assert "it reads DOCKER_RESOURCE_<KIND>" in plan["gpu_selection"]["spark1"]
     assert listed(trio) == in_order(*PAIR)
-    assert done.results("See what a task of Swarm gets on each of them")["spark1"]["reserved"] == {
+    report = done.results("Report the nodes of the swarm")["spark2"]["nodes"]
+    assert [(node["rank"], node["address"]) for node in report.values()] == list(enumerate(plan["addresses"].values()))
+    assert done.results("Check what a task of Swarm gets on every node")["spark1"]["reserved"] == {
         "spark1": 1,
         "spark2": 1,
     }
@@ -269,7 +306,11 @@ def test_a_strangers_container_lives_through_two_plays(trio: Lab) -> None:
     assert changes(good(play(trio, PAIR, container_toolkit_docker_user="nvidia"))) == {}
     assert {spark: started(trio, spark) for spark in PAIR} == before
     # What a restart would be due for is refused as long as they run.
-    refused(play(trio, PAIR, swarm_gpu_kind="other"), "ends what runs: stranger (stranger)")
+    refused(
+        play(trio, PAIR, swarm_gpu_kind="other"),
+        "ends the running containers stranger (stranger)",
+        "swarm_gpu_allow_restart: true",
+    )
     for spark in PAIR:
         end_stranger(trio, spark)
 
@@ -307,7 +348,7 @@ def test_a_model_keeps_its_gpu_while_it_is_looked_at(trio: Lab) -> None:
     try:
         eventually(lambda: root(trio, "spark1", "docker service ps model --format '{{.CurrentState}}'")[:7], "Running")
         run = good(play(trio, PAIR))
-        assert run.results("gets on each of them")["spark1"]["reserved"] == {"spark1": 1, "spark2": 0}
+        assert run.results("gets on every node")["spark1"]["reserved"] == {"spark1": 1, "spark2": 0}
         assert changes(run) == {}
         refused(undo(trio, PAIR), "services still run in the swarm: model")
     finally:
@@ -317,7 +358,7 @@ def test_a_model_keeps_its_gpu_while_it_is_looked_at(trio: Lab) -> None:
 def test_a_third_is_added_though_the_token_is_rotated(trio: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {node["ID"] for node in nodes(trio)}
     rotate = f"docker exec {trio.name}-spark1 docker swarm join-token --rotate -q worker"
-    at_task(monkeypatch, "Join it with that", rotate)
+    at_task(monkeypatch, "Join the swarm", rotate)
     run = good(play(trio, TRIO))
     assert run.stats["spark3"]["rescued"] == 1
     assert set(changes(run)) == {"spark1", "spark3"}
@@ -334,7 +375,7 @@ def test_a_re_imaged_worker_is_taken_up_and_its_former_self_removed(trio: Lab) -
     root(trio, "spark2", "systemctl start docker.socket docker")
     old = next(node["ID"] for node in nodes(trio) if node["Description"]["Hostname"] == "spark2")
     run = good(play(trio, TRIO))
-    assert run.results("exactly its own GPUs")["spark1"]["removed"] == [old]
+    assert run.results("Label the nodes and remove former members")["spark1"]["removed"] == [old]
     assert listed(trio) == in_order(*TRIO)
 
 
@@ -350,7 +391,7 @@ def test_a_worker_rebooted_in_the_middle_of_joining_joins_the_next_time(
 ) -> None:
     deaf = f"docker exec {trio.name}-spark1 iptables -I INPUT -i enP7s7 -p tcp --dport 2377 -j DROP"
     reboot = f"(sleep 6; docker exec {trio.name}-spark3 systemctl reboot) >/dev/null 2>&1 &"
-    at_task(monkeypatch, "Join it with that", f"{deaf}; {reboot}")
+    at_task(monkeypatch, "Join the swarm", f"{deaf}; {reboot}")
     run = play(trio, TRIO)
     assert run.status == "failed"
     assert run.stats["spark3"].get("dark") or run.stats["spark3"].get("failures"), run.stats
@@ -363,7 +404,7 @@ def test_a_worker_rebooted_in_the_middle_of_joining_joins_the_next_time(
 
 def test_one_that_is_no_member_any_more_is_drained_and_then_removed(trio: Lab) -> None:
     run = good(play(trio, PAIR))
-    assert len(run.results("exactly its own GPUs")["spark1"]["drained"]) == 1
+    assert len(run.results("Label the nodes and remove former members")["spark1"]["drained"]) == 1
     assert listed(trio) == [*in_order(*PAIR), ("spark3", "ready", "drain", None)]
     assert changes(good(play(trio, PAIR))) == {}
     root(trio, "spark3", "docker swarm leave")
@@ -415,9 +456,29 @@ def test_a_re_imaged_leader_gets_its_workers_back(trio: Lab) -> None:
     assert changes(good(play(trio, TRIO))) == {}
 
 
+def test_either_role_is_undone_alone(trio: Lab) -> None:
+    """What is left of daemon.json is the other role's part."""
+    task = {"import_role": {"name": TOOLKIT, "tasks_from": "undo"}}
+    where = {"hosts": ",".join(TRIO), "gather_facts": False, "any_errors_fatal": True}
+    good(trio.play([{**where, "tasks": [task]}]))
+    left = json.loads(root(trio, "spark2", "cat /etc/docker/daemon.json"))
+    assert list(left) == ["node-generic-resources"]
+    alone = [{**where, "vars": {"spark_members": TRIO}, "roles": [ROLE]}]
+    refused(
+        trio.play(alone), "does not have nvidia as its default runtime", "List sparkops.dgx_spark.container_toolkit"
+    )
+    good(play(trio, TRIO))
+    good(trio.play(alone))  # it is configured by now
+
+
 def test_everything_goes_back(trio: Lab, stock: dict[str, str]) -> None:
-    good(undo(trio, TRIO))
+    foretold = good(undo(trio, TRIO, check=True))
+    done = good(undo(trio, TRIO))
+    assert made(foretold) == made(done)
     assert {spark: etc(trio, spark) for spark in TRIO} == stock
+    for spark in TRIO:
+        assert root(trio, spark, "docker images -q; ls -d /var/lib/dgx-spark 2>/dev/null || true") == ""
+    assert changes(good(undo(trio, TRIO))) == {}
     for spark in TRIO:
         assert root(trio, spark, "docker images -q; ls -A /var/lib/dgx-spark") == ""
         assert root(trio, spark, "docker info --format '{{.Swarm.LocalNodeState}}'") == "inactive"

@@ -17,7 +17,7 @@ from typing import Any, Iterator
 import pytest
 
 from .conftest import Lab, Run, at_task
-from .test_swarm import changes, etc, good, refused, root
+from .test_swarm import changes, etc, good, made, planned, refused, root
 
 pytestmark = pytest.mark.matrix
 
@@ -46,9 +46,9 @@ def play(lab: Lab, check: bool = False, **variables: Any) -> Run:
     return lab.play([{"hosts": "spark", "gather_facts": False, "roles": [ROLE]}], check=check, **variables)
 
 
-def undo(lab: Lab, **variables: Any) -> Run:
+def undo(lab: Lab, check: bool = False, **variables: Any) -> Run:
     task = {"import_role": {"name": ROLE, "tasks_from": "undo"}}
-    return lab.play([{"hosts": "spark", "gather_facts": False, "tasks": [task]}], **variables)
+    return lab.play([{"hosts": "spark", "gather_facts": False, "tasks": [task]}], check=check, **variables)
 
 
 def version(lab: Lab) -> str:
@@ -75,7 +75,11 @@ def test_a_missing_driver_is_named_on_the_host_and_from_a_container(
     refused(play(single), "the NVIDIA driver is not loaded", "modprobe nvidia")
     root(single, "spark1", f"rm {fault}")
     # The runtime alone does not find it: the module's own look from outside still does.
-    at_task(monkeypatch, "from the host and from inside a container", f"docker exec {single.name}-spark1 touch {fault}")
+    at_task(
+        monkeypatch,
+        "Compare the GPUs inside a container with those of the host",
+        f"docker exec {single.name}-spark1 touch {fault}",
+    )
     assert "driver is not loaded" in play(single).words
     root(single, "spark1", f"rm {fault}")
 
@@ -83,15 +87,16 @@ def test_a_missing_driver_is_named_on_the_host_and_from_a_container(
 def test_the_proof_and_the_way_back(single: Lab) -> None:
     good(undo(single))
     before = etc(single, "spark1")
-    assert set(changes(good(play(single, check=True)))) == {"spark1"}
+    foretold = good(play(single, check=True, container_toolkit_docker_user="nvidia"))
     done = good(play(single, container_toolkit_docker_user="nvidia"))
-    seen = done.results("from inside a container")["spark1"]
-    assert [gpu["uuid"] for gpu in seen["gpus"]] == [root(single, "spark1", "cat /etc/virtual-spark/gpus")]
+    assert planned(foretold) == made(done)
+    report = done.results("Compare the GPUs inside a container with those of the host")["spark1"]
+    assert report["gpus"] == [root(single, "spark1", "cat /etc/virtual-spark/gpus")]
     for check in (False, True):
         assert changes(good(play(single, check=check, container_toolkit_docker_user="nvidia"))) == {}
     good(undo(single))
     assert etc(single, "spark1") == before
-    assert root(single, "spark1", "docker images -q; ls -A /var/lib/dgx-spark") == ""
+    assert root(single, "spark1", "docker images -q; ls -d /var/lib/dgx-spark 2>/dev/null || true") == ""
 
 
 def test_unattended_upgrades_are_warned_of(single: Lab) -> None:
@@ -116,8 +121,9 @@ def test_a_proxy_that_is_none_is_named(single: Lab) -> None:
 
 def test_the_toolkit_is_installed_from_a_repository_that_is_added(single: Lab) -> None:
     docker = root(single, "spark1", "dpkg-query -W docker.io containerd runc; docker version -f '{{.Server.Version}}'")
-    assert set(changes(good(play(single, check=True, **MIRROR)))) == {"spark1"}
-    good(play(single, **MIRROR))
+    foretold = good(play(single, check=True, **MIRROR))
+    done = good(play(single, **MIRROR))
+    assert planned(foretold) == made(done)
     assert version(single) == "1.20.0-1"
     sources = root(single, "spark1", "cat /etc/apt/sources.list.d/dgx-spark-container-toolkit.sources")
     assert "Signed-By: /etc/apt/keyrings/dgx-spark-container-toolkit.asc" in sources
@@ -157,6 +163,17 @@ def test_a_mode_that_knows_no_gpus_option_is_named(single: Lab) -> None:
     assert run.status == "failed", run.said
     root(single, "spark1", f"{ctk} nvidia-container-runtime.mode=auto")
     good(play(single))
+
+
+def test_what_was_installed_goes_if_that_is_asked_for(single: Lab) -> None:
+    good(undo(single))
+    assert version(single), "a package stays"
+    assert root(single, "spark1", "ls /var/lib/dgx-spark") == "packages.json"
+    foretold = good(undo(single, check=True, spark_undo_packages=True))
+    done = good(undo(single, spark_undo_packages=True))
+    assert made(foretold) == made(done) == {"spark1": {"Remove the packages that this role installed"}}
+    assert root(single, "spark1", "dpkg-query -W -f '${Status}' nvidia-container-toolkit 2>/dev/null || true") == ""
+    assert root(single, "spark1", "ls -d /var/lib/dgx-spark 2>/dev/null || true") == ""
 
 
 def test_what_apt_was_told_goes(single: Lab) -> None:

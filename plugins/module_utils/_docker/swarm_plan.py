@@ -73,7 +73,7 @@ def gpu_selection(host: str, found: Mapping[str, Any], toolkit: Mapping[str, Any
 
     :param toolkit: what the role container_toolkit plans for this host, empty where that is not part of the play.
     """
-    config = parse(found["daemon"]["text"])
+    config = parse(edited(host, found["daemon"], found["daemon"]["text"], Settings()))
     engine_default = found["engine"]["info"].get("DefaultRuntime")
     if not toolkit and "nvidia" not in (config.get("default-runtime"), engine_default):
         raise DockerPlanError(

@@ -58,7 +58,7 @@ def restart_refusal(host: str, engine: Mapping[str, Any], allowed: bool, option:
 
 
 def edited(host: str, daemon: Mapping[str, str], text: str, settings: Settings) -> str:
-    """Return a daemon.json's text with settings merged into it."""
+    """Return a daemon.json's text with settings merged into it; without settings it is only read."""
     try:
         return edit(text, settings.merged(parse(text)))
     except DaemonJsonError as error:

@@ -1,0 +1,210 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What container_toolkit would change: each change where it is due, and none once the changes are made."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.action.container_toolkit_plan import ActionModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import toolkit_plan as planner
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_plan import DockerPlanError, plan
+from hypothesis import given
+from hypothesis import strategies as st
+
+UUID = "GPU-e793e0a4-fd41-dcd8-a833-3127370a6779"
+PATHS = {purpose: f"/etc/apt/{purpose}" for purpose in ("key", "source", "pin", "proxy")}
+WANTED: dict[str, Any] = {
+    "version": "",
+    "docker_user": "",
+    "probe_image": "",
+    "allow_restart": False,
+    "replace_default_runtime": False,
+    "repository_url": "https://apt.example/stable/deb",
+    "proxy": "",
+    "apt_files": PATHS,
+}
+WEB = {"Id": "0" * 64, "Names": ["/web"], "Image": "nginx", "Labels": {}}
+
+
+def blank(**wanted: Any) -> dict[str, Any]:
+    """A Spark as it is delivered: the toolkit is there, Docker does not use it."""
+    return {
+        "gpus": [{"uuid": UUID}],
+        "toolkit": {"version": "1.19.0", "mode": "auto", "swarm_resource": None},
+        "packages": {
+            "installed": True,
+            "package_version": "1.19.0-1",
+            "offered": [],
+            "apt_files": dict.fromkeys(PATHS),
+        },
+        "daemon": {"path": "/etc/docker/daemon.json", "text": ""},
+        "engine": {"info": {"DefaultRuntime": "runc", "Runtimes": {"runc": {}}}, "containers": []},
+        "group": {"members": ["owner"], "user_exists": True},
+        "image": None,
+        "wanted": {**WANTED, **wanted},
+    }
+
+
+def without_toolkit(*offered: str, **wanted: Any) -> dict[str, Any]:
+    found = blank(**wanted)
+    found["toolkit"] = {"version": None, "mode": "auto", "swarm_resource": None}
+    found["packages"] |= {"installed": False, "package_version": None, "offered": list(offered)}
+    return found
+
+
+def names(found: dict[str, Any]) -> list[str]:
+    return [one["name"] for one in plan({"spark1": found}, "spark1")["changes"]["spark1"]]
+
+
+def applied(found: dict[str, Any]) -> dict[str, Any]:
+    """The host after the planned changes, as far as the plan tells them; SIMULATED apt and Docker do the rest."""
+    done, planned = copy.deepcopy(found), plan({"spark1": found}, "spark1")
+    for one in planned["changes"]["spark1"]:
+        name, after = one["name"], one.get("diff", {}).get("after", "")
+        if name == planner.KEY:
+            done["packages"]["apt_files"]["key"] = "key"
+        elif name in (planner.SOURCE, planner.PROXY, planner.PIN):
+            purpose = {planner.SOURCE: "source", planner.PROXY: "proxy", planner.PIN: "pin"}[name]
+            assert one["diff"]["before_header"] == PATHS[purpose]
+            done["packages"]["apt_files"][purpose] = after
+        elif name == planner.INSTALL:
+            done["packages"] |= {"installed": True, "offered": [], "package_version": after.strip()}
+            done["toolkit"]["version"] = "1.19.0"
+        elif name == planner.IMAGE:
+            done["image"] = "sha256:1"
+        elif name == planner.CONFIGURE:
+            done["daemon"]["text"] = after
+        elif name == planner.GROUP:
+            done["group"]["members"] = after.split()
+        else:
+            assert name == planner.RESTART
+            config = json.loads(done["daemon"]["text"])
+            done["engine"]["info"] |= {"DefaultRuntime": config["default-runtime"], "Runtimes": config["runtimes"]}
+    return done
+
+
+def test_a_blank_spark() -> None:
+    planned = plan({"spark1": blank()}, "spark1")
+    assert names(blank()) == [planner.IMAGE, planner.CONFIGURE, planner.RESTART]
+    diff = planned["changes"]["spark1"][1]["diff"]
+    assert (diff["before"], json.loads(diff["after"])["default-runtime"]) == ("", "nvidia")
+    assert planned["gpus"] == planned["hosts"]["spark1"]["gpus"] == [UUID]
+    assert planned["hosts"]["spark1"]["daemon_json"] == diff["after"]
+    assert planned["simulate"] is False
+
+
+@given(
+    toolkit=st.sampled_from(["there", "missing", "offered"]),
+    version=st.sampled_from(["", "1.18.2-1", "1.19.0-1"]),
+    user=st.sampled_from(["", "nvidia", "owner"]),
+    proxy=st.sampled_from(["", "http://proxy.example:3128"]),
+    text=st.sampled_from(["", "{}", '{"debug": true}', '{\n  "runtimes": {"nvidia": {"path": "/opt/nvidia"}}\n}\n']),
+    image=st.sampled_from(["", "nvcr.io/x:1"]),
+)
+def test_planning_over_what_the_plan_makes_lists_nothing(
+    toolkit: str, version: str, user: str, proxy: str, text: str, image: str
+) -> None:
+    wanted = {"version": version, "docker_user": user, "proxy": proxy, "probe_image": image}
+    offered = ["1.19.0-1", "1.18.2-1"] if toolkit == "offered" else []
+    found = blank(**wanted) if toolkit == "there" else without_toolkit(*offered, **wanted)
+    if toolkit == "there" and version == "1.18.2-1":
+        found["packages"] |= {"installed": False, "offered": ["1.19.0-1", "1.18.2-1"]}
+    found["daemon"]["text"], found["image"] = text, image or None
+    assert names(found)
+    assert names(applied(found)) == []
+
+
+def test_a_missing_toolkit_comes_from_the_hosts_sources_or_from_a_repository_that_is_added() -> None:
+    own = without_toolkit("1.20.0-1", "1.19.0-1")
+    assert names(own)[0] == planner.INSTALL
+    planned = plan({"spark1": own}, "spark1")
+    assert (planned["simulate"], planned["hosts"]["spark1"]["version"], planned["files"]) == (True, "1.20.0-1", {})
+    added = without_toolkit(proxy="http://proxy.example:3128", version="1.19.0-1")
+    assert names(added)[:5] == [planner.KEY, planner.SOURCE, planner.PROXY, planner.PIN, planner.INSTALL]
+    planned = plan({"spark1": added}, "spark1")
+    assert (planned["simulate"], planned["hosts"]["spark1"]["version"]) == (False, "1.19.0-1")
+    assert (
+        f"URIs: https://apt.example/stable/deb/$(ARCH)\nSuites: /\nSigned-By: {PATHS['key']}"
+        in planned["files"]["source"]
+    )
+    assert 'Acquire::https::Proxy::apt.example "http://proxy.example:3128";' in planned["files"]["proxy"]
+    assert "Pin: version 1.19.0-1" in planned["files"]["pin"]
+    assert plan({"spark1": without_toolkit()}, "spark1")["hosts"]["spark1"]["version"] is None
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (without_toolkit(repository_url=""), "apt sources have no nvidia-container-toolkit"),
+        (without_toolkit("1.20.0-1", "1.19.0-1", version="1.21.0-1"), "apt sources have 1.20.0-1, 1.19.0-1"),
+        ({**blank(), "daemon": {"path": "daemon.json", "text": "{"}}, "daemon.json on spark1: invalid JSON in line 1"),
+        (
+            {**blank(), "daemon": {"path": "daemon.json", "text": '{"default-runtime": "runc"}'}},
+            'daemon.json on spark1 sets "default-runtime": "runc"',
+        ),
+        ({**blank(docker_user="x"), "group": {"members": [], "user_exists": False}}, "spark1 has no user x"),
+        ({**blank(docker_user="x"), "group": {"members": None, "user_exists": True}}, "spark1 has no group docker"),
+        ({"failed": True, "msg": "no"}, "spark1 could not be read"),
+    ],
+)
+def test_what_cannot_be_is_refused(found: dict[str, Any], says: str) -> None:
+    with pytest.raises(DockerPlanError, match="Nothing was changed") as refusal:
+        plan({"spark1": found}, "spark1")
+    assert says in str(refusal.value)
+
+
+def test_a_restart_under_containers_needs_consent() -> None:
+    found = blank()
+    found["engine"]["containers"] = [WEB]
+    with pytest.raises(DockerPlanError, match=r"On spark1: .* web \(nginx\).*container_toolkit_allow_restart: true"):
+        plan({"spark1": found}, "spark1")
+    found["wanted"]["allow_restart"] = True
+    assert planner.RESTART in names(found)
+    found["wanted"]["allow_restart"] = False
+    found["engine"]["info"]["LiveRestoreEnabled"] = True  # they survive
+    assert planner.RESTART in names(found)
+    converged = applied(blank())
+    converged["engine"]["containers"] = [WEB]
+    assert names(converged) == []
+
+
+def test_a_restart_that_an_earlier_run_did_not_reach_is_due() -> None:
+    found = applied(blank())
+    found["engine"]["info"]["DefaultRuntime"] = "runc"
+    assert names(found) == [planner.RESTART]
+
+
+def test_a_file_that_says_what_a_flag_said_is_restarted_for() -> None:
+    found = blank()
+    found["engine"]["info"] = {"DefaultRuntime": "nvidia", "Runtimes": {"nvidia": {}}}
+    assert names(found) == [planner.IMAGE, planner.CONFIGURE, planner.RESTART]
+
+
+def test_the_owners_default_runtime_is_replaced_with_consent() -> None:
+    found = blank(replace_default_runtime=True)
+    found["daemon"]["text"] = '{"default-runtime": "runc"}'
+    assert names(found) == [planner.IMAGE, planner.CONFIGURE, planner.RESTART]
+
+
+def test_every_member_is_in_the_plan_with_its_own_options() -> None:
+    members = {
+        "spark1": applied(blank()),
+        "spark2": {**applied(blank()), "wanted": {**WANTED, "docker_user": "nvidia"}},
+    }
+    for host in members:
+        changes = plan(members, host)["changes"]
+        assert {name: [one["name"] for one in some] for name, some in changes.items()} == {
+            "spark1": [],
+            "spark2": [planner.GROUP],
+        }
+
+
+def test_the_action_plans_for_its_host() -> None:
+    plugin = ActionModule.__new__(ActionModule)
+    found = plugin.plan({"members": {"spark1": blank()}}, {"inventory_hostname": "spark1"})
+    assert list(found["changes"]) == ["spark1"]
