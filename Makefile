@@ -67,6 +67,9 @@ lint-changelog: $(VENV)/.for-tests
 unit: $(VENV)/.for-tests ## parsers, planners, renderers
 	pytest -n 2 tests/unit
 
+unit-newest: $(VENV)/.for-tests ## the same on the newest ansible-core, by a newer Python of this machine or of a virtual Spark
+	python -m tests.newest tests/unit
+
 package: $(VENV)/.for-tests ## the tarball: installed, documented, ansible-test sanity, galaxy-importer
 	pytest tests/package
 
@@ -78,7 +81,7 @@ e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sp
 
 test: lint unit ## all of these, 20 minutes on 2 cores
 	$(MAKE) --jobs=2 package molecule
-	$(MAKE) e2e
+	$(MAKE) e2e unit-newest
 
 test-all: test ## and the whole matrix: every cabling, size, fault and variant; some hours
 	MOLECULE_GLOB='molecule/matrix/*/molecule.yml' molecule test --all
@@ -93,5 +96,5 @@ changelog: $(VENV)/.for-tests ## write CHANGELOG.md anew from changelogs/fragmen
 pre-commit: $(VENV)/.for-tests ## have git run the linters before a commit, and the unit tests before a push
 	pre-commit install --hook-type pre-commit --hook-type pre-push
 
-.PHONY: bench-copy changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit package molecule e2e pre-commit \
+.PHONY: bench-copy changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
         test test-all
