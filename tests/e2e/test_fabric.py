@@ -106,6 +106,6 @@ def test_a_cabling(cabling: str, tmp_path_factory: pytest.TempPathFactory) -> No
         assert differences(before, networks(lab, count)) == []
         assert role(lab, "undo").changed == {}
     finally:
-        down = lab.play("lab_down.yml")
+        down = lab.play("lab/playbooks/down.yml")
         shutil.rmtree(lab.scratch)
     assert down.status == "successful", down.said
