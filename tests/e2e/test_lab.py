@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import parse
 
 from .conftest import Lab, eventually
 
@@ -114,15 +115,27 @@ def test_a_cable_can_be_late_lossy_and_narrow(lab: Lab) -> None:
         average = float(said.rsplit("= ", 1)[1].split("/")[1]) if answered else 0.0
         return answered, average
 
+    def gbps() -> float:
+        """What ib_write_bw measures on the cable, read as the product reads it."""
+        command = "ib_write_bw -d rocep1s0f0 -F --report_gbits -D 2"
+        far.check_output(f"sudo systemd-run --quiet --collect {command}")
+        eventually(lambda: ":18515 " in far.check_output("ss -ltn"), True)
+        said = near.check_output(f"sudo {command} 192.168.240.2")
+        assert "SIMULATED" in said
+        return parse("ib_write_bw", said)
+
     try:
         eventually(lambda: ping(1)[0], 1)
         answered, average = ping(5, 8972)
         assert answered == 5
         assert average < 5
+        sound = gbps()
+        assert sound > 0.2
         lab.play("lab/playbooks/cable.yml", virtual_spark_cable_delay_ms=30)
         answered, average = ping(5)
         assert answered == 5
         assert 60 <= average < 80, "30 ms each way"
+        assert gbps() < sound / 2
         lab.play("lab/playbooks/cable.yml", virtual_spark_cable_loss_percent=100)
         assert ping(3)[0] == 0
         lab.play("lab/playbooks/cable.yml", virtual_spark_cable_mtu=1500)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,6 +89,13 @@ def test_the_product_holds_nothing_of_the_lab(tarballs: dict[str, Path]) -> None
     assert "virtual_spark_info.py" in of_the_lab
     assert [name for name in held if "virtual" in name or name.startswith("lab")] == []
     assert not {Path(name).name for name in held} & {"virtual_spark_info.py", "_virtual_spark.py", "lab.yml"}
+
+
+def test_no_line_of_the_product_knows_the_lab(installed: Path) -> None:
+    root = installed / "ansible_collections" / "sparkops" / "dgx_spark"
+    files = [path for part in ("plugins", "roles", "playbooks", "inventory") for path in (root / part).rglob("*")]
+    knowing = re.compile(rb"SIMULATED|virtual_spark")
+    assert [path for path in files if path.is_file() and knowing.search(path.read_bytes())] == []
 
 
 @pytest.fixture(scope="module")

@@ -247,7 +247,7 @@ def test_nvidia_smi_runs_with_a_bare_shell(spark: Path) -> None:
 EXCEPT = {"control", "conffiles", "config.toml"}  # read by programs; what they are is in the package's description
 
 
-@pytest.mark.parametrize("package", ["hardware", "toolkit"])
+@pytest.mark.parametrize("package", ["hardware", "toolkit", "perftest"])
 def test_every_file_says_that_it_is_simulated(package: str) -> None:
     for path in (FILES / package).rglob("*"):
         if path.is_file() and path.name not in EXCEPT and "__pycache__" not in path.parts:

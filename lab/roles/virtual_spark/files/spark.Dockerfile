@@ -14,11 +14,12 @@ RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/virtual-spark \
       docker.io docker-cli ca-certificates rsync curl python3 python3-apt \
  && apt-get clean && rm -rf /var/lib/apt/lists/* && touch -d 2025-01-01 /var/lib/apt/lists
 
-# The hardware and NVIDIA's toolkit are packages, as on DGX OS, so that dpkg tells what owns them.
+# The hardware, NVIDIA's toolkit and perftest are packages, as on DGX OS, so that dpkg tells what owns them.
 COPY hardware /usr/src/virtual-spark/hardware
 COPY toolkit /usr/src/virtual-spark/toolkit
+COPY perftest /usr/src/virtual-spark/perftest
 RUN cd /usr/src/virtual-spark \
- && for package in hardware toolkit; do \
+ && for package in hardware toolkit perftest; do \
       chmod -R go-w "${package}" && dpkg-deb --root-owner-group --build "${package}" && dpkg --install "${package}.deb" || exit 1; \
     done \
  && rm -rf /usr/src/virtual-spark
