@@ -1,0 +1,36 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Show what a plan would change on this host; the module of this name documents it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+
+
+class ActionModule(Planner):
+    """Runs on the controller."""
+
+    SPEC: ClassVar[dict[str, Any]] = {"changes": {"type": "dict", "required": True}}
+
+    def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the names of this host's changes, and their diffs."""
+        host = task_vars["inventory_hostname"]
+        if host not in asked["changes"]:
+            raise PlanError(f"the plan knows no {host}, but {', '.join(asked['changes']) or 'nobody'}: plan it first")
+        own = asked["changes"][host]
+        return {
+            "changed": bool(own) and self._task.check_mode,
+            "planned": [change["name"] for change in own],
+            "diff": [self._diff(change) for change in own],
+            "_ansible_verbose_always": bool(own),
+        }
+
+    @staticmethod
+    def _diff(change: dict[str, Any]) -> dict[str, Any]:
+        """One change as Ansible shows diffs; one without a text of its own is a line."""
+        if "diff" in change:
+            return {"before_header": change["name"], "after_header": change["name"], **change["diff"]}
+        return {"prepared": f"{change['name']}\n"}

@@ -1,0 +1,54 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: planned_changes
+short_description: Show what a role's plan would change on this host
+version_added: 0.1.0
+description:
+  - Every role of this collection plans before it changes anything, and its plan lists the changes for each host. This
+    shows the list, in words and as a diff.
+  - In check mode a host with planned changes counts as changed, so that C(--check) shows exactly the plan.
+  - Runs on the controller and asks no host.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  changes:
+    description: >-
+      C(changes) of a role's plan, by host a list of changes, each with C(name) and, where a text changes, C(diff).
+    type: dict
+    required: true
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Show what would change
+  sparkops.dgx_spark.planned_changes:
+    changes: "{{ cx7_network_plan.changes }}"
+"""
+
+RETURN = r"""
+planned:
+  description: The names of the changes, in the order in which they would be made.
+  returned: success
+  type: list
+  elements: str
+  sample: [Write the netplan file, Activate the fabric's network devices]
+at:
+  description: When the list was shown, in seconds since the epoch.
+  returned: success
+  type: float
+  sample: 1795953600.0
+"""

@@ -1,0 +1,46 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The base of action plugins that plan or judge on the controller, and ask no host.
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from ansible.plugins.action import ActionBase
+
+
+class PlanError(ValueError):
+    """What was asked for cannot be. The message names host, value, cause and mend."""
+
+
+class Planner(ActionBase):
+    """Validates the arguments, calls :meth:`plan`, and turns its errors into the task's failure."""
+
+    #: options, as an argument_spec
+    SPEC: ClassVar[dict[str, Any]] = {}
+    #: errors of pure functions whose messages are meant for people
+    ERRORS: ClassVar[tuple[type[Exception], ...]] = ()
+
+    def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return what the task returns, beside ``changed`` and ``at``.
+
+        :param asked: the validated options.
+        :param task_vars: Ansible's variables, for what no option should have to repeat (``inventory_hostname``).
+        :raises PlanError: or one of ``ERRORS``.
+        """
+        raise NotImplementedError
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run on the controller, once for each host."""
+        super().run(tmp, task_vars)
+        _validated, asked = self.validate_argument_spec(argument_spec=self.SPEC)
+        try:
+            found = self.plan(asked, task_vars or {})
+        except (PlanError, *self.ERRORS) as error:
+            return {"changed": False, "failed": True, "msg": str(error)}
+        return {"changed": False, "at": time.time(), **found}

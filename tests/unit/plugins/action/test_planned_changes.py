@@ -1,0 +1,44 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A plan's changes are shown by name and as a diff, and count as changes in check mode alone."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.action.planned_changes import ActionModule, PlanError
+
+CHANGES: dict[str, Any] = {
+    "spark1": [{"name": "Write the file", "diff": {"before": "a\n", "after": "b\n"}}, {"name": "Restart Docker"}],
+    "spark2": [],
+}
+
+
+def shown(host: str, check_mode: bool) -> dict[str, Any]:
+    plugin = ActionModule.__new__(ActionModule)
+    plugin._task = SimpleNamespace(check_mode=check_mode)
+    return plugin.plan({"changes": CHANGES}, {"inventory_hostname": host})
+
+
+def test_names_and_diffs() -> None:
+    found = shown("spark1", check_mode=True)
+    assert found["planned"] == ["Write the file", "Restart Docker"]
+    assert found["diff"] == [
+        {"before_header": "Write the file", "after_header": "Write the file", "before": "a\n", "after": "b\n"},
+        {"prepared": "Restart Docker\n"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "check_mode", "changed"), [("spark1", True, True), ("spark1", False, False), ("spark2", True, False)]
+)
+def test_counts_in_check_mode_alone(host: str, check_mode: bool, changed: bool) -> None:
+    assert shown(host, check_mode)["changed"] is changed
+
+
+def test_a_host_without_a_plan_is_named() -> None:
+    with pytest.raises(PlanError, match="the plan knows no spark9, but spark1, spark2"):
+        shown("spark9", check_mode=True)
