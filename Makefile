@@ -40,21 +40,21 @@ $(VENV)/.for-tests: $(VENV)/.for-use requirements-dev.txt
 	touch $@
 
 lab: $(VENV)/.for-use ## two blank virtual Sparks, from nothing to a chat answer over MPI
-	ansible-playbook playbooks/lab_up.yml
-	ansible-playbook playbooks/lab_engine.yml
-	ansible-playbook -i inventory/lab.yml playbooks/two_spark.yml
+	ansible-playbook lab/playbooks/up.yml
+	ansible-playbook lab/playbooks/engine.yml
+	ansible-playbook -i lab/inventory/lab.yml playbooks/two_spark.yml
 
 lab-up: $(VENV)/.for-use ## bring up virtual Sparks (LAB= SPARKS= CABLING=)
-	ansible-playbook playbooks/lab_up.yml $(lab_vars)
+	ansible-playbook lab/playbooks/up.yml $(lab_vars)
 
 lab-down: $(VENV)/.for-use ## take away all that the lab is (LAB=)
-	ansible-playbook playbooks/lab_down.yml $(lab_vars)
+	ansible-playbook lab/playbooks/down.yml $(lab_vars)
 
 lint: lint-python lint-yaml lint-changelog ## ansible-lint (production), ruff, mypy (strict), yamllint, the changelog's fragments
 
 lint-python: $(VENV)/.for-tests
 	ruff check . && ruff format --check .
-	mypy -p ansible_collections.sparkops.dgx_spark.plugins
+	mypy -p ansible_collections.sparkops.dgx_spark.plugins -p ansible_collections.sparkops.virtual_spark.plugins
 	mypy $(programs)
 
 lint-yaml: $(VENV)/.for-tests
@@ -65,12 +65,12 @@ lint-changelog: $(VENV)/.for-tests
 	antsibull-changelog lint
 
 unit: $(VENV)/.for-tests ## parsers, planners, renderers
-	pytest -n 2 tests/unit
+	pytest -n 2 tests/unit lab/tests/unit
 
 unit-newest: $(VENV)/.for-tests ## the same on the newest ansible-core, by a newer Python of this machine or of a virtual Spark
-	python -m tests.newest tests/unit
+	python -m tests.newest tests/unit lab/tests/unit
 
-package: $(VENV)/.for-tests ## the tarball: installed, documented, ansible-test sanity, galaxy-importer
+package: $(VENV)/.for-tests ## the tarballs: installed, documented, ansible-test sanity, galaxy-importer
 	pytest tests/package
 
 molecule: $(VENV)/.for-tests ## modules and roles, each in a lab of its own
