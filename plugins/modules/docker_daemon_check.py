@@ -34,6 +34,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+validated:
+  description: Whether the host has a daemon that can validate, and it accepts the text.
+  returned: success
+  type: bool
+  sample: true
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -51,10 +56,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        validate(module, module.params["content"], module.params["dockerd"])
+        validated = validate(module, module.params["content"], module.params["dockerd"])
     except DaemonJsonError as error:
         module.fail_json(msg=f"daemon.json: {error}")
-    module.exit_json(changed=False)
+    module.exit_json(changed=False, validated=validated)
 
 
 if __name__ == "__main__":

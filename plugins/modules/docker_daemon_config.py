@@ -175,14 +175,14 @@ RECORD = str(Path(ROOT, "daemon-json.json"))
 
 def noted(path: str) -> dict[str, Settings]:
     """Return the settings that roles have written to this file, in that order."""
-    return {role: Settings(**told) for role, told in read_note(RECORD, {}).get(path, {}).items()}
+    return {role: Settings(**asked) for role, asked in read_note(RECORD, {}).get(path, {}).items()}
 
 
 def note(path: str, roles: dict[str, Settings]) -> None:
     """Note the settings of roles; a file that none has written is forgotten."""
     notes = read_note(RECORD, {})
     notes[path] = {role: vars(settings) for role, settings in roles.items()}
-    notes = {one: told for one, told in notes.items() if told}
+    notes = {one: written for one, written in notes.items() if written}
     if notes:
         write_note(RECORD, notes)
     else:

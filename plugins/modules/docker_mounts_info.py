@@ -14,6 +14,7 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
+  - sparkops.dgx_spark.docker
 author:
   - sparkops contributors (@sparkops)
 """
@@ -34,15 +35,15 @@ mounts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=SOCKET_OPTION, supports_check_mode=True)
     mounts: dict[str, list[str]] = {}
     try:
-        for container in Docker().running():
+        for container in Docker(module.params["docker_socket"]).running():
             for mount in container.get("Mounts", []):
                 if mount.get("Type") == "bind":
                     mounts.setdefault(mount["Source"], []).append(container["Names"][0].lstrip("/"))

@@ -98,7 +98,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_pro
     GpuProbeError,
     probe_service,
     reserved,
-    verdict,
+    task_problem,
 )
 
 
@@ -131,7 +131,7 @@ def wait(docker: Docker, wish: dict[str, Any], services: dict[str, str]) -> None
     while True:
         tasks = {task["ServiceID"]: task for task in docker.ask("GET", "/tasks")}
         said = {
-            member: verdict(tasks.get(service), wish["resources"][member], wish["memlock"])
+            member: task_problem(tasks.get(service), wish["resources"][member], wish["memlock"])
             for member, service in services.items()
         }
         if None not in said.values():

@@ -166,7 +166,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm i
     PORT,
     Membership,
     SwarmError,
-    clock_objection,
+    clock_problem,
     collisions,
     explain_join,
     free_pool,
@@ -206,7 +206,7 @@ def has_bridge(docker: Docker) -> bool:
 
 def refuse_entry(wish: dict[str, Any], clock: float, routes: list[Route]) -> None:
     """Refuse a host that would be in trouble in the swarm."""
-    problem = None if wish["leader_clock"] is None else clock_objection(clock, wish["leader_clock"])
+    problem = None if wish["leader_clock"] is None else clock_problem(clock, wish["leader_clock"])
     if problem:
         raise SwarmError(problem)
     if not resolves(socket.gethostname()):
@@ -230,7 +230,7 @@ def refuse_leave(docker: Docker, here: Membership) -> None:
 
 
 def pool_for(wish: dict[str, Any], networks: list[str]) -> dict[str, Any]:
-    """Return what the swarm is told of the networks of its own."""
+    """Return the options for the swarm's own networks."""
     pool = wish["address_pool"] or free_pool([*networks, *wish["avoid"]])
     return {"DefaultAddrPool": [pool], "SubnetSize": 24} if pool else {}
 

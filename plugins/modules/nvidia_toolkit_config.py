@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nvidia_toolkit_config
-short_description: Have the NVIDIA runtime follow a generic resource of Docker Swarm
+short_description: Have the NVIDIA runtime select the GPU that Docker Swarm chose
 version_added: "0.1.0"
 description:
   - >-
-    Sees that C(swarm-resource) in the NVIDIA Container Toolkit's C(config.toml) names a variable. Swarm sets it for a
-    task that reserved a GPU, and the runtime then gives the container that GPU.
+    Makes C(swarm-resource) in the NVIDIA Container Toolkit's C(config.toml) name a variable. Swarm sets that variable
+    for a task that reserved a GPU, and the runtime then gives the container that GPU.
   - The file is edited by C(nvidia-ctk), and only where the variable is not named yet. Other variables stay.
   - Before its first change the original is kept, see M(sparkops.dgx_spark.original).
   - The runtime reads the file whenever a container starts, so nothing has to be restarted.
@@ -102,7 +102,7 @@ def main() -> None:
     if tool is None:
         if module.check_mode:  # the task that installs it has not installed it either
             module.exit_json(changed=True, path=str(path), swarm_resource=wanted)
-        module.fail_json(msg="nvidia-ctk is not there: install the package nvidia-container-toolkit")
+        module.fail_json(msg="nvidia-ctk is missing: install the package nvidia-container-toolkit")
     try:
         content = read_file(path)
         value = string(ask(module, tool, path), KEY)

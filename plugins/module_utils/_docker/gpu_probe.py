@@ -1,9 +1,10 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""A container that looks at the GPUs: what has to be in its image, and what its failure means.
 
-# This module util is private to the collection: it may change at any time.
-"""A container that looks at the GPUs: what has to be in its image, and what its failure means."""
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -157,7 +158,7 @@ def reserved(tasks: Iterable[dict[str, Any]], node_id: str, kind: str) -> int:
     return len(of_kind)
 
 
-def verdict(task: dict[str, Any] | None, gpus: Sequence[str], memlock: int) -> str | None:
+def task_problem(task: dict[str, Any] | None, gpus: Sequence[str], memlock: int) -> str | None:
     """Return what a probe's task did not see, "" if it saw all, None as long as it is not done."""
     if task is None:
         return None
@@ -166,8 +167,8 @@ def verdict(task: dict[str, Any] | None, gpus: Sequence[str], memlock: int) -> s
     if state == "complete":
         return ""
     if state == "failed" and code > _STATUS and code - _STATUS < 2 * max(_WRONG):
-        told = {"gpus": ", ".join(gpus), "memlock": "unlimited" if memlock < 0 else f"{memlock} bytes"}
-        return "sees " + " and ".join(words.format(**told) for bit, words in _WRONG.items() if code - _STATUS & bit)
+        expected = {"gpus": ", ".join(gpus), "memlock": "unlimited" if memlock < 0 else f"{memlock} bytes"}
+        return "sees " + " and ".join(words.format(**expected) for bit, words in _WRONG.items() if code - _STATUS & bit)
     if state in ("failed", "rejected"):
         return f"did not start: {explain(code, status.get('Err', ''))}"
     return None

@@ -83,9 +83,9 @@ def read_daemon_json(path: str = DAEMON_JSON) -> dict[str, str]:
 
 def read_engine(docker: Docker, info: dict[str, Any]) -> dict[str, Any]:
     """Return what the engine runs with, and its running containers; those of Swarm's tasks are marked."""
-    told = {key: info.get(key) for key in ("DefaultRuntime", "GenericResources", "LiveRestoreEnabled")}
+    known = {key: info.get(key) for key in ("DefaultRuntime", "GenericResources", "LiveRestoreEnabled")}
     return {
-        "info": {**told, "Runtimes": {name: {} for name in info.get("Runtimes") or {}}},
+        "info": {**known, "Runtimes": {name: {} for name in info.get("Runtimes") or {}}},
         "containers": [{key: one.get(key) for key in ("Id", "Names", "Image", "Labels")} for one in docker.running()],
     }
 

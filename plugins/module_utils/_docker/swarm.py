@@ -163,10 +163,10 @@ def worker_step(
     return "stay"
 
 
-def _rejoin(objection: SwarmError, allowed: bool) -> str:
+def _rejoin(problem: SwarmError, allowed: bool) -> str:
     if allowed:
         return "rejoin"
-    raise SwarmError(f"{objection}; or allow it to leave that swarm (swarm_gpu_allow_rejoin: true)")
+    raise SwarmError(f"{problem}; or allow it to leave that swarm (swarm_gpu_allow_rejoin: true)")
 
 
 def _same_address(here: Membership, address: str) -> None:
@@ -185,7 +185,7 @@ def _not_pending(here: Membership) -> None:
         )
 
 
-def clock_objection(here: float, leader: float) -> str | None:
+def clock_problem(here: float, leader: float) -> str | None:
     """Say that a clock is wrong; None where the certificates of a swarm can live with it."""
     apart = here - leader
     if abs(apart) <= CLOCKS_APART:

@@ -19,7 +19,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     Membership,
     SwarmError,
-    clock_objection,
+    clock_problem,
     collisions,
     leader_step,
     leftovers,
@@ -181,7 +181,7 @@ def entrance_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
     for host, found in members.items():
         own = found["host"]
         if steps[host] != "stay":
-            late = clock_objection(own["clock"], members[leader]["host"]["clock"])
+            late = clock_problem(own["clock"], members[leader]["host"]["clock"])
             if late:
                 problems.append(f"On {host}: {late}.")
             if not own["resolves"]:

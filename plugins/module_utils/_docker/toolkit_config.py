@@ -1,9 +1,10 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""The NVIDIA Container Toolkit: its configuration, as ``nvidia-ctk config`` prints it, and what its versions can do.
 
-# This module util is private to the collection: it may change at any time.
-"""The NVIDIA Container Toolkit: its configuration, as ``nvidia-ctk config`` prints it, and what its versions can do."""
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ def string(text: str, key: str, table: str = "") -> str | None:
 
 
 def with_resource(present: str | None, variable: str) -> str:
-    """Return swarm-resource, a list of names of variables, with one more; those of others stay."""
+    """Return swarm-resource, a list of names of variables, with one more; all others stay."""
     if not _VARIABLE.fullmatch(variable):
         raise ToolkitConfigError(f"{variable!r} is no name of an environment variable: give DOCKER_RESOURCE_<KIND>")
     names = [name.strip() for name in (present or "").split(",") if name.strip()]

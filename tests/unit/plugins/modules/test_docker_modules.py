@@ -194,7 +194,8 @@ class TestDaemonConfig:
         refusing = program(tmp_path / "dockerd", 'echo "unable to configure: $3" >&2; exit 1')
         said = run(capsys, docker_daemon_check, content="{}", dockerd=refusing)["msg"]
         assert "daemon.json: dockerd refuses the result: unable to configure: the result" in said
-        assert "failed" not in run(capsys, docker_daemon_check, content="{}", dockerd=str(tmp_path / "none"))
+        assert run(capsys, docker_daemon_check, content="{}", dockerd=str(tmp_path / "none"))["validated"] is False
+        assert run(capsys, docker_daemon_check, content="{}", dockerd=program(tmp_path / "fine", "exit 0"))["validated"]
 
     def test_refuses_invalid_json_with_its_place(self, capsys, path, options) -> None:
         path.write_text("{\n  debug: true\n}")

@@ -23,7 +23,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_pro
     libraries,
     probe_service,
     reserved,
-    verdict,
+    task_problem,
 )
 
 LDD = """\
@@ -164,5 +164,5 @@ def ended(state: str, code: int = 0, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_reads_what_a_task_said(task: dict[str, Any] | None, said: str | None) -> None:
-    found = verdict(task, ["GPU-A"], -1)
+    found = task_problem(task, ["GPU-A"], -1)
     assert found == said if not said else (found or "").startswith(said)

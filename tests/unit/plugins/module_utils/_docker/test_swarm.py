@@ -12,7 +12,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm i
     Membership,
     SwarmError,
     address_of,
-    clock_objection,
+    clock_problem,
     cluster_of_certificate,
     collisions,
     explain_join,
@@ -175,12 +175,12 @@ def test_another_address_is_refused() -> None:
 
 @pytest.mark.parametrize("apart", [0.0, 59.0, -59.0])
 def test_clocks_that_a_swarm_can_live_with(apart: float) -> None:
-    assert clock_objection(1000.0 + apart, 1000.0) is None
+    assert clock_problem(1000.0 + apart, 1000.0) is None
 
 
 def test_clocks_that_are_wrong() -> None:
-    assert "7200 s behind its leader's" in (clock_objection(0.0, 7200.0) or "")
-    assert "61 s ahead of" in (clock_objection(61.0, 0.0) or "")
+    assert "7200 s behind its leader's" in (clock_problem(0.0, 7200.0) or "")
+    assert "61 s ahead of" in (clock_problem(61.0, 0.0) or "")
 
 
 @pytest.mark.parametrize(
