@@ -12,7 +12,7 @@ import re
 import typing as t
 from pathlib import Path
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import RepoFile
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
 
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -34,7 +34,7 @@ _FINAL = (
 
 
 def hf_argv(
-    program: str, repo: str, commit: str, hub: str | os.PathLike[str], files: t.Iterable[RepoFile]
+    program: str, repo: str, commit: str, hub: str | os.PathLike[str], files: t.Iterable[HashedFile]
 ) -> list[str]:
     """Return the command line. Nothing secret is on it: anybody can read it."""
     names = [file.path for file in files]
