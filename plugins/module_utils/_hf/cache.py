@@ -494,6 +494,7 @@ def _drop_empty_cache(cache: Cache) -> None:
     """Remove what `hf` made around the models, if no model is left."""
     with suppress(OSError):
         cache.locks.parent.rmdir()
+    with suppress(OSError):
         tag = cache.hub / "CACHEDIR.TAG"
         if [path for path in cache.hub.iterdir() if path != tag] == []:
             tag.unlink(missing_ok=True)

@@ -20,11 +20,11 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
-    docker_image_export,
-    docker_image_import,
-    docker_image_layers_info,
-    docker_image_pull,
     docker_log_info,
+    image_layers_export,
+    image_layers_import,
+    image_layers_info,
+    image_pull_progress,
 )
 from fake_docker import Engine, listening
 
@@ -57,9 +57,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
     engine.answers["GET", "/images/json"] = [{"Id": ID}]
     engine.info["DriverStatus"] = [["Backing Filesystem", "extfs"]]
     with listening(engine, short / "d") as socket:
-        for module in (docker_image_export, docker_image_import, docker_image_layers_info, docker_log_info):
+        for module in (image_layers_export, image_layers_import, image_layers_info, docker_log_info):
             monkeypatch.setattr(module, "Docker", lambda: Docker(socket))
-        monkeypatch.setattr(docker_image_pull, "Docker", lambda timeout: Docker(socket, timeout))
+        monkeypatch.setattr(image_pull_progress, "Docker", lambda timeout: Docker(socket, timeout))
+        monkeypatch.setattr(image_pull_progress.progress_file, "PULL", str(tmp_path / "progress"))
         yield SimpleNamespace(engine=engine, here=tmp_path, files=tmp_path / "files")
     shutil.rmtree(short)
 
@@ -76,37 +77,37 @@ def run(capsys: pytest.CaptureFixture):
 
 def test_images_that_containerd_keeps(run, place: SimpleNamespace) -> None:
     place.engine.info["DriverStatus"] = [["driver-type", "io.containerd.snapshotter.v1"]]
-    assert run(docker_image_layers_info)["store"] == "containerd"
+    assert run(image_layers_info)["store"] == "containerd"
 
 
 def test_from_one_engine_to_another(run, place: SimpleNamespace) -> None:
-    there = run(docker_image_layers_info)
+    there = run(image_layers_info)
     assert (there["changed"], there["images"], there["store"]) == (False, {ID: LAYERS}, "graph driver")
     asked = {"image": ID, "directory": str(place.files), "receivers": [{"sha256:other": LAYERS[:1]}]}
-    foretold = run(docker_image_export, check_mode=True, **asked)
+    foretold = run(image_layers_export, check_mode=True, **asked)
     assert (foretold["changed"], foretold["left_out"], place.files.exists()) == (True, 1, False)
-    exported = run(docker_image_export, **asked)
+    exported = run(image_layers_export, **asked)
     assert (exported["id"], exported["left_out"], exported["bytes"]) == (ID, 1, 7)
     assert [file["path"] for file in exported["files"]] == ["blobs/sha256/bb", "manifest.json"]
 
     brought = {"id": ID, "directory": str(place.files), "files": exported["files"]}
-    assert not run(docker_image_import, **brought)["changed"], "it is there already"
+    assert not run(image_layers_import, **brought)["changed"], "it is there already"
     place.engine.answers["GET", "/images/json"] = []
-    assert run(docker_image_import, check_mode=True, **brought)["changed"]
+    assert run(image_layers_import, check_mode=True, **brought)["changed"]
     assert not (place.here / "image.loaded").exists()
-    assert run(docker_image_import, **brought)["changed"]
+    assert run(image_layers_import, **brought)["changed"]
     with tarfile.open(place.here / "image.loaded") as tar:
         assert tar.getnames() == ["blobs/sha256/bb", "manifest.json"]
 
 
 def test_an_image_that_is_another_one_afterwards_is_an_error(run, place: SimpleNamespace) -> None:
-    exported = run(docker_image_export, image=ID, directory=str(place.files), receivers=[{}])
-    told = run(docker_image_import, id="sha256:2e", directory=str(place.files), files=exported["files"])
+    exported = run(image_layers_export, image=ID, directory=str(place.files), receivers=[{}])
+    told = run(image_layers_import, id="sha256:2e", directory=str(place.files), files=exported["files"])
     assert "sha256:2e cannot be made of" in told["msg"]
 
 
 def test_an_image_that_is_not_there_is_named(run, place: SimpleNamespace) -> None:
-    told = run(docker_image_export, image="nobody", directory=str(place.files), receivers=[{}])
+    told = run(image_layers_export, image="nobody", directory=str(place.files), receivers=[{}])
     assert "nobody cannot be exported: no /images/nobody/json" in told["msg"]
 
 
@@ -122,7 +123,7 @@ PULLED = [
 
 @pytest.fixture(autouse=True)
 def spark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_image_pull.os, "uname", lambda: SimpleNamespace(machine="aarch64"))
+    monkeypatch.setattr(image_pull_progress.os, "uname", lambda: SimpleNamespace(machine="aarch64"))
 
 
 def registry(place: SimpleNamespace, messages: list[dict[str, Any]]) -> dict[str, str]:
@@ -134,22 +135,22 @@ def registry(place: SimpleNamespace, messages: list[dict[str, Any]]) -> dict[str
     )
     offered = {"Descriptor": {"digest": "sha256:2f"}, "Platforms": [{"architecture": "arm64", "os": "linux"}]}
     place.engine.answers["GET", f"/distribution/{NAME}/json"] = offered
-    return {"name": NAME, "progress": str(place.here / "progress")}
+    return {"name": NAME}
 
 
 def test_pulls_once_and_pins_the_digest(run, place: SimpleNamespace) -> None:
     asked = registry(place, PULLED)
-    foretold = run(docker_image_pull, check_mode=True, **asked)
+    foretold = run(image_pull_progress, check_mode=True, **asked)
     assert (foretold["changed"], foretold["id"], place.engine.told) == (True, "", [])
     assert foretold["digest"] == "nvcr.test:5000/nvidia/release@sha256:2f"
-    pulled = run(docker_image_pull, **asked)
+    pulled = run(image_pull_progress, **asked)
     assert pulled["changed"]
     assert (pulled["id"], pulled["pulled_bytes"]) == (ID, 150)
     assert pulled["digest"] == "nvcr.test:5000/nvidia/release@sha256:2f"
     assert place.engine.told == [
         ("POST", f"/images/create?fromImage={NAME.replace('/', '%2F').replace(':', '%3A')}", None)
     ]
-    again = run(docker_image_pull, **asked)
+    again = run(image_pull_progress, **asked)
     assert (again["changed"], again["id"], again["digest"]) == (False, ID, pulled["digest"])
     assert len(place.engine.told) == 1
     assert not (place.here / "progress").exists()
@@ -158,24 +159,24 @@ def test_pulls_once_and_pins_the_digest(run, place: SimpleNamespace) -> None:
 def test_a_pull_that_fails_on_the_way_says_why(run, place: SimpleNamespace) -> None:
     asked = registry(place, [PULLED[0], {"error": "toomanyrequests: slow down"}])
     place.engine.on.clear()
-    assert "cannot be pulled: toomanyrequests: slow down" in run(docker_image_pull, **asked)["msg"]
+    assert "cannot be pulled: toomanyrequests: slow down" in run(image_pull_progress, **asked)["msg"]
     place.engine.answers["POST", "/images/create"] = (401, {"message": "unauthorized"})
-    assert "cannot be pulled: unauthorized" in run(docker_image_pull, **asked)["msg"]
+    assert "cannot be pulled: unauthorized" in run(image_pull_progress, **asked)["msg"]
 
 
 def test_a_dry_run_tells_of_an_image_that_cannot_be_had(run, place: SimpleNamespace, monkeypatch) -> None:
     asked = registry(place, PULLED)
-    monkeypatch.setattr(docker_image_pull.os, "uname", lambda: SimpleNamespace(machine="x86_64"))
-    told = run(docker_image_pull, check_mode=True, **asked)["msg"]
+    monkeypatch.setattr(image_pull_progress.os, "uname", lambda: SimpleNamespace(machine="x86_64"))
+    told = run(image_pull_progress, check_mode=True, **asked)["msg"]
     assert told == f"{NAME} is made for linux/arm64, and this host is x86_64"
     del place.engine.answers["GET", f"/distribution/{NAME}/json"]
-    told = run(docker_image_pull, check_mode=True, **asked)["msg"]
+    told = run(image_pull_progress, check_mode=True, **asked)["msg"]
     assert "cannot be pulled: no /distribution/" in told
     assert place.engine.told == []
 
 
 def test_a_login_is_in_the_header_alone(run, place: SimpleNamespace) -> None:
-    told = run(docker_image_pull, **registry(place, PULLED), password="nvapi-planted")
+    told = run(image_pull_progress, **registry(place, PULLED), password="nvapi-planted")
     assert "nvapi-planted" not in json.dumps(told)
     known = [json.loads(base64.urlsafe_b64decode(login)) for login in place.engine.logins if login]
     assert known == [{"username": "$oauthtoken", "password": "nvapi-planted", "serveraddress": "nvcr.test:5000"}]

@@ -12,20 +12,21 @@ import threading
 from pathlib import Path
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import RepoFile
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, give_back
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import send as peer_send
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import program
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.counters import bound_by
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.pull import (
     BrokenError,
     Peer,
     Pull,
     PullError,
-    bound_by,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CONTENTS = [b"", b"small", bytes(range(256)) * 9000, b"x" * 1048576, b"y" * 1500000]
-FILES = [RepoFile(f"file-{len(one)}", len(one), sha256=hashlib.sha256(one).hexdigest()) for one in CONTENTS]
+FILES = [HashedFile(f"file-{len(one)}", len(one), sha256=hashlib.sha256(one).hexdigest()) for one in CONTENTS]
 
 
 class Wires:
@@ -33,7 +34,7 @@ class Wires:
 
     def __init__(self, source: Path, breaks: list[int], plain: str = "") -> None:
         self.breaks, self.plain = list(breaks), plain
-        self.argv = [sys.executable, "-I", peer_send.__file__, str(source)]
+        self.argv = [sys.executable, "-c", program(), str(source)]
 
     def __call__(self) -> Peer:
         peer, after = Peer(self.argv, 20, self.plain), self.breaks.pop(0) if self.breaks else 1 << 40
@@ -92,7 +93,7 @@ def test_who_does_not_know_the_token_is_not_listened_to(tmp_path: Path, monkeypa
         "    one.sendall(b'0' * 32 + b'something else')\n"
         "socket.create_connection(('127.0.0.1', port)).close()\n"
         "os.environ['SSH_CONNECTION'] = '127.0.0.1 1 127.0.0.1 22'\n"
-        f"sender = [sys.executable, '-I', {peer_send.__file__!r}, {str(source)!r}]\n"
+        f"sender = [sys.executable, '-c', {program()!r}, {str(source)!r}]\n"
         "child = subprocess.Popen(sender, stdin=subprocess.PIPE)\n"
         "child.stdin.write(line)\n"
         "child.stdin.flush()\n"
@@ -156,18 +157,18 @@ def test_silence_ends_a_connection(tmp_path: Path) -> None:
 @pytest.mark.parametrize("asked", [b"../../token 0\n", b"a" * 64 + b"/x 0\n", b"\n", b"a" * 64 + b" -1\n", b"g" * 64])
 def test_the_sender_gives_nothing_else(tmp_path: Path, asked: bytes) -> None:
     (tmp_path / "asked").write_bytes(asked)
-    with (tmp_path / "asked").open("rb") as stream, (tmp_path / "told").open("wb") as told:
-        assert peer_send.send(tmp_path, stream, told.fileno()) == 2
-    assert (tmp_path / "told").read_bytes() == b""
+    with (tmp_path / "asked").open("rb") as stream, (tmp_path / "answers").open("wb") as answers:
+        assert peer_send.send(tmp_path, stream, answers.fileno(), give_back) == 2
+    assert (tmp_path / "answers").read_bytes() == b""
 
 
 def test_the_sender_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / ("a" * 64)).symlink_to("/etc/passwd")
     (tmp_path / "some.incomplete").write_bytes(b"123")
     (tmp_path / "asked").write_bytes(b"a" * 64 + b" 0\n")
-    with (tmp_path / "asked").open("rb") as stream, (tmp_path / "told").open("wb") as told:
-        assert peer_send.send(tmp_path, stream, told.fileno()) == 0
-    assert (tmp_path / "told").read_bytes() == b"-1 3\n"
+    with (tmp_path / "asked").open("rb") as stream, (tmp_path / "answers").open("wb") as answers:
+        assert peer_send.send(tmp_path, stream, answers.fileno(), give_back) == 0
+    assert (tmp_path / "answers").read_bytes() == b"-1 3\n"
 
 
 @pytest.mark.parametrize(
