@@ -92,6 +92,23 @@ options:
     default: ""
 """
 
+    KNOWN = r"""
+options:
+  verified:
+    description: >-
+      What M(sparkops.dgx_spark.hf_cache_info) found right, RV(sparkops.dgx_spark.hf_cache_info#module:verified). Such a
+      file is not read again unless somebody has touched it since.
+    type: dict
+    default: {}
+  doubted:
+    description: >-
+      Paths of files that M(sparkops.dgx_spark.hf_cache_info) found wrong when it read all. They are read again,
+      whatever was noted of them.
+    type: list
+    elements: str
+    default: []
+"""
+
     HINTS = r"""
 options:
   hints:

@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - sparkops.dgx_spark.hf_cache
   - sparkops.dgx_spark.hf_cache.cache
   - sparkops.dgx_spark.hf_cache.hub
+  - sparkops.dgx_spark.hf_cache.known
   - sparkops.dgx_spark.peer_copy.attempts
 attributes:
   check_mode:
@@ -231,6 +232,7 @@ def main() -> None:
             "proxy": {"type": "str", "default": ""},
             "directory": {"type": "path"},
             "copy_dir": DIR_OPTION,
+            **hf_cache.KNOWN_OPTIONS,
             **ATTEMPT_OPTIONS,
         },
         required_if=[("source", "directory", ["directory"])],
@@ -244,9 +246,11 @@ def main() -> None:
         model = read_model(asked["model"])
         cache = hf_cache.Cache(asked["cache_dir"], model.repo)
         notes = hf_cache.Notes(cache.notes)
+        notes.learn(model, asked["verified"], asked["doubted"])
         report = hf_cache.look(cache, model, notes)
         if report.to_do and not module.check_mode:
             make_own(cache.own)
+            notes.save()  # whoever brings files next reads what is written
             fetch, tell = source_of(module, cache, model, notes)
             what = f"{model.repo} {DONE_BY[asked['source']]}"
             with progress_file.written(

@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.hf_cache
   - sparkops.dgx_spark.hf_cache.cache
+  - sparkops.dgx_spark.hf_cache.known
 attributes:
   check_mode:
     support: full
@@ -28,12 +29,6 @@ attributes:
   idempotent:
     support: full
 options:
-  verified:
-    description: >-
-      What M(sparkops.dgx_spark.hf_cache_info) found right, RV(sparkops.dgx_spark.hf_cache_info#module:verified). Such a
-      file is not read again unless somebody has touched it since.
-    type: dict
-    default: {}
   hashes:
     description: >-
       Hashes of the directory that the model comes from, RV(sparkops.dgx_spark.hf_model_info#module:hashes), to note.
@@ -110,7 +105,7 @@ def main() -> None:
         argument_spec={
             "model": hf_cache.MODEL_OPTION,
             "cache_dir": hf_cache.CACHE_OPTION,
-            "verified": {"type": "dict", "default": {}},
+            **hf_cache.KNOWN_OPTIONS,
             "hashes": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
@@ -119,7 +114,7 @@ def main() -> None:
         model = read_model(module.params["model"])
         cache = hf_cache.Cache(module.params["cache_dir"], model.repo)
         notes = hf_cache.Notes(cache.notes)
-        notes.verified.update(module.params["verified"])
+        notes.learn(model, module.params["verified"], module.params["doubted"])
         report = hf_cache.look(cache, model, notes)
         problems = report.wrong() + hf_cache.index_errors(cache, model)
     except (HubError, hf_cache.CacheError, OSError) as exc:

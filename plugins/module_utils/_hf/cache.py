@@ -100,6 +100,16 @@ class Notes:
         self._as_read = self._text()
         self.verified.update(found)
 
+    def learn(self, model: Model, verified: t.Mapping[str, Stamp], doubted: t.Container[str]) -> None:
+        """Take over what another look found.
+
+        :param verified: stamps of blobs that were right. :param doubted: paths of files that are to be read again.
+        """
+        self.verified.update(verified)
+        for file in model.files:
+            if file.path in doubted:
+                self.verified.pop(file.blob, None)
+
     def verify(self, file: HashedFile, path: Path) -> None:
         """Note that a file was read and found right."""
         self.verified[file.blob] = stamp(path)
@@ -598,5 +608,10 @@ MODEL_OPTION = {
             },
         },
     },
+}
+#: of a module: what hf_cache_info found before
+KNOWN_OPTIONS = {
+    "verified": {"type": "dict", "default": {}},
+    "doubted": {"type": "list", "elements": "str", "default": []},
 }
 CACHE_OPTION = {"type": "path", "default": "~/.cache/huggingface"}

@@ -229,6 +229,36 @@ def test_what_was_touched_since_it_was_found_right_is_read(run, place: SimpleNam
     assert "model.safetensors: its sha256 is" in told["msg"]
 
 
+#: of a blob that the disk spoils without its size or times being any news
+def rotten(place: SimpleNamespace) -> Path:
+    blob = place.cache.blobs / FILES[1]["sha256"]
+    blob.write_bytes(b"W" * 7000)
+    noted = json.loads(place.cache.notes.read_text())
+    noted["verified"][blob.name] = hf_cache.stamp(blob)
+    place.cache.notes.write_text(json.dumps(noted))
+    return blob
+
+
+@BOTH
+def test_what_rotted_is_brought_again_by_whoever_is_told(run, place: SimpleNamespace, source: str) -> None:
+    bring(run, place)
+    blob = rotten(place)
+    assert run(hf_cache_info, model=MODEL, **place.options)["complete"], "nothing tells but the bytes themselves"
+    seen = run(hf_cache_info, model=MODEL, read="all", **place.options)
+    assert seen["corrupt"] == ["model.safetensors"]
+    assert not bring(run, place, source)["changed"]
+    assert bring(run, place, source, doubted=seen["corrupt"], verified=seen["verified"])["changed"]
+    assert blob.read_bytes() == CONTENTS["model.safetensors"]
+
+
+def test_what_rotted_is_no_longer_noted_once_verify_was_told(run, place: SimpleNamespace) -> None:
+    bring(run, place)
+    rotten(place)
+    told = run(hf_cache_verify, model=MODEL, doubted=["model.safetensors"], **place.options)
+    assert "model.safetensors: its sha256 is" in told["msg"]
+    assert run(hf_cache_info, model=MODEL, **place.options)["corrupt"] == ["model.safetensors"]
+
+
 def test_info_lists_models_where_none_is_named(run, place: SimpleNamespace) -> None:
     assert run(hf_cache_info, **place.options)["models"] == []
     bring(run, place)
