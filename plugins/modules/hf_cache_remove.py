@@ -32,6 +32,10 @@ options:
     description: Remove the model, with all its revisions.
     type: bool
     default: false
+  others:
+    description: Remove as well the notes and refs of every other model, and no other model.
+    type: bool
+    default: false
 author:
   - sparkops contributors (@sparkops)
 """
@@ -68,6 +72,7 @@ def main() -> None:
             "cache_dir": CACHE_OPTION,
             "repo": {"type": "str"},
             "model_too": {"type": "bool", "default": False},
+            "others": {"type": "bool", "default": False},
         },
         required_if=[("model_too", True, ["repo"])],
         supports_check_mode=True,
@@ -76,8 +81,12 @@ def main() -> None:
     try:
         if asked["repo"]:
             check_names(asked["repo"], "main")
-        for repo in [asked["repo"]] if asked["repo"] else noted(asked["cache_dir"]):
-            paths, size = remove(Cache(asked["cache_dir"], repo), asked["model_too"], module.check_mode)
+        repos = [asked["repo"]] if asked["repo"] else []
+        if asked["others"] or not repos:
+            repos += [repo for repo in noted(asked["cache_dir"]) if repo not in repos]
+        for repo in repos:
+            with_model = asked["model_too"] and repo == asked["repo"]
+            paths, size = remove(Cache(asked["cache_dir"], repo), with_model, module.check_mode)
             removed += paths
             freed += size
     except (HubError, OSError) as exc:

@@ -130,6 +130,7 @@ def write(path: Path, after: str) -> None:
         replace_text(path, after, path.stat().st_mode & 0o777 if path.exists() else 0o600)
     else:
         path.unlink()
+        drop_if_empty(path.parent)
 
 
 def main() -> None:

@@ -117,10 +117,10 @@ def _changes(asked: Asked, host: str, found: Found, copying: bool) -> list[Chang
     if lacking:
         verb = "Copy" if not is_leader else "Download" if asked.source == "hub" else "Take"
         origin = asked.place if is_leader else asked.members[0]
-        figures = f"{len(lacking)} files, {gigabytes(found['needed_bytes'])}"
+        figures = f"{_count(lacking)}, {gigabytes(found['needed_bytes'])}"
         changes.append(_change(BRING, found["problems"], [f"{verb} {short(asked.model)} from {origin} ({figures})"]))
     elif found["to_do"]:
-        done = [f"Link {len(found['unlinked'])} files of {short(asked.model)}"] if found["unlinked"] else []
+        done = [f"Link {_count(found['unlinked'])} of {short(asked.model)}"] if found["unlinked"] else []
         if found["ref_missing"]:
             done.append(f"Note the commit of the revision {asked.model['revision']}")
         changes.append(_change(LINK, found["problems"], done))
@@ -128,6 +128,10 @@ def _changes(asked: Asked, host: str, found: Found, copying: bool) -> list[Chang
         left = found["left_behind"]
         changes += [{"name": name} for name, there in ((KEY, left["key"]), (ACCESS, left["authorized_key"])) if there]
     return changes
+
+
+def _count(files: t.Sequence[str]) -> str:
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}"
 
 
 def _change(name: str, before: t.Sequence[str], after: t.Sequence[str]) -> Change:

@@ -47,7 +47,8 @@ def plan(name: str, reserve_gb: int, found: t.Mapping[str, t.Mapping[str, t.Any]
 def _changes(name: str, leader: str, found: t.Mapping[str, t.Any], copying: bool) -> list[t.Any]:
     if found["problems"]:
         before = "".join(f"{path}: {what}\n" for path, what in sorted(found["problems"].items())[:10])
-        figures = f"{len(found['problems'])} files, {found['needed_bytes'] / 1e9:.2f} GB"
+        count = len(found["problems"])
+        figures = f"{count} file{'' if count == 1 else 's'}, {found['needed_bytes'] / 1e9:.2f} GB"
         return [{"name": COPY, "diff": {"before": before, "after": f"Copy {name} from {leader} ({figures})\n"}}]
     left = found["left_behind"]
     if copying:  # a copy replaces what an interrupted one left, and removes everything at its end

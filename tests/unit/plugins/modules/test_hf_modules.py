@@ -450,6 +450,7 @@ def test_access(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, be
     assert not run(peer_copy_access, name="lab/tiny", **gone)["changed"]
     assert run(peer_copy_access, **gone)["changed"], "of every copy"
     assert (keys.read_text() if keys.exists() else None) == before
+    assert keys.parent.exists() is (before is not None), "no empty directory is left"
     assert not run(peer_copy_access, **gone)["changed"]
     assert not top.exists()
     wrong = [{"address": "*", "public_key": KEY}]
@@ -469,7 +470,12 @@ def test_remove(run, place: SimpleNamespace) -> None:
     assert not run(hf_cache_remove, repo="lab/tiny", model_too=True, **place.options)["changed"]
     assert not place.cache.root.exists(), "no empty directory is left"
     bring(run, place)
-    noted = run(hf_cache_remove, **place.options)
+    other = hf_cache.Cache(place.cache.root, "lab/other")
+    other.notes.write_text("{}")
+    asked = {"repo": "lab/other", "model_too": True, "others": True, **place.options}
+    foretold = run(hf_cache_remove, check_mode=True, **asked)
+    noted = run(hf_cache_remove, **asked)
+    assert noted["removed"] == foretold["removed"]
     assert (noted["changed"], place.cache.own.exists(), place.cache.blobs.exists()) == (True, False, True)
     assert not run(hf_cache_remove, **place.options)["changed"]
     assert "organisation/name" in run(hf_cache_remove, repo="..", **place.options)["msg"]

@@ -72,11 +72,11 @@ def test_a_first_run_in_words_and_figures() -> None:
     assert [change["diff"]["after"] for change in changes["spark1"]] == [
         "python3-venv\n",
         "huggingface_hub 2.4.0\n",
-        "Download lab/tiny@ccccccc from http://hub (1 files, 5.00 GB)\n",
+        "Download lab/tiny@ccccccc from http://hub (1 file, 5.00 GB)\n",
     ]
     assert changes["spark2"][0]["diff"] == {
         "before": "a.safetensors: is missing\n",
-        "after": "Copy lab/tiny@ccccccc from spark1 (1 files, 5.00 GB)\n",
+        "after": "Copy lab/tiny@ccccccc from spark1 (1 file, 5.00 GB)\n",
     }
 
 
@@ -99,14 +99,14 @@ def test_another_version_of_the_client_is_replaced_only_to_download() -> None:
 def test_a_directory_is_taken_without_a_client() -> None:
     asked = ASKED._replace(source="directory", place="/made")
     (change,) = plan(asked, {**dict.fromkeys(MEMBERS, HAS), "spark1": {**LACKS, "tool_version": ""}})["spark1"]
-    assert change["diff"]["after"] == "Take lab/tiny@ccccccc from /made (1 files, 5.00 GB)\n"
+    assert change["diff"]["after"] == "Take lab/tiny@ccccccc from /made (1 file, 5.00 GB)\n"
 
 
 def test_what_is_only_not_linked_is_linked() -> None:
     found = {**HAS, "unlinked": ["a.safetensors"], "ref_missing": True, "to_do": True}
     (change,) = plan(ASKED, {**dict.fromkeys(MEMBERS, HAS), "spark2": found})["spark2"]
     assert change["name"] == "Link the model's files"
-    assert change["diff"]["after"] == ("Link 1 files of lab/tiny@ccccccc\nNote the commit of the revision main\n")
+    assert change["diff"]["after"] == ("Link 1 file of lab/tiny@ccccccc\nNote the commit of the revision main\n")
 
 
 def test_what_an_interrupted_copy_left_is_a_change_of_its_own_unless_a_copy_comes() -> None:
