@@ -19,6 +19,9 @@ SPARKS ?= 2
 CABLING ?= auto
 lab_vars = -e virtual_spark_lab='"$(LAB)"' -e virtual_spark_count=$(SPARKS) -e virtual_spark_cabling=$(CABLING)
 
+# What runs on hosts and is no module.
+programs = roles/cx7_network/files/fabric.py
+
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -47,8 +50,10 @@ lab-up: $(VENV)/.for-use ## bring up virtual Sparks (LAB= SPARKS= CABLING=)
 lab-down: $(VENV)/.for-use ## take away all that the lab is (LAB=)
 	ansible-playbook lab/playbooks/down.yml $(lab_vars)
 
-lint: $(VENV)/.for-tests ## ansible-lint (production), ruff, yamllint
+lint: $(VENV)/.for-tests ## ansible-lint (production), ruff, mypy (strict), yamllint
 	ruff check . && ruff format --check .
+	mypy -p ansible_collections.sparkops.dgx_spark.plugins
+	mypy $(programs)
 	yamllint --strict .
 	ansible-lint --offline
 

@@ -109,13 +109,14 @@ tool:
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import measure, verdict
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import write_atomically
 
 
-def noted(stamp: Path, key: str) -> list[dict] | None:
+def noted(stamp: Path, key: str) -> list[dict[str, Any]] | None:
     """Return what was measured under this key, None if nothing was."""
     try:
         said = json.loads(stamp.read_text(encoding="utf-8"))
