@@ -35,7 +35,7 @@ options:
     choices: [none, new, all]
     default: new
   tool_dir:
-    description: Where the hf client is to be installed. Empty if nobody needs to know.
+    description: Where the hf client is to be installed. Without this option, RV(tool_version) is empty.
     type: path
   packages:
     description: Debian packages of which RV(missing_packages) tells which are not installed.

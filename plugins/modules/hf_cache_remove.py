@@ -10,7 +10,7 @@ module: hf_cache_remove
 short_description: Remove what was written into a Hugging Face cache for a model
 version_added: 0.1.0
 description:
-  - Removes the notes about a model, and the refs that were written for the model and that nobody has changed since.
+  - Removes the notes about a model, and the refs that were written for the model and were not changed since.
   - With O(model_too=true) removes the model as well, its own directory and no other.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes

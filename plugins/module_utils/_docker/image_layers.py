@@ -1,7 +1,6 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """A Docker image as files that are named by their hashes, without the layers that its receivers have already.
 
 This module util is private to the collection.

@@ -1,8 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-"""A Hugging Face cache: what of a model is in it, whether that is right, and putting right what can be.
+"""A Hugging Face cache: what of a model is there, whether that is right, and the repair of what is not.
 
 This module util is private to the collection.
 
@@ -81,7 +80,7 @@ class Cache:
 
 
 class Notes:
-    """What is remembered of a cache: which blobs were read and found right, and which refs we wrote."""
+    """Which blobs of a cache were read and found right, and which refs the role wrote."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -161,7 +160,7 @@ class Report(t.NamedTuple):
 
     @property
     def to_do(self) -> bool:
-        """Whether anything is to be put right."""
+        """Whether anything is to be fetched, linked or noted."""
         return not self.complete or self.ref_missing
 
     def to_fetch(self) -> list[HashedFile]:
@@ -174,12 +173,12 @@ class Report(t.NamedTuple):
         return sum({one.file.blob: one.file.size for one in self.found if one.state == UNREAD}.values())
 
     def wrong(self, states: t.Container[str] = (UNLINKED, MISSING, CORRUPT, UNREAD)) -> list[str]:
-        """Say what is wrong, a line each."""
+        """Return what is wrong, a line for each file."""
         return [f"{one.file.path}: {one.detail}" for one in self.found if one.state in states]
 
 
 def stamp(path: Path) -> Stamp:
-    """Return what changes when somebody writes to a file."""
+    """Return what is another when a file was written to: size, mtime, inode and ctime, times in ns."""
     about = path.stat()
     return [about.st_size, about.st_mtime_ns, about.st_ino, about.st_ctime_ns]
 
@@ -270,7 +269,7 @@ def _remains(cache: Cache, blob: str) -> list[Path]:
 
 
 def clear_wrong(cache: Cache, report: Report) -> list[str]:
-    """Put right what needs no content from elsewhere, and make room for what does. Returns what was done."""
+    """Repair what needs no content from elsewhere, and make room for what does. Return what was done, a line each."""
     done = []
     for one in report.found:
         blob = cache.blobs / one.file.blob
@@ -286,7 +285,7 @@ def clear_wrong(cache: Cache, report: Report) -> list[str]:
         elif one.state in (MISSING, CORRUPT):
             in_use = _in_use(cache.locks / f"{one.file.blob}.lock")
             for path in _remains(cache, one.file.blob):
-                # `hf` begins anew under another name: what it left is of use to nobody, unless it still writes to it.
+                # `hf` begins anew under another name: what an older run left is of no use, unless that run still writes to the file.
                 if path == blob or not in_use:
                     path.unlink()
                     done.append(f"{one.file.path}: removed {path.name}, {one.detail}")
@@ -313,7 +312,7 @@ def _in_use(lock: Path) -> bool:
 
 
 def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
-    """Link every file whose content is right, and note the revision's commit where nothing is noted."""
+    """Link every file whose content is right, and note the revision's commit where none is. Return what was done."""
     done = []
     for file in model.files:
         if file.blob not in notes.verified or _is_linked(cache, model.commit, file):
@@ -406,7 +405,7 @@ def bytes_there(cache: Cache, model: Model) -> int:
 
 
 def index_errors(cache: Cache, model: Model) -> list[str]:
-    """Say where the index of the weights and the files of the model do not agree."""
+    """Return where the index of the weights and the files of the model do not agree, a line each."""
     paths, errors = {file.path for file in model.files}, []
     for file in model.files:
         if not file.path.endswith(".safetensors.index.json"):
@@ -414,7 +413,7 @@ def index_errors(cache: Cache, model: Model) -> list[str]:
         try:
             shards = set(json.loads((cache.blobs / file.blob).read_text(encoding="utf-8"))["weight_map"].values())
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
-            continue  # a file that is missing or wrong is told of by its hash
+            continue  # a file that is missing or wrong is found by its hash
         folder = file.path.rpartition("/")[0]
         lacking = sorted(one for one in shards if (f"{folder}/{one}" if folder else one) not in paths)
         if lacking:
@@ -435,7 +434,7 @@ def free_bytes(cache: Cache) -> int:
 
 @contextmanager
 def only_one(cache: Cache) -> t.Iterator[None]:
-    """Let one of us at a time change a model's cache. Who comes second waits, and finds it done."""
+    """Let one process of ours at a time change a model's cache. A second one waits, and finds the work done."""
     make_own(cache.own)
     with cache.lock.open("a", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -521,10 +520,11 @@ def bring(
     done: list[str],
     sleep: t.Callable[[float], None] | None = None,
 ) -> int:
-    """Have content fetched until all of a model is there, right and linked. Returns how often.
+    """Fetch content until all of a model is there, right and linked. Return how often that was tried.
 
-    :param fetch: brings the content of some files; returns why it failed, or nothing.
-    :param done: what was done is added to it.
+    :param fetch: brings the content of some files; returns why that failed, or an empty string.
+    :param done: a list to which lines of what was done are added.
+    :raises CacheError: when files are missing or wrong after so many attempts.
     """
     started, reason = 0, ""
     with only_one(cache):

@@ -1,9 +1,10 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""How `hf` is started, and what its failures mean.
 
-# This module util is private to the collection: it may change at any time.
-"""How `hf` is started, and what it means when it fails."""
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 

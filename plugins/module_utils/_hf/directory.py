@@ -1,9 +1,10 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""A model that lies in a directory, such as a checkpoint that was quantized at home, described as if a hub had it.
 
-# This module util is private to the collection: it may change at any time.
-"""A model that lies in a directory, such as a checkpoint that was quantized at home, described as if a hub had it."""
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +133,7 @@ def linkable(top: Path, cache: Cache) -> bool:
 
 
 def take(top: Path, cache: Cache, files: t.Sequence[HashedFile]) -> str:
-    """Have a directory's files in the cache, as hard links where that can be. Returns why not, or nothing."""
+    """Bring a directory's files into the cache, by hard links where possible. Return why that failed, or nothing."""
     cache.blobs.mkdir(parents=True, exist_ok=True)
     for file in files:
         source, blob = Path(os.path.realpath(top / file.path)), cache.blobs / file.blob

@@ -1,7 +1,6 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """What the Hugging Face hub tells of a model: its commit, its files with their sizes and hashes, its config.json.
 
 This module util is private to the collection.

@@ -1,12 +1,12 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# This module util is private to the collection: it may change at any time.
 """Copy files, which are named by their hashes, from another Spark: several ssh streams, each file hashed as it comes.
 
 What came of a file before a connection broke is kept, and the rest asked for. A file gets its name when it is whole
 and its hash is right. A file that the other Spark is still downloading is waited for, as long as it grows.
+
+This module util is private to the collection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# This module util is private to the collection: it may change at any time.
 """The program that sshd runs for a copy's key on the Spark that is copied from. It sends files of one directory alone.
 
 Each line of standard input asks for one file: `HASH OFFSET`, where HASH is its name in the directory. The answer is a
@@ -12,7 +10,8 @@ is being downloaded beside it, then tells that waiting makes sense. Nothing else
 A first line `PLAIN PORT TOKEN` has the files' bytes, and these alone, sent over a connection of their own to the asking
 Spark, which ssh does not encrypt. The token, which ssh did encrypt, tells that Spark who connects.
 
-What is written to the leader is this file, a function that releases a file's pages, and the call of ``send``.
+What is written to the leader is this file, a function that releases a file's pages, and the call of ``main``.
+This module util is private to the collection.
 """
 
 from __future__ import annotations
