@@ -285,7 +285,7 @@ def clear_wrong(cache: Cache, report: Report) -> list[str]:
         elif one.state in (MISSING, CORRUPT):
             in_use = _in_use(cache.locks / f"{one.file.blob}.lock")
             for path in _remains(cache, one.file.blob):
-                # `hf` begins anew under another name: what an older run left is of no use, unless that run still writes to the file.
+                # `hf` begins anew under another name: what an older run left is of use only to that run.
                 if path == blob or not in_use:
                     path.unlink()
                     done.append(f"{one.file.path}: removed {path.name}, {one.detail}")
