@@ -109,11 +109,15 @@ def make_key(module: AnsibleModule, place: Place) -> str:
     program = module.get_bin_path("ssh-keygen")
     if program is None:
         module.fail_json(msg="ssh-keygen is not there: install openssh-client")
-    if place.folder.exists():  # of an interrupted run
-        shutil.rmtree(place.folder)
     make_own(place.top)
     make_own(place.folder)
-    module.run_command([program, "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(place.key)], check_rc=True)
+    draft = place.folder / "new"
+    for path in (draft, draft.with_suffix(".pub")):
+        path.unlink(missing_ok=True)
+    module.run_command([program, "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(draft)], check_rc=True)
+    # An interrupted run's key, or the key of a play that runs at the same time, whose connection stays.
+    draft.with_suffix(".pub").replace(place.key.with_suffix(".pub"))
+    draft.replace(place.key)
     return check_key(place.key.with_suffix(".pub").read_text(encoding="utf-8"))
 
 

@@ -388,7 +388,11 @@ def test_key(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> No
     left = {"model": MODEL, "copy_dir": str(top), **place.options}
     assert run(hf_cache_info, **left)["left_behind"]["key"]
     assert stat.S_IMODE((folder / "id_ed25519").stat().st_mode) == 0o600
-    assert run(peer_copy_key, **asked)["reader"] != made["reader"]
+    (folder / "connection.json").write_text("{}")
+    again = run(peer_copy_key, **asked)
+    assert again["reader"] != made["reader"]
+    assert (folder / "id_ed25519.pub").read_text().strip() == again["reader"]["public_key"]
+    assert sorted(path.name for path in folder.iterdir()) == ["connection.json", "id_ed25519", "id_ed25519.pub"]
     gone = {"state": "absent", "dir": str(top)}
     assert run(peer_copy_key, check_mode=True, name="lab/tiny", **gone)["changed"]
     assert folder.exists()
