@@ -7,14 +7,14 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The model itself; ``.cache``, ``.patterns``, ``.hub``, ``.bring`` and ``.peer`` are further options."""
+    """The model, ``.optional`` where it may be left out; the others are further options."""
 
-    DOCUMENTATION = r"""
+    _MODEL = r"""
 options:
   model:
-    description: The model, as RV(sparkops.dgx_spark.hf_repo_info#module:model) describes it.
+    description: The model, as RV(sparkops.dgx_spark.hf_model_info#module:model) describes it.
     type: dict
-    required: true
+    required: {required}
     suboptions:
       repo:
         description: Its repository, C(organisation/name).
@@ -49,6 +49,10 @@ options:
             description: What git calls a file that the hub keeps in git.
             type: str
 """
+
+    DOCUMENTATION = _MODEL.format(required="true")
+
+    OPTIONAL = _MODEL.format(required="false")
 
     PATTERNS = r"""
 options:
@@ -88,48 +92,29 @@ options:
     default: ""
 """
 
-    BRING = r"""
+    KNOWN = r"""
 options:
-  attempts:
-    description: How often it is started before it is given up, with growing pauses.
-    type: int
-    default: 5
-  stall_seconds:
-    description: After how many seconds in which nothing came it is started again.
-    type: int
-    default: 120
-"""
-
-    PEER = r"""
-options:
-  address:
-    description: Where the other Spark is reached, best an address on the fabric.
-    type: str
-    required: true
-  port:
-    description: Its ssh port.
-    type: int
-    default: 22
-  user:
-    description: The user that M(sparkops.dgx_spark.hf_copy_door) ran as there.
-    type: str
-    required: true
-  host_keys:
-    description: The ssh host keys of the other Spark. No other is spoken to.
+  verified:
+    description: >-
+      What M(sparkops.dgx_spark.hf_cache_info) found right, RV(sparkops.dgx_spark.hf_cache_info#module:verified). Such a
+      file is not read again unless somebody has touched it since.
+    type: dict
+    default: {}
+  doubted:
+    description: >-
+      Paths of files that M(sparkops.dgx_spark.hf_cache_info) found wrong when it read all. They are read again,
+      whatever was noted of them.
     type: list
     elements: str
-    required: true
-  streams:
-    description: How many connections carry files side by side.
-    type: int
-    default: 4
-  encrypted:
+    default: []
+"""
+
+    HINTS = r"""
+options:
+  hints:
     description:
-      - Whether the files' bytes are encrypted on their way. What is asked for, and by whom, always is.
-      - >-
-        V(false) has them come over TCP connections of their own, from the other Spark to this one, on any port. Whoever
-        can listen on that network can read them. They cannot be changed on the way: a file whose hash is wrong is not
-        kept.
-    type: bool
-    default: true
+      - What the caller calls this module's options, by name. A message that asks for an option ends in the caller's
+        name for that option.
+    type: dict
+    default: {}
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_mounts_info
-short_description: Tell which directories of the host are mounted in running containers
+short_description: List the directories of the host that are mounted in running containers
 version_added: 0.1.0
 description:
   - Lists the bind mounts of the containers that run.
@@ -20,7 +20,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: See what is mounted
+- name: Read which directories are mounted
   sparkops.dgx_spark.docker_mounts_info:
   become: true
   register: mounted

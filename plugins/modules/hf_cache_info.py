@@ -7,188 +7,297 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hf_cache_info
-short_description: Verify a model in a Hugging Face cache, by hash
-version_added: "0.1.0"
+short_description: Tell what a Hugging Face cache has of a model, or which models it has
+version_added: 0.1.0
 description:
   - >-
-    Compares what a cache holds of a model with what the hub says of it: every file there, its size, its SHA-256 or
-    git's SHA-1, its link in the snapshot.
-  - Tells as well what is in the way of a download or a copy, and how much room there is for one.
+    With O(model), compares what a cache has with what the hub tells of the model: every file there, its size, its
+    SHA-256 or git's SHA-1, its link in the snapshot.
+  - >-
+    Tells as well what is in the way of a download or a copy, how much room there is, whether the hf client is there,
+    and what an interrupted copy left.
+  - Without O(model), lists the models that the cache has, with their sizes on disk.
+  - >-
+    Changes nothing, and notes nothing: M(sparkops.dgx_spark.hf_cache_verify) notes what this module found right, so
+    that the files need not be read again.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
-  - sparkops.dgx_spark.hf_cache
   - sparkops.dgx_spark.hf_cache.cache
-attributes:
-  check_mode:
-    details: >-
-      This module changes nothing in the cache. Outside of C(check_mode) it notes what it found right in C(.dgx-spark)
-      below O(cache_dir), so that a file that was not touched since is not read again.
+  - sparkops.dgx_spark.hf_cache.hints
+  - sparkops.dgx_spark.hf_cache.optional
 options:
-  force:
-    description: Read every file, whatever was noted before.
-    type: bool
-    default: false
-  must_be_complete:
-    description: Fail, and name the files, where any is missing or wrong.
-    type: bool
-    default: false
+  read:
+    description:
+      - Which files are read. A file that was noted as right and has not been touched since need not be read.
+      - V(none) reads no file; one that is not noted then counts as unread. V(new) reads these. V(all) reads every file.
+    type: str
+    choices: [none, new, all]
+    default: new
+  tool_dir:
+    description: Where the hf client is to be installed. Without this option, RV(tool_version) is empty.
+    type: path
+  packages:
+    description: Debian packages of which RV(missing_packages) tells which are not installed.
+    type: list
+    elements: str
+    default: []
+  copy_dir:
+    description: O(sparkops.dgx_spark.peer_copy_key#module:dir) of copies of the model.
+    type: path
+    default: ~/.dgx-spark
 author:
   - sparkops contributors (@sparkops)
 """
 
 EXAMPLES = r"""
-- name: Ask the hub
-  sparkops.dgx_spark.hf_repo_info:
+- name: Read the model's description from the hub
+  sparkops.dgx_spark.hf_model_info:
     repo: nvidia/Qwen3-235B-A22B-FP4
   register: asked
 
-- name: Every file is there and right
+- name: Read what the cache has of the model
   sparkops.dgx_spark.hf_cache_info:
     model: "{{ asked.model }}"
-    must_be_complete: true
+  register: found
+
+- name: List the cached models
+  sparkops.dgx_spark.hf_cache_info:
+  register: cached
 """
 
 RETURN = r"""
+models:
+  description: The repositories in the cache, the largest first.
+  returned: without O(model)
+  type: list
+  elements: dict
+  contains:
+    repo:
+      description: The repository.
+      type: str
+      sample: openai/gpt-oss-120b
+    repo_dir:
+      description: Its directory.
+      type: str
+      sample: /home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-120b
+    bytes:
+      description: Bytes on disk, of all its revisions.
+      type: int
+      sample: 65250000000
+    commits:
+      description: The revisions that are there.
+      type: list
+      elements: str
 repo:
   description: The repository.
-  returned: success
+  returned: with O(model)
   type: str
   sample: nvidia/Qwen3-235B-A22B-FP4
 commit:
   description: The commit.
-  returned: success
+  returned: with O(model)
   type: str
   sample: b6c1d4f3c1f2f7d1c3e0a3f9ab0d43f3f8f0c5d7
 repo_dir:
   description: The repository's directory in the cache, there or not.
-  returned: success
+  returned: with O(model)
   type: str
   sample: /home/nvidia/.cache/huggingface/hub/models--nvidia--Qwen3-235B-A22B-FP4
 snapshot:
   description: The directory of the commit, there or not.
-  returned: success
+  returned: with O(model)
   type: str
   sample: /data/hf/hub/models--nvidia--Qwen3-235B-A22B-FP4/snapshots/b6c1d4f3c1f2f7d1c3e0a3f9ab0d43f3f8f0c5d7
 files:
   description: How many files the model has.
-  returned: success
+  returned: with O(model)
   type: int
   sample: 38
 bytes:
   description: Bytes of all files.
-  returned: success
+  returned: with O(model)
   type: int
   sample: 134217728000
 complete:
   description: Whether every file is there, right and linked.
-  returned: success
+  returned: with O(model)
   type: bool
   sample: true
 to_do:
   description: Whether a download or a copy would change anything; not so if RV(complete) and the revision is noted.
-  returned: success
+  returned: with O(model)
   type: bool
   sample: false
-interrupted:
-  description: Whether a copy to this cache was interrupted, and has left its key.
-  returned: success
+ref_missing:
+  description: Whether the cache lacks the file that notes the revision's commit.
+  returned: with O(model)
   type: bool
   sample: false
 progress:
-  description: The file that says how far a download or a copy is, while one runs; for M(sparkops.dgx_spark.hf_follow).
-  returned: success
+  description: The file that tells how far a download or a copy is; for M(sparkops.dgx_spark.async_follow).
+  returned: with O(model)
   type: str
   sample: /home/nvidia/.cache/huggingface/.dgx-spark/models--openai--gpt-oss-120b.progress
 missing:
   description: Files whose content is not there.
-  returned: success
+  returned: with O(model)
   type: list
   elements: str
 corrupt:
   description: Files whose size or hash is wrong.
-  returned: success
+  returned: with O(model)
   type: list
   elements: str
 unlinked:
   description: Files whose content is right, and not where it belongs.
-  returned: success
+  returned: with O(model)
   type: list
   elements: str
-wrong:
-  description: The same in words, a line for each file.
-  returned: always
+unread:
+  description: Files that O(read=none) left unread.
+  returned: with O(model)
+  type: list
+  elements: str
+problems:
+  description: What is wrong, a line for each file.
+  returned: with O(model)
   type: list
   elements: str
   sample: ["config.json: is missing"]
+index_problems:
+  description: Where the index of the weights names files that the model does not have.
+  returned: with O(model)
+  type: list
+  elements: str
 needed_bytes:
   description: Bytes that a download or a copy would have to bring.
-  returned: success
+  returned: with O(model)
+  type: int
+  sample: 0
+unread_bytes:
+  description: Bytes of the files in RV(unread).
+  returned: with O(model)
   type: int
   sample: 0
 free_bytes:
-  description: Bytes that this user can still write there, with those that wrong files take now.
-  returned: success
+  description: Bytes that this user can still write there, with the bytes that wrong files take now.
+  returned: with O(model)
   type: int
   sample: 3400000000000
 obstacles:
   description: What keeps this user from writing to the cache, with the mend; empty if nothing does.
-  returned: success
+  returned: with O(model)
   type: list
   elements: str
+verified:
+  description: What tells whether a file was touched, for each file that is right, by its hash.
+  returned: with O(model)
+  type: dict
+noted:
+  description: Whether all of RV(verified) is noted already; for M(sparkops.dgx_spark.hf_cache_verify).
+  returned: with O(model)
+  type: bool
+  sample: true
+tool_version:
+  description: The version of huggingface_hub in O(tool_dir), empty if there is none.
+  returned: with O(model)
+  type: str
+  sample: 2.4.0
+missing_packages:
+  description: Which of O(packages) are not installed.
+  returned: with O(model)
+  type: list
+  elements: str
+left_behind:
+  description: Whether an interrupted copy of the model left its C(key) or an C(authorized_key) on this host.
+  returned: with O(model)
+  type: dict
+  sample: {"authorized_key": false, "key": false}
 """
 
-from contextlib import suppress
-from socket import gethostname
+import re
+from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import (
-    CACHE_OPTION,
-    MODEL_OPTION,
-    Cache,
-    CacheError,
-    Notes,
-    describe,
-    free_bytes,
-    index_errors,
-    look,
-    obstacles,
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
+    HINTS_OPTION,
+    HubError,
+    explain,
+    read_model,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import installed
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
+    DIR_OPTION,
+    CopyError,
+    left_behind,
+)
+
+_DIST_INFO = "lib/*/*/huggingface_hub-*.dist-info"
+
+
+def tool_version(folder: Path | None) -> str:
+    """Return the version of huggingface_hub in a Python environment that has an hf program."""
+    if folder is None or not (folder / "bin" / "hf").exists():
+        return ""
+    found = [re.search(r"-([^-]+)\.dist-info$", str(path)) for path in folder.glob(_DIST_INFO)]
+    return next((match[1] for match in found if match), "")
+
+
+def missing_packages(module: AnsibleModule, packages: list[str]) -> list[str]:
+    """Return the packages that dpkg does not have installed."""
+    if not packages:
+        return []
+    show = ["dpkg-query", "-W", "-f", "${Package}\\t${db:Status-Abbrev}\\t${Version}\\n", *packages]
+    there = installed(module.run_command(show)[1])  # the exit status tells that some are unknown
+    return [name for name in packages if name not in there]
+
+
+def look(module: AnsibleModule) -> dict[str, Any]:
+    """Return what the cache has of the model."""
+    asked = module.params
+    model = read_model(asked["model"])
+    cache = hf_cache.Cache(asked["cache_dir"], model.repo)
+    notes = hf_cache.Notes(cache.notes)
+    before = dict(notes.verified)
+    report = hf_cache.look(cache, model, notes, asked["read"])
+    return {
+        **hf_cache.describe(cache, model, report),
+        "problems": report.wrong(),
+        "index_problems": hf_cache.index_errors(cache, model),
+        "free_bytes": hf_cache.free_bytes(cache) + report.reclaimable,
+        "obstacles": hf_cache.obstacles(cache, asked["hints"].get("cache_dir", "cache_dir")),
+        "verified": report.stamps,
+        "noted": all(before.get(blob) == stamp for blob, stamp in report.stamps.items()),
+        "tool_version": tool_version(asked["tool_dir"] and Path(asked["tool_dir"])),
+        "missing_packages": missing_packages(module, asked["packages"]),
+        "left_behind": left_behind(asked["copy_dir"], model.repo),
+    }
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "model": MODEL_OPTION,
-            "cache_dir": CACHE_OPTION,
-            "force": {"type": "bool", "default": False},
-            "must_be_complete": {"type": "bool", "default": False},
+            "model": {**hf_cache.MODEL_OPTION, "required": False},
+            "cache_dir": hf_cache.CACHE_OPTION,
+            "read": {"type": "str", "choices": ["none", "new", "all"], "default": "new"},
+            "tool_dir": {"type": "path"},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "copy_dir": DIR_OPTION,
+            "hints": HINTS_OPTION,
         },
         supports_check_mode=True,
     )
     try:
-        model = read_model(module.params["model"])
-        cache = Cache(module.params["cache_dir"], model.repo)
-        notes = Notes(cache.notes)
-        report = look(cache, model, notes, module.params["force"])
-        told = {"obstacles": obstacles(cache), "free_bytes": free_bytes(cache) + report.reclaimable}
-    except (HubError, CacheError, OSError) as exc:
-        module.fail_json(msg=str(exc), wrong=[])
-    if not module.check_mode:
-        with suppress(OSError):  # a cache that may only be read is read again
-            notes.save()
-    wrong = report.wrong() + index_errors(cache, model)
-    if wrong and module.params["must_be_complete"]:
-        shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        module.fail_json(
-            msg=f"{gethostname()}: {cache.repo_dir} has not all of {model.repo} at {model.commit} as the hub has it: "
-            f"{shown}. "
-            "Run the role hf_cache again: it brings what is missing or wrong",
-            wrong=wrong,
-        )
-    module.exit_json(changed=False, needed_bytes=report.needed, wrong=wrong, **told, **describe(cache, model, report))
+        found = look(module) if module.params["model"] else {"models": hf_cache.list_models(module.params["cache_dir"])}
+    except (HubError, hf_cache.CacheError, CopyError) as exc:
+        module.fail_json(msg=explain(exc, module.params["hints"]))
+    except OSError as exc:
+        module.fail_json(msg=f"the cache {module.params['cache_dir']} cannot be read: {exc}")
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

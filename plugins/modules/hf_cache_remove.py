@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hf_cache_remove
-short_description: Take back what was written into a Hugging Face cache for one model
-version_added: "0.1.0"
+short_description: Remove what was written into a Hugging Face cache for a model
+version_added: 0.1.0
 description:
-  - Removes what was noted of a model, and the refs that were written for it and that nobody has changed since.
+  - Removes the notes about a model, and the refs that were written for the model and were not changed since.
   - With O(model_too=true) removes the model as well, its own directory and no other.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -24,11 +24,16 @@ attributes:
     support: full
 options:
   repo:
-    description: The model's repository, C(organisation/name).
+    description:
+      - The model's repository, C(organisation/name). Required for O(model_too=true).
+      - Without a repository, what was written for every model is removed.
     type: str
-    required: true
   model_too:
     description: Remove the model, with all its revisions.
+    type: bool
+    default: false
+  others:
+    description: Remove as well the notes and refs of every other model, and no other model.
     type: bool
     default: false
 author:
@@ -56,7 +61,7 @@ freed_bytes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import CACHE_OPTION, Cache, remove
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import CACHE_OPTION, Cache, noted, remove
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, check_names
 
 
@@ -65,15 +70,25 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "cache_dir": CACHE_OPTION,
-            "repo": {"type": "str", "required": True},
+            "repo": {"type": "str"},
             "model_too": {"type": "bool", "default": False},
+            "others": {"type": "bool", "default": False},
         },
+        required_if=[("model_too", True, ["repo"])],
         supports_check_mode=True,
     )
+    asked, removed, freed = module.params, [], 0
     try:
-        check_names(module.params["repo"], "main")
-        cache = Cache(module.params["cache_dir"], module.params["repo"])
-        removed, freed = remove(cache, module.params["model_too"], module.check_mode)
+        if asked["repo"]:
+            check_names(asked["repo"], "main")
+        repos = [asked["repo"]] if asked["repo"] else []
+        if asked["others"] or not repos:
+            repos += [repo for repo in noted(asked["cache_dir"]) if repo not in repos]
+        for repo in repos:
+            with_model = asked["model_too"] and repo == asked["repo"]
+            paths, size = remove(Cache(asked["cache_dir"], repo), with_model, module.check_mode)
+            removed += paths
+            freed += size
     except (HubError, OSError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=bool(removed), removed=removed, freed_bytes=freed)

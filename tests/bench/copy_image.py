@@ -18,10 +18,10 @@ from tests.e2e.test_internet import control
 IMAGE, LAYERS, LAYER_MIB = "nvcr.test/lab/large:1", 4, 256
 
 
-def measure(lab: Lab, ssh: str, address: str, cache: dict[str, Any]) -> None:
+def measure(lab: Lab, ssh: str, address: str, options: dict[str, Any]) -> None:
     """Print the table.
 
-    :param ssh: how the worker reaches the leader, which is at ``address``. :param cache: variables of hf_cache.
+    :param ssh: how the worker reaches the leader, which is at ``address``. :param options: variables of peer_copy.
     """
     leader, worker = lab.host("spark1"), lab.host("spark2")
     build = " && ".join(
@@ -39,9 +39,9 @@ def measure(lab: Lab, ssh: str, address: str, cache: dict[str, Any]) -> None:
     leader.check_output(build)
     leader.check_output("sudo docker push --quiet nvcr.test/lab/base:1")
     ident = leader.check_output(f"sudo docker image inspect --format '{{{{.Id}}}}' {IMAGE}")
-    role = {"name": "sparkops.dgx_spark.hf_cache", "tasks_from": "image"}
+    role = {"name": "sparkops.dgx_spark.peer_copy", "tasks_from": "image"}
     tasks = [{"name": "It", "ansible.builtin.include_role": role}]
-    options = {**cache, "hf_cache_image": ident, "hf_cache_image_name": IMAGE}
+    options = {**options, "peer_copy_image": ident, "peer_copy_image_name": IMAGE}
 
     def ours() -> float:
         """The time of the play's tasks, without what starting Ansible takes."""
@@ -63,7 +63,7 @@ def measure(lab: Lab, ssh: str, address: str, cache: dict[str, Any]) -> None:
         return do
 
     ways = {
-        "hf_cache": ours,
+        "peer_copy": ours,
         "docker save, ssh, docker load": shell(f"{ssh} {address} sudo docker save {IMAGE} | sudo docker load --quiet"),
         "docker pull on every Spark": shell(f"sudo docker pull --quiet {IMAGE}"),
     }

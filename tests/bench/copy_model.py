@@ -32,7 +32,7 @@ def role(lab: Lab, members: list[str], **variables: Any) -> dict[str, Any]:
         "hf_cache_repo": REPO,
         "hf_cache_endpoint": "http://huggingface.test",
         "hf_cache_members": members,
-        "hf_cache_addresses": {"spark1": LEADER},
+        "peer_copy_address": LEADER,
         "hf_cache_reserve_gb": 1,
         **variables,
     }
@@ -40,7 +40,7 @@ def role(lab: Lab, members: list[str], **variables: Any) -> dict[str, Any]:
     play = {"hosts": ",".join(members), "gather_facts": False, "vars": options, "tasks": tasks}
     run = lab.play([play])
     assert run.status == "successful", run.said
-    return run.results("Fetch | Follow them")[members[-1]]
+    return run.results("bring | Download or copy the model")[members[-1]]
 
 
 def processor_seconds(lab: Lab) -> float:
@@ -112,7 +112,7 @@ def measure(lab: Lab, size: str, shards: str) -> None:
         return lambda: worker.check_output(f"{command} && sync -f ~") and None
 
     timed("hf_cache, verified", lambda: role(lab, ["spark1", "spark2"])["seconds"])
-    plain = {"hf_cache_encrypted": False}
+    plain = {"peer_copy_encrypted": False}
     timed("hf_cache, not encrypted", lambda: role(lab, ["spark1", "spark2"], **plain)["seconds"])
     timed("rsync -a over ssh", shell(f"rsync -a -e '{ssh}' {LEADER}:{BLOBS}/ ~/copy/"))
     timed("rsync -avP, AES-GCM", shell(f"rsync -avP -e '{ssh} -c aes128-gcm@openssh.com' {LEADER}:{BLOBS}/ ~/copy/"))
@@ -133,8 +133,7 @@ def measure(lab: Lab, size: str, shards: str) -> None:
         print(f"| {name:26} | {speed:4.2f} | {speed / peers:8.2f} | {speed / limit:12.2f} | {used:14.2f} |")
     print(f"| {'limit: iperf3':26} | {rate:4.2f} | {rate / peers:8.2f} | {rate / limit:12.2f} | {'':14} |")
     worker.check_output(f"rm -rf ~/copy {CACHE}")
-    cache = {"hf_cache_repo": REPO, "hf_cache_members": ["spark1", "spark2"], "hf_cache_addresses": {"spark1": LEADER}}
-    copy_image.measure(lab, ssh, LEADER, cache)
+    copy_image.measure(lab, ssh, LEADER, {"peer_copy_members": ["spark1", "spark2"], "peer_copy_address": LEADER})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -23,7 +24,10 @@ from .test_internet import control, in_internet
 pytestmark = pytest.mark.matrix
 GATED, TOKEN = "lab/gated-200m", "hf_lab_topsecret"
 SIZE = 200_000_000
+CONFIG_READS = 20_000  # the plan of a model that is not there yet reads config.json from the hub
 FABRIC = "enp1s0f0np0"
+BROUGHT = "bring | Download or copy the model"
+VERIFIED = "verify | Verify every file by hash and note what is right"
 
 
 class CacheLab(Lab):
@@ -33,24 +37,26 @@ class CacheLab(Lab):
         """Run the role."""
         return self.play(self.plays(**variables), check=check)
 
-    def prove(self, **variables: Any) -> Run:
-        """Run its entry point that changes nothing."""
-        return self.play(self.plays("prove", **variables))
+    def verify(self, **variables: Any) -> Run:
+        """Run the entry points that change nothing."""
+        return self.play(self.plays("plan", "verify", **variables))
 
-    def plays(self, tasks_from: str = "main", **variables: Any) -> list[dict[str, Any]]:
-        role = {"name": "sparkops.dgx_spark.hf_cache", "tasks_from": tasks_from}
-        first = self.names[0]
+    def plays(self, *entry_points: str, **variables: Any) -> list[dict[str, Any]]:
+        role = {"name": "sparkops.dgx_spark.hf_cache"}
         options = {
             "hf_cache_repo": GATED,
             "hf_cache_endpoint": "http://huggingface.test",
             "hf_cache_token": TOKEN,
             "hf_cache_members": self.names,
-            "hf_cache_addresses": {first: "192.168.100.10"},
+            "peer_copy_address": "192.168.100.10",
             "hf_cache_reserve_gb": 1,
             "hf_cache_stall_seconds": 30,
             **variables,
         }
-        tasks = [{"name": "Have the model", "ansible.builtin.import_role": role}]
+        tasks = [
+            {"name": f"Run {one}", "ansible.builtin.import_role": {**role, "tasks_from": one}}
+            for one in entry_points or ["main"]
+        ]
         return [{"hosts": "spark", "gather_facts": False, "any_errors_fatal": True, "vars": options, "tasks": tasks}]
 
     def begun(self, **variables: Any) -> subprocess.Popen[str]:
@@ -98,10 +104,11 @@ class CacheLab(Lab):
         return int(self.host(name).check_output("du -sb ~/.cache/huggingface/hub 2>/dev/null | cut -f1") or 0)
 
     def nothing_left(self) -> None:
-        """No key, no door, no program of a copy."""
+        """No key, no authorized key, no program of a copy."""
         for name in self.names:
             host = self.host(name)
-            assert "hf_cache" not in host.check_output("cat ~/.ssh/authorized_keys")
+            assert "sparkops.dgx_spark" not in host.check_output("cat ~/.ssh/authorized_keys")
+            assert not host.file("/home/nvidia/.dgx-spark").exists
             assert set(host.check_output("ls ~/.cache/huggingface/.dgx-spark").split()) == {
                 "models--lab--gated-200m.json",
                 "models--lab--gated-200m.lock",
@@ -158,9 +165,12 @@ def command_lines_with(secret: str, seen: set[str], stop: threading.Event) -> No
 def test_crosses_the_internet_once_and_then_the_fabric_in_spite_of_two_disconnects(blank: CacheLab) -> None:
     foretold = blank.cache(check=True)
     assert foretold.status == "successful", foretold.said
-    assert {
-        one["needed_bytes"] // 10**6 for one in foretold.results("Look | See what every Spark has of it").values()
-    } == {200}
+    shown = foretold.results("apply | Show the planned changes")
+    assert {name: one["planned"][-1] for name, one in shown.items()} == dict.fromkeys(
+        ("spark1", "spark2"), "Download or copy the model"
+    )
+    assert re.search(r"Copy lab/gated-200m@\w{7} from spark1 \(\d+ files, 0\.20 GB\)", foretold.words)
+    assert foretold.results("plan | Read what every cache has of the model")["spark2"]["needed_bytes"] // 10**6 == 200
     blank.fault(kind="cut", after_bytes=10_000_000, how="fin", times=2)
     shown: set[str] = set()
     stop = threading.Event()
@@ -172,11 +182,11 @@ def test_crosses_the_internet_once_and_then_the_fabric_in_spite_of_two_disconnec
     assert run.status == "successful", run.said
     assert shown == set(), "the token is on a command line"
     assert TOKEN not in run.said
-    size = run.results("Verify | Every file is there, by hash")["spark1"]["bytes"]
+    size = run.results(VERIFIED)["spark1"]["bytes"]
     # hf goes on where it was, but for the piece of 10 MiB that it had not written yet.
-    assert size <= blank.hub_bytes() <= size + 2 * 10_485_760
+    assert size <= blank.hub_bytes() <= size + 2 * 10_485_760 + CONFIG_READS
     assert [fault["kind"] for fault in control(blank, "GET", "/faults")["applied"]] == ["cut", "cut"]
-    copy = run.results("Fetch | Follow them")["spark2"]
+    copy = run.results(BROUGHT)["spark2"]
     assert copy["moved_bytes"] == size
     assert copy["netdev"] == FABRIC
     assert size <= copy["carried_bytes"][FABRIC] < 1.05 * size
@@ -205,8 +215,8 @@ def test_a_flipped_bit_is_found_and_mended_from_the_leader(had: CacheLab) -> Non
     had.host("spark2").check_output(flip)
     run = had.cache()
     assert run.status == "successful", run.said
-    assert set(run.changed) == {"spark1", "spark2"}, "the leader's door is opened and shut"
-    assert run.results("Fetch | Follow them")["spark2"]["moved_bytes"] == SIZE // 5
+    assert set(run.changed) == {"spark2"}, "the leader's access is opened and closed, which is no change"
+    assert run.results(BROUGHT)["spark2"]["moved_bytes"] == SIZE // 5
     assert had.hub_bytes() == 0
     assert had.blobs("spark1") == had.blobs("spark2")
     had.nothing_left()
@@ -233,12 +243,12 @@ for notes in (home / ".dgx-spark").glob("*.json"):
 
 def test_what_rotted_on_the_disk_is_found_where_everything_is_read_again(had: CacheLab) -> None:
     had.host("spark2").check_output(ROT)
-    assert had.prove().status == "successful", "nothing tells but the bytes themselves"
-    full = had.prove(hf_cache_verify="full")
+    assert had.verify().status == "successful", "nothing tells but the bytes themselves"
+    full = had.verify(hf_cache_verify="full")
     assert full.status == "failed"
     assert "model-00002-of-00005.safetensors" in full.said
-    assert set(had.cache().changed) == {"spark1", "spark2"}, "the leader's door is opened and shut"
-    assert had.prove(hf_cache_verify="full").status == "successful"
+    assert set(had.cache().changed) == {"spark2"}
+    assert had.verify(hf_cache_verify="full").status == "successful"
 
 
 FAULTS = {
@@ -304,7 +314,7 @@ def test_a_worker_that_reboots_in_the_middle_goes_on_where_it_was(blank: CacheLa
     before = blank.copied("spark2")
     run = blank.cache()
     assert run.status == "successful", run.said
-    assert run.results("Fetch | Follow them")["spark2"]["moved_bytes"] <= SIZE * 1.21 - before
+    assert run.results(BROUGHT)["spark2"]["moved_bytes"] <= SIZE * 1.21 - before
     assert blank.hub_bytes() < SIZE + SIZE / 5
     assert blank.blobs("spark1") == blank.blobs("spark2")
     blank.nothing_left()
@@ -370,7 +380,7 @@ def test_pruning_takes_one_model_exactly_and_none_that_is_served(had: CacheLab) 
         spark.check_output("sudo docker rm --force sleeper && sudo docker image rm sleeper")
     run = had.play(play)
     assert run.status == "successful", run.said
-    assert run.results("Prune | Remove its directory, and no other")["spark1"]["freed_bytes"] > SIZE
+    assert run.results("prune | Remove the model's directory")["spark1"]["freed_bytes"] > SIZE
     for name in had.names:
         left = had.host(name).check_output(f"ls -d {hub}/models--*")  # hf puts a CACHEDIR.TAG beside them
         assert left == f"{hub}/models--lab--gated-200m-too"
@@ -378,10 +388,10 @@ def test_pruning_takes_one_model_exactly_and_none_that_is_served(had: CacheLab) 
 
 
 def test_a_copy_that_is_not_encrypted(blank: CacheLab) -> None:
-    run = blank.cache(hf_cache_encrypted=False)
+    run = blank.cache(peer_copy_encrypted=False)
     assert run.status == "successful", run.said
-    copy = run.results("Fetch | Follow them")["spark2"]
-    assert copy["moved_bytes"] == run.results("Verify | Every file is there, by hash")["spark1"]["bytes"]
+    copy = run.results(BROUGHT)["spark2"]
+    assert copy["moved_bytes"] == run.results(VERIFIED)["spark1"]["bytes"]
     assert set(copy["carried_bytes"]) == {FABRIC}
     assert blank.blobs("spark1") == blank.blobs("spark2")
     blank.nothing_left()
@@ -408,9 +418,9 @@ def test_a_checkpoint_that_was_made_on_the_leader(blank: CacheLab) -> None:
         leader.check_output("echo '{\"x\": 1}' > ~/made/config.json")
         second = blank.cache(**mine)
         assert set(second.changed) == {"spark1", "spark2"}
-        commits = [run.results("Verify | Every file is there, by hash")["spark2"]["commit"] for run in (first, second)]
+        commits = [run.results(VERIFIED)["spark2"]["commit"] for run in (first, second)]
         assert commits[0] != commits[1]
-        assert second.results("Fetch | Follow them")["spark2"]["moved_bytes"] == 9
+        assert second.results(BROUGHT)["spark2"]["moved_bytes"] == 9
     finally:
         leader.check_output("rm -r ~/made")
         blank.forget(repo)

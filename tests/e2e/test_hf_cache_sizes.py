@@ -57,7 +57,7 @@ def test_a_model_and_an_image_cross_the_internet_once(four: CacheLab, count: int
         four.fault(kind="cut", how="fin", times=1, **about)
 
     run = on(four, names, [{"name": "Have the model", "ansible.builtin.import_role": role}])
-    size = run.results("Verify | Every file is there, by hash")["spark1"]["bytes"]
+    size = run.results("verify | Verify every file by hash and note what is right")["spark1"]["bytes"]
     assert [fault["kind"] for fault in control(four, "GET", "/faults")["applied"]] == ["cut", "cut"]
     served = four.hub_bytes()
     print(f"{count} Sparks: {size} bytes of model, {served} served by the hub, {served / size - 1:.3%} more")
@@ -68,15 +68,17 @@ def test_a_model_and_an_image_cross_the_internet_once(four: CacheLab, count: int
 
     pull = {
         "name": "Pull it",
-        "sparkops.dgx_spark.docker_image_pull": {"name": SERVED["spark_image"]},
+        "sparkops.dgx_spark.image_pull_progress": {"name": SERVED["spark_image"]},
         "become": True,
         "when": "inventory_hostname == hf_cache_members[0]",
         "register": "pulled",
     }
-    spread = {"name": "Spread it", "ansible.builtin.include_role": {**role, "tasks_from": "image"}}
+    copying = {"name": "sparkops.dgx_spark.peer_copy", "tasks_from": "image"}
+    spread = {"name": "Spread it", "ansible.builtin.include_role": copying}
     image = {
-        "hf_cache_image": "{{ hostvars[hf_cache_members[0]].pulled.id }}",
-        "hf_cache_image_name": SERVED["spark_image"],
+        "peer_copy_members": "{{ hf_cache_members }}",
+        "peer_copy_image": "{{ hostvars[hf_cache_members[0]].pulled.id }}",
+        "peer_copy_image_name": SERVED["spark_image"],
     }
     run = on(four, names, [pull, {**spread, "vars": image}])
     registry = control(four, "GET", "/stats")["services"]["registry"]

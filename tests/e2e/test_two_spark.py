@@ -63,7 +63,8 @@ def test_two_blank_sparks_answer_over_mpi_and_rdma(pair: Pair, first: tuple[Run,
     assert [rank["host"] for rank in answer["virtual_spark"]["ranks"]] == ["spark1", "spark2"]
     ranks = run.results("Prove | Wait for the first token")["spark1"]["state"]["ranks"]
     assert {name: rank["transport"] for name, rank in ranks.items()} == {"spark1": "IB", "spark2": "IB"}
-    assert served == run.results("Verify | Every file is there, by hash")["spark1"]["bytes"], "once, for both"
+    size = run.results("verify | Verify every file by hash and note what is right")["spark1"]["bytes"]
+    assert 0 <= served - size < 20_000, "once, for both; the plan reads config.json, and nothing else"
 
     report = run.results("What was built and what was proven")["spark1"]["msg"]
     assert set(report) >= {"nodes", "image", "model", "endpoint", "rdma", "phase_seconds", "answer"}

@@ -141,8 +141,11 @@ def test_a_file_missing_on_the_worker_is_named_by_the_proof_and_mended_by_the_pl
     assert pair.serve().status == "successful"
     spark, blob = pair.host("spark2"), "$(ls -S ~/.cache/huggingface/hub/models--lab--tiny-chat/blobs/* | head -1)"
     spark.check_output(f"rm {blob}")
-    role = {"name": "sparkops.dgx_spark.hf_cache", "tasks_from": "prove"}
-    tasks = [{"name": "Prove", "ansible.builtin.include_role": role}]
+    role = {"name": "sparkops.dgx_spark.hf_cache"}
+    tasks = [
+        {"name": f"Run {one}", "ansible.builtin.include_role": {**role, "tasks_from": one}}
+        for one in ("plan", "verify")
+    ]
     proof = pair.play([{"hosts": "spark", "gather_facts": False, "tasks": tasks}], **SERVED)
     assert proof.status == "failed"
     said = proof.words
@@ -152,7 +155,7 @@ def test_a_file_missing_on_the_worker_is_named_by_the_proof_and_mended_by_the_pl
     before, ranks = pair.hub_bytes(), incarnations(pair)
     run = pair.serve()
     assert run.status == "successful", run.said
-    assert run.results("Fetch | Follow them")["spark2"]["moved_bytes"] > 0
+    assert run.results("bring | Download or copy the model")["spark2"]["moved_bytes"] > 0
     assert pair.hub_bytes() == before, "the leader has the file"
     assert incarnations(pair) == ranks, "the engine ran on"
 

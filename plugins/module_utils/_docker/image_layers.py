@@ -1,9 +1,9 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# This module util is private to the collection: it may change at any time.
 """A Docker image as files that are named by their hashes, without the layers that its receivers have already.
+
+This module util is private to the collection.
 
 ``docker load`` asks for the content of a layer only where the layer is missing, and the image's ID stays the same.
 """

@@ -1,9 +1,9 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""A Hugging Face cache: what of a model is there, whether that is right, and the repair of what is not.
 
-# This module util is private to the collection: it may change at any time.
-"""A Hugging Face cache: what of a model is in it, whether that is right, and putting right what can be.
+This module util is private to the collection.
 
 CACHE/hub/models--org--name/blobs/<hash>                 the files
 CACHE/hub/models--org--name/snapshots/<commit>/<path>    relative links to them
@@ -21,22 +21,29 @@ import os
 import pwd
 import shutil
 import stat
-import tempfile
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import Model, RepoFile, new_hash
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.send import give_back
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
+    HubError,
+    Model,
+    config_file,
+    parse_config,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_own, replace_text
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, hash_file
 
 OWN_DIR = ".dgx-spark"
 PARTIAL_DIR = ".dgx-spark-partial"
-_PIECE = 4 << 20
 _THREADS = 8
 
-OK, UNLINKED, MISSING, CORRUPT = "ok", "unlinked", "missing", "corrupt"
+OK, UNLINKED, MISSING, CORRUPT, UNREAD = "ok", "unlinked", "missing", "corrupt", "unread"
+
+#: which files are read: none, the ones that are not noted as right, all
+READ_NONE, READ_NEW, READ_ALL = "none", "new", "all"
 
 Stamp = t.List[int]
 
@@ -56,10 +63,10 @@ class Cache:
         self.blobs = self.repo_dir / "blobs"
         self.locks = self.hub / ".locks" / name
         self.own = self.root / OWN_DIR
-        self.copy = self.own / "copy"  # the key of a copy that is under way, or was interrupted
         self.notes = self.own / f"{name}.json"
         self.source = self.own / f"{name}.source.json"  # the hashes of a directory that the model is taken from
         self.progress = self.own / f"{name}.progress"  # while something is brought
+        self.hf_home = self.own / "hf"  # what hf writes beside the cache while it runs: settings, logs
         self.partial = self.blobs / PARTIAL_DIR
         self.lock = self.own / f"{name}.lock"
 
@@ -73,7 +80,7 @@ class Cache:
 
 
 class Notes:
-    """What is remembered of a cache: which blobs were read and found right, and which refs we wrote."""
+    """Which blobs of a cache were read and found right, and which refs the role wrote."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,7 +99,17 @@ class Notes:
         self._as_read = self._text()
         self.verified.update(found)
 
-    def verify(self, file: RepoFile, path: Path) -> None:
+    def learn(self, model: Model, verified: t.Mapping[str, Stamp], doubted: t.Container[str]) -> None:
+        """Take over what another look found.
+
+        :param verified: stamps of blobs that were right. :param doubted: paths of files that are to be read again.
+        """
+        self.verified.update(verified)
+        for file in model.files:
+            if file.path in doubted:
+                self.verified.pop(file.blob, None)
+
+    def verify(self, file: HashedFile, path: Path) -> None:
         """Note that a file was read and found right."""
         self.verified[file.blob] = stamp(path)
 
@@ -105,7 +122,7 @@ class Notes:
         if text == self._as_read:
             return
         make_own(self.path.parent)
-        replace_file(self.path, text)
+        replace_text(self.path, text)
         self._as_read = text
 
 
@@ -121,7 +138,7 @@ class _Judged(t.NamedTuple):
 class Found(t.NamedTuple):
     """What there is of one file. ``source``: its content under another name."""
 
-    file: RepoFile
+    file: HashedFile
     state: str
     detail: str = ""
     source: Path | None = None
@@ -134,6 +151,7 @@ class Report(t.NamedTuple):
     ref_missing: bool
     needed: int
     reclaimable: int
+    stamps: dict[str, Stamp]  # of the blobs that are right
 
     @property
     def complete(self) -> bool:
@@ -142,66 +160,43 @@ class Report(t.NamedTuple):
 
     @property
     def to_do(self) -> bool:
-        """Whether anything is to be put right."""
+        """Whether anything is to be fetched, linked or noted."""
         return not self.complete or self.ref_missing
 
-    def to_fetch(self) -> list[RepoFile]:
+    def to_fetch(self) -> list[HashedFile]:
         """Return the files whose content has to come from elsewhere."""
         return [one.file for one in self.found if one.state in (MISSING, CORRUPT)]
 
-    def wrong(self, states: t.Container[str] = (UNLINKED, MISSING, CORRUPT)) -> list[str]:
-        """Say what is wrong, a line each."""
+    @property
+    def unread(self) -> int:
+        """Bytes of the files that would have to be read for a judgement."""
+        return sum({one.file.blob: one.file.size for one in self.found if one.state == UNREAD}.values())
+
+    def wrong(self, states: t.Container[str] = (UNLINKED, MISSING, CORRUPT, UNREAD)) -> list[str]:
+        """Return what is wrong, a line for each file."""
         return [f"{one.file.path}: {one.detail}" for one in self.found if one.state in states]
 
 
-def make_own(folder: Path) -> Path:
-    """Make a directory that its owner alone may enter, and the cache that it is in."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-def replace_file(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write a file in one step."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
-
-
 def stamp(path: Path) -> Stamp:
-    """Return what changes when somebody writes to a file."""
+    """Return what is another when a file was written to: size, mtime, inode and ctime, times in ns."""
     about = path.stat()
     return [about.st_size, about.st_mtime_ns, about.st_ino, about.st_ctime_ns]
 
 
-def hash_file(path: Path, file: RepoFile) -> str:
-    """Return the hash of a file's content, of the kind that the hub told for it."""
-    digest, piece = new_hash(file), memoryview(bytearray(_PIECE))
-    with path.open("rb", buffering=0) as stream:
-        while True:
-            count = stream.readinto(piece) or 0
-            if not count:
-                break
-            digest.update(piece[:count])
-    give_back(path)
-    return digest.hexdigest()
+def look(cache: Cache, model: Model, notes: Notes, read: str = READ_NEW) -> Report:
+    """Return what of a model is there, and keep in ``notes`` which blobs are right.
 
-
-def look(cache: Cache, model: Model, notes: Notes, force: bool = False) -> Report:
-    """Tell what of a model is there. What is noted as read, and has not been touched since, is not read again."""
+    :param read: which files are read. What is noted, and has not been touched since, is right without being read;
+        with READ_NONE all else is UNREAD.
+    :raises CacheError: when a file may not be read.
+    """
     blobs = {file.blob: file for file in model.files}
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        judged = dict(zip(blobs, pool.map(lambda file: _judge(cache, model, notes, file, force), blobs.values())))
+        judged = dict(zip(blobs, pool.map(lambda file: _judge(cache, model, notes, file, read), blobs.values())))
     for blob, one in judged.items():
         if one.stamp:
             notes.verified[blob] = one.stamp
-        else:
+        elif one.state != UNREAD:
             notes.verified.pop(blob, None)
     found = []
     for file in model.files:
@@ -215,32 +210,38 @@ def look(cache: Cache, model: Model, notes: Notes, force: bool = False) -> Repor
         ref_missing=model.revision != model.commit and not cache.ref(model.revision).exists(),
         needed=sum(blobs[blob].size for blob in lacking),
         reclaimable=sum(path.lstat().st_size for blob in lacking for path in _remains(cache, blob)),
+        stamps={blob: one.stamp for blob, one in judged.items() if one.stamp},
     )
 
 
-def _judge(cache: Cache, model: Model, notes: Notes, file: RepoFile, force: bool) -> _Judged:
+def _judge(cache: Cache, model: Model, notes: Notes, file: HashedFile, read: str) -> _Judged:
     path = cache.blobs / file.blob
     try:
         if path.is_file() and not path.is_symlink():
-            # Taken before it is read: who writes to it meanwhile makes another.
+            # Taken before the file is read: whoever writes to it meanwhile gives it another stamp.
             now = stamp(path)
             if now[0] != file.size:
                 return _Judged(CORRUPT, f"has {now[0]} bytes instead of {file.size}")
-            if force or notes.verified.get(file.blob) != now:
-                told = hash_file(path, file)
-                if told != file.blob:
+            if read == READ_ALL or notes.verified.get(file.blob) != now:
+                if read == READ_NONE:
+                    return _Judged(UNREAD, "has not been read yet")
+                digest = hash_file(path, file)
+                if digest != file.blob:
                     kind = "sha256" if file.sha256 else "git-sha1"
-                    return _Judged(CORRUPT, f"its {kind} is {told} instead of {file.blob}")
+                    return _Judged(CORRUPT, f"its {kind} is {digest} instead of {file.blob}")
             return _Judged(OK, stamp=now)
         for other in _namesakes(cache, model, file):
-            if other.is_file() and other.stat().st_size == file.size and hash_file(other, file) == file.blob:
-                return _Judged(UNLINKED, f"is there as {other}", other)
+            if other.is_file() and other.stat().st_size == file.size:
+                if read == READ_NONE:
+                    return _Judged(UNREAD, f"may be there as {other}, which has not been read yet")
+                if hash_file(other, file) == file.blob:
+                    return _Judged(UNLINKED, f"is there as {other}", other)
     except OSError as exc:
         raise CacheError(f"{exc.filename or path} cannot be read ({exc.strerror}): {_chown(cache)}") from exc
     return _Judged(MISSING, "is missing")
 
 
-def _namesakes(cache: Cache, model: Model, file: RepoFile) -> list[Path]:
+def _namesakes(cache: Cache, model: Model, file: HashedFile) -> list[Path]:
     """Return where the content of a blob that is not there might be instead.
 
     `hf` may keep it in a store that all repositories share, and link to it, which no container sees that is given this
@@ -251,12 +252,12 @@ def _namesakes(cache: Cache, model: Model, file: RepoFile) -> list[Path]:
     return [Path(os.path.realpath(path)) for path in paths if path.exists()]
 
 
-def _is_linked(cache: Cache, commit: str, file: RepoFile) -> bool:
+def _is_linked(cache: Cache, commit: str, file: HashedFile) -> bool:
     path, wanted = cache.snapshot(commit) / file.path, _link_text(cache, commit, file)
     return path.is_symlink() and os.readlink(path) == wanted and path.resolve() == (cache.blobs / file.blob).resolve()
 
 
-def _link_text(cache: Cache, commit: str, file: RepoFile) -> str:
+def _link_text(cache: Cache, commit: str, file: HashedFile) -> str:
     # Relative, so that the repository's directory can stand anywhere.
     return os.path.relpath(cache.blobs / file.blob, (cache.snapshot(commit) / file.path).parent)
 
@@ -268,7 +269,7 @@ def _remains(cache: Cache, blob: str) -> list[Path]:
 
 
 def clear_wrong(cache: Cache, report: Report) -> list[str]:
-    """Put right what needs no content from elsewhere, and make room for what does. Returns what was done."""
+    """Repair what needs no content from elsewhere, and make room for what does. Return what was done, a line each."""
     done = []
     for one in report.found:
         blob = cache.blobs / one.file.blob
@@ -284,7 +285,7 @@ def clear_wrong(cache: Cache, report: Report) -> list[str]:
         elif one.state in (MISSING, CORRUPT):
             in_use = _in_use(cache.locks / f"{one.file.blob}.lock")
             for path in _remains(cache, one.file.blob):
-                # `hf` begins anew under another name: what it left is of use to nobody, unless it still writes to it.
+                # `hf` begins anew under another name: what an older run left is of use only to that run.
                 if path == blob or not in_use:
                     path.unlink()
                     done.append(f"{one.file.path}: removed {path.name}, {one.detail}")
@@ -311,7 +312,7 @@ def _in_use(lock: Path) -> bool:
 
 
 def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
-    """Link every file whose content is right, and note the revision's commit where nothing is noted."""
+    """Link every file whose content is right, and note the revision's commit where none is. Return what was done."""
     done = []
     for file in model.files:
         if file.blob not in notes.verified or _is_linked(cache, model.commit, file):
@@ -325,24 +326,27 @@ def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
     ref = cache.ref(model.revision)
     if model.revision != model.commit and not ref.exists():
         ref.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(ref, model.commit, mode=0o644)
+        replace_text(ref, model.commit, mode=0o644)
         notes.refs[model.revision] = model.commit
         done.append(f"refs/{model.revision}: written")
     return done
 
 
-def obstacles(cache: Cache) -> list[str]:
-    """Return why this user could not write to the cache, a line each; none if nothing is in the way."""
+def obstacles(cache: Cache, hint: str = "cache_dir") -> list[str]:
+    """Return why this user could not write to the cache, a line each; none if nothing is in the way.
+
+    :param hint: what the caller calls the option that names the cache.
+    """
     me, found = os.geteuid(), []
     for top in (cache.blobs, cache.locks, cache.own):
         place = top
         while not os.path.lexists(place):
             place = place.parent
         if not place.is_dir():
-            found.append(f"{place} is no directory: move it away, or name another cache (hf_cache_dir)")
+            found.append(f"{place} is no directory: move it away, or name another cache ({hint})")
         elif not os.access(place, os.W_OK | os.X_OK):
             owner = _user(place.stat().st_uid)
-            mend = _chown(cache) if place in (cache.root, *_below(cache, place)) else _make(cache)
+            mend = _chown(cache) if place in (cache.root, *_below(cache, place)) else _make(cache, hint)
             found.append(f"{place} belongs to {owner}, and {_me()} may not write there: {mend}")
     if me:
         # Files that a container's root wrote: `hf` fails on them, in the middle.
@@ -369,8 +373,8 @@ def _chown(cache: Cache) -> str:
     return f"sudo chown -R {_me()}: {cache.root}"
 
 
-def _make(cache: Cache) -> str:
-    return f"sudo install -d -o {_me()} {cache.root}, or name another cache (hf_cache_dir)"
+def _make(cache: Cache, hint: str) -> str:
+    return f"sudo install -d -o {_me()} {cache.root}, or name another cache ({hint})"
 
 
 def _me() -> str:
@@ -401,7 +405,7 @@ def bytes_there(cache: Cache, model: Model) -> int:
 
 
 def index_errors(cache: Cache, model: Model) -> list[str]:
-    """Say where the index of the weights and the files of the model do not agree."""
+    """Return where the index of the weights and the files of the model do not agree, a line each."""
     paths, errors = {file.path for file in model.files}, []
     for file in model.files:
         if not file.path.endswith(".safetensors.index.json"):
@@ -409,7 +413,7 @@ def index_errors(cache: Cache, model: Model) -> list[str]:
         try:
             shards = set(json.loads((cache.blobs / file.blob).read_text(encoding="utf-8"))["weight_map"].values())
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
-            continue  # a file that is missing or wrong is told of by its hash
+            continue  # a file that is missing or wrong is found by its hash
         folder = file.path.rpartition("/")[0]
         lacking = sorted(one for one in shards if (f"{folder}/{one}" if folder else one) not in paths)
         if lacking:
@@ -430,7 +434,7 @@ def free_bytes(cache: Cache) -> int:
 
 @contextmanager
 def only_one(cache: Cache) -> t.Iterator[None]:
-    """Let one of us at a time change a model's cache. Who comes second waits, and finds it done."""
+    """Let one process of ours at a time change a model's cache. A second one waits, and finds the work done."""
     make_own(cache.own)
     with cache.lock.open("a", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -454,8 +458,15 @@ def list_models(root: str | os.PathLike[str]) -> list[dict[str, t.Any]]:
     return sorted(models, key=lambda model: (-model["bytes"], model["repo"]))
 
 
+def noted(root: str | os.PathLike[str]) -> list[str]:
+    """Return the repositories of which a cache holds something of ours: notes, or a lock."""
+    names = {path.name.split(".json")[0].split(".lock")[0] for path in Path(root, OWN_DIR).glob("models--*--*.*")}
+    names = {name.rpartition(".source")[0] or name for name in names}
+    return sorted(name[len("models--") :].replace("--", "/", 1) for name in names if not name.endswith(".progress"))
+
+
 def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str], int]:
-    """Take back what we wrote into a cache. Returns the paths that go, and the bytes that are freed."""
+    """Take back what we wrote into a cache for one model. Return the paths that go, and the bytes that are freed."""
     notes = Notes(cache.notes)
     going: list[Path] = []
     if with_model:
@@ -465,10 +476,9 @@ def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str],
             path = cache.ref(revision)
             if path.is_file() and path.read_text(encoding="utf-8") == commit:  # still ours
                 going.append(path)
-    # The key and the program are there only where a copy was interrupted.
-    going += [
-        path for path in (cache.notes, cache.source, cache.lock, cache.copy, cache.own / "send.py") if path.exists()
-    ]
+    # The progress and hf's home are there only where a download was interrupted.
+    own = (cache.notes, cache.source, cache.lock, cache.progress, cache.hf_home)
+    going += [path for path in own if path.exists()]
     freed = 0
     for path in going:
         parts = [path, *(_tree(path) if path.is_dir() else [])]
@@ -481,25 +491,40 @@ def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str],
             else:
                 part.unlink()
     if not check_mode:
-        for folder in (cache.copy, cache.own, cache.ref("x").parent):
+        for folder in (cache.own, cache.ref("x").parent):
             with suppress(OSError):
                 folder.rmdir()
+        if with_model:
+            _drop_empty_cache(cache)
     return [str(path) for path in going], freed
+
+
+def _drop_empty_cache(cache: Cache) -> None:
+    """Remove what `hf` made around the models, if no model is left."""
+    with suppress(OSError):
+        cache.locks.parent.rmdir()
+    with suppress(OSError):
+        tag = cache.hub / "CACHEDIR.TAG"
+        if [path for path in cache.hub.iterdir() if path != tag] == []:
+            tag.unlink(missing_ok=True)
+            cache.hub.rmdir()
+            cache.root.rmdir()
 
 
 def bring(
     cache: Cache,
     model: Model,
     notes: Notes,
-    fetch: t.Callable[[list[RepoFile]], str],
+    fetch: t.Callable[[list[HashedFile]], str],
     attempts: int,
     done: list[str],
     sleep: t.Callable[[float], None] | None = None,
 ) -> int:
-    """Have content fetched until all of a model is there, right and linked. Returns how often.
+    """Fetch content until all of a model is there, right and linked. Return how often that was tried.
 
-    :param fetch: brings the content of some files; returns why it failed, or nothing.
-    :param done: what was done is added to it.
+    :param fetch: brings the content of some files; returns why that failed, or an empty string.
+    :param done: a list to which lines of what was done are added.
+    :raises CacheError: when files are missing or wrong after so many attempts.
     """
     started, reason = 0, ""
     with only_one(cache):
@@ -534,6 +559,7 @@ def bring(
 def describe(cache: Cache, model: Model, report: Report) -> dict[str, t.Any]:
     """Return what modules tell of a model in a cache."""
     states = {one.file.path: one.state for one in report.found}
+    named = (MISSING, CORRUPT, UNLINKED, UNREAD)
     return {
         "repo": model.repo,
         "commit": model.commit,
@@ -543,12 +569,26 @@ def describe(cache: Cache, model: Model, report: Report) -> dict[str, t.Any]:
         "bytes": model.size,
         "complete": report.complete,
         "to_do": report.to_do,
-        "interrupted": cache.copy.exists(),
+        "ref_missing": report.ref_missing,
         "progress": str(cache.progress),
-        **{state: [path for path, its in states.items() if its == state] for state in (MISSING, CORRUPT, UNLINKED)},
+        "needed_bytes": report.needed,
+        "unread_bytes": report.unread,
+        **{state: [path for path, its in states.items() if its == state] for state in named},
     }
 
 
+def config_in(cache: Cache, model: Model) -> dict[str, t.Any] | None:
+    """Return the model's parsed config.json if the cache has the right one, else None."""
+    file = config_file(model)
+    if file is None:
+        return {}
+    path = cache.blobs / file.blob
+    with suppress(OSError, HubError):
+        return parse_config(path.read_bytes(), file, str(path))
+    return None
+
+
+#: of a module: a model as ``Model.as_dict`` gives one
 MODEL_OPTION = {
     "type": "dict",
     "required": True,
@@ -568,5 +608,10 @@ MODEL_OPTION = {
             },
         },
     },
+}
+#: of a module: what hf_cache_info found before
+KNOWN_OPTIONS = {
+    "verified": {"type": "dict", "default": {}},
+    "doubted": {"type": "list", "elements": "str", "default": []},
 }
 CACHE_OPTION = {"type": "path", "default": "~/.cache/huggingface"}

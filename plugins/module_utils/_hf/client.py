@@ -1,9 +1,10 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""How `hf` is started, and what its failures mean.
 
-# This module util is private to the collection: it may change at any time.
-"""How `hf` is started, and what it means when it fails."""
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import re
 import typing as t
 from pathlib import Path
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import RepoFile
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
 
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -34,7 +35,7 @@ _FINAL = (
 
 
 def hf_argv(
-    program: str, repo: str, commit: str, hub: str | os.PathLike[str], files: t.Iterable[RepoFile]
+    program: str, repo: str, commit: str, hub: str | os.PathLike[str], files: t.Iterable[HashedFile]
 ) -> list[str]:
     """Return the command line. Nothing secret is on it: anybody can read it."""
     names = [file.path for file in files]

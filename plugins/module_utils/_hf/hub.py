@@ -1,14 +1,14 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""What the Hugging Face hub tells of a model: its commit, its files with their sizes and hashes, its config.json.
 
-# This module util is private to the collection: it may change at any time.
-"""What the Hugging Face hub tells of a model: its commit, and its files with their sizes and hashes."""
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import http.client
 import json
 import re
@@ -19,30 +19,42 @@ import urllib.parse
 import urllib.request
 from email.message import Message
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, new_hash
+
 _REPO = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w.+-]*(?:/[A-Za-z0-9][\w.+-]*)*", re.ASCII)
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GIT = "sha1"  # git's choice, not ours
 _PASSING = (408, 429, 500, 502, 503, 504)
 
 
+#: the file that says what kind of model it is, and the largest that is read into a plan
+CONFIG, CONFIG_BYTES = "config.json", 4 << 20
+
+
 class HubError(ValueError):
-    """The hub does not give what was asked for; the message says why, and what to do."""
+    """The hub does not give what was asked for; the message says why, and what to do.
+
+    ``option`` names the option that mends it, empty where none does.
+    """
+
+    def __init__(self, message: str, option: str = "") -> None:
+        super().__init__(message)
+        self.option = option
 
 
-class RepoFile(t.NamedTuple):
-    """One file of a model. Large ones have a SHA-256, small ones git's SHA-1."""
+def explain(error: Exception, hints: t.Mapping[str, str]) -> str:
+    """Return an error's message, with the option that mends it as the caller calls it.
 
-    path: str
-    size: int
-    sha256: str | None = None
-    git_sha1: str | None = None
+    >>> explain(HubError("give a token", "token"), {"token": "hf_cache_token"})
+    'give a token (hf_cache_token)'
+    """
+    option = getattr(error, "option", "")
+    return f"{error} ({hints.get(option, option)})" if option else str(error)
 
-    @property
-    def blob(self) -> str:
-        """Its hash, by which the hub and the cache call it."""
-        return self.sha256 or self.git_sha1 or ""
+
+#: of a module that calls ``explain``
+HINTS_OPTION = {"type": "dict", "default": {}}
 
 
 class Model(t.NamedTuple):
@@ -51,7 +63,7 @@ class Model(t.NamedTuple):
     repo: str
     commit: str
     revision: str
-    files: tuple[RepoFile, ...]
+    files: tuple[HashedFile, ...]
 
     @property
     def size(self) -> int:
@@ -71,15 +83,6 @@ class Answer(t.NamedTuple):
     body: bytes
 
 
-def new_hash(file: RepoFile) -> t.Any:
-    """Return the start of the hash that the hub told for a file."""
-    if file.sha256:
-        return hashlib.sha256()
-    digest = hashlib.new(_GIT)
-    digest.update(f"blob {file.size}\0".encode())
-    return digest
-
-
 #: of a module, for what :func:`chosen` takes
 PATTERN_OPTIONS = {
     "allow_patterns": {"type": "list", "elements": "str", "default": []},
@@ -90,14 +93,14 @@ PATTERN_OPTIONS = {
 def chosen(model: Model, allow: t.Sequence[str], ignore: t.Sequence[str]) -> Model:
     """Return the model with the files that are wanted, by patterns as `hf` has them: an asterisk passes slashes."""
 
-    def matches(file: RepoFile, patterns: t.Sequence[str]) -> bool:
+    def matches(file: HashedFile, patterns: t.Sequence[str]) -> bool:
         return any(fnmatch.fnmatchcase(file.path, one + "*" if one.endswith("/") else one) for one in patterns)
 
     files = tuple(file for file in model.files if (not allow or matches(file, allow)) and not matches(file, ignore))
     if not files:
         raise HubError(
-            f"no file of {model.repo} is wanted: see hf_cache_allow_patterns {list(allow)} and "
-            f"hf_cache_ignore_patterns {list(ignore)}; it has {', '.join(file.path for file in model.files[:10])} …"
+            f"no file of {model.repo} is wanted by allow_patterns {list(allow)} and ignore_patterns {list(ignore)}: "
+            f"the model has {', '.join(file.path for file in model.files[:10])} …"
         )
     return model._replace(files=files)
 
@@ -120,7 +123,7 @@ def read_model(about: t.Mapping[str, t.Any]) -> Model:
         raise HubError(f"{commit!r} is no commit of {repo}: 40 hexadecimal digits are")
     files = []
     for row in about["files"]:
-        file = RepoFile(row["path"], row["size"], row.get("sha256"), row.get("git_sha1"))
+        file = HashedFile(row["path"], row["size"], row.get("sha256"), row.get("git_sha1"))
         parts = file.path.split("/")
         # The path becomes one below the cache: it must not lead out of it.
         if not all(parts) or {".", ".."} & set(parts) or not file.path.isprintable():
@@ -152,30 +155,54 @@ def parse_model_info(body: bytes, repo: str, revision: str) -> tuple[Model, bool
         raise HubError(f"the hub's answer about {repo} is no JSON: is endpoint a hub's?") from exc
 
 
-def refusal(answer: Answer, endpoint: str, repo: str, revision: str, with_token: bool) -> str:
+def config_file(model: Model) -> HashedFile | None:
+    """Return the model's config.json, None where it has none of a size that a plan reads."""
+    return next((file for file in model.files if file.path == CONFIG and file.size <= CONFIG_BYTES), None)
+
+
+def parse_config(content: bytes, file: HashedFile, place: str) -> dict[str, t.Any]:
+    """Return a model's parsed config.json.
+
+    :param content: what was read at ``place``, which messages name. :param file: what the hub tells of the file.
+    :raises HubError: when the content is not that file, or no JSON object.
+    """
+    digest = new_hash(file)
+    digest.update(content)
+    if digest.hexdigest() != file.blob:
+        raise HubError(f"{place} is not the file that the model's commit names: its hash is {digest.hexdigest()}")
+    try:
+        return dict(json.loads(content))
+    except (ValueError, TypeError) as exc:
+        raise HubError(f"{place} is no JSON object ({exc}): no engine could read this model") from exc
+
+
+def refusal(answer: Answer, endpoint: str, repo: str, revision: str, with_token: bool) -> HubError:
     """Return what a hub's refusal means, and the mend."""
     code = answer.headers.get("X-Error-Code", "")
     page = f"{endpoint}/{repo}"
     if code == "GatedRepo":
         if with_token:
-            return f"{repo} is gated, and the token's account has not been granted access: ask for it at {page}"
-        return f"{repo} is gated: accept its conditions at {page}, and give that account's token (hf_cache_token)"
+            return HubError(f"{repo} is gated, and the token's account has no access: ask for access at {page}")
+        return HubError(f"{repo} is gated: accept its conditions at {page}, and give that account's token", "token")
     if code == "RevisionNotFound":
-        return f"{repo} has no revision {revision!r}: see {page}/tree/main for what it has (hf_cache_revision)"
+        return HubError(f"{repo} has no revision {revision!r}: see {page}/tree/main for what it has", "revision")
     # Without a token the hub does not tell a private repository from one that is not there.
     if code == "RepoNotFound" or answer.status == 404:
-        private = (
-            "that the token's account may see it" if with_token else "give a token if it is private (hf_cache_token)"
-        )
-        return f"{repo} is not on the hub {endpoint}: check the spelling at {page}, and {private}"
+        message = f"{repo} is not on the hub {endpoint}: check the spelling at {page}, and "
+        if with_token:
+            return HubError(f"{message}that the token's account may see it")
+        return HubError(f"{message}give a token if it is private", "token")
     if answer.status == 401 and with_token:
-        return f"the hub refuses the token: make one at {endpoint}/settings/tokens, and give it (hf_cache_token)"
+        return HubError(f"the hub refuses the token: make one at {endpoint}/settings/tokens, and give it", "token")
     if answer.status in (401, 403):
-        return (
-            f"the hub gives no access to {repo} (HTTP {answer.status}): see {page}, and give a token that may read it"
+        return HubError(
+            f"the hub gives no access to {repo} (HTTP {answer.status}): see {page}, and give a token that may read it",
+            "token",
         )
-    told = answer.headers.get("X-Error-Message", "") or answer.body[:200].decode(errors="replace").strip()
-    return f"the hub {endpoint} answers HTTP {answer.status} about {repo} ({told or 'no message'}): try again later"
+    said = answer.headers.get("X-Error-Message", "") or answer.body[:200].decode(errors="replace").strip()
+    return HubError(
+        f"the hub {endpoint} answers HTTP {answer.status} about {repo} ({said or 'no message'}): try again later"
+    )
 
 
 class _SameOrigin(urllib.request.HTTPRedirectHandler):
@@ -214,10 +241,10 @@ class Hub:
     ) -> None:
         parts = urllib.parse.urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
-            raise HubError(f"endpoint {endpoint!r} is no hub's address: https://huggingface.co is one")
+            raise HubError(f"{endpoint!r} is no hub's address: https://huggingface.co is one", "endpoint")
         # A header cannot hold more, and the error that says so would quote the token.
         if not token.isascii() or not token.isprintable() or " " in token:
-            raise HubError("the token holds characters that no token has: give it as the hub shows it (hf_cache_token)")
+            raise HubError("the token holds characters that no token has: give it as the hub shows it", "token")
         self.endpoint, self.token, self.timeout = endpoint.rstrip("/"), token, timeout
         self.attempts, self.pause = attempts, pause
 
@@ -230,6 +257,17 @@ class Hub:
             self._ask(f"/api/models/{repo}/auth-check", repo, revision)
         return model, gated
 
+    def config(self, model: Model) -> dict[str, t.Any]:
+        """Return the model's config.json, parsed; empty where the model has none.
+
+        :raises HubError: when the hub sends another file than it describes, or one that is no JSON.
+        """
+        file = config_file(model)
+        if file is None:
+            return {}
+        path = f"/{model.repo}/resolve/{model.commit}/{urllib.parse.quote(file.path)}"
+        return parse_config(self._ask(path, model.repo, model.revision), file, f"{self.endpoint}{path}")
+
     def _ask(self, path: str, repo: str, revision: str) -> bytes:
         for attempt in range(1, self.attempts + 1):
             last = attempt == self.attempts
@@ -237,20 +275,21 @@ class Hub:
                 answer = fetch(self.endpoint + path, self.token, self.timeout)
             except (ConnectionResetError, http.client.HTTPException) as exc:
                 if last:
-                    raise HubError(self._unreachable(exc)) from exc
+                    raise self._unreachable(exc) from exc
             except OSError as exc:  # URLError is one
-                raise HubError(self._unreachable(exc)) from exc
+                raise self._unreachable(exc) from exc
             else:
                 if answer.status == 200:
                     return answer.body
                 if last or answer.status not in _PASSING:
-                    raise HubError(refusal(answer, self.endpoint, repo, revision, bool(self.token)))
+                    raise refusal(answer, self.endpoint, repo, revision, bool(self.token))
             time.sleep(self.pause * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
 
-    def _unreachable(self, exc: Exception) -> str:
+    def _unreachable(self, exc: Exception) -> HubError:
         reason = getattr(exc, "reason", None) or exc
-        return (
+        return HubError(
             f"the hub {self.endpoint} cannot be reached ({reason}): give this host a way to it (network, DNS, "
-            "https_proxy), or name a hub that it reaches (hf_cache_endpoint)"
+            "https_proxy), or name a hub that it reaches",
+            "endpoint",
         )

@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""How far a long step is: written to a file once a second by who does it, read by who follows it."""
+"""How far a long step is: the step writes it to a file once a second, and whoever follows the step reads it there.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,15 @@ import typing as t
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+#: of the pull of an image, of which a host makes one at a time
+PULL = "/run/dgx-spark-image.progress"
+
 
 def describe(about: t.Mapping[str, t.Any], now: float) -> str:
-    """Say it in one line."""
+    """Return the progress as one line.
+
+    :param now: seconds since the epoch.
+    """
     whole, there, moved = about["bytes"], about["bytes_there"], about["bytes_moved"]
     rate = moved / max(now - about["began"], 0.1)
     words = [about["what"], f"{there / 1e9:.2f} of {whole / 1e9:.2f} GB", f"{rate / 1e9:.2f} GB/s"]
@@ -29,32 +37,33 @@ def describe(about: t.Mapping[str, t.Any], now: float) -> str:
 def written(
     path: Path, what: str, whole: t.Callable[[], int], there: t.Callable[[], int], every: float = 1
 ) -> t.Iterator[None]:
-    """Write how far it is to a file, which goes when it is done.
+    """Write the progress of what runs in this context to a file, which goes at the end.
 
-    :param whole: returns how many bytes it is to be. :param there: returns how many of them are there by now.
+    :param whole: returns how many bytes there are to be. :param there: returns how many of them are there by now.
+    :param every: seconds between two writes.
     """
     began, first, done = time.time(), there(), threading.Event()
 
-    def tell() -> None:
+    def write() -> None:
         now = there()
         about = {"what": what, "bytes": whole(), "bytes_there": now, "bytes_moved": now - first, "began": began}
         draft = path.with_name(f"{path.name}.new")
-        with suppress(OSError):  # a full disk is told of by who writes the data
+        with suppress(OSError):  # whoever writes the data reports a full disk
             draft.write_text(json.dumps(about), encoding="utf-8")
             draft.replace(path)
 
-    def keep_telling() -> None:
+    def keep_writing() -> None:
         while not done.wait(every):
-            tell()
+            write()
 
-    tell()
-    teller = threading.Thread(target=keep_telling, daemon=True)
-    teller.start()
+    write()
+    writer = threading.Thread(target=keep_writing, daemon=True)
+    writer.start()
     try:
         yield
     finally:
         done.set()
-        teller.join()
+        writer.join()
         for name in (path, path.with_name(f"{path.name}.new")):
             with suppress(OSError):
                 name.unlink()

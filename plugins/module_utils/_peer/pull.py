@@ -1,12 +1,12 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-# This module util is private to the collection: it may change at any time.
-"""Take files, which are named by their hashes, from another Spark: several ssh streams, each hashed as it comes.
+"""Copy files, which are named by their hashes, from another Spark: several ssh streams, each file hashed as it comes.
 
 What came of a file before a connection broke is kept, and the rest asked for. A file gets its name when it is whole
 and its hash is right. A file that the other Spark is still downloading is waited for, as long as it grows.
+
+This module util is private to the collection.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import RepoFile, new_hash
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.send import give_back
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, give_back, new_hash
 
 _PIECE = 1 << 20
 _PIPE = getattr(fcntl, "F_SETPIPE_SZ", 1031)  # Python names it from 3.10 on
@@ -35,11 +34,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class PullError(ValueError):
-    """It cannot go on, and would not if it were tried again; the message says why."""
+    """The copy cannot go on, and could not if it were tried again; the message says why."""
 
 
 class BrokenError(Exception):
-    """A connection ended, or nothing came of it any more."""
+    """A connection ended, or no byte came over it any more."""
 
 
 class WrongError(Exception):
@@ -47,7 +46,7 @@ class WrongError(Exception):
 
 
 class Peer:
-    """A connection to the other Spark's `_hf_send`."""
+    """A connection to the program ``send`` on the other Spark."""
 
     def __init__(self, argv: t.Sequence[str], stall_seconds: float, plain: str = "") -> None:
         """Connect.
@@ -57,35 +56,35 @@ class Peer:
         """
         self._stall = stall_seconds
         self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self._asked, told = t.cast(t.BinaryIO, self._child.stdin), t.cast(t.BinaryIO, self._child.stdout)
-        self._told = told.fileno()
+        self._asked, answers = t.cast(t.BinaryIO, self._child.stdin), t.cast(t.BinaryIO, self._child.stdout)
+        self._answers = answers.fileno()
         with suppress(OSError):  # fewer, larger pieces
-            fcntl.fcntl(self._told, _PIPE, _PIECE)
-        self._way: socket.socket | None = None
-        self._data = self._told
+            fcntl.fcntl(self._answers, _PIPE, _PIECE)
+        self._plain: socket.socket | None = None
+        self._data = self._answers
         if plain:
-            self._way = self._await(plain)
-            self._data = self._way.fileno()
+            self._plain = self._await(plain)
+            self._data = self._plain.fileno()
 
     def _await(self, address: str) -> socket.socket:
-        """Let the other Spark connect, and nobody else."""
+        """Let the other Spark connect, and no other program."""
         token, deadline = secrets.token_hex(16).encode(), time.monotonic() + min(self._stall, 30)
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as door:
-            door.bind((address, 0))
-            door.listen(8)
-            self._ask(b"PLAIN %d %s\n" % (door.getsockname()[1], token))
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as listener:
+            listener.bind((address, 0))
+            listener.listen(8)
+            self._ask(b"PLAIN %d %s\n" % (listener.getsockname()[1], token))
             while time.monotonic() < deadline and self._child.poll() is None:
-                door.settimeout(0.5)
+                listener.settimeout(0.5)
                 try:
-                    way, _address = door.accept()
+                    connection, _address = listener.accept()
                 except socket.timeout:
                     continue
-                way.settimeout(5)
+                connection.settimeout(5)
                 with suppress(OSError):
-                    if hmac.compare_digest(way.recv(len(token), socket.MSG_WAITALL), token):
-                        way.settimeout(None)
-                        return way
-                way.close()
+                    if hmac.compare_digest(connection.recv(len(token), socket.MSG_WAITALL), token):
+                        connection.settimeout(None)
+                        return connection
+                connection.close()
         raise BrokenError(f"the other Spark did not connect to {address}: {self._why()}")
 
     def __enter__(self) -> Peer:
@@ -94,8 +93,8 @@ class Peer:
     def __exit__(self, *_exc: object) -> None:
         with suppress(OSError):
             self._asked.close()
-        if self._way:
-            self._way.close()
+        if self._plain:
+            self._plain.close()
         self._child.kill()
         self._child.wait()
         for stream in filter(None, (self._child.stdout, self._child.stderr)):
@@ -107,7 +106,7 @@ class Peer:
         line = bytearray()
         while not line.endswith(b"\n"):
             one = bytearray(1)
-            self._read(self._told, memoryview(one))
+            self._read(self._answers, memoryview(one))
             line += one
         size, grown = line.split()
         return int(size), int(grown)
@@ -148,10 +147,10 @@ class Pull:
     def __init__(
         self,
         connect: t.Callable[[], Peer],
-        files: t.Sequence[RepoFile],
+        files: t.Sequence[HashedFile],
         target: Path,
         partial: Path,
-        on_whole: t.Callable[[RepoFile, Path], None],
+        on_whole: t.Callable[[HashedFile, Path], None],
         stall_seconds: float = 120,
     ) -> None:
         """Prepare to take files.
@@ -218,11 +217,11 @@ class Pull:
             self._final = exc
         return True
 
-    def _next(self) -> RepoFile | None:
+    def _next(self) -> HashedFile | None:
         with self._lock:
             return self._waiting.popleft() if self._waiting and not self._broken and self._final is None else None
 
-    def _take(self, peer: Peer, file: RepoFile) -> bool:
+    def _take(self, peer: Peer, file: HashedFile) -> bool:
         """Take one file; returns whether it was there to be taken."""
         part = self._partial / file.blob
         with part.open("ab+", buffering=0) as stream:
@@ -279,26 +278,10 @@ class Pull:
                 for what, seconds in spent.items():
                     self.seconds[what] += seconds
 
-    def _wait(self, grown: int, file: RepoFile) -> None:
+    def _wait(self, grown: int, file: HashedFile) -> None:
         with self._lock:
             if grown != self._grown:
                 self._grown, self._sign_of_life = grown, time.monotonic()
             silent = time.monotonic() - self._sign_of_life
         if silent > self._stall:
             raise PullError(f"{file.path} is not there to copy, and nothing was downloaded there for {silent:.0f} s")
-
-
-def bound_by(seconds: t.Mapping[str, float], cpu_busy: float, rate: float, link: float | None) -> str:
-    """Say what kept a copy from being faster.
-
-    :param seconds: what the streams spent their time on: receive, hash, write.
-    :param cpu_busy: the share of this Spark's processor time that was used meanwhile.
-    :param rate: bytes a second.
-    :param link: what the link carries, in bytes a second.
-    """
-    if link and rate >= 0.8 * link:
-        return "link"
-    if cpu_busy >= 0.9:
-        return "processor"
-    longest = max(seconds, key=lambda what: seconds[what])
-    return {"write": "disk", "hash": "hashing", "receive": "sender"}[longest]

@@ -19,18 +19,19 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import directory as hf_directory
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import hub as hf_hub
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import send as peer_send
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import access
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     hf_cache_info,
-    hf_cache_pull,
+    hf_cache_model,
     hf_cache_remove,
-    hf_copy_door,
-    hf_copy_key,
-    hf_directory_info,
-    hf_directory_take,
-    hf_download,
-    hf_files_pull,
-    hf_repo_info,
+    hf_cache_verify,
+    hf_model_info,
+    peer_copy_access,
+    peer_copy_check,
+    peer_copy_connection,
+    peer_copy_files,
+    peer_copy_info,
+    peer_copy_key,
 )
 
 TOKEN, COMMIT = "hf_topsecret", "c" * 40
@@ -74,20 +75,27 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     (tools / "source").mkdir(parents=True)
     for blob, content in BLOBS.items():
         (tools / "source" / blob).write_bytes(content)
-    for name, send in (("hf", ""), ("ssh", peer_send.__file__)):
+    sender = tools / "send.py"
+    sender.write_text(access.program())
+    for name, send in (("hf", ""), ("ssh", str(sender))):
         text = PROGRAM.format(python=sys.executable, name=name, here=str(tools), send=send, blobs=str(cache.blobs))
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     monkeypatch.setattr(hf_cache.time, "sleep", lambda _seconds: None)
-    for module in (hf_cache_pull, hf_files_pull):
+    for module in (hf_cache_model, peer_copy_files):
         monkeypatch.setattr(module, "netdev_towards", lambda _run, _address: "lo")
 
     def calls() -> list[list]:
         log = tools / "calls"
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
-    return SimpleNamespace(cache=cache, tools=tools, calls=calls, options={"cache_dir": str(cache.root)})
+    copies = tmp_path / "copies"
+    for name in ("lab/tiny", "files"):
+        how = access.Connection("10.0.0.1", 22, "nvidia", 1, True)
+        access.Place(copies, name).connect(how, [KEY])
+    options = {"cache_dir": str(cache.root)}
+    return SimpleNamespace(cache=cache, tools=tools, calls=calls, options=options, copies=copies)
 
 
 @pytest.fixture
@@ -102,44 +110,45 @@ def run(capsys: pytest.CaptureFixture):
     return run_module
 
 
-def bring(run, place: SimpleNamespace, module: ModuleType, **more: object) -> dict:
-    if module is hf_cache_pull:
-        more = {"address": "10.0.0.1", "user": "nvidia", "host_keys": [KEY], "streams": 1, "stall_seconds": 5, **more}
-    return run(module, model=MODEL, **place.options, **more)
+def bring(run, place: SimpleNamespace, source: str = "hub", **more: object) -> dict:
+    if source == "peer":
+        more = {"copy_dir": str(place.copies), "stall_seconds": 5, **more}
+    return run(hf_cache_model, model=MODEL, source=source, **place.options, **more)
 
 
-BOTH = pytest.mark.parametrize("module", [hf_download, hf_cache_pull], ids=["download", "pull"])
+BOTH = pytest.mark.parametrize("source", ["hub", "peer"])
 
 
 @BOTH
-def test_brings_once_and_only_what_lacks(run, place: SimpleNamespace, module: ModuleType) -> None:
-    foretold = bring(run, place, module, check_mode=True)
+def test_brings_once_and_only_what_lacks(run, place: SimpleNamespace, source: str) -> None:
+    foretold = bring(run, place, source, check_mode=True)
     assert foretold["changed"]
     assert not place.cache.root.exists()
-    first = bring(run, place, module)
+    first = bring(run, place, source)
     assert (first["changed"], first["attempts"], place.calls()[0][1].get("HF_TOKEN", "")) == (True, 1, "")
-    assert first.get("downloaded_bytes", first.get("copied_bytes")) == 7002
+    assert first["brought_bytes"] == 7002
+    assert first.get("netdev") == (None if source == "hub" else "lo")
     assert (Path(first["snapshot"]) / "model.safetensors").read_bytes() == CONTENTS["model.safetensors"]
-    again = bring(run, place, module)
+    again = bring(run, place, source)
     assert (again["changed"], again["attempts"], again["done"]) == (False, 0, [])
     assert len(place.calls()) == 1
     blob = place.cache.blobs / FILES[1]["sha256"]
     blob.write_bytes(b"W" * 7000)
-    assert bring(run, place, module)["changed"]
+    assert bring(run, place, source)["changed"]
     argv, _environment = place.calls()[1]
-    assert argv[-1] == ("model.safetensors" if module is hf_download else "10.0.0.1")
+    assert argv[-1] == ("model.safetensors" if source == "hub" else "10.0.0.1")
     assert blob.read_bytes() == CONTENTS["model.safetensors"]
 
 
 @BOTH
-def test_tries_again_what_may_pass(run, place: SimpleNamespace, module: ModuleType) -> None:
+def test_tries_again_what_may_pass(run, place: SimpleNamespace, source: str) -> None:
     (place.tools / "fail").write_text("ConnectionResetError: reset by peer\n")
-    assert bring(run, place, module)["attempts"] == 2
+    assert bring(run, place, source)["attempts"] == 2
 
 
 def test_gives_up_on_a_full_disk(run, place: SimpleNamespace) -> None:
     (place.tools / "fail").write_text("OSError: No space left on device (28)\n")
-    told = bring(run, place, hf_download)
+    told = bring(run, place, "hub")
     assert told["failed"]
     assert "lab/tiny" in told["msg"]
     assert "the disk is full" in told["msg"]
@@ -147,19 +156,19 @@ def test_gives_up_on_a_full_disk(run, place: SimpleNamespace) -> None:
 
 
 @BOTH
-def test_gives_up_on_a_file_that_stays_wrong(run, place: SimpleNamespace, module: ModuleType) -> None:
+def test_gives_up_on_a_file_that_stays_wrong(run, place: SimpleNamespace, source: str) -> None:
     (place.tools / "source" / FILES[1]["sha256"]).write_bytes(b"W" * 7000)
-    told = bring(run, place, module, attempts=2)
+    told = bring(run, place, source, attempts=2)
     assert told["failed"]
     assert "did not come whole in 2 attempts: model.safetensors" in told["msg"]
     seen = run(hf_cache_info, model=MODEL, **place.options)
-    wrong = {hf_download: "corrupt", hf_cache_pull: "missing"}[module]  # what is copied is hashed before it is named
+    wrong = {"hub": "corrupt", "peer": "missing"}[source]  # what is copied is hashed before it is named
     assert seen["complete"] is False
     assert seen[wrong] == ["model.safetensors"]
 
 
 def test_the_token_is_for_hf_alone(run, place: SimpleNamespace) -> None:
-    bring(run, place, hf_download, token=TOKEN, endpoint="http://hub")
+    bring(run, place, "hub", token=TOKEN, endpoint="http://hub")
     ((argv, environment),) = place.calls()
     assert TOKEN not in " ".join(argv)
     assert (environment["HF_TOKEN"], environment["HF_ENDPOINT"]) == (TOKEN, "http://hub")
@@ -172,28 +181,121 @@ def test_the_token_is_for_hf_alone(run, place: SimpleNamespace) -> None:
 
 
 def test_a_missing_hf_is_named(run, place: SimpleNamespace) -> None:
-    told = bring(run, place, hf_download, executable="/opt/none/hf")
+    told = bring(run, place, "hub", executable="/opt/none/hf")
     assert "/opt/none/hf is not there" in told["msg"]
 
 
-def test_info_verifies_and_says_what_is_wrong(run, place: SimpleNamespace) -> None:
+def test_info_tells_what_is_there_and_verify_fails_on_the_rest(run, place: SimpleNamespace) -> None:
     seen = run(hf_cache_info, model=MODEL, **place.options)
     assert (seen["complete"], seen["to_do"], seen["needed_bytes"]) == (False, True, 7002)
     assert seen["missing"] == ["config.json", "model.safetensors"]
-    assert seen["obstacles"] == []
-    told = run(hf_cache_info, model=MODEL, must_be_complete=True, **place.options)
+    assert seen["problems"] == ["config.json: is missing", "model.safetensors: is missing"]
+    assert (seen["obstacles"], seen["tool_version"], seen["missing_packages"]) == ([], "", [])
+    told = run(hf_cache_verify, model=MODEL, **place.options)
     assert told["failed"]
     assert "config.json: is missing; model.safetensors: is missing. Run the role hf_cache again" in told["msg"]
-    assert not place.cache.root.exists()
-    bring(run, place, hf_download)
-    place.cache.notes.unlink()
-    seen = run(hf_cache_info, model=MODEL, check_mode=True, must_be_complete=True, **place.options)
-    assert not place.cache.notes.exists()
+    bring(run, place)
     wanted = {"repo": "lab/tiny", "commit": COMMIT, "repo_dir": str(place.cache.repo_dir), "files": 2, "bytes": 7002}
-    assert {name: seen[name] for name in wanted} == wanted
-    assert seen["snapshot"] == str(place.cache.snapshot(COMMIT))
-    run(hf_cache_info, model=MODEL, **place.options)
+    for module in (hf_cache_info, hf_cache_verify):
+        seen = run(module, model=MODEL, **place.options)
+        assert {name: seen[name] for name in wanted} == wanted
+        assert seen["snapshot"] == str(place.cache.snapshot(COMMIT))
+
+
+def test_info_notes_nothing_and_verify_does(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring(run, place)
+    place.cache.notes.unlink()
+    unread = run(hf_cache_info, model=MODEL, read="none", **place.options)
+    assert (unread["complete"], unread["unread_bytes"], unread["verified"]) == (False, 7002, {})
+    assert unread["unread"] == ["config.json", "model.safetensors"]
+    seen = run(hf_cache_info, model=MODEL, **place.options)
+    assert (seen["complete"], seen["noted"], sorted(seen["verified"])) == (True, False, sorted(BLOBS))
+    assert not place.cache.notes.exists()
+    monkeypatch.setattr(hf_cache, "hash_file", None)  # called, it would fail
+    found = {"model": MODEL, "verified": seen["verified"], **place.options}
+    assert run(hf_cache_verify, check_mode=True, **found)["files"] == 2
+    assert not place.cache.notes.exists()
+    assert not run(hf_cache_verify, **found)["changed"]
     assert sorted(json.loads(place.cache.notes.read_text())["verified"]) == sorted(BLOBS)
+    again = run(hf_cache_info, model=MODEL, read="none", **place.options)
+    assert (again["complete"], again["noted"]) == (True, True)
+
+
+def test_what_was_touched_since_it_was_found_right_is_read(run, place: SimpleNamespace) -> None:
+    bring(run, place)
+    seen = run(hf_cache_info, model=MODEL, **place.options)
+    (place.cache.blobs / FILES[1]["sha256"]).write_bytes(b"W" * 7000)
+    told = run(hf_cache_verify, model=MODEL, verified=seen["verified"], **place.options)
+    assert "model.safetensors: its sha256 is" in told["msg"]
+
+
+#: of a blob that the disk spoils without its size or times being any news
+def rotten(place: SimpleNamespace) -> Path:
+    blob = place.cache.blobs / FILES[1]["sha256"]
+    blob.write_bytes(b"W" * 7000)
+    noted = json.loads(place.cache.notes.read_text())
+    noted["verified"][blob.name] = hf_cache.stamp(blob)
+    place.cache.notes.write_text(json.dumps(noted))
+    return blob
+
+
+@BOTH
+def test_what_rotted_is_brought_again_by_whoever_is_told(run, place: SimpleNamespace, source: str) -> None:
+    bring(run, place)
+    blob = rotten(place)
+    assert run(hf_cache_info, model=MODEL, **place.options)["complete"], "nothing tells but the bytes themselves"
+    seen = run(hf_cache_info, model=MODEL, read="all", **place.options)
+    assert seen["corrupt"] == ["model.safetensors"]
+    assert not bring(run, place, source)["changed"]
+    assert bring(run, place, source, doubted=seen["corrupt"], verified=seen["verified"])["changed"]
+    assert blob.read_bytes() == CONTENTS["model.safetensors"]
+
+
+def test_what_rotted_is_no_longer_noted_once_verify_was_told(run, place: SimpleNamespace) -> None:
+    bring(run, place)
+    rotten(place)
+    told = run(hf_cache_verify, model=MODEL, doubted=["model.safetensors"], **place.options)
+    assert "model.safetensors: its sha256 is" in told["msg"]
+    assert run(hf_cache_info, model=MODEL, **place.options)["corrupt"] == ["model.safetensors"]
+
+
+def test_info_lists_models_where_none_is_named(run, place: SimpleNamespace) -> None:
+    assert run(hf_cache_info, **place.options)["models"] == []
+    bring(run, place)
+    (listed,) = run(hf_cache_info, **place.options)["models"]
+    assert (listed["repo"], listed["bytes"] > 7002, listed["commits"]) == ("lab/tiny", True, [COMMIT])
+
+
+def test_info_tells_what_the_leader_has_to_install(run, place: SimpleNamespace) -> None:
+    tool = place.tools / "venv"
+    (tool / "bin").mkdir(parents=True)
+    (tool / "lib" / "python3.12" / "site-packages" / "huggingface_hub-2.4.0.dist-info").mkdir(parents=True)
+    asked = {"model": MODEL, "tool_dir": str(tool), "packages": ["bash", "no-such-package"], **place.options}
+    dpkg = "#!/bin/sh\nprintf 'bash\\tii \\t5.2\\nno-such-package\\tun \\t\\n'; exit 1\n"
+    (place.tools / "dpkg-query").write_text(dpkg)
+    (place.tools / "dpkg-query").chmod(0o755)
+    told = run(hf_cache_info, **asked)
+    assert (told["tool_version"], told["missing_packages"]) == ("", ["no-such-package"]), "an environment without hf"
+    (tool / "bin" / "hf").touch()
+    assert run(hf_cache_info, **asked)["tool_version"] == "2.4.0"
+
+
+def test_info_calls_an_option_what_its_caller_calls_it(run, place: SimpleNamespace) -> None:
+    place.cache.root.write_text("a file")
+    told = run(hf_cache_info, model=MODEL, hints={"cache_dir": "hf_cache_dir"}, **place.options)
+    assert told["obstacles"][0].endswith("or name another cache (hf_cache_dir)")
+
+
+def test_what_the_cache_has_is_linked_without_a_source(run, place: SimpleNamespace) -> None:
+    bring(run, place)
+    link = place.cache.snapshot(COMMIT) / "config.json"
+    link.unlink()
+    assert run(hf_cache_info, model=MODEL, **place.options)["unlinked"] == ["config.json"]
+    assert bring(run, place, "cache")["changed"]
+    assert link.is_symlink()
+    (place.cache.blobs / FILES[0]["git_sha1"]).unlink()
+    assert "lacks config.json" in bring(run, place, "cache")["msg"]
+    assert len(place.calls()) == 1
 
 
 def test_refuses_a_model_that_leads_out_of_the_cache(run, place: SimpleNamespace) -> None:
@@ -201,18 +303,34 @@ def test_refuses_a_model_that_leads_out_of_the_cache(run, place: SimpleNamespace
     assert "which no cache can hold" in run(hf_cache_info, model=spoilt, **place.options)["msg"]
 
 
-def test_pulls_any_files(run, place: SimpleNamespace) -> None:
-    peer = {"address": "10.0.0.1", "user": "nvidia", "host_keys": [KEY], "streams": 1, "stall_seconds": 5}
+def test_copies_any_files(run, place: SimpleNamespace) -> None:
     target = place.tools / "target"
     files = [{name: FILES[1][name] for name in ("path", "size", "sha256")}]
-    asked = {"name": "it", "directory": str(target), "files": files, **peer, **place.options}
-    foretold = run(hf_files_pull, check_mode=True, **asked)
+    where = {"directory": str(target), "files": files}
+    asked = {"name": "files", "dir": str(place.copies), "stall_seconds": 5, **where}
+    looked = {"name": "files", "dir": str(place.copies), **where}
+    assert run(peer_copy_info, **looked)["problems"] == {"model.safetensors": "is missing"}
+    foretold = run(peer_copy_files, check_mode=True, **asked)
     assert (foretold["changed"], target.exists()) == (True, False)
     (place.tools / "fail").write_text("Connection reset\n")
-    pulled = run(hf_files_pull, **asked)
-    assert (pulled["changed"], pulled["moved_bytes"], pulled["netdev"]) == (True, 7000, "lo")
+    copied = run(peer_copy_files, **asked)
+    assert (copied["changed"], copied["moved_bytes"], copied["netdev"]) == (True, 7000, "lo")
     assert [path.name for path in target.iterdir()] == [FILES[1]["sha256"]]
-    assert not run(hf_files_pull, **asked)["changed"]
+    assert not run(peer_copy_files, **asked)["changed"]
+    found = run(peer_copy_info, **looked)
+    assert (found["problems"], found["needed_bytes"]) == ({}, 0)
+    told = run(peer_copy_check, **where)
+    assert (told["files"], told["bytes"], told["directory"]) == (1, 7000, str(target))
+    (target / FILES[1]["sha256"]).write_bytes(b"W" * 7000)
+    assert run(peer_copy_info, **looked)["problems"] == {}, "what is not read looks right"
+    assert "is not a whole copy: model.safetensors: its sha256 is" in run(peer_copy_check, **where)["msg"]
+    (target / FILES[1]["sha256"]).write_bytes(b"W")
+    assert run(peer_copy_info, **looked)["problems"] == {"model.safetensors": "has 1 bytes instead of 7000"}
+
+
+def test_a_copy_without_access_says_so(run, place: SimpleNamespace) -> None:
+    told = bring(run, place, "peer", copy_dir=str(place.tools / "nowhere"))
+    assert "there is no access to copy lab/tiny" in told["msg"]
 
 
 def test_names_a_shard_that_the_index_knows_and_the_model_does_not(run, place: SimpleNamespace) -> None:
@@ -221,42 +339,93 @@ def test_names_a_shard_that_the_index_knows_and_the_model_does_not(run, place: S
     (place.tools / "source" / sha256).write_bytes(index)
     file = {"path": "model.safetensors.index.json", "size": len(index), "sha256": sha256}
     model = {**MODEL, "files": [*FILES, file]}
-    run(hf_download, model=model, **place.options)
-    told = run(hf_cache_info, model=model, must_be_complete=True, **place.options)
+    run(hf_cache_model, model=model, source="hub", **place.options)
+    told = run(hf_cache_verify, model=model, **place.options)
     assert "model.safetensors.index.json: names model-2.safetensors, which is no file" in told["msg"]
 
 
-def test_repo_info(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_info(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     siblings = [{"rfilename": "config.json", "size": 2, "blobId": FILES[0]["git_sha1"]}]
-    body = json.dumps({"sha": COMMIT, "gated": False, "siblings": siblings}).encode()
+    answers = [json.dumps({"sha": COMMIT, "gated": False, "siblings": siblings}).encode(), b"{}"]
     asked = []
-    monkeypatch.setattr(
-        hf_hub, "fetch", lambda url, token, timeout: asked.append((url, token)) or hf_hub.Answer(200, {}, body)
-    )
-    told = run(hf_repo_info, repo="lab/tiny", endpoint="http://hub/", token=f" {TOKEN}\n")
-    assert (told["changed"], told["bytes"], told["model"]["commit"]) == (False, 2, COMMIT)
-    assert asked == [("http://hub/api/models/lab/tiny/revision/main?blobs=true", TOKEN)]
-    assert "organisation/name" in run(hf_repo_info, repo="tiny", token=TOKEN)["msg"]
+
+    def answer(url: str, token: str, timeout: float) -> hf_hub.Answer:
+        asked.append((url, token))
+        return hf_hub.Answer(200, {}, answers[len(asked) - 1])
+
+    monkeypatch.setattr(hf_hub, "fetch", answer)
+    options = {"repo": "lab/tiny", "endpoint": "http://hub/", "token": f" {TOKEN}\n", **place.options}
+    told = run(hf_model_info, **options)
+    assert (told["changed"], told["bytes"], told["model"]["commit"], told["config"]) == (False, 2, COMMIT, {})
+    question = ("http://hub/api/models/lab/tiny/revision/main?blobs=true", TOKEN)
+    assert asked == [question, (f"http://hub/lab/tiny/resolve/{COMMIT}/config.json", TOKEN)]
+    assert not place.cache.root.exists()
+    asked.clear()
+    place.cache.blobs.mkdir(parents=True)
+    (place.cache.blobs / FILES[0]["git_sha1"]).write_text("{}")
+    run(hf_model_info, **options)
+    assert asked == [question], "the config that the cache has is not asked for"
+    (place.cache.blobs / FILES[0]["git_sha1"]).write_text("[]")
+    asked.clear()
+    run(hf_model_info, **options)
+    assert len(asked) == 2, "nor is a wrong one believed"
+    assert "organisation/name" in run(hf_model_info, repo="tiny", token=TOKEN)["msg"]
+    told = run(hf_model_info, repo="lab/tiny", token="a b", hints={"token": "spark_hf_token"})
+    assert told["msg"].endswith("(spark_hf_token)")
 
 
-def test_key(run, place: SimpleNamespace) -> None:
-    folder = place.cache.own / "copy"
-    foretold = run(hf_copy_key, check_mode=True, peer="127.0.0.1", **place.options)
-    assert (foretold["changed"], "pass" in foretold, folder.exists()) == (True, False, False)
-    made = run(hf_copy_key, peer="127.0.0.1", **place.options)
-    assert made["pass"].startswith("127.0.0.1 ssh-ed25519 AAAA")
+def test_key(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = place.tools / "run"
+    folder = top / "copy-lab--tiny"
+    asked = {"name": "lab/tiny", "peer": "127.0.0.1", "dir": str(top)}
+    foretold = run(peer_copy_key, check_mode=True, **asked)
+    assert (foretold["changed"], "reader" in foretold, top.exists()) == (True, False, False)
+    made = run(peer_copy_key, **asked)
+    assert made["reader"]["address"] == "127.0.0.1"
+    assert made["reader"]["public_key"].startswith("ssh-ed25519 AAAA")
+    assert made["progress"] == str(top / "copy-lab--tiny.progress")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert run(hf_cache_info, model=MODEL, **place.options)["interrupted"]
+    left = {"model": MODEL, "copy_dir": str(top), **place.options}
+    assert run(hf_cache_info, **left)["left_behind"]["key"]
     assert stat.S_IMODE((folder / "id_ed25519").stat().st_mode) == 0o600
-    assert run(hf_copy_key, peer="127.0.0.1", **place.options)["pass"] != made["pass"]
-    assert run(hf_copy_key, state="absent", **place.options)["changed"]
-    assert not folder.exists()
-    assert not run(hf_copy_key, state="absent", **place.options)["changed"]
+    (folder / "connection.json").write_text("{}")
+    again = run(peer_copy_key, **asked)
+    assert again["reader"] != made["reader"]
+    assert (folder / "id_ed25519.pub").read_text().strip() == again["reader"]["public_key"]
+    assert sorted(path.name for path in folder.iterdir()) == ["connection.json", "id_ed25519", "id_ed25519.pub"]
+    gone = {"state": "absent", "dir": str(top)}
+    assert run(peer_copy_key, check_mode=True, name="lab/tiny", **gone)["changed"]
+    assert folder.exists()
+    assert run(peer_copy_key, name="lab/tiny", **gone)["changed"]
+    assert not top.exists()
+    assert not run(hf_cache_info, **left)["left_behind"]["key"]
+    assert not run(peer_copy_key, name="lab/tiny", **gone)["changed"]
+    for name in ("image", "lab/tiny"):
+        run(peer_copy_key, **{**asked, "name": name})
+    (top / "copy-image.files").mkdir()
+    assert run(peer_copy_key, name="image", **gone)["changed"]
+    assert (top / "copy-image.files").exists()
+    assert run(peer_copy_key, name="image", files_too=True, **gone)["changed"]
+    assert [path.name for path in top.iterdir()] == ["copy-lab--tiny"]
+    assert run(peer_copy_key, **gone)["changed"], "what every copy left"
+    assert not top.exists()
+
+
+def test_connection(run, place: SimpleNamespace) -> None:
+    top = place.tools / "run"
+    asked = {"name": "image", "dir": str(top), "address": "10.0.0.1", "user": "nvidia", "host_keys": [KEY]}
+    assert run(peer_copy_connection, check_mode=True, **asked)["changed"]
+    assert not top.exists()
+    assert run(peer_copy_connection, **asked)["changed"]
+    assert not run(peer_copy_connection, **asked)["changed"]
+    assert access.Place(top, "image").connected() == access.Connection("10.0.0.1", 22, "nvidia", 4, True)
+    assert run(peer_copy_connection, **{**asked, "streams": 1})["changed"]
+    assert "is no user's name" in run(peer_copy_connection, **{**asked, "user": "-o"})["msg"]
 
 
 @pytest.mark.parametrize("before", [None, "ssh-rsa AAAA me\n", "ssh-rsa AAAA me"], ids=["none", "keys", "no newline"])
-def test_door(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
-    home = place.tools / "home"
+def test_access(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
+    home, top = place.tools / "home", place.tools / "run"
     keys = home / ".ssh" / "authorized_keys"
     home.mkdir()
     if before is not None:
@@ -264,27 +433,37 @@ def test_door(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, befo
         keys.write_text(before)
         keys.chmod(0o640)
     me = pwd.struct_passwd(("nvidia", "x", os.geteuid(), 0, "", str(home), ""))
-    monkeypatch.setattr(hf_copy_door.pwd, "getpwuid", lambda _uid: me)
-    monkeypatch.setattr(hf_copy_door, "read_host_keys", lambda _module, _folder: [KEY])
-    blobs = str(place.cache.blobs)
-    options = {"name": "lab/tiny", "directory": blobs, "passes": [f"192.168.100.11 {KEY}"], **place.options}
-    assert run(hf_copy_door, check_mode=True, **options)["changed"]
+    monkeypatch.setattr(access.pwd, "getpwuid", lambda _uid: me)
+    monkeypatch.setattr(peer_copy_access, "read_host_keys", lambda _module, _folder: [KEY])
+    blobs, readers = str(place.cache.blobs), [{"address": "192.168.100.11", "public_key": KEY}]
+    options = {"name": "lab/tiny", "directory": blobs, "readers": readers, "dir": str(top)}
+    assert run(peer_copy_access, check_mode=True, **options)["changed"]
     assert keys.exists() is (before is not None)
-    opened = run(hf_copy_door, **options)
+    opened = run(peer_copy_access, **options)
     assert (opened["changed"], opened["user"], opened["host_keys"]) == (True, "nvidia", [KEY])
-    sender = place.cache.own / "send.py"
+    sender = top / "send.py"
     assert f'from="192.168.100.11",command="/usr/bin/python3 -I {sender} {blobs}" {KEY} ' in keys.read_text()
-    assert "def send(" in sender.read_text()
+    assert sender.read_text() == access.program()
     assert stat.S_IMODE(keys.stat().st_mode) == (0o600 if before is None else 0o640)
-    assert run(hf_copy_door, name="lab/tiny", state="closed", **place.options)["changed"]
+    left = {"model": MODEL, "copy_dir": str(top), **place.options}
+    assert run(hf_cache_info, **left)["left_behind"]["authorized_key"]
+    gone = {"state": "absent", "dir": str(top)}
+    run(peer_copy_access, **{**options, "name": "image"})
+    assert run(peer_copy_access, name="lab/tiny", **gone)["changed"]
+    assert sender.exists(), "another copy needs the program"
+    assert not run(peer_copy_access, name="lab/tiny", **gone)["changed"]
+    assert run(peer_copy_access, **gone)["changed"], "of every copy"
     assert (keys.read_text() if keys.exists() else None) == before
-    assert not run(hf_copy_door, name="lab/tiny", state="closed", **place.options)["changed"]
-    assert not sender.exists()
-    assert "is no IP address" in run(hf_copy_door, **{**options, "passes": [f"* {KEY}"]})["msg"]
+    assert keys.parent.exists() is (before is not None), "no empty directory is left"
+    assert not run(peer_copy_access, **gone)["changed"]
+    assert not top.exists()
+    wrong = [{"address": "*", "public_key": KEY}]
+    assert "is no IP address" in run(peer_copy_access, **{**options, "readers": wrong})["msg"]
+    assert not run(hf_cache_info, **left)["left_behind"]["authorized_key"]
 
 
 def test_remove(run, place: SimpleNamespace) -> None:
-    bring(run, place, hf_download)
+    bring(run, place, "hub")
     foretold = run(hf_cache_remove, check_mode=True, repo="lab/tiny", model_too=True, **place.options)
     assert place.cache.repo_dir.exists()
     removed = run(hf_cache_remove, repo="lab/tiny", model_too=True, **place.options)
@@ -293,6 +472,16 @@ def test_remove(run, place: SimpleNamespace) -> None:
     assert removed["freed_bytes"] > 7002
     assert not place.cache.repo_dir.exists()
     assert not run(hf_cache_remove, repo="lab/tiny", model_too=True, **place.options)["changed"]
+    assert not place.cache.root.exists(), "no empty directory is left"
+    bring(run, place)
+    other = hf_cache.Cache(place.cache.root, "lab/other")
+    other.notes.write_text("{}")
+    asked = {"repo": "lab/other", "model_too": True, "others": True, **place.options}
+    foretold = run(hf_cache_remove, check_mode=True, **asked)
+    noted = run(hf_cache_remove, **asked)
+    assert noted["removed"] == foretold["removed"]
+    assert (noted["changed"], place.cache.own.exists(), place.cache.blobs.exists()) == (True, False, True)
+    assert not run(hf_cache_remove, **place.options)["changed"]
     assert "organisation/name" in run(hf_cache_remove, repo="..", **place.options)["msg"]
 
 
@@ -312,54 +501,61 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_a_directory_counts_as_a_model(run, tmp_path: Path) -> None:
     top, options = checkpoint(tmp_path), {"cache_dir": str(tmp_path / "hf")}
-    asked = {"repo": "home/made", "directory": str(top), **options}
-    foretold = run(hf_directory_info, check_mode=True, **asked)
-    assert not (tmp_path / "hf").exists()
-    described = run(hf_directory_info, **asked)
-    assert described == foretold
+    asked = {"repo": "home/made", "source": "directory", "directory": str(top), **options}
+    unread = run(hf_model_info, read=False, **asked)
+    assert (unread["model"], unread["unread_bytes"]) == ({}, 5005)
+    described = run(hf_model_info, **asked)
+    assert not (tmp_path / "hf").exists(), "what only looks writes nothing"
     assert [file["path"] for file in described["model"]["files"]] == [
         "config.json",
         "model.safetensors",
         "tokenizer/vocab",
     ]
-    assert (described["bytes"], described["linkable"]) == (5005, True)
+    assert (described["bytes"], described["linkable"], described["config"]) == (5005, True, {})
 
     model = described["model"]
-    assert run(hf_directory_take, check_mode=True, model=model, directory=str(top), **options)["changed"]
-    taken = run(hf_directory_take, model=model, directory=str(top), **options)
+    taking = {"model": model, "source": "directory", "directory": str(top), **options}
+    assert run(hf_cache_model, check_mode=True, **taking)["changed"]
+    taken = run(hf_cache_model, **taking)
     assert taken["changed"]
     weights = Path(taken["snapshot"]) / "model.safetensors"
     assert weights.samefile(top / "model.safetensors")
-    assert run(hf_cache_info, model=model, must_be_complete=True, **options)["complete"]
-    assert not run(hf_directory_take, model=model, directory=str(top), **options)["changed"]
-    assert run(hf_directory_info, **asked) == described
+    assert run(hf_cache_verify, model=model, **options)["files"] == 3
+    assert not run(hf_cache_model, **taking)["changed"]
+    assert run(hf_model_info, **asked) == described
 
 
 def test_what_was_hashed_is_not_read_again(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    top = checkpoint(tmp_path)
-    asked = {"repo": "home/made", "directory": str(top), "cache_dir": str(tmp_path / "hf")}
-    first = run(hf_directory_info, **asked)
+    top, options = checkpoint(tmp_path), {"cache_dir": str(tmp_path / "hf")}
+    asked = {"repo": "home/made", "source": "directory", "directory": str(top), **options}
+    first = run(hf_model_info, **asked)
+    run(hf_cache_model, model=first["model"], source="directory", directory=str(top), **options)
+    assert not first["noted"]
+    run(hf_cache_verify, model=first["model"], hashes=first["hashes"], **options)
     read: list[str] = []
     real = hf_directory.hash_file
     monkeypatch.setattr(hf_directory, "hash_file", lambda path, file: read.append(path.name) or real(path, file))
-    assert run(hf_directory_info, **asked) == first
-    assert read == []
+    again = run(hf_model_info, **{**asked, "read": False})
+    assert (again["model"], again["noted"], read) == (first["model"], True, [])
     (top / "tokenizer" / "vocab").write_text("a b c")
-    changed = run(hf_directory_info, **asked)
+    assert run(hf_model_info, **{**asked, "read": False})["model"] == {}
+    changed = run(hf_model_info, **asked)
     assert read == ["vocab"]
     assert changed["model"]["commit"] != first["model"]["commit"]
 
 
-def test_a_file_that_is_another_one_by_now_is_named(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_another_one_by_now_is_named(run, tmp_path: Path) -> None:
     top, options = checkpoint(tmp_path), {"cache_dir": str(tmp_path / "hf")}
-    model = run(hf_directory_info, repo="home/made", directory=str(top), **options)["model"]
+    asked = {"source": "directory", "directory": str(top), **options}
+    model = run(hf_model_info, repo="home/made", **asked)["model"]
     (top / "model.safetensors").write_text("v" * 5000)
-    told = run(hf_directory_take, model=model, directory=str(top), **options)
+    told = run(hf_cache_model, model=model, **asked)
     assert "home/made did not come whole in 1 attempts: model.safetensors: its sha256 is" in told["msg"]
 
 
 def test_what_is_no_model_is_refused(run, tmp_path: Path) -> None:
     for directory, says in ((tmp_path / "nowhere", "is no directory on this host"), (tmp_path, "holds no config.json")):
-        told = run(hf_directory_info, repo="home/made", directory=str(directory), cache_dir=str(tmp_path / "hf"))
+        options = {"directory": str(directory), "cache_dir": str(tmp_path / "hf"), "hints": {"directory": "here"}}
+        told = run(hf_model_info, repo="home/made", source="directory", **options)
         assert says in told["msg"]
-        assert "hf_cache_source" in told["msg"]
+        assert told["msg"].endswith("(here)")

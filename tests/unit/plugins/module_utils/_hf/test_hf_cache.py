@@ -24,7 +24,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache impor
     obstacles,
     remove,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import Model, RepoFile
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import Model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,11 +40,11 @@ CONTENTS = {
 }
 
 
-def repo_file(path: str, content: bytes) -> RepoFile:
+def repo_file(path: str, content: bytes) -> HashedFile:
     if path.endswith(".safetensors"):
-        return RepoFile(path, len(content), sha256=hashlib.sha256(content).hexdigest())
+        return HashedFile(path, len(content), sha256=hashlib.sha256(content).hexdigest())
     git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
-    return RepoFile(path, len(content), git_sha1=git.hexdigest())
+    return HashedFile(path, len(content), git_sha1=git.hexdigest())
 
 
 MODEL = Model("lab/tiny", COMMIT, "main", tuple(sorted(repo_file(*one) for one in CONTENTS.items())))
@@ -56,7 +57,7 @@ class Source:
     def __init__(self, cache: Cache) -> None:
         self.cache, self.fetched = cache, []
 
-    def __call__(self, files: list[RepoFile]) -> str:
+    def __call__(self, files: list[HashedFile]) -> str:
         self.cache.blobs.mkdir(parents=True, exist_ok=True)
         for file in files:
             (self.cache.blobs / file.blob).write_bytes(CONTENTS[file.path])
@@ -149,7 +150,7 @@ def test_any_damage_is_found_and_only_that_is_fetched(damage: dict[str, str]) ->
         fill(cache, source)
         assert {repo_file(path, CONTENTS[path]).blob for path in source.fetched} <= content_hit
         assert tree(cache.repo_dir) == right
-        assert look(cache, MODEL, Notes(cache.notes), force=True).complete
+        assert look(cache, MODEL, Notes(cache.notes), read=hf_cache.READ_ALL).complete
 
 
 def test_what_was_verified_is_not_read_again(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,8 +168,52 @@ def test_what_was_verified_is_not_read_again(cache: Cache, monkeypatch: pytest.M
     assert look(cache, MODEL, Notes(cache.notes)).complete
     assert read == [changed.name]
     read.clear()
-    look(cache, MODEL, Notes(cache.notes), force=True)
+    look(cache, MODEL, Notes(cache.notes), read=hf_cache.READ_ALL)
     assert sorted(read) == sorted(BLOBS)
+
+
+@pytest.mark.parametrize("read", [hf_cache.READ_NONE, hf_cache.READ_NEW])
+def test_without_reading_only_what_is_noted_counts(cache: Cache, read: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(cache)
+    report = look(cache, MODEL, Notes(cache.notes), hf_cache.READ_NONE)
+    assert (report.complete, report.unread) == (True, 0)
+    assert report.stamps == Notes(cache.notes).verified
+    touched = cache.blobs / MODEL.files[-1].blob
+    time.sleep(0.02)
+    touched.touch()
+    cache.snapshot(COMMIT).joinpath("config.json").unlink()
+    if read == hf_cache.READ_NONE:
+        monkeypatch.setattr(hf_cache, "hash_file", None)  # called, it would fail
+    notes = Notes(cache.notes)
+    states = {one.file.path: one.state for one in look(cache, MODEL, notes, read).found}
+    wanted = "unread" if read == hf_cache.READ_NONE else "ok"
+    assert {states[path] for path in states if path.endswith("model-2.safetensors")} == {wanted}
+    assert states["config.json"] == "unlinked"
+    assert sorted(notes.verified) == sorted(BLOBS), "an unread file's note is kept until the file is read"
+
+
+def test_repositories_with_something_of_ours_are_known_by_name(cache: Cache) -> None:
+    assert hf_cache.noted(cache.root) == []
+    for repo in ("lab/tiny", "org/Qwen2.5-7B.v1", "a/b"):
+        other = Cache(cache.root, repo)
+        other.own.mkdir(parents=True, exist_ok=True)
+        (other.source if repo == "a/b" else other.notes).write_text("{}")
+        other.progress.write_text("{}")
+        if repo == "lab/tiny":
+            other.lock.touch()
+    assert hf_cache.noted(cache.root) == ["a/b", "lab/tiny", "org/Qwen2.5-7B.v1"]
+
+
+def test_with_the_last_model_the_cache_goes_too(cache: Cache) -> None:
+    fill(cache)
+    (cache.hub / "CACHEDIR.TAG").write_text("made by hf")
+    cache.locks.mkdir(parents=True)
+    other = Cache(cache.root, "lab/tiny-2")
+    fill(other)
+    remove(cache, with_model=True, check_mode=False)
+    assert (cache.hub / "CACHEDIR.TAG").exists()
+    remove(other, with_model=True, check_mode=False)
+    assert not cache.root.exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"verified": 3}', '{"verified": {}, "refs": null}'])
@@ -203,7 +248,7 @@ def test_a_wrong_name_and_a_shared_store_are_put_right_without_fetching(cache: C
 def test_fetching_what_is_wrong_again_and_again_is_given_up(cache: Cache) -> None:
     tries = []
 
-    def bad(files: list[RepoFile]) -> str:
+    def bad(files: list[HashedFile]) -> str:
         Source(cache)(files)
         tries.append(len(files))
         (cache.blobs / MODEL.files[-1].blob).write_bytes(b"B" * 6000)
@@ -277,7 +322,7 @@ def test_obstacles(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(cache.root)
     (told,) = obstacles(cache)
     assert f"{cache.root.parent} belongs to root" in told or "belongs to" in told
-    assert f"sudo install -d -o nvidia {cache.root}, or name another cache (hf_cache_dir)" in told
+    assert f"sudo install -d -o nvidia {cache.root}, or name another cache (cache_dir)" in told
     cache.root.parent.joinpath("hf").write_text("a file")
     assert "is no directory" in obstacles(cache)[0]
 

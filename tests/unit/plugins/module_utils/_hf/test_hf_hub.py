@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import sys
@@ -15,7 +16,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import hub as hf_hub
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import Hub, HubError, parse_model_info
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
+    Hub,
+    HubError,
+    explain,
+    parse_config,
+    parse_model_info,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,9 +81,9 @@ def test_resolves_a_branch_a_tag_and_a_commit(endpoint: str) -> None:
         ("lab/none", "main", "hf_friend", "that the token's account may see it"),
         ("lab/private", "main", "", "give a token if it is private (hf_cache_token)"),
         ("lab/gated", "main", "", "accept its conditions at {endpoint}/lab/gated, and give that account's token"),
-        ("lab/gated", "main", "hf_stranger", "has not been granted access: ask for it at {endpoint}/lab/gated"),
+        ("lab/gated", "main", "hf_stranger", "has no access: ask for access at {endpoint}/lab/gated"),
         ("lab/open", "main", "hf_bad", "refuses the token: make one at {endpoint}/settings/tokens"),
-        ("lab/open", "v9", "", "has no revision 'v9': see {endpoint}/lab/open/tree/main"),
+        ("lab/open", "v9", "", "'v9': see {endpoint}/lab/open/tree/main for what it has (revision)"),
         ("lab", "main", "", "give it as organisation/name"),
         ("lab/../open", "main", "", "give it as organisation/name"),
         ("lab/open", "../main", "", "give a branch (main), a tag or a commit"),
@@ -83,10 +91,11 @@ def test_resolves_a_branch_a_tag_and_a_commit(endpoint: str) -> None:
     ],
 )
 def test_a_refusal_says_what_to_do(endpoint: str, repo: str, revision: str, token: str, says: str) -> None:
-    with pytest.raises(HubError) as told:
+    hints = {"token": "hf_cache_token"}  # and what is not named keeps its own name
+    with pytest.raises(HubError) as raised:
         Hub(endpoint, token).model(repo, revision)
-    assert says.format(endpoint=endpoint) in str(told.value)
-    assert not token or token not in str(told.value)
+    assert says.format(endpoint=endpoint) in explain(raised.value, hints)
+    assert not token or token not in str(raised.value)
 
 
 def test_a_granted_token_opens(endpoint: str) -> None:
@@ -94,12 +103,41 @@ def test_a_granted_token_opens(endpoint: str) -> None:
     assert not Hub(endpoint, "hf_friend").model("lab/private", "main")[1]
 
 
+def test_the_config_is_read_at_the_commit_and_hashed(endpoint: str) -> None:
+    hub = Hub(endpoint)
+    model, _gated = hub.model("lab/open", "main")
+    config = hub.config(model)
+    assert config["architectures"]
+    assert hub.config(model._replace(revision="v1.0")) == config
+    without = model._replace(files=tuple(file for file in model.files if file.path != "config.json"))
+    assert hub.config(without) == {}
+    (file,) = (file for file in model.files if file.path == "config.json")
+    other = model._replace(files=(file._replace(git_sha1=SHA1),))
+    with pytest.raises(HubError, match="is not the file that the model's commit names: its hash is"):
+        hub.config(other)
+
+
+def test_a_config_that_no_engine_could_read_is_refused() -> None:
+    for content in (b"[1]", b"{", b"\xff"):
+        sha1 = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        with pytest.raises(HubError, match="the place is no JSON object"):
+            parse_config(content, HashedFile("config.json", len(content), git_sha1=sha1), "the place")
+
+
+def test_a_granted_token_reads_the_config_of_a_gated_model(endpoint: str) -> None:
+    hub = Hub(endpoint, "hf_friend")
+    assert hub.config(hub.model("lab/gated", "main")[0])
+
+
 def test_no_way_to_the_hub() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    with pytest.raises(HubError, match=r"cannot be reached \(.*\): give this host a way .* \(hf_cache_endpoint\)"):
+    with pytest.raises(
+        HubError, match=r"cannot be reached \(.*\): give this host a way .* a hub that it reaches"
+    ) as raised:
         Hub(address).model("lab/open", "main")
+    assert raised.value.option == "endpoint"
 
 
 @pytest.mark.parametrize("endpoint", ["huggingface.co", "ftp://hub", "http://", "http://user@hub", "http://hub?x=1"])
@@ -203,7 +241,7 @@ def test_refuses_an_answer_that_makes_no_sense(body: bytes, says: str) -> None:
 )
 def test_what_is_wanted_of_a_model(allow: list[str], ignore: list[str], paths: list[str]) -> None:
     names = ("a.json", "a.pth", "original/a.pth", "original/b.json")
-    files = tuple(hf_hub.RepoFile(name, 1, git_sha1="1" * 40) for name in names)
+    files = tuple(HashedFile(name, 1, git_sha1="1" * 40) for name in names)
     model = hf_hub.Model("a/b", "c" * 40, "main", files)
     assert [file.path for file in hf_hub.chosen(model, allow, ignore).files] == paths
     with pytest.raises(hf_hub.HubError, match="no file of a/b is wanted"):

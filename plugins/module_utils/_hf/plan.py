@@ -1,0 +1,164 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to change on each Spark so that all of them have one model: a pure function over what was found there.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+PACKAGES = "Install the packages that Python environments need"
+CLIENT = "Install the hf client"
+BRING = "Download or copy the model"
+LINK = "Link the model's files"
+KEY = "Remove the key of an interrupted copy"
+ACCESS = "Remove the authorized keys of an interrupted copy"
+#: the names of all changes, which are the names of the tasks that make them
+CHANGES = (PACKAGES, CLIENT, BRING, LINK, KEY, ACCESS)
+
+_SHOWN = 10  # files that a diff names
+
+Found = t.Mapping[str, t.Any]
+Change = t.Dict[str, t.Any]
+
+
+class ModelPlanError(ValueError):
+    """The model cannot come to all Sparks; the message names host, value, cause and mend."""
+
+
+class Asked(t.NamedTuple):
+    """What is wanted, and where the model comes from.
+
+    :param members: inventory names, the leader first.
+    :param model: what hf_model_info returned as such.
+    :param place: the hub's address, or the directory on the leader.
+    :param linkable: whether the leader's cache needs no room for the directory's files.
+    :param reserve_gb: what is to stay free on every disk.
+    :param tool_version: of the hf client.
+    """
+
+    members: t.Sequence[str]
+    model: Found
+    source: str
+    place: str
+    linkable: bool
+    reserve_gb: int
+    tool_version: str
+
+
+def short(model: Found) -> str:
+    """Return a model and the beginning of its commit.
+
+    >>> short({"repo": "openai/gpt-oss-20b", "commit": "6cee5e81ee83917806bbde320786a8fb61efebee"})
+    'openai/gpt-oss-20b@6cee5e8'
+    """
+    return f"{model['repo']}@{model['commit'][:7]}"
+
+
+def gigabytes(count: float) -> str:
+    """Return bytes as GB for people.
+
+    >>> gigabytes(65250000000), gigabytes(700)
+    ('65.25 GB', '0.00 GB')
+    """
+    return f"{count / 1e9:.2f} GB"
+
+
+def plan(asked: Asked, found: t.Mapping[str, Found]) -> dict[str, list[Change]]:
+    """Return the changes of each host, in the order in which they are made.
+
+    :param found: what hf_cache_info returned, by host.
+    :raises ModelPlanError: where a disk is too small, a cache may not be written to, or the model is not whole.
+    """
+    problems = [line for host in asked.members for line in _refusals(asked, host, found[host])]
+    if problems:
+        raise ModelPlanError(f"{'. '.join(problems)}. Nothing was changed.")
+    copying = bool(receivers(asked, found))
+    return {host: _changes(asked, host, found[host], copying) for host in asked.members}
+
+
+def receivers(asked: Asked, found: t.Mapping[str, Found]) -> list[str]:
+    """Return the members that copy files from the leader."""
+    return [host for host in asked.members[1:] if _lacking(found[host])]
+
+
+def _refusals(asked: Asked, host: str, found: Found) -> list[str]:
+    lines = []
+    if found["to_do"] and found["obstacles"]:
+        lines.append(f"{host}: {'; '.join(found['obstacles'])}")
+    elif found["needed_bytes"] and not (asked.linkable and host == asked.members[0]):
+        if found["free_bytes"] < found["needed_bytes"] + asked.reserve_gb * 1e9:
+            lines.append(
+                f"{host}: {asked.model['repo']} needs {gigabytes(found['needed_bytes'])} more in {found['repo_dir']} "
+                f"and {asked.reserve_gb} GB are to stay free (hf_cache_reserve_gb), but "
+                f"{gigabytes(found['free_bytes'])} are free: make room, or name a cache on a larger disk (hf_cache_dir)"
+            )
+    elif found["index_problems"] and not found["to_do"]:
+        lines.append(f"{host}: {'; '.join(found['index_problems'])}")
+    return lines
+
+
+def _lacking(found: Found) -> list[str]:
+    return [*found["missing"], *found["corrupt"]]
+
+
+def _changes(asked: Asked, host: str, found: Found, copying: bool) -> list[Change]:
+    is_leader, lacking = host == asked.members[0], _lacking(found)
+    changes: list[Change] = []
+    if is_leader and lacking and asked.source == "hub":
+        if found["missing_packages"]:
+            changes.append(_change(PACKAGES, [], [" ".join(found["missing_packages"])]))
+        if found["tool_version"] != asked.tool_version:
+            there = [f"huggingface_hub {found['tool_version']}"] if found["tool_version"] else []
+            changes.append(_change(CLIENT, there, [f"huggingface_hub {asked.tool_version}"]))
+    if lacking:
+        verb = "Copy" if not is_leader else "Download" if asked.source == "hub" else "Take"
+        origin = asked.place if is_leader else asked.members[0]
+        figures = f"{_count(lacking)}, {gigabytes(found['needed_bytes'])}"
+        changes.append(_change(BRING, found["problems"], [f"{verb} {short(asked.model)} from {origin} ({figures})"]))
+    elif found["to_do"]:
+        done = [f"Link {_count(found['unlinked'])} of {short(asked.model)}"] if found["unlinked"] else []
+        if found["ref_missing"]:
+            done.append(f"Note the commit of the revision {asked.model['revision']}")
+        changes.append(_change(LINK, found["problems"], done))
+    if not copying:  # a copy replaces what an interrupted one left, and removes everything at its end
+        left = found["left_behind"]
+        changes += [{"name": name} for name, there in ((KEY, left["key"]), (ACCESS, left["authorized_key"])) if there]
+    return changes
+
+
+def _count(files: t.Sequence[str]) -> str:
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}"
+
+
+def _change(name: str, before: t.Sequence[str], after: t.Sequence[str]) -> Change:
+    more = [f"and {len(before) - _SHOWN} more"] if len(before) > _SHOWN else []
+    lines = [*before[:_SHOWN], *more]
+    return {"name": name, "diff": {"before": _text(lines), "after": _text(after)}}
+
+
+def _text(lines: t.Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def report(host: str, planned: Found, verified: Found | None, applied: bool) -> dict[str, t.Any]:
+    """Return what is proven of a host's model.
+
+    :param planned: the plan, with what its look at the cache proved. :param verified: what hf_cache_verify returned,
+        None where nothing was to be verified again. :param applied: whether the planned changes have been made.
+    :raises ModelPlanError: where the host does not have the model as planned.
+    """
+    changes = planned["changes"][host]
+    if changes and not applied:
+        names = ", ".join(change["name"] for change in changes)
+        wrong = f" ({'; '.join(planned['problems'][:5])})" if planned["problems"] else ""
+        raise ModelPlanError(
+            f"{host} is not as planned: {names}{wrong}. Run the playbook, or see it with --check --diff."
+        )
+    if verified is None and not planned["complete"]:
+        raise ModelPlanError(f"{host}: {planned['repo']} was brought, and not verified: {planned['problems'][:5]}")
+    source = planned if verified is None else verified
+    return {name: source[name] for name in ("repo", "commit", "repo_dir", "snapshot", "files", "bytes")}

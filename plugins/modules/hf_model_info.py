@@ -1,0 +1,233 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hf_model_info
+short_description: Read a model's commit, files and config.json from the Hugging Face hub or a directory
+version_added: 0.1.0
+description:
+  - From the hub, resolves a branch or a tag to its commit, and lists the commit's files with their sizes and hashes.
+  - >-
+    From a directory, lists its files with sizes and hashes, as if a hub had the model. Hidden files and directories are
+    left out. What M(sparkops.dgx_spark.hf_cache_verify) noted earlier, and was not touched since, is not read.
+  - Reads the model's C(config.json), a few KB, from O(cache_dir) if the right one is there, else from the source.
+  - >-
+    Fails where the files may not be had, with the page to open or the option to set in its message, for instance for an
+    unknown repository or revision, a gated model, a bad token, or a hub that does not answer.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+  - sparkops.dgx_spark.hf_cache.cache
+  - sparkops.dgx_spark.hf_cache.hints
+  - sparkops.dgx_spark.hf_cache.hub
+  - sparkops.dgx_spark.hf_cache.patterns
+options:
+  repo:
+    description: The model's repository, C(organisation/name); of a model in a directory, what the cache is to call it.
+    type: str
+    required: true
+  source:
+    description: Where the model comes from.
+    type: str
+    choices: [hub, directory]
+    default: hub
+  revision:
+    description: A branch, a tag, or a commit of 40 hexadecimal digits on the hub.
+    type: str
+    default: main
+  directory:
+    description: The directory that holds the model, with a C(config.json). Required for O(source=directory).
+    type: path
+  read:
+    description:
+      - Whether files of O(directory) may be read that were not noted, which takes minutes for a large model.
+      - With V(false), RV(model) is empty where there are such files.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds to wait for each answer of the hub.
+    type: int
+    default: 20
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Read the model's description from the hub
+  sparkops.dgx_spark.hf_model_info:
+    repo: nvidia/Qwen3-235B-A22B-FP4
+    token: "{{ spark_hf_token }}"
+  register: asked
+
+- name: Show the model's size
+  ansible.builtin.debug:
+    msg: "{{ asked.model.commit }}: {{ (asked.bytes / 1e9) | round(1) }} GB, {{ asked.config.architectures }}"
+
+- name: Describe a checkpoint that was made on this host
+  sparkops.dgx_spark.hf_model_info:
+    repo: home/Qwen3-32B-NVFP4
+    source: directory
+    directory: /home/nvidia/quantized/Qwen3-32B-NVFP4
+"""
+
+RETURN = r"""
+model:
+  description:
+    - The model at its commit; what other modules take as O(sparkops.dgx_spark.hf_cache_info#module:model).
+    - The commit of a directory stands for all its paths and contents.
+    - Empty where O(read=false) left files of the directory unread.
+  returned: success
+  type: dict
+  contains:
+    repo:
+      description: The repository.
+      type: str
+      sample: nvidia/Qwen3-235B-A22B-FP4
+    commit:
+      description: The commit.
+      type: str
+      sample: b6c1d4f3c1f2f7d1c3e0a3f9ab0d43f3f8f0c5d7
+    revision:
+      description: The revision that was asked for, V(local) for a directory.
+      type: str
+      sample: main
+    files:
+      description: The files, by path.
+      type: list
+      elements: dict
+      contains:
+        path:
+          description: Path within the repository.
+          type: str
+          sample: config.json
+        size:
+          description: Bytes.
+          type: int
+          sample: 1234
+        sha256:
+          description: SHA-256 of a file that the hub keeps outside of git (LFS), or that is in a directory, else null.
+          type: str
+        git_sha1:
+          description: What git calls a file that the hub keeps in git, else null.
+          type: str
+config:
+  description: The model's parsed C(config.json), empty where the model has none.
+  returned: success
+  type: dict
+  sample: {"architectures": ["Qwen3MoeForCausalLM"], "num_attention_heads": 64}
+bytes:
+  description: Bytes of these files.
+  returned: success
+  type: int
+  sample: 134217728000
+gated:
+  description: Whether the hub gives the files only to accounts that were granted access. This one was.
+  returned: success
+  type: bool
+  sample: false
+linkable:
+  description: Whether the cache is on the directory's file system, so that the cache needs no room for the files.
+  returned: success
+  type: bool
+  sample: true
+unread_bytes:
+  description: Bytes of the directory's files that O(read=false) left unread.
+  returned: success
+  type: int
+  sample: 0
+hashes:
+  description: The hashes of the directory's files, with what tells whether a file was touched, by path.
+  returned: success
+  type: dict
+noted:
+  description: Whether these hashes are noted already; for M(sparkops.dgx_spark.hf_cache_verify).
+  returned: success
+  type: bool
+  sample: true
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import directory as hf_directory
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import CACHE_OPTION, Cache, config_in
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
+    HINTS_OPTION,
+    PATTERN_OPTIONS,
+    Hub,
+    HubError,
+    chosen,
+    explain,
+)
+
+
+def from_hub(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what a hub tells of the model."""
+    hub = Hub(asked["endpoint"], asked["token"].strip(), asked["timeout"])
+    model, gated = hub.model(asked["repo"], asked["revision"])
+    model = chosen(model, asked["allow_patterns"], asked["ignore_patterns"])
+    config = config_in(Cache(asked["cache_dir"], model.repo), model)
+    return {
+        "model": model.as_dict(),
+        "bytes": model.size,
+        "config": hub.config(model) if config is None else config,
+        "gated": gated,
+        "linkable": False,
+        "unread_bytes": 0,
+        "hashes": {},
+        "noted": True,
+    }
+
+
+def from_directory(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what a directory tells of the model."""
+    top, cache = Path(asked["directory"]), Cache(asked["cache_dir"], asked["repo"])
+    described = hf_directory.describe(top, asked["repo"], cache, asked["read"])
+    about: dict[str, Any] = {"model": {}, "bytes": 0, "config": {}}
+    if described.model is not None:
+        model = chosen(described.model, asked["allow_patterns"], asked["ignore_patterns"])
+        about = {"model": model.as_dict(), "bytes": model.size, "config": hf_directory.config_in(top, model)}
+    return {
+        **about,
+        "gated": False,
+        "linkable": hf_directory.linkable(top, cache),
+        "unread_bytes": described.unread_bytes,
+        "hashes": described.hashes,
+        "noted": described.is_remembered,
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "repo": {"type": "str", "required": True},
+            "source": {"type": "str", "choices": ["hub", "directory"], "default": "hub"},
+            "revision": {"type": "str", "default": "main"},
+            "directory": {"type": "path"},
+            "read": {"type": "bool", "default": True},
+            "cache_dir": CACHE_OPTION,
+            "endpoint": {"type": "str", "default": "https://huggingface.co"},
+            "token": {"type": "str", "default": "", "no_log": True},
+            "timeout": {"type": "int", "default": 20},
+            "hints": HINTS_OPTION,
+            **PATTERN_OPTIONS,
+        },
+        required_if=[("source", "directory", ["directory"])],
+        supports_check_mode=True,
+    )
+    asked = module.params
+    try:
+        found = from_directory(asked) if asked["source"] == "directory" else from_hub(asked)
+    except (HubError, OSError) as exc:
+        module.fail_json(msg=explain(exc, asked["hints"]))
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_layers_info
+short_description: List the images of a Docker Engine with their layers
+version_added: 0.1.0
+description:
+  - Lists the images of an engine by ID with their layers, and tells how the engine keeps images.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Read which images are there
+  sparkops.dgx_spark.image_layers_info:
+  become: true
+  register: found
+"""
+
+RETURN = r"""
+images:
+  description: The layers of each image, as diff IDs, lowest first; by the image's ID.
+  returned: success
+  type: dict
+  sample: {"sha256:5f6a…": ["sha256:11bb…", "sha256:77cc…"]}
+store:
+  description:
+    - How the engine keeps images, C(graph driver) or C(containerd), as a Docker 29 does that was newly installed.
+    - An image's ID is the digest of its configuration with the one, and of its manifest with the other.
+  returned: success
+  type: str
+  sample: graph driver
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    docker = Docker()
+    try:
+        ids = {image["Id"] for image in docker.ask("GET", "/images/json")}
+        images = {name: docker.ask("GET", f"/images/{name}/json")["RootFS"].get("Layers", []) for name in sorted(ids)}
+        status = docker.ask("GET", "/info").get("DriverStatus") or []
+    except DockerError as exc:
+        module.fail_json(msg=str(exc))
+    store = "containerd" if ["driver-type", "io.containerd.snapshotter.v1"] in status else "graph driver"
+    module.exit_json(changed=False, images=images, store=store)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The planners of models and copies run on the controller, and give each host its own facts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.action import hf_cache_plan, hf_cache_report, peer_copy_plan
+
+FOUND: dict[str, Any] = {
+    "missing": [],
+    "corrupt": [],
+    "unlinked": [],
+    "problems": [],
+    "index_problems": [],
+    "obstacles": [],
+    "ref_missing": False,
+    "to_do": False,
+    "complete": True,
+    "needed_bytes": 0,
+    "free_bytes": 0,
+    "files": 3,
+    "bytes": 11002,
+    "repo_dir": "/r",
+    "snapshot": "/r/s",
+    "tool_version": "",
+    "missing_packages": [],
+    "left_behind": {"key": False, "authorized_key": False},
+}
+UNREAD = {**FOUND, "complete": False, "to_do": True, "unread": ["a"]}
+MODEL = {"repo": "lab/tiny", "commit": "c" * 40, "revision": "main", "files": []}
+ASKED: dict[str, Any] = {
+    "members": {"spark1": FOUND, "spark2": {**UNREAD, "repo_dir": "/other"}},
+    "read": {"spark1": {"skipped": True}, "spark2": {**FOUND, "repo_dir": "/other"}},
+    "model": {"model": MODEL, "config": {"model_type": "x"}, "linkable": False},
+    "source": "hub",
+    "place": "http://hub",
+    "reserve_gb": 20,
+    "tool_version": "2.4.0",
+}
+
+
+def planned(module: Any, asked: dict[str, Any], host: str) -> dict[str, Any]:
+    plugin = module.ActionModule.__new__(module.ActionModule)
+    plugin._task = SimpleNamespace(check_mode=False)
+    return plugin.plan(asked, {"inventory_hostname": host})
+
+
+def test_each_host_gets_its_own_facts_and_all_changes() -> None:
+    plans = {host: planned(hf_cache_plan, ASKED, host) for host in ("spark1", "spark2")}
+    assert [plan["repo_dir"] for plan in plans.values()] == ["/r", "/other"]
+    for plan in plans.values():
+        assert plan["changes"] == {"spark1": [], "spark2": []}, "the second look counts where there was one"
+        assert (plan["repo"], plan["commit"], plan["config"]) == ("lab/tiny", "c" * 40, {"model_type": "x"})
+        assert (plan["complete"], plan["bytes"], plan["receivers"]) == (True, 11002, [])
+    assert ASKED["members"]["spark2"]["complete"] is False, "what was registered stays as it is"
+
+
+def test_a_skipped_verification_is_none() -> None:
+    plan = planned(hf_cache_plan, ASKED, "spark1")
+    asked = {"plan": plan, "verified": {"skipped": True, "changed": False}, "applied": False}
+    assert planned(hf_cache_report, asked, "spark1")["snapshot"] == "/r/s"
+    with pytest.raises(hf_cache_report.ModelPlanError, match="was brought, and not verified"):
+        planned(hf_cache_report, {**asked, "plan": {**plan, "complete": False}, "applied": True}, "spark1")
+
+
+def test_a_copy_of_files() -> None:
+    one = {
+        "directory": "/d",
+        "problems": {},
+        "needed_bytes": 0,
+        "free_bytes": 10**12,
+        "left_behind": FOUND["left_behind"],
+    }
+    lacks = {**one, "directory": "/e", "problems": {"a": "is missing"}}
+    asked = {"name": "x", "reserve_gb": 20, "members": {"spark1": one, "spark2": lacks, "spark3": one}}
+    plan = planned(peer_copy_plan, asked, "spark2")
+    assert (plan["receivers"], plan["directory"], plan["complete"]) == (["spark2"], "/e", False)
