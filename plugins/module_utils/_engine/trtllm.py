@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-from collections import Counter
 from typing import Any, List, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import (
@@ -237,52 +236,3 @@ def plan(
 def digest(*parts: Any) -> str:
     """12 hex digits over JSON values: changes when what the containers are told changes."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def stuck(tasks: Sequence[dict[str, Any]], since: float, now: float, patience: float = 20) -> list[str]:
-    """Say which tasks of a Swarm cannot start their container, and will not by themselves.
-
-    :param tasks: as ``_swarm.tasks_of`` returns them. :param since: what was before is of no interest, in seconds.
-    :param now: seconds on the same clock. :param patience: for how many seconds a task may be without a node.
-
-    >>> task = {"name": "trtllm_worker", "node": "", "state": "pending", "wanted": "running", "at": 0}
-    >>> task["error"] = "no suitable node (insufficient resources on 1 node)"
-    >>> stuck([task], since=5, now=20), stuck([task], since=5, now=30)
-    ([], ['trtllm_worker is pending: no suitable node (insufficient resources on 1 node)'])
-    """
-    says: Counter[str] = Counter()
-    for task in tasks:
-        waits = task["state"] == "pending" and task["wanted"] == "running" and now - max(since, task["at"]) > patience
-        refused = task["state"] == "rejected" and task["at"] >= since
-        if task["error"] and (waits or refused):
-            where = f" on {task['node']}" if task["node"] else ""
-            # One refusal may be the last of what was just mended.
-            says[f"{task['name']}{where} is {task['state']}: {task['error']}"] += 2 if waits else 1
-    return sorted(words for words, count in says.items() if count > 1)
-
-
-def judge(state: dict[str, Any], told: str, members: Sequence[str], require_rdma: bool) -> tuple[bool, Problems]:
-    """Read the supervisor's state: whether it has settled, and what is wrong with it.
-
-    :param state: ``state.json``, empty where there is none. :param told: the digest that the containers must have.
-    :returns: settled (it serves, or gave up), and one sentence a problem.
-    """
-    phase, reason = state.get("phase", "not started"), state.get("reason", "")
-    if state.get("config") != told:
-        return False, ["the containers that were asked for have not started"]
-    if phase == "gave up":
-        return True, [f"the supervisor gave up: {reason}"]
-    if phase != "serving":
-        return False, [f"{phase}{': ' + reason if reason else ''}"]
-    ranks = state.get("ranks", {})
-    problems = []
-    for rank, name in enumerate(members if require_rdma else ()):
-        found = ranks.get(short(name))
-        if found is None:
-            problems.append(f"rank {rank} on {name}: NCCL named no transport")
-        elif found["transport"] != "IB":
-            problems.append(
-                f"rank {rank} on {name}: NCCL uses {found['transport']} ({found['devices']}) and not RDMA; "
-                f"{found.get('why') or 'see what it says of it in its log, and that no firewall is between them'}"
-            )
-    return True, problems
