@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-ASK = "sparkops.dgx_spark.trtllm_state_info"
+ASK = "sparkops.dgx_spark.engine_state_info"
 
 
 class ActionModule(ActionBase):
@@ -21,12 +21,12 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         _validated, asked = self.validate_argument_spec(
             argument_spec={
-                "path": {"type": "str", "default": "/var/lib/dgx-spark/trtllm/state.json"},
-                "told": {"type": "str", "required": True},
+                "path": {"type": "str", "required": True},
+                "config_digest": {"type": "str", "required": True},
                 "members": {"type": "list", "elements": "str", "required": True},
                 "require_rdma": {"type": "bool", "default": True},
                 "stack": {"type": "str", "default": ""},
-                "past": {"type": "float", "default": 0},
+                "ignore_started_at": {"type": "float", "default": 0},
                 "timeout": {"type": "int", "default": 1800},
                 "interval": {"type": "int", "default": 2},
             }

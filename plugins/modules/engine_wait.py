@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: trtllm_wait
-short_description: Wait until a TensorRT-LLM server serves, and say what it does meanwhile
-version_added: "0.1.0"
+module: engine_wait
+short_description: Wait until an engine serves, and say what it does meanwhile
+version_added: 0.1.0
 description:
   - >-
-    Asks M(sparkops.dgx_spark.trtllm_state_info) again and again, and shows what it says whenever that changes: which
+    Asks M(sparkops.dgx_spark.engine_state_info) again and again, and shows what it says whenever that changes: which
     Spark is waited for, how far the weights are, that it warms up.
   - It ends as soon as the server serves, has given up, or cannot start, and at the latest when O(timeout) is over.
   - In check mode it asks once.
@@ -26,28 +26,28 @@ attributes:
     support: full
 options:
   path:
-    description: The state file, as O(sparkops.dgx_spark.trtllm_state_info#module:path).
+    description: The state file, as O(sparkops.dgx_spark.engine_state_info#module:path).
     type: path
-    default: /var/lib/dgx-spark/trtllm/state.json
-  told:
-    description: As O(sparkops.dgx_spark.trtllm_state_info#module:told).
+    required: true
+  config_digest:
+    description: As O(sparkops.dgx_spark.engine_state_info#module:config_digest).
     type: str
     required: true
   members:
-    description: As O(sparkops.dgx_spark.trtllm_state_info#module:members).
+    description: As O(sparkops.dgx_spark.engine_state_info#module:members).
     type: list
     elements: str
     required: true
   require_rdma:
-    description: As O(sparkops.dgx_spark.trtllm_state_info#module:require_rdma).
+    description: As O(sparkops.dgx_spark.engine_state_info#module:require_rdma).
     type: bool
     default: true
   stack:
-    description: As O(sparkops.dgx_spark.trtllm_state_info#module:stack).
+    description: As O(sparkops.dgx_spark.engine_state_info#module:stack).
     type: str
     default: ""
-  past:
-    description: As O(sparkops.dgx_spark.trtllm_state_info#module:past).
+  ignore_started_at:
+    description: As O(sparkops.dgx_spark.engine_state_info#module:ignore_started_at).
     type: float
     default: 0
   timeout:
@@ -64,8 +64,9 @@ author:
 
 EXAMPLES = r"""
 - name: Wait for the first token
-  sparkops.dgx_spark.trtllm_wait:
-    told: "{{ planned.digest }}"
+  sparkops.dgx_spark.engine_wait:
+    path: /var/lib/dgx-spark/trtllm/state.json
+    config_digest: "{{ engine_serve_plan.config_digest }}"
     members: [spark1, spark2]
     stack: dgx-spark-trtllm
   become: true
@@ -74,7 +75,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 waited_s:
-  description: For how many seconds. All that M(sparkops.dgx_spark.trtllm_state_info) returns stands beside this.
+  description: For how many seconds. All that M(sparkops.dgx_spark.engine_state_info) returns stands beside this.
   returned: success
   type: float
   sample: 412.3

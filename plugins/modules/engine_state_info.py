@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: trtllm_state_info
-short_description: Read what the supervisor of a TensorRT-LLM server says of it
+module: engine_state_info
+short_description: Read what the supervisor of an engine says of its serving
 version_added: 0.1.0
 description:
   - Reads the state file that the leader's container keeps, and tells whether it serves and over which transport.
-  - Run it on the leader.
+  - To be run on the leader.
   - >-
     Where a Swarm is to start the containers and cannot, for instance because no node has what they ask for or a
-    directory to mount is not there, that counts as settled too, and is told in the Swarm's own words.
+    directory to mount is not there, that counts as settled too, and RV(problems) has the Swarm's own words.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
@@ -24,9 +24,11 @@ options:
   path:
     description: The state file. One that is not there is a server that has not started.
     type: path
-    default: /var/lib/dgx-spark/trtllm/state.json
-  told:
-    description: What the containers must have been told, such as the digest of M(sparkops.dgx_spark.trtllm_plan_info).
+    required: true
+  config_digest:
+    description: >-
+      The digest of the configuration and the image that the containers must have been started with, as
+      M(sparkops.dgx_spark.engine_plan) returns it.
     type: str
     required: true
   members:
@@ -47,23 +49,25 @@ options:
       - What the Swarm's tasks did before is of no interest. Seconds on this host's clock, as RV(now).
       - If it is left out, all of that.
     type: float
-  past:
-    description: C(began) of a supervisor that is not to count any more, such as one that gave up. 0 for none.
+  ignore_started_at:
+    description: C(began) of a supervisor that does not count any more, such as one that gave up. 0 for none.
     type: float
     default: 0
 """
 
 EXAMPLES = r"""
-- name: See whether it serves
-  sparkops.dgx_spark.trtllm_state_info:
-    told: "{{ planned.digest }}"
+- name: Read whether the engine serves
+  sparkops.dgx_spark.engine_state_info:
+    path: /var/lib/dgx-spark/trtllm/state.json
+    config_digest: "{{ engine_serve_plan.config_digest }}"
     members: [spark1, spark2]
   become: true
   register: serving
 
-- name: See whether the Swarm has refused to start it since then
-  sparkops.dgx_spark.trtllm_state_info:
-    told: "{{ planned.digest }}"
+- name: Read whether the Swarm has refused to start the containers since then
+  sparkops.dgx_spark.engine_state_info:
+    path: /var/lib/dgx-spark/trtllm/state.json
+    config_digest: "{{ engine_serve_plan.config_digest }}"
     members: [spark1, spark2]
     stack: dgx-spark-trtllm
     since: "{{ serving.now }}"
@@ -93,40 +97,39 @@ state:
   type: dict
 """
 
-import json
 import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import tasks_of
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm import judge, stuck
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.host import state_in
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import problems_of, unstartable
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "default": "/var/lib/dgx-spark/trtllm/state.json"},
-            "told": {"type": "str", "required": True},
+            "path": {"type": "path", "required": True},
+            "config_digest": {"type": "str", "required": True},
             "members": {"type": "list", "elements": "str", "required": True},
             "require_rdma": {"type": "bool", "default": True},
             "stack": {"type": "str", "default": ""},
             "since": {"type": "float"},
-            "past": {"type": "float", "default": 0},
+            "ignore_started_at": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
-    path, now = Path(module.params["path"]), time.time()
+    asked, now = module.params, time.time()
+    path = Path(asked["path"])
     try:
-        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError:
-        state = {}  # a power cut left half of it; the next start writes it anew
+        state = state_in(path.parent)
     except OSError as error:
         module.fail_json(msg=f"{path} cannot be read: {error}; is it the supervisor's state file?")
-    if state.get("began") == module.params["past"]:
+    if state.get("began") == asked["ignore_started_at"]:
         state = {}
-    settled, problems = judge(state, module.params["told"], module.params["members"], module.params["require_rdma"])
+    settled, problems = problems_of(state, asked["config_digest"], asked["members"], asked["require_rdma"])
     if not settled and module.params["stack"]:
         docker = Docker()
         try:
@@ -134,7 +137,7 @@ def main() -> None:
         except DockerError as exc:
             module.fail_json(msg=str(exc))
         since = now if module.params["since"] is None else module.params["since"]
-        wrong = stuck(tasks_of(module.params["stack"], *listed), since, now)
+        wrong = unstartable(tasks_of(module.params["stack"], *listed), since, now)
         settled, problems = bool(wrong), wrong or problems
     module.exit_json(changed=False, settled=settled, problems=problems, state=state, now=now)
 
