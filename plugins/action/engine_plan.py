@@ -16,8 +16,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import UfwError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
-#: the names of all changes
-CHANGES = planning.NAMES
+#: the names of all changes that tasks of the role engine_serve make; LOAD is made by the role peer_copy
+CHANGES = tuple(name for name in planning.NAMES if name != planning.LOAD)
 FORGET_S = 600  # a run this long sets the number of starts back
 GRACE_S = 25  # for the ranks to end, within the time that a container has to stop
 MEMORY_WAIT_S = 60

@@ -32,7 +32,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import uf
 INSTALL = "Install the Python packages of Ansible's Docker modules"
 PULL = "Pull the base image"
 BUILD = "Build the engine's image"
-IMPORT = "Import the image"
+LOAD = "Load the image from the leader"  # a task of the role peer_copy
 DIRECTORIES = "Create the directories of the configuration"
 KEY = "Create the SSH key"
 WRITE = "Write the configuration"
@@ -57,7 +57,7 @@ RESTART_UNIT = "Restart the unit"
 FIREWALL = "Configure the firewall"
 
 NAMES = (
-    *(INSTALL, PULL, BUILD, IMPORT, DIRECTORIES, KEY, WRITE, HOSTFILE, DOWNLOAD),
+    *(INSTALL, PULL, BUILD, LOAD, DIRECTORIES, KEY, WRITE, HOSTFILE, DOWNLOAD),
     *(STOP_UNIT, REMOVE_CONTAINER, DISABLE_UNIT, REMOVE_UNIT, REMOVE_STACK, REMOVE_STACK_CONTAINERS, REMOVE_STACK_FILE),
     *(WRITE_STACK, DEPLOY, RESTART_SERVICES),
     *(WRITE_UNIT, ENABLE_UNIT, CREATE_CONTAINER, RESET_UNIT, START_UNIT, RESTART_UNIT, FIREWALL),
@@ -194,7 +194,7 @@ def _image(asked: Request, member: str) -> Iterator[dict[str, Any]]:
         if not known:
             yield named(BUILD)
     elif known not in found["docker"]["images"]:
-        yield named(IMPORT, "", f"{known or serving.UNKNOWN}\n")
+        yield named(LOAD, "", f"{known or serving.UNKNOWN}\n")
 
 
 def _content(found: Mapping[str, Any], path: str) -> str:
