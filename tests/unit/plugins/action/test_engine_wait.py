@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.action import trtllm_wait
+from ansible_collections.sparkops.dgx_spark.plugins.action import engine_wait
 
 LOADS = {"settled": False, "problems": ["starting: loading weights, 10 %"], "now": 7.0}
 SERVES = {"settled": True, "problems": [], "now": 9.0}
@@ -19,17 +19,17 @@ SERVES = {"settled": True, "problems": [], "now": 9.0}
 def wait(monkeypatch: pytest.MonkeyPatch):
     """Run the plugin with these answers from the host, one after the other, on a clock that sleeping moves."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(trtllm_wait.time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
-    monkeypatch.setattr(trtllm_wait.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(engine_wait.time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
+    monkeypatch.setattr(engine_wait.time, "monotonic", lambda: clock.now)
 
     def run(answers: list[dict[str, Any]], check_mode: bool = False) -> tuple[dict[str, Any], list[str], list[Any]]:
         said: list[str] = []
         since: list[Any] = []
-        plugin = trtllm_wait.ActionModule.__new__(trtllm_wait.ActionModule)
+        plugin = engine_wait.ActionModule.__new__(engine_wait.ActionModule)
         plugin._task = SimpleNamespace(check_mode=check_mode, async_val=0, diff=False)
         plugin._display = SimpleNamespace(display=said.append)
-        monkeypatch.setattr(trtllm_wait.ActionBase, "run", lambda *_about: {})
-        asked = {"told": "x", "members": ["spark1"], "timeout": 10, "interval": 2}
+        monkeypatch.setattr(engine_wait.ActionBase, "run", lambda *_about: {})
+        asked = {"config_digest": "x", "members": ["spark1"], "timeout": 10, "interval": 2}
         monkeypatch.setattr(plugin, "validate_argument_spec", lambda **_spec: (None, asked), raising=False)
 
         def answer(_name: str, module_args: dict[str, Any], **_options: Any) -> dict[str, Any]:

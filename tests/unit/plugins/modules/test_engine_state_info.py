@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.sparkops.dgx_spark.plugins.modules import trtllm_state_info
+from ansible_collections.sparkops.dgx_spark.plugins.modules import engine_state_info
 
 SERVING = {"phase": "serving", "config": "told", "began": 17.5, "ranks": {}}
 
@@ -30,14 +30,14 @@ class Swarm:
 
 @pytest.fixture
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.setattr(trtllm_state_info, "Docker", Swarm)
+    monkeypatch.setattr(engine_state_info, "Docker", Swarm)
     path = tmp_path / "state.json"
 
     def run(state: dict[str, Any], **options: Any) -> dict[str, Any]:
         path.write_text(json.dumps(state))
-        wanted = {"path": str(path), "told": "told", "members": ["spark1"], "require_rdma": False, **options}
+        wanted = {"path": str(path), "config_digest": "told", "members": ["spark1"], "require_rdma": False, **options}
         with patch_module_args(wanted), pytest.raises(SystemExit):
-            trtllm_state_info.main()
+            engine_state_info.main()
         return json.loads(capsys.readouterr().out)
 
     return run
@@ -52,4 +52,4 @@ def test_what_the_swarm_refused_before_does_not_count(told: Any, since: dict[str
 
 @pytest.mark.parametrize(("past", "settled"), [(0, True), (17.5, False)])
 def test_a_supervisor_that_is_past_does_not_count(told: Any, past: float, settled: bool) -> None:
-    assert told(SERVING, past=past)["settled"] == settled
+    assert told(SERVING, ignore_started_at=past)["settled"] == settled
