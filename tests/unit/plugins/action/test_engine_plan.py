@@ -192,8 +192,10 @@ def test_the_other_launcher_leaves_nothing(members: list[str], launcher: str) ->
     before = made(asked_for(members, other), {name: blank(name) for name in members}, {})
     asked = asked_for(members, launcher)
     names = changes(asked, before)
-    gone = (planning.REMOVE_STACK, planning.REMOVE_STACK_FILE) if other == "swarm" else (
-        *(planning.STOP_UNIT, planning.REMOVE_CONTAINER, planning.DISABLE_UNIT, planning.REMOVE_UNIT),
+    gone = (
+        (planning.REMOVE_STACK, planning.REMOVE_STACK_FILE)
+        if other == "swarm"
+        else (*(planning.STOP_UNIT, planning.REMOVE_CONTAINER, planning.DISABLE_UNIT, planning.REMOVE_UNIT),)
     )
     assert set(gone) <= set(names[members[0]])
     assert changes(asked, made(asked, before, {})) == {name: [] for name in members}
