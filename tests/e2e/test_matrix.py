@@ -49,7 +49,7 @@ def serve(lab: Pair, launcher: str, **options: Any) -> Run:
 
 def undo(sparks: Pair) -> None:
     role = {"name": "sparkops.dgx_spark.trtllm_serve", "tasks_from": "undo"}
-    tasks = [{"name": "Undo", "ansible.builtin.include_role": role, "vars": {"trtllm_serve_members": sparks.names}}]
+    tasks = [{"name": "Undo", "ansible.builtin.include_role": role}]
     run = sparks.play([{"hosts": "spark", "gather_facts": False, "tasks": tasks}])
     assert run.status == "successful", run.said
 

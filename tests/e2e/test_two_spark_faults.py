@@ -239,8 +239,7 @@ def test_undo_leaves_nothing(pair: Pair, first: tuple[Run, int], launcher: str, 
     for name in left:
         pair.host(name).check_output("sudo docker swarm leave --force")
     role = {"name": "sparkops.dgx_spark.trtllm_serve", "tasks_from": "undo"}
-    members = {"trtllm_serve_members": list(SPARKS)}
-    play = [{"name": "Undo", "ansible.builtin.include_role": role, "vars": members}]
+    play = [{"name": "Undo", "ansible.builtin.include_role": role}]
     for check, changes in ((True, True), (False, True), (True, False), (False, False)):
         run = pair.play([{"hosts": "spark", "gather_facts": False, "tasks": play}], check=check)
         assert run.status == "successful", run.said

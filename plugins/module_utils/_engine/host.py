@@ -50,8 +50,8 @@ def memory_mib() -> int:
 def entry(path: str, with_content: bool) -> dict[str, Any]:
     """What lies at a path: ``kind`` (file, directory, other or absent), ``mode``, ``digest``, ``content``.
 
-    Links are followed. ``empty`` is of a directory, ``digest`` (SHA-256) of a file, ``content`` of one that is to be read
-    as text.
+    Links are followed. ``empty`` is of a directory, ``digest`` (SHA-256) of a file, ``content`` of a file that is to be
+    read as text.
     """
     try:
         found = Path(path).stat()

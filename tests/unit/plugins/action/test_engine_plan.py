@@ -224,7 +224,7 @@ def test_a_file_that_was_changed_by_hand_is_put_right_and_all_start_again(
 
 def test_keys_that_are_gone_are_created_and_trusted() -> None:
     asked, found = serving_pair()
-    for name, one in found.items():
+    for one in found.values():
         for path in list(one["entries"]):
             if "/ssh" in path:
                 one["entries"][path] = {"kind": "absent"}

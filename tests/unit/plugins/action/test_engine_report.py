@@ -41,7 +41,7 @@ def test_a_report() -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"usage": {"completion_tokens": 0}}, {"usage": None}])
 def test_an_answer_without_a_token_is_none(answer: dict[str, Any]) -> None:
-    with pytest.raises(PlanError, match="spark1 answered at .* without a generated token"):
+    with pytest.raises(PlanError, match=r"spark1 answered at .* without a generated token"):
         report(answer)
 
 
