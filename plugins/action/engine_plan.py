@@ -13,6 +13,7 @@ import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import changes as planning
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster, contract, serving
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import UfwError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
@@ -131,7 +132,7 @@ def image_of(asked: dict[str, Any]) -> serving.Image:
     found = asked["found"][asked["members"][0]]["docker"]
     base_id = asked["base_id"] or (found.get("base") or {}).get("id", "")
     image = serving.Image(asked["base_image"], base_id, context_in(Path(asked["context"])))
-    repository = serving.layout(asked["engine"]["name"])["repository"]
+    repository = layout(asked["engine"]["name"])["repository"]
     known = asked["image_id"] or serving.find_image(image, repository, found.get("built", []))
     return serving.Image(image.base, image.base_id, image.context, known)
 

@@ -48,7 +48,7 @@ def text_of(answer: dict[str, Any]) -> str:
     >>> text_of({"choices": [{"text": " Jane"}]}), text_of({})
     (' Jane', '')
     """
-    choice = next(iter(answer.get("choices") or []), {})
+    choice: dict[str, Any] = next(iter(answer.get("choices") or []), {})
     said = choice.get("message") or {}
     texts = [said.get("content"), said.get("reasoning_content"), said.get("reasoning"), choice.get("text")]
     return next((text for text in texts if text), "")

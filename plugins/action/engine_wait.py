@@ -41,6 +41,6 @@ class ActionModule(ActionBase):
                 return {**found, "waited_s": round(waited, 1)}
             said = "; ".join(found["problems"])
             if said != shown:
-                self._display.display(f"{task_vars['inventory_hostname']}: {said} ({waited:.0f} s)")
+                self._display.display(f"{(task_vars or {})['inventory_hostname']}: {said} ({waited:.0f} s)")
                 shown = said
             time.sleep(interval)

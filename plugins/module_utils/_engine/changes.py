@@ -26,6 +26,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout 
     PACKAGES,
     ROOTS,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.serving import Image, Serving
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ufw
 
 #: the names of the tasks that make the changes, in their order
@@ -77,9 +78,9 @@ RUNNING = ("active", "activating")  # states of a unit that starts or runs its c
 class Request:
     """A planned serving, and what the hosts have."""
 
-    serving: serving.Serving
+    serving: Serving
     found: Mapping[str, Mapping[str, Any]]  # by member, as engine_host_info returns it
-    image: serving.Image
+    image: Image
     fabric: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     public_keys: Mapping[str, str] = field(default_factory=dict)  # by member
     stack_text: str = ""  # of the stack's file

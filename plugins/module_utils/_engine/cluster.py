@@ -113,8 +113,8 @@ def control(host: Mapping[str, Any]) -> dict[str, Any]:
         if interface.ip == address:
             netdev, network = link["netdev"], str(interface.network)
             return {"address": str(address), "netdev": netdev, "network": network, "on_fabric": True}
-    netdev, network = host.get("control_netdev"), host.get("control_network")
-    return {"address": str(address), "netdev": netdev, "network": network, "on_fabric": False}
+    beside = {"netdev": host.get("control_netdev"), "network": host.get("control_network")}
+    return {"address": str(address), **beside, "on_fabric": False}
 
 
 def rdma_devices(links: Sequence[Mapping[str, Any]]) -> list[str]:

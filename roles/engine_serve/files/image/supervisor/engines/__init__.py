@@ -100,4 +100,5 @@ class Engine(ABC):
 def of(cluster: dict[str, Any]) -> Engine:
     """The engine of a cluster. :raises ModuleNotFoundError: when this image has none of that name."""
     name = cluster["engine"]["name"]
-    return importlib.import_module(f".{name}", __package__).ENGINE(cluster)
+    kind: type[Engine] = importlib.import_module(f".{name}", __package__).ENGINE
+    return kind(cluster)

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from typing import Any, Sequence
+from typing import Sequence
 
 from .. import contract, mpi, paths, probe
 from . import Engine
@@ -145,4 +145,4 @@ class TensorRTLLM(Engine):
         return makes_tokens(address, timeout, pause, bool(self.settings.get("metrics_follow")))
 
 
-ENGINE: type[Any] = TensorRTLLM
+ENGINE = TensorRTLLM
