@@ -37,7 +37,8 @@ def test_it_is_one_file() -> None:
 @pytest.mark.parametrize("path", READERS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nobody_restates_a_phase(path: Path) -> None:
     words = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
-    assert not words & PHASES
+    foreign = set() if path.is_relative_to(SUPERVISOR) else {contract.FAILED}  # systemd and Ansible use that word too
+    assert not words & (PHASES - foreign)
 
 
 @pytest.mark.parametrize(
