@@ -7,13 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: file_tree
-short_description: Have some directories and files, all in one call
-version_added: "0.1.0"
+short_description: Create, write and remove some directories and files, all in one call
+version_added: 0.1.0
 description:
   - >-
     Does for small files what a loop over M(ansible.builtin.file) and M(ansible.builtin.copy) does, without the half
     second and the three round trips that each turn of such a loop costs on every host.
   - Each file is replaced in one step, and only if its content differs. Whatever else lies in the directories stays.
+  - First O(directories) are created, then O(files) are written, then O(absent) and O(absent_if_empty) are removed.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
@@ -24,8 +25,23 @@ attributes:
   idempotent:
     support: full
 options:
+  root:
+    description: >-
+      The directory that O(files) with a relative path lie below. It and the directories between are created, with mode
+      0755, but its parent must be there or be one of O(directories).
+    type: path
+  absent:
+    description: Files, and directories with all that is in them, to remove. Links are removed and not followed.
+    type: list
+    elements: path
+    default: []
+  absent_if_empty:
+    description: Directories to remove where nothing is left in them.
+    type: list
+    elements: path
+    default: []
   directories:
-    description: The directories, a parent before what is in it.
+    description: The directories to create, a parent before what is in it.
     type: list
     elements: dict
     default: []
@@ -39,14 +55,14 @@ options:
         type: str
         default: "0755"
   files:
-    description: The files.
+    description: The files to write.
     type: list
     elements: dict
     default: []
     suboptions:
       path:
-        description: The file. Its directory must be there, or be one of O(directories).
-        type: path
+        description: The file. Its directory must be there, or be one of O(directories), or lie below O(root).
+        type: str
         required: true
       content:
         description: All that is in it.
@@ -61,7 +77,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Write what the containers are told
+- name: Write the configuration of the containers
   sparkops.dgx_spark.file_tree:
     directories:
       - path: /etc/dgx-spark
@@ -79,8 +95,15 @@ written:
   type: list
   elements: str
   sample: [/etc/dgx-spark/trtllm/node.json]
+removed:
+  description: What was removed, or would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/dgx-spark/trtllm]
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +139,45 @@ def have_file(module: AnsibleModule, path: Path, content: str) -> dict[str, str]
     return {"before_header": str(path), "after_header": str(path), "before": before or "", "after": content}
 
 
-def entries(mode: str, **more: Any) -> dict[str, Any]:
+def entries(mode: str, kind: str = "path", **more: Any) -> dict[str, Any]:
     """Describe an option that is a list of paths with their modes."""
-    options = {"path": {"type": "path", "required": True}, "mode": {"type": "str", "default": mode}, **more}
+    options = {"path": {"type": kind, "required": True}, "mode": {"type": "str", "default": mode}, **more}
     return {"type": "list", "elements": "dict", "default": [], "options": options}
+
+
+def below(root: str, files: list[dict[str, Any]]) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+    """Return the directories that files with a relative path need, and the files with their whole paths."""
+    folders = {Path(root)}
+    for file in files:
+        path = Path(file["path"])
+        if not path.is_absolute():
+            folders.update(Path(root, one) for one in path.parents)
+    directories = [{"path": str(path), "mode": "0755"} for path in sorted(folders)]
+    return directories, [{**file, "path": str(Path(root, file["path"]))} for file in files]
+
+
+def remove(module: AnsibleModule, path: Path) -> bool:
+    """Remove a file, a link or a directory with all that is in it. Returns whether it was there."""
+    if not path.is_symlink() and not path.exists():
+        return False
+    if not module.check_mode:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return True
+
+
+def remove_empty(module: AnsibleModule, path: Path, gone: set[str]) -> bool:
+    """Remove a directory in which nothing is left. Returns whether there was one.
+
+    :param gone: paths that are removed in this call, or would be.
+    """
+    if not path.is_dir() or any(str(entry) not in gone for entry in path.iterdir()):
+        return False
+    if not module.check_mode:
+        path.rmdir()
+    return True
 
 
 def main() -> None:
@@ -127,27 +185,38 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directories": entries("0755"),
-            "files": entries("0644", content={"type": "str", "required": True}),
+            "files": entries("0644", "str", content={"type": "str", "required": True}),
+            "root": {"type": "path"},
+            "absent": {"type": "list", "elements": "path", "default": []},
+            "absent_if_empty": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
-    written, diffs, changed = [], [], False
+    written, removed, diffs, changed = [], [], [], False
+    directories, files = module.params["directories"], module.params["files"]
+    if module.params["root"]:
+        between, files = below(module.params["root"], files)
+        directories = [*directories, *between]
     try:
-        for directory in module.params["directories"]:
+        for directory in directories:
             path = Path(directory["path"])
             if make(module, path):
                 written.append(str(path))
             changed |= set_mode(module, path, directory["mode"])
-        for file in module.params["files"]:
+        for file in files:
             path = Path(file["path"])
             diff = have_file(module, path, file["content"])
             if diff:
                 written.append(str(path))
                 diffs.append(diff)
             changed |= set_mode(module, path, file["mode"])
+        removed += [path for path in module.params["absent"] if remove(module, Path(path))]
+        for path in module.params["absent_if_empty"]:
+            if remove_empty(module, Path(path), set(removed)):
+                removed.append(path)
     except OSError as exc:
-        module.fail_json(msg=f"{exc.filename}: {exc.strerror}", written=written)
-    module.exit_json(changed=changed or bool(written), written=written, diff=diffs)
+        module.fail_json(msg=f"{exc.filename}: {exc.strerror}", written=written, removed=removed)
+    module.exit_json(changed=changed or bool(written or removed), written=written, removed=removed, diff=diffs)
 
 
 if __name__ == "__main__":

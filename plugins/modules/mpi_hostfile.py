@@ -46,6 +46,13 @@ options:
         description: How many ranks the node may run, at least 1. A DGX Spark has one GPU, so one.
         type: int
         default: 1
+  first_is_here:
+    description:
+      - Whether C(mpirun) runs on the first node, on the host that the file is written on. It is written as C(localhost)
+        then, since C(mpirun) calls by ssh what is not its own host's name.
+      - The address of the first node is checked all the same.
+    type: bool
+    default: false
   state:
     description: V(absent) removes the file.
     type: str
@@ -88,6 +95,7 @@ content:
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfile import (
@@ -96,6 +104,11 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfil
     validate_nodes,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
+
+
+def rendered(asked: dict[str, Any]) -> str:
+    """Return the text of the hostfile. :raises HostfileError: naming a node that cannot stand there."""
+    return render(validate_nodes(asked["nodes"]), asked["first_is_here"])
 
 
 def main() -> None:
@@ -111,6 +124,7 @@ def main() -> None:
                     "slots": {"type": "int", "default": 1},
                 },
             },
+            "first_is_here": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["nodes"])],
@@ -122,7 +136,7 @@ def main() -> None:
     if path.is_dir():
         module.fail_json(msg=f"path {str(path)!r} is a directory: give the path of a file")
     try:
-        content = render(validate_nodes(module.params["nodes"])) if present else ""
+        content = rendered(module.params) if present else ""
     except HostfileError as exc:
         module.fail_json(msg=str(exc))
 

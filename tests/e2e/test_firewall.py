@@ -16,7 +16,7 @@ from .conftest import SPARKS, Pair, Run, stocked, taken_down
 
 pytestmark = pytest.mark.matrix
 
-OPEN = {"trtllm_serve_api_host": "0.0.0.0"}
+OPEN = {"engine_serve_api_host": "0.0.0.0"}
 SSH, MPI, API, MANAGERS, GOSSIP, OVERLAY = 22, 2233, 8355, 2377, 7946, 4789
 OTHERS = {80, 111, 443, 2375, 2376, 5000, 8000, 8080, 9000}  # nobody listens there, or nobody should
 KNOCK = """
@@ -173,7 +173,7 @@ def test_a_second_run_changes_nothing(guarded: Pair, served: Run, check: bool) -
 
 
 def test_other_sources_take_the_old_rule_away(guarded: Pair, served: Run) -> None:
-    run = guarded.serve(trtllm_serve_api_sources=[guarded.internet], **OPEN)
+    run = guarded.serve(engine_serve_api_sources=[guarded.internet], **OPEN)
     assert run.status == "successful", run.said
     assert run.changed == {"spark1": 1}
     shown = inside(guarded, "spark1", "ufw", "show", "added").splitlines()

@@ -49,7 +49,7 @@ def serve(lab: Pair, launcher: str, **options: Any) -> Run:
 
 def undo(sparks: Pair) -> None:
     role = {"name": "sparkops.dgx_spark.trtllm_serve", "tasks_from": "undo"}
-    tasks = [{"name": "Undo", "ansible.builtin.include_role": role, "vars": {"trtllm_serve_members": sparks.names}}]
+    tasks = [{"name": "Undo", "ansible.builtin.include_role": role}]
     run = sparks.play([{"hosts": "spark", "gather_facts": False, "tasks": tasks}])
     assert run.status == "successful", run.said
 
@@ -68,7 +68,7 @@ def left(lab: Pair, name: str) -> str:
 @pytest.mark.parametrize("launcher", ["swarm", "docker"])
 def test_served_run_again_changed_and_undone(sparks: Pair, launcher: str) -> None:
     first = serve(sparks, launcher)
-    answer = first.results("Prove | Ask it a question")["spark1"]["json"]
+    answer = first.results("verify | Ask the engine a question")["spark1"]["json"]
     assert [rank["host"] for rank in answer["virtual_spark"]["ranks"]] == sparks.names
     if len(sparks.names) > 1:
         assert {name: about["transport"] for name, about in state(sparks)["ranks"].items()} == dict.fromkeys(
@@ -135,7 +135,7 @@ def test_caches_are_dropped_before_every_load_where_that_was_consented_to(sparks
         return [sparks.host(name).check_output(f"cat {switch}") for name in sparks.names]
 
     empty()
-    serve(sparks, "swarm", trtllm_serve_drop_caches=True, __trtllm_serve_caches=switch)
+    serve(sparks, "swarm", engine_serve_drop_caches=True, engine_serve_drop_caches_path=switch)
     assert dropped() == ["3", "3"]
     empty()
     ranks = incarnations(sparks)
@@ -175,7 +175,7 @@ def test_a_base_model_that_does_not_chat_is_served_and_asked_all_the_same(sparks
     base = {"virtual_spark_model": "lab/tiny-base", "virtual_spark_model_chat": False}
     assert sparks.play("lab/playbooks/engine.yml", **base).status == "successful"
     run = serve(sparks, "docker", spark_model="lab/tiny-base")
-    assert "choices" in run.results("Prove | Ask it a question")["spark1"]["json"]
+    assert "choices" in run.results("verify | Ask the engine a question")["spark1"]["json"]
     assert state(sparks)["path"] == "/v1/completions"
     assert sparks.asked() == {}
     assert serve(sparks, "docker", spark_model="lab/tiny-base").changed == {}
@@ -195,7 +195,7 @@ def test_gpt_oss_chats_by_vocabularies_that_were_brought_once(sparks: Pair) -> N
     options = {
         "spark_model": "lab/tiny-oss",
         "trtllm_serve_encodings_url": "http://127.0.0.1:8998",
-        "__trtllm_serve_encodings": {name: spark.file(f"/tmp/encodings/{name}").sha256sum for name in names},
+        "trtllm_serve_encodings": {name: spark.file(f"/tmp/encodings/{name}").sha256sum for name in names},
     }
     serve(sparks, "docker", **options)
     assert state(sparks)["path"] == "/v1/chat/completions"
@@ -241,7 +241,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 def test_an_engine_before_1_3_that_is_busy_is_left_alone_and_a_dead_one_is_not(earlier: Pair) -> None:
     """Its /metrics does not end while tokens flow, and its /health says 200 whatever happens."""
     image = {"spark_image": "nvcr.test/nvidia/tensorrt-llm/release:1.2.0"}
-    serve(earlier, "docker", **image, trtllm_serve_canary_timeout=10, trtllm_serve_canary_interval=2)
+    serve(earlier, "docker", **image, engine_serve_canary_timeout=10, engine_serve_canary_interval=2)
     ranks, spark = left_alone_while_busy(earlier, 90), earlier.host("spark1")
     spark.check_output(INSIDE, f"touch {INJECTED}/engine-dead")
     eventually(lambda: "the engine is dead" in state(earlier).get("last_end", ""), True, seconds=60)

@@ -96,10 +96,10 @@ def serving(request: pytest.FixtureRequest, pair: Pair, first: tuple[Run, int]) 
     before = dict(pair.variables)
     pair.variables.update(
         spark_launcher=request.param,
-        trtllm_serve_canary_interval="5",  # text, as "-e name=value" gives it
-        trtllm_serve_canary_timeout="10",
-        trtllm_serve_max_starts="50",
-        trtllm_serve_drop_caches="false",
+        engine_serve_canary_interval="5",  # text, as "-e name=value" gives it
+        engine_serve_canary_timeout="10",
+        engine_serve_max_starts="50",
+        engine_serve_drop_caches="false",
     )
     run = pair.serve()
     assert run.status == "successful", run.said
@@ -226,7 +226,8 @@ def test_a_second_leader_waits_and_harms_nothing(serving: Pair) -> None:
     leader, ranks = serving.host("spark1"), incarnations(serving)
     image = leader.check_output(f"sudo docker inspect --format '{{{{.Image}}}}' {CONTAINER}")
     told, kept = "/etc/dgx-spark/trtllm", "/var/lib/dgx-spark/trtllm"
-    start = f"sudo docker run --detach --name second --network host -v {told}:{told}:ro -v {kept}:{kept} {image} leader"
+    inside = f"-v {told}:/etc/dgx-spark/engine:ro -v {kept}:/var/lib/dgx-spark/engine"
+    start = f"sudo docker run --detach --name second --network host {inside} {image} leader"
     leader.check_output(start)
     try:
         time.sleep(10)
@@ -285,7 +286,7 @@ def test_a_full_disk_under_the_log_ends_nothing(serving: Pair, full: str) -> Non
 
 def test_starts_are_bounded_and_the_play_begins_anew(serving: Pair) -> None:
     """A file of the model that is gone from one Spark fails every start."""
-    play = serving.serve(trtllm_serve_max_starts=2)
+    play = serving.serve(engine_serve_max_starts=2)
     assert play.status == "successful", play.said
     worker, blobs = serving.host("spark2"), "~/.cache/huggingface/hub/models--lab--tiny-chat/blobs"
     blob = worker.check_output(f"ls -S {blobs}/* | head -1")
@@ -299,6 +300,6 @@ def test_starts_are_bounded_and_the_play_begins_anew(serving: Pair) -> None:
     assert state(serving)["phase"] == "gave up"
     assert not serving.host("spark1").run("pgrep -f [t]ensorrt_llm.commands.serve").succeeded
     worker.check_output(f"mv {blob}.away {blob}")
-    play = serving.serve(trtllm_serve_max_starts=2)
+    play = serving.serve(engine_serve_max_starts=2)
     assert play.status == "successful", play.said
     assert len(incarnations(serving)) == 2

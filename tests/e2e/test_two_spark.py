@@ -58,10 +58,10 @@ def test_a_strangers_container_stops_a_restart_of_docker(pair: Pair, stranger: s
 
 def test_two_blank_sparks_answer_over_mpi_and_rdma(pair: Pair, first: tuple[Run, int]) -> None:
     run, served = first
-    answer = run.results("Prove | Ask it a question")["spark1"]["json"]
+    answer = run.results("verify | Ask the engine a question")["spark1"]["json"]
     assert answer["virtual_spark"]["nonce_rank"] == 1
     assert [rank["host"] for rank in answer["virtual_spark"]["ranks"]] == ["spark1", "spark2"]
-    ranks = run.results("Prove | Wait for the first token")["spark1"]["state"]["ranks"]
+    ranks = run.results("verify | Wait for the first token")["spark1"]["state"]["ranks"]
     assert {name: rank["transport"] for name, rank in ranks.items()} == {"spark1": "IB", "spark2": "IB"}
     size = run.results("verify | Verify every file by hash and note what is right")["spark1"]["bytes"]
     assert 0 <= served - size < 20_000, "once, for both; the plan reads config.json, and nothing else"

@@ -93,8 +93,8 @@ def test_rdma_that_one_rank_lacks_fails_the_play_and_names_it(
     """Taken when all proofs but the last are done, and the containers start anew."""
     spark, take, give, says = about
     assert pair.serve().status == "successful"
-    at_task(monkeypatch, "Swarm | Deploy it", f"docker exec {pair.name}-{spark} {take}")
-    options = {"trtllm_serve_arguments": {"tp_size": 2, "max_batch_size": 3}, "trtllm_serve_max_starts": 2}
+    at_task(monkeypatch, "swarm | Deploy the stack", f"docker exec {pair.name}-{spark} {take}")
+    options = {"trtllm_serve_arguments": {"tp_size": 2, "max_batch_size": 3}, "engine_serve_max_starts": 2}
     try:
         run = pair.serve(**options)
         assert run.status == "failed"
@@ -169,7 +169,7 @@ def test_a_node_that_runs_out_of_memory_is_saved_and_named(pair: Pair, first: tu
 
     for name in SPARKS:
         left(name, 100000)
-    run = pair.serve(__trtllm_serve_meminfo=meminfo)
+    run = pair.serve(engine_serve_meminfo_path=meminfo)
     assert run.status == "successful", run.said
     ranks = incarnations(pair)
     left("spark2", 1000)
@@ -196,7 +196,7 @@ def left_alone_while_busy(pair: Pair, seconds: int) -> set[str]:
 
 
 def test_a_busy_server_is_left_alone_and_a_wedged_one_is_not(pair: Pair, first: tuple[Run, int]) -> None:
-    run = pair.serve(trtllm_serve_canary_timeout=10, trtllm_serve_canary_interval=2)
+    run = pair.serve(engine_serve_canary_timeout=10, engine_serve_canary_interval=2)
     assert run.status == "successful", run.said
     ranks = left_alone_while_busy(pair, 300)
     pair.host("spark1").check_output(INSIDE, f"touch {INJECTED}/no-answer")
@@ -242,8 +242,7 @@ def test_undo_leaves_nothing(pair: Pair, first: tuple[Run, int], launcher: str, 
     for name in left:
         pair.host(name).check_output("sudo docker swarm leave --force")
     role = {"name": "sparkops.dgx_spark.trtllm_serve", "tasks_from": "undo"}
-    members = {"trtllm_serve_members": list(SPARKS)}
-    play = [{"name": "Undo", "ansible.builtin.include_role": role, "vars": members}]
+    play = [{"name": "Undo", "ansible.builtin.include_role": role}]
     for check, changes in ((True, True), (False, True), (True, False), (False, False)):
         run = pair.play([{"hosts": "spark", "gather_facts": False, "tasks": play}], check=check)
         assert run.status == "successful", run.said

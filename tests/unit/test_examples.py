@@ -7,31 +7,25 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-#: where the collections of this repository are
-COLLECTIONS = {ROOT: "sparkops.dgx_spark", ROOT / "lab": "sparkops.virtual_spark"}
-PATHS = [
-    *(path for root in COLLECTIONS for path in (root / "plugins" / "module_utils").rglob("*.py")),
-    *ROOT.glob("roles/trtllm_serve/files/image/*.py"),
-]
+PLUGINS = "ansible_collections.sparkops.dgx_spark.plugins"
+IMAGE = ROOT / "roles" / "engine_serve" / "files" / "image"  # its supervisor is a package of its own
+PATHS = [*(ROOT / "plugins" / "module_utils").rglob("*.py"), *(IMAGE / "supervisor").rglob("*.py")]
 WITH_EXAMPLES = sorted(path for path in PATHS if "\n    >>> " in path.read_text())
 
 
 def loaded(path: Path) -> ModuleType:
-    for root, collection in COLLECTIONS.items():
-        if path.is_relative_to(root / "plugins"):
-            parts = path.relative_to(root).with_suffix("").parts
-            return importlib.import_module(".".join(["ansible_collections", collection, *parts]))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    if path.is_relative_to(ROOT / "plugins"):
+        return importlib.import_module(".".join([PLUGINS, *path.relative_to(ROOT / "plugins").with_suffix("").parts]))
+    if str(IMAGE) not in sys.path:
+        sys.path.insert(0, str(IMAGE))
+    return importlib.import_module(".".join(path.relative_to(IMAGE).with_suffix("").parts))
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: f"{path.parent.name}.{path.stem}")

@@ -66,9 +66,19 @@ def validate_nodes(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[Node]:
     return valid
 
 
-def render(nodes: t.Iterable[Node]) -> str:
-    """Return the hostfile's text, in the order of the nodes: rank 0 runs on the first."""
-    return HEADER + "".join(f"{node.address} slots={node.slots}\n" for node in nodes)
+def render(nodes: t.Sequence[Node], first_is_here: bool = False) -> str:
+    """Return the hostfile's text, in the order of the nodes: rank 0 runs on the first.
+
+    :param first_is_here: whether mpirun runs on the first node, which is localhost to it then: mpirun calls by ssh what
+        is not its own host's name.
+
+    >>> print(render([Node("spark1", 1), Node("spark2", 1)], first_is_here=True).partition("\\n")[2], end="")
+    localhost slots=1
+    spark2 slots=1
+    """
+    names = [node.address for node in nodes]
+    names[:1] = ["localhost"] if first_is_here else names[:1]
+    return HEADER + "".join(f"{name} slots={node.slots}\n" for name, node in zip(names, nodes))
 
 
 def _refuse_address(address: str, bare: str) -> str | None:

@@ -83,3 +83,31 @@ def test_refuses_what_is_in_the_way(
     result = run(capsys, **placed)
     assert result["failed"]
     assert says in result["msg"]
+
+
+def test_files_with_a_relative_path_lie_below_the_root(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    files = [{"path": "Dockerfile", "content": "FROM x\n"}, {"path": "a/b/c.py", "content": ""}]
+    assert run(capsys, root=str(tmp_path / "context"), files=files)["changed"]
+    assert set(seen(tmp_path / "context")) == {"Dockerfile", "a", "a/b", "a/b/c.py"}
+    assert not run(capsys, root=str(tmp_path / "context"), files=files)["changed"]
+
+
+def test_removes_what_is_there_and_directories_that_are_empty_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name in ("etc/trtllm/ssh", "var/trtllm", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "etc" / "trtllm" / "ssh" / "key").touch()
+    (tmp_path / "var" / "note").touch()
+    (tmp_path / "var" / "link").symlink_to(tmp_path / "elsewhere")
+    options = {
+        "absent": [str(tmp_path / name) for name in ("etc/trtllm", "var/trtllm", "var/link", "none")],
+        "absent_if_empty": [str(tmp_path / name) for name in ("etc", "var", "none")],
+    }
+    gone = [str(tmp_path / name) for name in ("etc/trtllm", "var/trtllm", "var/link", "etc")]
+    assert run(capsys, check_mode=True, **options)["removed"] == gone
+    assert (tmp_path / "etc" / "trtllm" / "ssh" / "key").exists()
+    assert run(capsys, **options)["removed"] == gone
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "var"], "what is linked to stays"
+    again = run(capsys, **options)
+    assert (again["changed"], again["removed"]) == (False, [])

@@ -159,3 +159,12 @@ def test_runs_as_a_program(tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout)["changed"] is True
     assert path.read_text() == TEXT
+
+
+def test_the_first_node_may_be_this_host(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    nodes = [{"address": "spark1"}, {"address": "192-168-1-22", "slots": 2}]
+    path = tmp_path / "hostfile"
+    run(capsys, path=str(path), nodes=nodes, first_is_here=True)
+    assert path.read_text().splitlines()[1:] == ["localhost slots=1", "192-168-1-22 slots=2"]
+    said = run(capsys, path=str(path), nodes=[{"address": "slots"}], first_is_here=True)
+    assert "nodes[0].address 'slots' is a keyword" in said["msg"]

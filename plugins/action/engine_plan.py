@@ -1,0 +1,189 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan what is written and started to serve, on the controller; the module of this name documents it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import changes as planning
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster, contract, serving
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import UfwError
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+
+#: the names of all changes that tasks of the role engine_serve make; LOAD is made by the role peer_copy
+CHANGES = tuple(name for name in planning.NAMES if name != planning.LOAD)
+FORGET_S = 600  # a run this long sets the number of starts back
+GRACE_S = 25  # for the ranks to end, within the time that a container has to stop
+MEMORY_WAIT_S = 60
+
+
+class ActionModule(Planner):
+    """Runs on the controller."""
+
+    SPEC: ClassVar[dict[str, Any]] = {
+        "members": {"type": "list", "elements": "str", "required": True},
+        "engine": {"type": "dict", "required": True},
+        "model": {"type": "dict", "required": True},
+        "fabric": {"type": "dict", "default": {}},
+        "launcher": {"type": "str", "choices": ["swarm", "docker"], "required": True},
+        "base_image": {"type": "str", "required": True},
+        "context": {"type": "path", "required": True},
+        "found": {"type": "dict", "required": True},
+        "base_id": {"type": "str", "default": ""},
+        "image_id": {"type": "str", "default": ""},
+        "public_keys": {"type": "dict", "default": {}},
+        "api_host": {"type": "str", "default": "127.0.0.1"},
+        "api_port": {"type": "int", "default": 8355},
+        "api_sources": {"type": "list", "elements": "str", "default": ["any"]},
+        "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "auto"},
+        "ssh_port": {"type": "int", "default": 2233},
+        "gpu_kind": {"type": "str", "default": "gpu"},
+        "load_timeout": {"type": "int", "default": 1800},
+        "canary_interval": {"type": "int", "default": 15},
+        "canary_timeout": {"type": "int", "default": 60},
+        "canary_failures": {"type": "int", "default": 3},
+        "max_starts": {"type": "int", "default": 5},
+        "memory_reserve_mib": {"type": "int", "default": 6144},
+        "memory_floor_mib": {"type": "int", "default": 2048},
+        "memlock": {"type": "int", "default": -1},
+        "drop_caches": {"type": "bool", "default": False},
+        "require_alike": {"type": "bool", "default": True},
+        "require_rdma": {"type": "bool", "default": True},
+        "meminfo_path": {"type": "str", "default": contract.MEMINFO},
+        "drop_caches_path": {"type": "str", "default": "/proc/sys/vm/drop_caches"},
+    }
+
+    def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the plan of all members."""
+        asked = json.loads(json.dumps(asked))  # plain values, as YAML wants to write
+        missing = [name for name in asked["members"] if "entries" not in (asked["found"].get(name) or {})]
+        if missing:
+            raise PlanError(f"nothing is known of {', '.join(missing)}: read the serving there first")
+        try:
+            return planned(asked)
+        except (ServeError, UfwError) as error:
+            text = str(error).rstrip(".")
+            said = text if "Nothing was changed" in text else f"{text}. Nothing was changed"
+            raise PlanError(f"This model cannot be served as asked: {said}.") from error
+
+
+def planned(asked: dict[str, Any]) -> dict[str, Any]:
+    """The plan, from plain values. :raises ServeError: and UfwError, when it cannot be."""
+    image = image_of(asked)
+    one = serving_of(asked, image.id or serving.UNKNOWN)
+    stack = serving.MANAGED + deploy_note(one) + yaml.safe_dump(serving.stack(one), sort_keys=False, width=1000)
+    request = planning.Request(
+        serving=one,
+        found=asked["found"],
+        image=image,
+        fabric=asked["fabric"],
+        public_keys={name: public_key(asked, one, name) for name in one.members},
+        stack_text=stack,
+        **{name: asked[name] for name in ("firewall", "api_sources", "memory_reserve_mib", "require_alike")},
+    )
+    planning.refuse(request)
+    state = asked["found"][one.members[0]]["state"]
+    changes = planning.changes(request)
+    names = {change["name"] for some in changes.values() for change in some}
+    restarts = planning.has_given_up(request) or names & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
+    return {
+        "changes": changes,
+        "layout": one.layout,
+        "engine": asked["engine"],
+        "model": asked["model"],
+        "fabric": asked["fabric"],
+        "launcher": asked["launcher"],
+        "base_image": asked["base_image"],
+        "base_digest": asked["found"][one.members[0]]["docker"]["base"].get("digest", ""),
+        "image": {
+            "id": image.id,
+            "name": image.name(one.layout["repository"]),
+            "files": [] if image.id else [{"path": name, "content": text} for name, text in image.context.items()],
+            "context": image.context_digest,
+        },
+        "config_digest": one.config_digest,
+        "cluster": one.cluster,
+        "endpoint": f"http://{one.cluster['api_probe']}/v1",
+        "hostfile_nodes": serving.hostfile_nodes(one),
+        "stack": stack,
+        "hosts": {name: planning.host_plan(request, name) for name in one.members},
+        "require_rdma": asked["require_rdma"] and len(one.members) > 1,
+        "load_timeout": asked["load_timeout"],
+        # A supervisor that gave up, or is to be started again, does not count.
+        "ignore_started_at": state.get("began", 0) if restarts else 0,
+    }
+
+
+def deploy_note(one: serving.Serving) -> str:
+    """How to deploy the stack by hand."""
+    path, name = one.layout["stack"], one.layout["name"]
+    return f"# Deployed by: docker stack deploy --resolve-image never --compose-file {path} {name}\n"
+
+
+def image_of(asked: dict[str, Any]) -> serving.Image:
+    """The image as it is on the leader, or as it was built since."""
+    found = asked["found"][asked["members"][0]]["docker"]
+    base_id = asked["base_id"] or (found.get("base") or {}).get("id", "")
+    image = serving.Image(asked["base_image"], base_id, context_in(Path(asked["context"])))
+    repository = layout(asked["engine"]["name"])["repository"]
+    known = asked["image_id"] or serving.find_image(image, repository, found.get("built", []))
+    return serving.Image(image.base, image.base_id, image.context, known)
+
+
+def context_in(folder: Path) -> dict[str, str]:
+    """The text of the files that the image is built from, by their path below the folder; links are followed."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in paths}
+
+
+def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
+    """What is equal on all Sparks."""
+    limits = {
+        "interval_s": asked["canary_interval"],
+        "timeout_s": asked["canary_timeout"],
+        "failures": asked["canary_failures"],
+        "load_timeout_s": asked["load_timeout"],
+        "max_starts": asked["max_starts"],
+        "memory_floor_mib": asked["memory_floor_mib"],
+        "require_rdma": asked["require_rdma"],
+        "memlock_bytes": asked["memlock"],
+        "memory_wait_s": MEMORY_WAIT_S,
+        "drop_caches": asked["drop_caches"],
+        "gpu_kind": asked["gpu_kind"],
+        "forget_s": FORGET_S,
+        "grace_s": GRACE_S,
+    }
+    own = asked["meminfo_path"] == contract.MEMINFO
+    told, nodes = cluster.plan(
+        cluster.Request(
+            limits=limits,
+            model_bytes=asked["model"].get("bytes", 0),
+            meminfo=contract.MEMINFO if own else contract.MOUNTED_MEMINFO,
+            **{
+                name: asked[name]
+                for name in ("members", "engine", "fabric", "api_host", "api_port", "ssh_port", "memory_reserve_mib")
+            },
+        )
+    )
+    return serving.Serving(
+        engine=asked["engine"],
+        cluster=told,
+        nodes=nodes,
+        image_id=image_id,
+        repo_dir=asked["model"]["repo_dir"],
+        drop_caches_path=asked["drop_caches_path"] if asked["drop_caches"] else "",
+        **{name: asked[name] for name in ("gpu_kind", "launcher", "meminfo_path")},
+    )
+
+
+def public_key(asked: dict[str, Any], one: serving.Serving, member: str) -> str:
+    """A member's public key: one that was created since it was looked for, or the one that was found."""
+    path = f"{serving.key_path(one, member)}.pub"
+    return asked["public_keys"].get(member) or asked["found"][member]["entries"].get(path, {}).get("content", "")

@@ -1,0 +1,47 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait until a server serves; the module of this name documents it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+ASK = "sparkops.dgx_spark.engine_state_info"
+
+
+class ActionModule(ActionBase):
+    """Runs on the controller."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what was last said of it."""
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        _validated, asked = self.validate_argument_spec(
+            argument_spec={
+                "path": {"type": "str", "required": True},
+                "config_digest": {"type": "str", "required": True},
+                "members": {"type": "list", "elements": "str", "required": True},
+                "require_rdma": {"type": "bool", "default": True},
+                "stack": {"type": "str", "default": ""},
+                "ignore_started_at": {"type": "float", "default": 0},
+                "timeout": {"type": "int", "default": 1800},
+                "interval": {"type": "int", "default": 2},
+            }
+        )
+        timeout, interval = asked.pop("timeout"), asked.pop("interval")
+        began, shown = time.monotonic(), ""
+        while True:
+            found = self._execute_module(ASK, module_args=asked, task_vars=task_vars)
+            asked.setdefault("since", found.get("now", 0))
+            waited = time.monotonic() - began
+            if found.get("failed") or found["settled"] or self._task.check_mode or waited > timeout:
+                return {**found, "waited_s": round(waited, 1)}
+            said = "; ".join(found["problems"])
+            if said != shown:
+                self._display.display(f"{(task_vars or {})['inventory_hostname']}: {said} ({waited:.0f} s)")
+                shown = said
+            time.sleep(interval)

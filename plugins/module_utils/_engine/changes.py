@@ -1,0 +1,406 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to change on each Spark so that a planned serving is there. Pure functions.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Iterator, Mapping, Sequence
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, serving
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import (
+    ServeError,
+    control,
+    memory_problem,
+    rdma_devices,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfile import HostfileError, validate_nodes
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
+    COMMENT,
+    OPTIONS_LABEL,
+    PACKAGES,
+    ROOTS,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.serving import Image, Serving
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ufw
+
+#: the names of the tasks that make the changes, in their order
+INSTALL = "Install the Python packages of Ansible's Docker modules"
+PULL = "Pull the base image"
+BUILD = "Build the engine's image"
+LOAD = "Load the image from the leader"  # a task of the role peer_copy
+DIRECTORIES = "Create the directories of the configuration"
+KEY = "Create the SSH key"
+WRITE = "Write the configuration"
+HOSTFILE = "Write the hostfile"
+DOWNLOAD = "Download the engine's vocabularies"
+STOP_UNIT = "Stop the unit"
+REMOVE_CONTAINER = "Remove the container"
+DISABLE_UNIT = "Disable the unit"
+REMOVE_UNIT = "Remove the unit file"
+REMOVE_STACK = "Remove the stack"
+REMOVE_STACK_CONTAINERS = "Remove the containers of the stack"
+REMOVE_STACK_FILE = "Remove the stack file"
+WRITE_STACK = "Write the stack file"
+DEPLOY = "Deploy the stack"
+RESTART_SERVICES = "Restart the services"
+WRITE_UNIT = "Write the unit file"
+ENABLE_UNIT = "Enable the unit"
+CREATE_CONTAINER = "Create the container"
+RESET_UNIT = "Reset the failed unit"
+START_UNIT = "Start the unit"
+RESTART_UNIT = "Restart the unit"
+FIREWALL = "Configure the firewall"
+
+NAMES = (
+    *(INSTALL, PULL, BUILD, LOAD, DIRECTORIES, KEY, WRITE, HOSTFILE, DOWNLOAD),
+    *(STOP_UNIT, REMOVE_CONTAINER, DISABLE_UNIT, REMOVE_UNIT, REMOVE_STACK, REMOVE_STACK_CONTAINERS, REMOVE_STACK_FILE),
+    *(WRITE_STACK, DEPLOY, RESTART_SERVICES),
+    *(WRITE_UNIT, ENABLE_UNIT, CREATE_CONTAINER, RESET_UNIT, START_UNIT, RESTART_UNIT, FIREWALL),
+)
+REMOVE_RULES = "Remove the firewall rules of the serving"
+REMOVE_IMAGES = "Remove the engine's images"
+REMOVE_FILES = "Remove the files of the serving"
+UNDO_NAMES = (
+    *(REMOVE_STACK, REMOVE_STACK_CONTAINERS, REMOVE_STACK_FILE),
+    *(STOP_UNIT, REMOVE_CONTAINER, DISABLE_UNIT, REMOVE_UNIT, REMOVE_RULES, REMOVE_IMAGES, REMOVE_FILES),
+)
+
+RUNNING = ("active", "activating")  # states of a unit that starts or runs its container
+
+
+@dataclass(frozen=True)
+class Request:
+    """A planned serving, and what the hosts have."""
+
+    serving: Serving
+    found: Mapping[str, Mapping[str, Any]]  # by member, as engine_host_info returns it
+    image: Image
+    fabric: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    public_keys: Mapping[str, str] = field(default_factory=dict)  # by member
+    stack_text: str = ""  # of the stack's file
+    firewall: str = "auto"
+    api_sources: Sequence[str] = ("any",)
+    memory_reserve_mib: int = 0
+    require_alike: bool = True
+
+
+def refuse(asked: Request) -> None:
+    """Refuse what would not serve. :raises ServeError: with host, value, cause and mend."""
+    problem = next((one for one in _problems(asked) if one), "")
+    if problem:
+        raise ServeError(problem)
+
+
+def _problems(asked: Request) -> Iterator[str]:
+    members, found = asked.serving.members, asked.found
+    yield from (f"{name}: {found[name]['docker'].get('problem', '')}" for name in members if _no_docker(found[name]))
+    yield _same_hostnames(members, found)
+    yield _different_stores(members, found)
+    yield _different_platforms(members, found) if asked.require_alike else ""
+    need = asked.serving.cluster["limits"]["memory_need_mib"]
+    for name in members:
+        problem = memory_problem(found[name]["memory_mib"], need, asked.memory_reserve_mib)
+        yield f"{name}: {problem}" if problem else ""
+        yield from (_taken(name, place) for place in found[name]["listen"] if place["taken"])
+    if len(members) > 1:
+        try:
+            validate_nodes(serving.hostfile_nodes(asked.serving))
+        except HostfileError as error:
+            yield f"the inventory's names cannot stand in a hostfile: {error}"
+
+
+def _no_docker(found: Mapping[str, Any]) -> bool:
+    return bool(found["docker"].get("problem"))
+
+
+def _same_hostnames(members: Sequence[str], found: Mapping[str, Any]) -> str:
+    names = [found[name]["hostname"] for name in members]
+    if len(set(names)) == len(names):
+        return ""
+    return (
+        f"{', '.join(members)} have the host names {', '.join(names)}, up to the first dot, and NCCL tells its ranks "
+        "apart by them: give each its own (hostnamectl set-hostname)"
+    )
+
+
+def _different_stores(members: Sequence[str], found: Mapping[str, Any]) -> str:
+    stores = {name: found[name]["docker"]["store"] for name in members}
+    if len(set(stores.values())) == 1:
+        return ""
+    return (
+        f"the Sparks' Dockers keep images in different ways, {stores}, so that no image would be the same on all of "
+        'them: set "features": {"containerd-snapshotter": true} or false alike in /etc/docker/daemon.json and restart '
+        "Docker; images that were kept the other way are to be pulled again then"
+    )
+
+
+def _different_platforms(members: Sequence[str], found: Mapping[str, Any]) -> str:
+    platforms = {name: found[name]["platform"] for name in members}
+    first = platforms[members[0]]
+    unlike = [kind for kind in first if len({one[kind] for one in platforms.values()}) > 1]
+    if not unlike:
+        return ""
+    return (
+        f"{' and '.join(unlike)} differ, and ranks on such Sparks have been seen to hang: {platforms}. Update all "
+        "alike and reboot, or waive it with engine_serve_require_alike: false"
+    )
+
+
+def _taken(name: str, place: Mapping[str, Any]) -> str:
+    who = " and ".join(place["holders"]) or "something that /proc does not name"
+    return (
+        f"{name}: port {place['port']} of {place['address']} is taken by {who}. End that, or choose another port "
+        "(engine_serve_api_port, engine_serve_ssh_port)"
+    )
+
+
+def listen(members: Sequence[str], member: str, api: tuple[str, int], ssh: tuple[str, int]) -> list[dict[str, Any]]:
+    """Where a host is to listen: the leader for the API's clients, a worker for the leader's ssh.
+
+    :param api: address and port of the API. :param ssh: the worker's control address, and the port.
+    """
+    address, port = api if member == members[0] else ssh
+    return [{"address": address, "port": port}]
+
+
+def changes(asked: Request) -> dict[str, list[dict[str, Any]]]:
+    """By member the changes that make the serving what it is planned to be, in the order in which they are made."""
+    before = {name: [*_image(asked, name), *_configuration(asked, name)] for name in asked.serving.members}
+    drifted = any(change["name"] in (KEY, WRITE, HOSTFILE) for some in before.values() for change in some)
+    return {name: [*some, *_running(asked, name, drifted), *_firewall(asked, name)] for name, some in before.items()}
+
+
+def named(name: str, before: str | None = None, after: str = "", header: str = "") -> dict[str, Any]:
+    """A change; with a diff where a text changes."""
+    if before is None:
+        return {"name": name}
+    headers = {"before_header": header, "after_header": header} if header else {}
+    return {"name": name, "diff": {"before": before, "after": after, **headers}}
+
+
+def _image(asked: Request, member: str) -> Iterator[dict[str, Any]]:
+    found, known = asked.found[member], asked.image.id
+    missing = sorted(set(PACKAGES) - set(found["packages"]))
+    if missing:
+        yield named(INSTALL, "", "".join(f"{name}\n" for name in missing))
+    if member == asked.serving.members[0]:
+        if not known and not asked.image.base_id:
+            yield named(PULL, "", f"{asked.image.base}\n")
+        if not known:
+            yield named(BUILD)
+    elif known not in found["docker"]["images"]:
+        yield named(LOAD, "", f"{known or serving.UNKNOWN}\n")
+
+
+def _content(found: Mapping[str, Any], path: str) -> str:
+    return str(found["entries"].get(path, {}).get("content", ""))
+
+
+def _configuration(asked: Request, member: str) -> Iterator[dict[str, Any]]:
+    found, one = asked.found[member], asked.serving
+    entries = found["entries"]
+    wrong = [each for each in serving.directories(one) if not _is_directory(entries, each)]
+    if wrong:
+        yield named(DIRECTORIES, "", "".join(f"{each['path']} (mode {each['mode']})\n" for each in wrong))
+    if len(one.members) > 1 and not _has_key(entries, serving.key_path(one, member)):
+        yield named(KEY)
+    differing = [file for file in serving.files(one, member, asked.public_keys) if not _is_file(entries, file)]
+    if differing:
+        before = "".join(f"# {file.path}\n{_content(found, file.path)}" for file in differing)
+        yield named(WRITE, before, "".join(f"# {file.path}\n{file.content}" for file in differing))
+    if member != one.members[0]:
+        return
+    path = f"{one.layout['config_dir']}/{contract.HOSTFILE}"
+    if len(one.members) > 1 and not _is_file(entries, serving.File(path, serving.hostfile(one))):
+        yield named(HOSTFILE, _content(found, path), serving.hostfile(one), path)
+    for item in one.engine.get("downloads", []):
+        entry = entries.get(f"{one.layout['state_dir']}/{item['name']}", {})
+        if entry.get("digest") != item["sha256"]:
+            yield named(DOWNLOAD, "", "".join(f"{each['url']}\n" for each in one.engine["downloads"]))
+            break
+
+
+def _is_directory(entries: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    entry = entries.get(wanted["path"], {})
+    return entry.get("kind") == "directory" and entry["mode"] == wanted["mode"]
+
+
+def _is_file(entries: Mapping[str, Any], wanted: serving.File) -> bool:
+    entry = entries.get(wanted.path, {})
+    return (entry.get("content"), entry.get("mode")) == (wanted.content, wanted.mode)
+
+
+def _has_key(entries: Mapping[str, Any], path: str) -> bool:
+    private, public = entries.get(path, {}), entries.get(f"{path}.pub", {})
+    return (private.get("kind"), private.get("mode"), public.get("kind")) == ("file", "0600", "file")
+
+
+def _running(asked: Request, member: str, drifted: bool) -> Iterator[dict[str, Any]]:
+    if asked.serving.launcher == "swarm":
+        yield from remove_unit(asked.found[member], asked.serving.layout)
+        yield from _swarm(asked, member, drifted)
+    else:
+        yield from remove_stack(asked.found, member, asked.serving.layout)
+        yield from _systemd(asked, member, drifted)
+
+
+def remove_unit(found: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """What takes the unit and its container away."""
+    entries = found["entries"]
+    if entries[places["unit_file"]]["kind"] == "absent":
+        return
+    if found["unit"]["active"] not in ("inactive", "failed", ""):
+        yield named(STOP_UNIT)
+    if found["docker"].get("container"):
+        yield named(REMOVE_CONTAINER)
+    if entries[places["unit_link"]]["kind"] != "absent":
+        yield named(DISABLE_UNIT)
+    yield named(REMOVE_UNIT, _content(found, places["unit_file"]), "", places["unit_file"])
+
+
+def remove_stack(
+    all_found: Mapping[str, Mapping[str, Any]], member: str, places: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """What takes the stack away: a manager out of the Swarm, or its containers, where no Swarm knows of it any more."""
+    found = all_found[member]
+    manager = next((name for name, one in all_found.items() if one["docker"].get("services")), "")
+    if member == manager:
+        yield named(REMOVE_STACK)
+    if not manager and found["docker"].get("stack_containers"):
+        yield named(REMOVE_STACK_CONTAINERS)
+    if found["entries"][places["stack"]]["kind"] != "absent":
+        yield named(REMOVE_STACK_FILE, _content(found, places["stack"]), "", places["stack"])
+
+
+def has_given_up(asked: Request) -> bool:
+    """Whether the supervisor of exactly this configuration gave up: only a new start on purpose helps."""
+    state = asked.found[asked.serving.members[0]]["state"]
+    return state.get("config") == asked.serving.config_digest and state.get("phase") == contract.GAVE_UP
+
+
+def _swarm(asked: Request, member: str, drifted: bool) -> Iterator[dict[str, Any]]:
+    one, found = asked.serving, asked.found[member]
+    if member != one.members[0]:
+        return
+    path = one.layout["stack"]
+    written = _is_file(found["entries"], serving.File(path, asked.stack_text))
+    if not written:
+        yield named(WRITE_STACK, _content(found, path), asked.stack_text, path)
+    labels = {name: about.get(OPTIONS_LABEL) for name, about in found["docker"]["services"].items()}
+    deployed = written and labels == serving.stack_labels(one)
+    if not deployed:
+        yield named(DEPLOY)
+    # To deploy a stack starts no service again whose own part in it is what it was.
+    if has_given_up(asked) or (deployed and drifted):
+        yield named(RESTART_SERVICES)
+
+
+def _systemd(asked: Request, member: str, drifted: bool) -> Iterator[dict[str, Any]]:
+    one, found = asked.serving, asked.found[member]
+    places, text, active = one.layout, serving.unit(one), found["unit"]["active"]
+    if not _is_file(found["entries"], serving.File(places["unit_file"], text)):
+        yield named(WRITE_UNIT, _content(found, places["unit_file"]), text, places["unit_file"])
+    if found["entries"][places["unit_link"]]["kind"] == "absent":
+        yield named(ENABLE_UNIT)
+    wanted = serving.container(one, member)
+    labels = found["docker"]["container"].get("labels", {})
+    create = labels.get(OPTIONS_LABEL) != wanted["labels"][OPTIONS_LABEL]
+    if create:
+        yield named(CREATE_CONTAINER, json.dumps(labels), json.dumps(wanted, indent=2, sort_keys=True) + "\n")
+    if active == "failed":  # systemd would not start it again for a while
+        yield named(RESET_UNIT)
+    if create or active not in RUNNING:
+        yield named(START_UNIT)
+    elif drifted:
+        yield named(RESTART_UNIT)
+
+
+def firewall_rules(asked: Request, member: str) -> list[dict[str, Any]]:
+    """The rules that let in who must get in, as the module ufw_rules takes them.
+
+    Where ranks talk beside the fabric, as on a ring, the other Sparks; and on the leader the API's clients, where it
+    listens beyond loopback.
+    """
+    one = asked.serving
+    host, port = one.cluster["api_listen"].rsplit(":", 1)
+    beyond = member == one.members[0] and not host.startswith("127.")
+    others = [node["address"] for node in one.cluster["nodes"] if node["name"] != member]
+    beside = len(one.members) > 1 and not control(asked.fabric[member])["on_fabric"]
+    return [
+        {"rule": "allow", "from_ip": others if beside else [], "to_ip": ["any"], "proto": "tcp"},
+        {
+            "rule": "allow",
+            "from_ip": list(asked.api_sources) if beyond else [],
+            "to_ip": ["any"],
+            "to_port": [int(port)],
+            "proto": "tcp",
+        },
+    ]
+
+
+def _firewall(asked: Request, member: str) -> Iterator[dict[str, Any]]:
+    state, rules = asked.found[member]["firewall"], firewall_rules(asked, member)
+    wanted = [text for rule in rules for text in ufw.spread(rule)]
+    if asked.firewall == "none" or (asked.firewall == "auto" and not state["enabled"]):
+        return
+    if not state["installed"]:
+        if wanted:
+            raise ServeError(f"{member} has no ufw, and engine_serve_firewall says ufw: install it, or say auto")
+        return
+    there = [ufw.Line(one["rule"], one["comment"]) for one in state["rules"]]
+    todo = ufw.steps(there, wanted, COMMENT)
+    if any(todo):
+        before, after = ufw.after(there, ufw.Steps([], []), COMMENT), ufw.after(there, todo, COMMENT)
+        yield named(FIREWALL, "".join(f"{line}\n" for line in before), "".join(f"{line}\n" for line in after))
+
+
+def host_plan(asked: Request, member: str) -> dict[str, Any]:
+    """What the tasks of one host need to make its changes, and to verify."""
+    one = asked.serving
+    links = asked.fabric.get(member, {}).get("links", []) if len(one.members) > 1 else []
+    return {
+        "rank": one.members.index(member),
+        "address": one.nodes[member]["address"],
+        "rdma_devices": rdma_devices(links),
+        "directories": serving.directories(one),
+        "files": [
+            {"path": file.path, "content": file.content, "mode": file.mode}
+            for file in serving.files(one, member, asked.public_keys)
+        ],
+        "key": serving.key_path(one, member),
+        "unit": serving.unit(one),
+        "container": serving.container(one, member),
+        "firewall_rules": firewall_rules(asked, member),
+    }
+
+
+def undo_changes(found: Mapping[str, Mapping[str, Any]], member: str) -> Iterator[dict[str, Any]]:
+    """What takes all away that a serving left on a host, whatever its launcher was.
+
+    :param found: by host, as engine_host_info returns it.
+    """
+    own = found[member]
+    places, entries = own["layout"], own["entries"]
+    yield from remove_stack(found, member, places)
+    yield from remove_unit(own, places)
+    ours = [one["rule"] for one in own["firewall"]["rules"] if one["comment"] == COMMENT]
+    if ours:
+        yield named(REMOVE_RULES, "".join(f"{rule}\n" for rule in ours))
+    built = own["docker"].get("built", [])
+    if built:
+        yield named(REMOVE_IMAGES, "".join(f"{one['id']}\n" for one in built))
+    left = [path for path in places_of(places) if entries[path]["kind"] != "absent"]
+    left += [path for path in ROOTS if entries[path].get("empty")]
+    if left:
+        yield named(REMOVE_FILES, "".join(f"{path}\n" for path in left))
+
+
+def places_of(places: Mapping[str, str]) -> list[str]:
+    """The directories that belong to a serving alone."""
+    return [places["config_dir"], places["state_dir"], places["build_dir"]]

@@ -1,0 +1,171 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan a cluster that serves: what all nodes are told, and what each node is told, whatever the engine. Pure functions.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.contract import short
+
+#: where no network of the fabric reaches all: NVIDIA's recipe for a ring
+RING = {"NCCL_IB_SUBNET_AWARE_ROUTING": "1", "NCCL_NET_PLUGIN": "none"}
+
+
+class ServeError(ValueError):
+    """The model cannot be served as asked; the message says why and what to change."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who serves, what, and how."""
+
+    members: Sequence[str]  # leader first
+    engine: Mapping[str, Any]  # as the planner of the engine returns it: settings, serve, environment
+    fabric: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by member, as cx7_network plans it
+    api_host: str = "127.0.0.1"
+    api_port: int = 8355
+    ssh_port: int = 2233
+    limits: Mapping[str, Any] = field(default_factory=dict)  # of the shape contract.Limits
+    model_bytes: int = 0  # of which each rank loads its share
+    memory_reserve_mib: int = 0  # that a node must have available beside its share
+    meminfo: str = contract.MEMINFO  # the path, inside the containers
+
+
+def plan(asked: Request) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """``cluster.json``, and ``node.json`` by member; of the shapes :class:`contract.Cluster` and ``NodeConfig``.
+
+    :raises ServeError: when something is wrong that would only show minutes into a start.
+    """
+    nodes = nodes_of(asked.members, asked.fabric)
+    beyond = [port for port in (asked.api_port, asked.ssh_port) if not 0 < port < 2**16]
+    if beyond:
+        raise ServeError(f"there is no port {beyond[0]}: give one from 1 to 65535")
+    probe = "127.0.0.1" if ipaddress.ip_address(asked.api_host).is_unspecified else asked.api_host
+    need = memory_need_mib(asked.model_bytes, len(nodes), asked.memory_reserve_mib)
+    cluster = {
+        "engine": dict(asked.engine["settings"]),
+        "nodes": [{"name": node["name"], "address": node["address"]} for node in nodes],
+        "subnets": subnets_of(nodes),
+        "ssh_port": asked.ssh_port,
+        "serve": list(asked.engine["serve"]),
+        "environment": dict(asked.engine["environment"]),
+        "api_listen": f"{asked.api_host}:{asked.api_port}",
+        "api_probe": f"{probe}:{asked.api_port}",
+        "limits": {**asked.limits, "memory_need_mib": need},
+    }
+    each = {
+        node["name"]: {
+            "name": node["name"],
+            "rank": rank,
+            "address": node["address"],
+            "environment": node_environment(node),
+            "meminfo": asked.meminfo,
+        }
+        for rank, node in enumerate(nodes)
+    }
+    return cluster, each
+
+
+def nodes_of(members: Sequence[str], fabric: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Name, control address and links of each member; a Spark that is alone talks to itself."""
+    if not members:
+        raise ServeError("there is no node to serve on: the group of Sparks is empty")
+    if len(members) == 1:
+        return [{"name": members[0], "address": "127.0.0.1", "network": "", "links": []}]
+    names = [short(name) for name in members]
+    twins = [name for name in members if names.count(short(name)) > 1]
+    if twins:
+        raise ServeError(f"{' and '.join(twins)} are both {short(twins[0])} to MPI: give one another name")
+    missing = [name for name in members if not fabric.get(name, {}).get("control_address")]
+    if missing:
+        raise ServeError(
+            f"no control address is planned for {', '.join(missing)}: run cx7_network on all of them first"
+        )
+    nodes = [{"name": name, **control(fabric[name]), "links": fabric[name].get("links", [])} for name in members]
+    lost = [f"{node['name']} ({node['address']})" for node in nodes if not node["network"]]
+    if lost:
+        raise ServeError(
+            f"nothing tells the network of the control address of {', '.join(lost)}: run cx7_network, or give "
+            "control_netdev and control_network in engine_serve_fabric"
+        )
+    return nodes
+
+
+def control(host: Mapping[str, Any]) -> dict[str, Any]:
+    """Where ranks reach a node: ``address``, ``netdev``, ``network`` in CIDR notation, and whether the fabric has it.
+
+    :param host: ``control_address`` and ``links``; unless one of these has that address, ``control_netdev`` and
+        ``control_network``: on a ring no network of the fabric reaches all.
+    """
+    address = ipaddress.ip_address(host["control_address"])
+    for link in host.get("links", []):
+        interface = ipaddress.ip_interface(link["address"])
+        if interface.ip == address:
+            netdev, network = link["netdev"], str(interface.network)
+            return {"address": str(address), "netdev": netdev, "network": network, "on_fabric": True}
+    beside = {"netdev": host.get("control_netdev"), "network": host.get("control_network")}
+    return {"address": str(address), **beside, "on_fabric": False}
+
+
+def rdma_devices(links: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The RoCE devices of some links, each once: on a switch a device has a link to every peer."""
+    return list(dict.fromkeys(link["rdma_device"] for link in links))
+
+
+def node_environment(node: Mapping[str, Any]) -> dict[str, str]:
+    """What differs from node to node: its RoCE devices, its netdevs, its short name."""
+    environment = {"PMIX_HOSTNAME": short(node["name"])}
+    links = node.get("links", [])
+    if links:
+        environment.update(
+            NCCL_IB_HCA=",".join(rdma_devices(links)),
+            NCCL_SOCKET_IFNAME=node["netdev"],
+            UCX_NET_DEVICES=",".join(dict.fromkeys(link["netdev"] for link in links)),
+        )
+        if not node["on_fabric"]:
+            environment.update(RING, UCX_NET_DEVICES=node["netdev"])
+    return environment
+
+
+def subnets_of(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The networks of the control addresses: where ranks reach each other. Empty for a single node."""
+    return sorted({node["network"] for node in nodes if node["network"]})
+
+
+def memory_need_mib(model_bytes: int, world: int, reserve_mib: int) -> int:
+    """MiB that a node must have available before its rank starts: its share of the weights, and what they do not cover.
+
+    >>> memory_need_mib(134 * 10**9, 2, 6144), memory_need_mib(0, 1, 0)
+    (70041, 0)
+    """
+    return -(-model_bytes // (world * 2**20)) + reserve_mib
+
+
+def memory_problem(memory_mib: int, need_mib: int, reserve_mib: int) -> str:
+    """Say why a Spark is too small for a rank, or nothing.
+
+    :param memory_mib: all that it has, 0 where that is unknown.
+    """
+    if not 0 < memory_mib < need_mib:
+        return ""
+    return (
+        f"a rank needs {need_mib} MiB, {need_mib - reserve_mib} for its share of the weights and "
+        f"{reserve_mib} beside them, and this Spark has {memory_mib} in all: choose a smaller model or one "
+        "of fewer bits, serve it on more Sparks, lower engine_serve_memory_reserve_mib, or leave weights that the "
+        "repository has a second time in hf_cache_ignore_patterns"
+    )
+
+
+def digest(*parts: Any) -> str:
+    """12 hex digits over JSON values: changes when what the containers are told changes."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

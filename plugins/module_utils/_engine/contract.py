@@ -1,0 +1,148 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the serving containers' supervisor and the collection agree on: phases, exit statuses, files and their shapes.
+
+This one file is read by both: the image gets it as ``supervisor/contract.py``, which is a link to it. Standard library
+only. This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+# --- where things are inside a container -----------------------------------------------------------------------------
+
+CONFIG_DIR = "/etc/dgx-spark/engine"  #: cluster.json, node.json, ssh/ and what the engine is given, read-only
+STATE_DIR = "/var/lib/dgx-spark/engine"  #: state.json, the lock and the caches of this node
+RUN_DIR = "/run/dgx-spark"  #: a tmpfs
+PROGRAM = "/opt/dgx-spark/entrypoint.py"
+MODEL_DIR = "/models"  #: the model's own directory of the Hugging Face cache
+MEMINFO = "/proc/meminfo"
+MOUNTED_MEMINFO = "/opt/dgx-spark/meminfo"  #: mounted where something else is to be read than /proc/meminfo
+DROP_CACHES = "/opt/dgx-spark/drop_caches"  #: the kernel's switch, mounted where its use was consented to
+
+CLUSTER, NODE, STATE, HOSTFILE = "cluster.json", "node.json", "state.json", "hostfile"
+
+# --- in the environment of a container -------------------------------------------------------------------------------
+
+CONFIG_VARIABLE = "DGX_SPARK_CONFIG"  #: the digest of the configuration, a dash, and 12 digits of the image's ID
+
+# --- phases ----------------------------------------------------------------------------------------------------------
+
+WAITING = "waiting"  #: for an address, a port or a worker; never counts as a failed start
+STARTING = "starting"
+SERVING = "serving"
+FAILED = "failed"  #: this start; whoever started the container starts it again
+GAVE_UP = "gave up"  #: too many starts in a row have failed; only a person or a play starts it again
+STOPPED = "stopped"  #: it was asked to end
+LISTENING = "listening"  #: a worker's sshd
+
+#: in these a container is not healthy
+UNHEALTHY = (FAILED, GAVE_UP)
+
+# --- exit statuses of a container ------------------------------------------------------------------------------------
+
+EXIT_GAVE_UP = 0  #: must not be started again by itself
+EXIT_FAILED = 1  #: to be started again
+EXIT_USAGE = 2
+EXIT_TERMINATED = 143  #: by SIGTERM: started again unless whoever sent it wants it to stay down
+
+# --- transports, as a rank's entry in the state names them -----------------------------------------------------------
+
+RDMA, TCP = "IB", "Socket"
+
+# --- the files -------------------------------------------------------------------------------------------------------
+
+
+class Member(TypedDict):
+    """One node, as all nodes know it."""
+
+    name: str  # of the inventory
+    address: str  # where the other nodes reach it
+
+
+class Limits(TypedDict, total=False):
+    """What the supervisor goes by; seconds where a name ends with ``_s``, MiB where it ends with ``_mib``."""
+
+    interval_s: float  # between two probes for a token
+    timeout_s: float  # of a probe
+    failures: int  # of probes in a row, before the engine is ended
+    load_timeout_s: float  # until the first token
+    max_starts: int  # that fail in a row, before it gives up
+    forget_s: float  # a run this long sets the number of starts back to 0
+    grace_s: float  # for the ranks to end after SIGTERM
+    memory_wait_s: float  # for the memory of an engine that has ended to be free again
+    memory_need_mib: int  # that a node must have available before its rank starts
+    memory_floor_mib: int  # below which a rank is ended; 0 for never
+    memlock_bytes: int  # that a rank must be allowed to lock; -1 for without limit
+    require_rdma: bool
+    drop_caches: bool  # only here so that the digest depends on it
+    gpu_kind: str  # likewise
+
+
+class EngineSettings(TypedDict, total=False):
+    """Which engine it is, and what only its own class reads."""
+
+    name: str  # of a module in supervisor/engines
+    metrics_follow: bool  # TensorRT-LLM up to 1.2: /metrics does not end while there is something new to tell
+
+
+class Cluster(TypedDict):
+    """``cluster.json``, equal on all nodes."""
+
+    engine: EngineSettings
+    nodes: list[Member]  # in rank order, the leader first
+    subnets: list[str]  # CIDRs in which the ranks reach each other; empty for a single node
+    ssh_port: int  # of the workers
+    serve: list[str]  # the engine's own command line
+    environment: dict[str, str]  # of all ranks
+    api_listen: str  # host:port where the engine listens
+    api_probe: str  # host:port where it is asked
+    limits: Limits
+
+
+class NodeConfig(TypedDict):
+    """``node.json``, one for each node."""
+
+    name: str
+    rank: int
+    address: str
+    environment: dict[str, str]  # of this node's rank alone
+    meminfo: str  # the file to read the node's memory from
+
+
+class Transport(TypedDict):
+    """Over what one rank talks."""
+
+    transport: str  # RDMA or TCP
+    devices: str  # as NCCL names them
+    why: str  # why it is not RDMA, where the rank said so
+
+
+class State(TypedDict, total=False):
+    """``state.json``, written by the supervisor of each node; all but ``at`` and ``phase`` on the leader."""
+
+    at: float  # seconds since the epoch
+    phase: str
+    reason: str
+    config: str  # the value of CONFIG_VARIABLE
+    began: float  # when this supervisor did
+    starts: int  # since the last good run
+    last_end: str  # why the last start failed
+    ranks: dict[str, Transport]  # by short name
+    model: str  # the name that requests have to give
+    path: str  # where requests are answered
+    load_s: float  # from the start to the first token
+    address: str  # of a worker
+
+
+def short(name: str) -> str:
+    """The name that a node has among the ranks.
+
+    Open MPI 5 rejects long host names, and takes two addresses that begin alike for one node.
+
+    >>> short("spark1.example.org"), short("192.168.1.21")
+    ('spark1', '192-168-1-21')
+    """
+    return name.replace(".", "-") if name.replace(".", "").isdigit() else name.split(".")[0]

@@ -1,0 +1,197 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read from a Spark all that the serving is planned from. It changes nothing.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
+from urllib.parse import quote
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import ROOTS
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port, ufw
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import installed
+
+#: runs a program and returns its exit status and what it printed
+Run = Callable[[Sequence[str]], "tuple[int, str]"]
+
+UFW_CONF = "/etc/ufw/ufw.conf"
+DPKG_FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
+STACK_LABEL = "com.docker.stack.namespace"
+
+
+def platform(run: Run, sysfs: Path = Path("/sys/class/infiniband")) -> dict[str, str]:
+    """The versions of ``kernel``, NVIDIA ``driver`` and ConnectX-7 ``firmware``, each empty where the host has none."""
+    code, said = run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
+    firmware = {path.read_text(encoding="utf-8").strip() for path in sysfs.glob("*/fw_ver")}
+    return {
+        "kernel": os.uname().release,
+        "driver": "" if code else said.split("\n")[0].strip(),
+        "firmware": ", ".join(sorted(firmware)),
+    }
+
+
+def memory_mib() -> int:
+    """All the memory that this host has, in MiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+
+
+def entry(path: str, with_content: bool) -> dict[str, Any]:
+    """What lies at a path: ``kind`` (file, directory, other or absent), ``mode``, ``digest``, ``content``.
+
+    Links are followed. ``empty`` is of a directory, ``digest`` (SHA-256) of a file, ``content`` of a file that is to be
+    read as text.
+    """
+    try:
+        found = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return {"kind": "absent"}
+    about: dict[str, Any] = {"kind": "other", "mode": f"{stat.S_IMODE(found.st_mode):04o}"}
+    if stat.S_ISDIR(found.st_mode):
+        about.update(kind="directory", empty=not any(Path(path).iterdir()))
+    elif stat.S_ISREG(found.st_mode):
+        content = Path(path).read_bytes()
+        about.update(kind="file", digest=hashlib.sha256(content).hexdigest())
+        if with_content:
+            about["content"] = content.decode(errors="replace")
+    return about
+
+
+def state_in(folder: Path) -> dict[str, Any]:
+    """The supervisor's state, of the shape :class:`contract.State`; empty where there is none, or half of one.
+
+    :raises OSError: when it is there and cannot be read.
+    """
+    path = folder / contract.STATE
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    except ValueError:
+        return {}  # a power cut left half of it; the next start writes it anew
+
+
+def unit(run: Run, name: str) -> dict[str, str]:
+    """The ``active`` state of a unit of systemd, as it names that."""
+    return {"active": run(["systemctl", "show", "--property", "ActiveState", "--value", name])[1].strip()}
+
+
+def packages(run: Run, names: Sequence[str]) -> list[str]:
+    """Those of the Debian packages that are installed."""
+    return sorted(set(names) & set(installed(run(["dpkg-query", "-W", "-f", DPKG_FORMAT, *names])[1]))) if names else []
+
+
+def firewall(run: Run, conf: Path = Path(UFW_CONF)) -> dict[str, Any]:
+    """Whether ufw is ``installed`` and ``enabled``, and its ``rules``, each with ``rule`` and ``comment``."""
+    code, said = run(["ufw", "show", "added"])
+    enabled = conf.exists() and ufw.enabled(conf.read_text(encoding="utf-8"))
+    rules = [] if code else [line._asdict() for line in ufw.parse(said)]
+    return {"installed": not code, "enabled": enabled and not code, "rules": rules}
+
+
+def image_named(docker: Docker, name: str) -> dict[str, str]:
+    """``id`` and ``digest`` of an image, empty where the engine has none of that name."""
+    if not name:
+        return {}
+    try:
+        found = docker.ask("GET", f"/images/{quote(name, safe='/:@')}/json")
+    except DockerError as error:
+        if error.status == 404:
+            return {}
+        raise
+    return {"id": found["Id"], "digest": next(iter(found.get("RepoDigests") or []), "")}
+
+
+def _filtered(docker: Docker, target: str, **filters: Sequence[str]) -> list[dict[str, Any]]:
+    mark = "&" if "?" in target else "?"
+    return docker.ask("GET", f"{target}{mark}filters={quote(json.dumps(filters))}")
+
+
+def docker_of(docker: Docker, base_image: str, places: Mapping[str, str]) -> dict[str, Any]:
+    """What Docker has of the serving.
+
+    :param base_image: an image to look up. :param places: as :func:`layout.layout` returns them.
+    """
+    name = places["name"]
+    info = docker.info()
+    kept = ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or [])
+    swarm = info.get("Swarm") or {}
+    manager = bool(swarm.get("ControlAvailable"))
+    mine = [f"{STACK_LABEL}={name}"]
+    containers = _filtered(docker, "/containers/json?all=1", name=[f"^/{name}$"])
+    return {
+        "store": "containerd" if kept else "graph driver",
+        "swarm": {"manager": manager, "state": swarm.get("LocalNodeState", "")},
+        "base": image_named(docker, base_image),
+        "images": sorted(one["Id"] for one in docker.ask("GET", "/images/json")),
+        "built": [
+            {"id": one["Id"], "tags": one.get("RepoTags") or [], "labels": one.get("Labels") or {}}
+            for one in _filtered(docker, "/images/json", label=[places["label"]])
+        ],
+        "container": next(
+            ({"image": one["ImageID"], "labels": one.get("Labels") or {}, "state": one["State"]} for one in containers),
+            {},
+        ),
+        "stack_containers": [
+            {"id": one["Id"], "name": one["Names"][0].lstrip("/"), "state": one["State"]}
+            for one in _filtered(docker, "/containers/json?all=1", label=mine)
+        ],
+        "services": {
+            one["Spec"]["Name"]: one["Spec"].get("Labels") or {}
+            for one in (_filtered(docker, "/services", label=mine) if manager else [])
+        },
+    }
+
+
+def listeners(docker: Docker, wanted: Sequence[Mapping[str, Any]], own: str) -> list[dict[str, Any]]:
+    """For each ``address`` and ``port`` whether somebody else has it (``taken``), and who listens there (``holders``).
+
+    :param own: the name of the container, or of the stack, that may listen there.
+    :raises OSError: and ValueError, when /proc does not tell.
+    """
+    names = {one["Id"]: one["Names"][0].lstrip("/") for one in docker.running()} if wanted else {}
+    found = []
+    for place in wanted:
+        taken, holders = tcp_port.taken(place["address"], int(place["port"]), own, names)
+        said = list(dict.fromkeys(str(one) for one in _first_of_each(holders)))
+        found.append({**place, "taken": taken, "holders": said, "processes": [asdict(one) for one in holders]})
+    return found
+
+
+def _first_of_each(holders: Sequence[tcp_port.Holder]) -> list[tcp_port.Holder]:
+    """Of a server and its children, the first."""
+    return list({(one.name, one.container): one for one in reversed(holders)}.values())
+
+
+def text_files(places: Mapping[str, str]) -> list[str]:
+    """The files that are compared by their text. Private keys are none of them."""
+    folder = places["config_dir"]
+    names = [contract.CLUSTER, contract.NODE, contract.HOSTFILE, "llm.yml", *[f"ssh/{name}" for name in PUBLIC]]
+    return [*[f"{folder}/{name}" for name in names], places["stack"], places["unit_file"]]
+
+
+PUBLIC = ("known_hosts", "authorized_keys", "id_ed25519.pub", "ssh_host_ed25519_key.pub")
+PRIVATE = ("id_ed25519", "ssh_host_ed25519_key")
+
+
+def other_paths(places: Mapping[str, str], downloads: Sequence[str]) -> list[str]:
+    """What is looked at without its content."""
+    folder = places["config_dir"]
+    found = [*ROOTS, folder, f"{folder}/ssh", places["state_dir"], places["build_dir"], places["unit_link"]]
+    found += [f"{folder}/ssh/{name}" for name in PRIVATE]
+    return [*found, *[f"{places['state_dir']}/{name}" for name in downloads]]
+
+
+def entries(places: Mapping[str, str], downloads: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """All that lies where the serving has its files, by path."""
+    texts = {path: entry(path, with_content=True) for path in text_files(places)}
+    return {**texts, **{path: entry(path, with_content=False) for path in other_paths(places, downloads)}}

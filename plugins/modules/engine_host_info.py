@@ -1,0 +1,211 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_host_info
+short_description: Read from a Spark all that a serving is planned from
+version_added: 0.1.0
+description:
+  - >-
+    Reads, in one call, the host's name, platform and memory, the files of a serving, the state of its supervisor, of
+    its unit, its containers, services and images, who listens on its ports, the firewall, and which packages are
+    installed.
+  - Needs root.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+options:
+  engine:
+    description: The engine, by which the container, its unit, the stack, the images and the directories are named.
+    type: str
+    required: true
+  base_image:
+    description: The image that the engine's image is built from, to look up in Docker. Empty for none.
+    type: str
+    default: ""
+  downloads:
+    description: The names of files that the engine needs beside the model.
+    type: list
+    elements: str
+    default: []
+  listen:
+    description: Where the serving is to listen on this host.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      address:
+        description: The IP address, which the host need not have yet; V(0.0.0.0) stands for all.
+        type: str
+        required: true
+      port:
+        description: The port.
+        type: int
+        required: true
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Read the serving on this host
+  sparkops.dgx_spark.engine_host_info:
+    engine: trtllm
+    listen:
+      - {address: 127.0.0.1, port: 8355}
+  become: true
+  register: serving
+"""
+
+RETURN = r"""
+layout:
+  description: Paths and names of the serving, such as RV(layout.config_dir), RV(layout.state_dir) and RV(layout.name).
+  returned: success
+  type: dict
+hostname:
+  description: What NCCL calls this host in its lines, which is its host name up to the first dot.
+  returned: success
+  type: str
+  sample: spark-1a2b
+platform:
+  description: The versions of C(kernel), C(driver) and C(firmware), each empty where the host has none.
+  returned: success
+  type: dict
+  sample: {"kernel": "6.11.0-1016-nvidia", "driver": "580.95.05", "firmware": "28.45.4028"}
+memory_mib:
+  description: All the memory of this host, in MiB.
+  returned: success
+  type: int
+  sample: 122572
+entries:
+  description: >-
+    What lies where the serving has its files, by path. Each has C(kind) (C(file), C(directory), C(other) or
+    C(absent)), and where there is something C(mode); a file has C(digest) (SHA-256), and one that is compared by its
+    text C(content).
+  returned: success
+  type: dict
+state:
+  description: The supervisor's state file; empty where there is none.
+  returned: success
+  type: dict
+unit:
+  description: C(active), the active state of the unit as systemd names that.
+  returned: success
+  type: dict
+  sample: {"active": "active"}
+packages:
+  description: The packages of Ansible's Docker modules that are installed.
+  returned: success
+  type: list
+  elements: str
+  sample: [python3-requests]
+firewall:
+  description: Whether ufw is C(installed) and C(enabled), and its C(rules), each with C(rule) and C(comment).
+  returned: success
+  type: dict
+docker:
+  description: What Docker has of the serving. Where no Docker answers, there is C(problem) alone, which says why.
+  returned: success
+  type: dict
+  contains:
+    store:
+      description: How images are kept, C(graph driver) or C(containerd); an image goes by another ID with each.
+      type: str
+    swarm:
+      description: Whether this host is a C(manager), and its C(state).
+      type: dict
+    base:
+      description: C(id) and C(digest) of O(base_image), empty where it is not there.
+      type: dict
+    images:
+      description: The IDs of all images.
+      type: list
+      elements: str
+    built:
+      description: C(id), C(tags) and C(labels) of the images that were built for the engine.
+      type: list
+      elements: dict
+    container:
+      description: C(image), C(labels) and C(state) of the container that systemd keeps, empty where there is none.
+      type: dict
+    stack_containers:
+      description: C(id), C(name) and C(state) of the stack's containers on this host.
+      type: list
+      elements: dict
+    services:
+      description: On a manager, the labels of the stack's services, by name.
+      type: dict
+listen:
+  description: O(listen), each with C(taken), whether another program has the port, and C(holders), who listens there.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import PACKAGES, layout
+
+
+def look(module: AnsibleModule) -> dict[str, Any]:
+    """Return all facts."""
+    asked = module.params
+
+    def run(argv: Sequence[str]) -> tuple[int, str]:
+        tool = module.get_bin_path(argv[0])
+        if not tool:
+            return 127, ""
+        code, out, _err = module.run_command([tool, *argv[1:]])
+        return code, out
+
+    docker, places = Docker(), layout(asked["engine"])
+    try:
+        engine = host.docker_of(docker, asked["base_image"], places)
+        listen = host.listeners(docker, asked["listen"], places["name"])
+    except DockerError as error:
+        engine, listen = {"problem": str(error)}, []
+    return {
+        "layout": places,
+        "hostname": contract.short(os.uname().nodename),
+        "platform": host.platform(run),
+        "memory_mib": host.memory_mib(),
+        "entries": host.entries(places, asked["downloads"]),
+        "state": host.state_in(Path(places["state_dir"])),
+        "unit": host.unit(run, places["unit"]),
+        "packages": host.packages(run, PACKAGES),
+        "firewall": host.firewall(run),
+        "docker": engine,
+        "listen": listen,
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    place = {"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}}
+    module = AnsibleModule(
+        argument_spec={
+            "engine": {"type": "str", "required": True},
+            "base_image": {"type": "str", "default": ""},
+            "downloads": {"type": "list", "elements": "str", "default": []},
+            "listen": {"type": "list", "elements": "dict", "default": [], "options": place},
+        },
+        supports_check_mode=True,
+    )
+    module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
+    try:
+        found = look(module)
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=f"{os.uname().nodename} cannot be read: {error}. Nothing was changed.")
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

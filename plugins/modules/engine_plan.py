@@ -1,0 +1,231 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_plan
+short_description: Plan what is written and started on each Spark to serve a model
+version_added: 0.1.0
+description:
+  - >-
+    Computes the files, the image, the stack or the containers of a serving, and what has to change on each Spark; and
+    refuses what would only fail minutes into a start, such as a model that is too big for a Spark.
+  - Runs on the controller and asks no host.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+options:
+  members:
+    description: >-
+      The names of the Sparks, leader first.
+    type: list
+    elements: str
+    required: true
+  engine:
+    description: >-
+      What the engine is told, as M(sparkops.dgx_spark.trtllm_plan) returns it.
+    type: dict
+    required: true
+  model:
+    description: >-
+      C(repo_dir), the path of the model on all hosts, and C(bytes), the size of its files.
+    type: dict
+    required: true
+  fabric:
+    description: >-
+      By name, the C(control_address) of a Spark and its data C(links), each with C(netdev), C(rdma_device)
+      and C(address) in CIDR notation; where no link has the control address, as on a ring, its
+      C(control_netdev) and C(control_network) too. A Spark that is alone needs none.
+    type: dict
+    default: {}
+  launcher:
+    description: >-
+      Who starts the containers.
+    type: str
+    choices: [swarm, docker]
+    required: true
+  base_image:
+    description: >-
+      The image that the engine's image is built from.
+    type: str
+    required: true
+  context:
+    description: >-
+      The directory on the controller with the files that the engine's image is built from.
+    type: path
+    required: true
+  found:
+    description: >-
+      By name, what M(sparkops.dgx_spark.engine_host_info) returned.
+    type: dict
+    required: true
+  base_id:
+    description: >-
+      The ID of O(base_image), where it was pulled since O(found).
+    type: str
+    default: ""
+  image_id:
+    description: >-
+      The ID of the engine's image, where it was built since O(found).
+    type: str
+    default: ""
+  public_keys:
+    description: >-
+      By name, the public keys that were created since O(found).
+    type: dict
+    default: {}
+  api_host:
+    description: >-
+      The IPv4 address on the leader that the API listens on.
+    type: str
+    default: 127.0.0.1
+  api_port:
+    description: >-
+      The port that the API listens on.
+    type: int
+    default: 8355
+  api_sources:
+    description: >-
+      Addresses and networks that are let in to the API. V(any) for all.
+    type: list
+    elements: str
+    default: [any]
+  firewall:
+    description: >-
+      Whether the firewall is configured, as O(sparkops.dgx_spark.ufw_rules#module:firewall).
+    type: str
+    choices: [auto, ufw, none]
+    default: auto
+  ssh_port:
+    description: >-
+      The port of the workers' sshd.
+    type: int
+    default: 2233
+  gpu_kind:
+    description: >-
+      The generic resource of a Swarm that stands for a Spark's GPU.
+    type: str
+    default: gpu
+  load_timeout:
+    description: >-
+      Seconds until the first token.
+    type: int
+    default: 1800
+  canary_interval:
+    description: >-
+      Seconds between two probes for a token.
+    type: int
+    default: 15
+  canary_timeout:
+    description: >-
+      Seconds that a probe may take.
+    type: int
+    default: 60
+  canary_failures:
+    description: >-
+      How many probes in a row may fail before the engine is ended.
+    type: int
+    default: 3
+  max_starts:
+    description: >-
+      How many starts in a row may fail before the supervisor gives up.
+    type: int
+    default: 5
+  memory_reserve_mib:
+    description: >-
+      MiB that a Spark must have available beside its share of the model.
+    type: int
+    default: 6144
+  memory_floor_mib:
+    description: >-
+      MiB below which a rank is ended. 0 for never.
+    type: int
+    default: 2048
+  memlock:
+    description: >-
+      The limit of locked memory, in bytes, that a rank is content with. -1 for unlimited.
+    type: int
+    default: -1
+  drop_caches:
+    description: >-
+      Whether every load begins with dropping the page cache.
+    type: bool
+    default: false
+  require_alike:
+    description: >-
+      Whether Sparks are refused whose kernel, NVIDIA driver or ConnectX-7 firmware differ.
+    type: bool
+    default: true
+  require_rdma:
+    description: >-
+      Whether a rank without RDMA is refused.
+    type: bool
+    default: true
+  meminfo_path:
+    description: >-
+      The file on the hosts that tells a Spark's memory.
+    type: str
+    default: /proc/meminfo
+  drop_caches_path:
+    description: >-
+      The file on the hosts that the page cache is dropped by.
+    type: str
+    default: /proc/sys/vm/drop_caches
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Plan the serving
+  sparkops.dgx_spark.engine_plan:
+    members: [spark1]
+    engine: "{{ trtllm_serve_plan.engine }}"
+    model: {repo_dir: /home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b, bytes: 13761300000}
+    launcher: docker
+    base_image: nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc13
+    context: "{{ role_path }}/files/image"
+    found: {spark1: "{{ serving }}"}
+  register: planned
+"""
+
+RETURN = r"""
+changes:
+  description: By name the changes, each with C(name) and, where a text changes, C(diff), in the order of the apply.
+  returned: success
+  type: dict
+  sample: {"spark1": [{"name": "Write the configuration"}]}
+endpoint:
+  description: Where the OpenAI-compatible API will be, on the leader.
+  returned: success
+  type: str
+  sample: http://127.0.0.1:8355/v1
+cluster:
+  description: What all nodes are told.
+  returned: success
+  type: dict
+config_digest:
+  description: What the containers say that they were started with.
+  returned: success
+  type: str
+  sample: 0123456789ab-60a6274621e7
+image:
+  description: C(id) of the engine's image, empty before it is built, and its C(name).
+  returned: success
+  type: dict
+hosts:
+  description: By name, what the host's tasks need, such as C(rank), C(address), C(rdma_devices) and C(files).
+  returned: success
+  type: dict
+layout:
+  description: Paths and names on the hosts.
+  returned: success
+  type: dict
+at:
+  description: When it was planned, in seconds since the epoch.
+  returned: success
+  type: float
+  sample: 1795953600.0
+"""

@@ -1,0 +1,45 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_undo_plan
+short_description: Plan what an undo removes of a serving
+version_added: 0.1.0
+description:
+  - Computes from what each host has what is to be removed, whoever was a leader or a member.
+  - Runs on the controller and asks no host.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+options:
+  found:
+    description: By name, what M(sparkops.dgx_spark.engine_host_info) returned.
+    type: dict
+    required: true
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Plan what is removed
+  sparkops.dgx_spark.engine_undo_plan:
+    found: {spark1: "{{ serving }}"}
+  register: planned
+"""
+
+RETURN = r"""
+changes:
+  description: By name the changes, each with C(name) and, where a text changes, C(diff).
+  returned: success
+  type: dict
+  sample: {"spark1": [{"name": "Stop the unit"}]}
+at:
+  description: When it was planned, in seconds since the epoch.
+  returned: success
+  type: float
+  sample: 1795953600.0
+"""

@@ -1,0 +1,82 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_wait
+short_description: Wait until an engine serves, and say what it does meanwhile
+version_added: 0.1.0
+description:
+  - >-
+    Asks M(sparkops.dgx_spark.engine_state_info) again and again, and shows what it says whenever that changes: which
+    Spark is waited for, how far the weights are, that it warms up.
+  - It ends as soon as the server serves, has given up, or cannot start, and at the latest when O(timeout) is over.
+  - In check mode it asks once.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  path:
+    description: The state file, as O(sparkops.dgx_spark.engine_state_info#module:path).
+    type: path
+    required: true
+  config_digest:
+    description: As O(sparkops.dgx_spark.engine_state_info#module:config_digest).
+    type: str
+    required: true
+  members:
+    description: As O(sparkops.dgx_spark.engine_state_info#module:members).
+    type: list
+    elements: str
+    required: true
+  require_rdma:
+    description: As O(sparkops.dgx_spark.engine_state_info#module:require_rdma).
+    type: bool
+    default: true
+  stack:
+    description: As O(sparkops.dgx_spark.engine_state_info#module:stack).
+    type: str
+    default: ""
+  ignore_started_at:
+    description: As O(sparkops.dgx_spark.engine_state_info#module:ignore_started_at).
+    type: float
+    default: 0
+  timeout:
+    description: Seconds to wait. A model of 130 GB takes a quarter of an hour when it is read for the first time.
+    type: int
+    default: 1800
+  interval:
+    description: Seconds between two looks.
+    type: int
+    default: 2
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Wait for the first token
+  sparkops.dgx_spark.engine_wait:
+    path: /var/lib/dgx-spark/trtllm/state.json
+    config_digest: "{{ engine_serve_plan.config_digest }}"
+    members: [spark1, spark2]
+    stack: dgx-spark-trtllm
+  become: true
+  register: serving
+"""
+
+RETURN = r"""
+waited_s:
+  description: For how many seconds. All that M(sparkops.dgx_spark.engine_state_info) returns stands beside this.
+  returned: success
+  type: float
+  sample: 412.3
+"""

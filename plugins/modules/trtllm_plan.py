@@ -1,0 +1,100 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: trtllm_plan
+short_description: Plan what TensorRT-LLM is told to serve a model
+version_added: 0.1.0
+description:
+  - >-
+    Computes the command line, the YAML and the environment of TensorRT-LLM, and refuses what would only fail minutes
+    into a start, such as a misspelt key of the YAML or a tensor parallel size that the Sparks cannot fill.
+  - Runs on the controller and asks no host.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+options:
+  members:
+    description: The names of the Sparks, leader first.
+    type: list
+    elements: str
+    required: true
+  model:
+    description: >-
+      C(snapshot), the path of the pinned commit in the Hugging Face cache, and C(repo_dir), the path of the model's own
+      directory above; both are the same on every Spark.
+    type: dict
+    required: true
+  config:
+    description: The model's C(config.json), by which the split is checked. Empty where it is not known.
+    type: dict
+    default: {}
+  options:
+    description: The YAML of C(--extra_llm_api_options), as a dictionary.
+    type: dict
+    default: {}
+  arguments:
+    description: Flags of C(trtllm-serve) by name, without dashes.
+    type: dict
+    default: {}
+  api_host:
+    description: The address that the API listens on.
+    type: str
+    default: 127.0.0.1
+  api_port:
+    description: The port that the API listens on.
+    type: int
+    default: 8355
+  image:
+    description:
+      - The image, whose tag tells the version of TensorRT-LLM. Only that version's flags and keys are accepted then.
+      - A tag that tells none, such as that of a nightly build, stands for any.
+    type: str
+    default: ""
+  version:
+    description: The version, where the tag does not tell it.
+    type: str
+    default: ""
+  encodings:
+    description: The vocabularies that gpt-oss chats by, SHA-256 by file name.
+    type: dict
+    default: {}
+  encodings_url:
+    description: Where they are.
+    type: str
+    default: ""
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Plan a single Spark
+  sparkops.dgx_spark.trtllm_plan:
+    members: [spark1]
+    model:
+      snapshot: /home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b/snapshots/0123456789abcdef
+      repo_dir: /home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b
+    options: {print_iter_log: false}
+  register: planned
+"""
+
+RETURN = r"""
+engine:
+  description: What M(sparkops.dgx_spark.engine_plan) takes as O(sparkops.dgx_spark.engine_plan#module:engine).
+  returned: success
+  type: dict
+changes:
+  description: An empty list for each member, since nothing of this is a change of its own on any host.
+  returned: success
+  type: dict
+  sample: {"spark1": []}
+at:
+  description: When it was planned, in seconds since the epoch.
+  returned: success
+  type: float
+  sample: 1795953600.0
+"""

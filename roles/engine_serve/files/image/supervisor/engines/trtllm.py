@@ -1,0 +1,148 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TensorRT-LLM: ``mpirun … trtllm-llmapi-launch trtllm-serve …``; on a single node trtllm-serve itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from typing import Sequence
+
+from .. import contract, mpi, paths, probe
+from . import Engine
+
+QUIET = 2  # seconds without anything new after which a /metrics ends that follows its counters
+KEY = re.compile(r"(KEY=)[0-9a-f]{16,}")  # the launcher's own, which its trace would write into the log
+ERROR = re.compile(r"\[E\] (?P<told>.+)|(?:^|[\s>])(?P<raised>[\w.]*(?:Error|Exception): .+)")
+LOADING = re.compile(r"(?P<what>[Ll]oading (?:\w+ )*weights(?: \w+)*):\s*(?P<share>\d+)%")
+WARMING = re.compile(r"\b(warm-?up|autotuner|CUDA graph)", re.IGNORECASE)
+
+
+def progress_of(line: str) -> str:
+    """How far a load is, in tenths, if a line of the engine's log tells it.
+
+    >>> progress_of("Loading safetensors weights in parallel:  67%|######7   | 10/15 [00:02<00:00]")
+    'Loading safetensors weights in parallel, 60 %'
+    >>> progress_of("[TRT-LLM] [I] Run warmup for batch size=1"), progress_of("Application startup complete.")
+    ('warming up', '')
+    """
+    loading = LOADING.search(line)
+    if loading:
+        return f"{loading['what']}, {int(loading['share']) // 10 * 10} %"
+    return "warming up" if WARMING.search(line) else ""
+
+
+def error_of(line: str) -> str:
+    """What went wrong, if a line of the engine's log tells it.
+
+    >>> error_of("[11/21/2026-22:11:20] [TRT-LLM] [RANK 1] [E] Failed to initialize executor on rank 1: no file")
+    'Failed to initialize executor on rank 1: no file'
+    >>> error_of("RuntimeError: CUDA out of memory"), error_of("INFO: 0 Errors: none")
+    ('RuntimeError: CUDA out of memory', '')
+    """
+    found = ERROR.search(line)
+    return (found["told"] or found["raised"]).strip()[:300] if found else ""
+
+
+def makes_tokens(address: str, timeout: float, pause: float, follows: bool = False) -> bool:
+    """Whether the engine makes tokens, although a canary waits in its queue in vain.
+
+    Needs ``enable_iter_perf_stats``. What is read is gone for others, so it is asked only when a canary failed; and
+    twice, since the first answer may tell of what was long ago.
+
+    :param follows: whether this version's ``/metrics`` does not end while there is something new to tell.
+    """
+    timeout = max(timeout, 2 * QUIET) if follows else timeout
+    try:
+        probe.get(address, "/metrics", timeout)
+        time.sleep(pause)
+        return bool(probe.get(address, "/metrics", timeout))
+    except TimeoutError:
+        return follows and probe.is_healthy(address, timeout)
+    except probe.ERRORS:
+        return False
+
+
+def compile_caches() -> dict[str, str]:
+    """Where kernels that were compiled or tuned are kept for the next start: on the node, for this image alone."""
+    folder = paths.STATE / "cache" / os.environ.get(contract.CONFIG_VARIABLE, "").rpartition("-")[2]
+    names = {
+        "TRITON_CACHE_DIR": "triton",
+        "TORCHINDUCTOR_CACHE_DIR": "inductor",
+        "FLASHINFER_WORKSPACE_BASE": "flashinfer",
+    }
+    return {name: str(folder / place) for name, place in names.items()}
+
+
+def autotuner_cache() -> dict[str, str]:
+    """Where this node keeps what the autotuner found, for this image and configuration alone.
+
+    A file that the autotuner cannot read or write ends the engine, so a broken one is removed, and a full disk gets
+    none.
+    """
+    config, _dash, image = os.environ.get(contract.CONFIG_VARIABLE, "").rpartition("-")
+    folder = paths.STATE / "cache" / image / "autotuner"
+    for path in folder.glob(f"{config}*.json"):  # up to TensorRT-LLM 1.2 with the rank in its name
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            path.unlink()
+    room = shutil.disk_usage(paths.STATE).free > 64 * 2**20
+    return {"TLLM_AUTOTUNER_CACHE_PATH": str(folder / f"{config}.json")} if room else {}
+
+
+class TensorRTLLM(Engine):
+    """mpirun and all its ranks, or the only one."""
+
+    @property
+    def _alone(self) -> bool:
+        return len(self.cluster["nodes"]) == 1
+
+    def check_nodes(self) -> None:
+        """MPI reaches every node, and every rank may use RDMA."""
+        if not self._alone:
+            mpi.check(self.cluster)
+
+    def environment(self) -> dict[str, str]:
+        """What the plan says, and where compiled kernels are kept."""
+        return {**self.cluster["environment"], **compile_caches(), **(mpi.UNBOUND if self._alone else {})}
+
+    def rank_environment(self) -> dict[str, str]:
+        """Where this node keeps what the autotuner found."""
+        return autotuner_cache()
+
+    def commands(self) -> dict[str, list[str]]:
+        """The leader's alone: mpirun starts the ranks of the other nodes."""
+        leader, serve = self.cluster["nodes"][0]["name"], self.cluster["serve"]
+        if self._alone:
+            return {leader: ["python3", contract.PROGRAM, "rank", "--", *serve]}
+        return {leader: mpi.mpirun(self.cluster, ["trtllm-llmapi-launch", *serve], self.environment())}
+
+    def is_server(self, command_line: Sequence[bytes]) -> bool:
+        """As a program of its own, by its interpreter, or as a module; the launcher names it later in its line."""
+        if b"trtllm-llmapi-launch" in command_line:
+            return False
+        return bool({b"trtllm-serve", b"tensorrt_llm.commands.serve"} & set(command_line[:3]))
+
+    def progress(self, line: str) -> str:
+        """Weights in tenths, then the warm-up."""
+        return progress_of(line)
+
+    def error(self, line: str) -> str:
+        """Its own error lines, and Python's exceptions."""
+        return error_of(line)
+
+    def redact(self, line: str) -> str:
+        """Without the key that the launcher's trace shows."""
+        return KEY.sub(r"\1***", line)
+
+    def is_busy(self, address: str, timeout: float, pause: float) -> bool:
+        """By its count of iterations."""
+        return makes_tokens(address, timeout, pause, bool(self.settings.get("metrics_follow")))
+
+
+ENGINE = TensorRTLLM

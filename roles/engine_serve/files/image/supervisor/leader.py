@@ -1,0 +1,166 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The leader's container: start the engine, judge by a generated token whether it serves, and end when it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import Any
+
+from . import contract, engines, memory, network, processes, ssh, state
+from .probe import Probe, RefusedError, token
+from .running import Running
+from .state import State
+
+
+def decide(alive: bool, served: bool, failures: int, waited: float, limits: dict[str, Any]) -> str:
+    """What to do about an engine: ``wait``, ``serve`` on, or the reason to end it.
+
+    :param alive: its programs and the server run. :param served: it has generated a token before.
+    :param failures: probes in a row without a token. :param waited: seconds since its start.
+    """
+    if not alive:
+        return "the engine ended"
+    if failures == 0:
+        return "serve" if served else "wait"
+    if served:
+        return "wait" if failures < limits["failures"] else f"no token in {failures} probes"
+    return "wait" if waited < limits["load_timeout_s"] else f"not loaded after {limits['load_timeout_s']} s"
+
+
+def next_start(values: dict[str, Any], limits: dict[str, Any]) -> tuple[int, bool]:
+    """The number of this start since the last good run, and whether it may be made."""
+    number = int(values.get("starts", 0)) + 1
+    return number, number <= limits["max_starts"]
+
+
+def main() -> int:
+    """Hold this node's lock, and lead."""
+    processes.end_by_sigterm()
+    with state.lock():
+        own = State()
+        try:
+            return lead(own)
+        except SystemExit:
+            own.set(phase=contract.STOPPED, reason="asked to end", starts=0)
+            raise
+
+
+def lead(own: State) -> int:
+    """One start, from waiting for what it needs to the end of the engine. Returns the exit status."""
+    cluster, node = state.cluster(), state.node()
+    limits, config = cluster["limits"], os.environ.get(contract.CONFIG_VARIABLE, "")
+    if own.values.get("config") != config:
+        own.values["starts"] = 0  # what failed was something else
+    own.set(phase=contract.WAITING, reason="", config=config, began=time.time())
+    network.await_address(node["address"], own)
+    number, allowed = next_start(own.values, limits)
+    if not allowed:
+        return give_up(own, f"{number - 1} starts failed; the last: {own.values.get('last_end', '?')}")
+    os.environ["PMIX_HOSTNAME"] = contract.short(node["name"])  # Open MPI 5 may reject this host's, if it is long
+    ssh.write_client_config(cluster)
+    ssh.await_workers(cluster, own)
+    network.await_port(cluster["api_listen"], own)
+    own.set(phase=contract.STARTING, reason="", starts=number, ranks={})
+    engine = engines.of(cluster)
+    try:
+        prepare(cluster, node, engine)
+    except (OSError, RuntimeError, TypeError, ValueError, subprocess.SubprocessError) as error:
+        return fail(own, str(error))
+    return watch(cluster, Running(engine), own)
+
+
+def give_up(own: State, reason: str) -> int:
+    """End for good, with the reason: nobody starts the container again but on purpose."""
+    own.set(phase=contract.GAVE_UP, reason=reason, starts=0)
+    return contract.EXIT_GAVE_UP
+
+
+def fail(own: State, reason: str) -> int:
+    """End this start, with the reason, to be started again."""
+    own.set(phase=contract.FAILED, reason=reason, last_end=reason)
+    return contract.EXIT_FAILED
+
+
+def prepare(cluster: dict[str, Any], node: dict[str, Any], engine: engines.Engine) -> None:
+    """End what an earlier run left on all nodes, and check that each has what a start needs.
+
+    :raises RuntimeError: with the node and the cause; and other errors of programs and files.
+    """
+    processes.forget_jobs()
+    ssh.reset_workers(cluster)
+    memory.drop_caches()
+    memory.await_enough(cluster, node)
+    engine.check_nodes()
+
+
+def watch(cluster: dict[str, Any], running: Running, own: State) -> int:
+    """Probe a started engine until it has to be ended, and end it. Returns the exit status."""
+    canary = Canary(cluster, running, own)
+    try:
+        while True:
+            time.sleep(1)
+            if reason := canary.look():
+                if not running.engine.may_start_again(running.status()):
+                    return give_up(own, reason)
+                return fail(own, reason)
+    finally:
+        processes.ignore_signals()
+        running.end(cluster["limits"]["grace_s"], bool(canary.served_since))
+
+
+class Canary:
+    """Asks a started engine for a token now and then, and notes in the state what that says."""
+
+    def __init__(self, cluster: dict[str, Any], running: Running, own: State) -> None:
+        self.limits, self.address = cluster["limits"], cluster["api_probe"]
+        self.running, self.own = running, own
+        self.started, self.served_since = time.monotonic(), 0.0
+        self.failures, self.due, self.path = 0, 0.0, ""
+
+    def look(self) -> str:
+        """Probe, if that is due. Returns why the engine is to be ended, empty while it is not."""
+        alive = self.running.alive()
+        if alive and time.monotonic() < self.due:
+            return ""
+        probed = time.monotonic()
+        second_look = self.limits["timeout_s"] / 10  # seconds of a probe's time, should it fail
+        timeout = self.limits["timeout_s"] - second_look
+        found = token(self.address, timeout, self.path) if alive else Probe("", "", "nobody to ask")
+        if found.problem is None:
+            self._note_token(found)
+        elif alive and self.served_since and self.running.engine.is_busy(self.address, second_look, second_look / 2):
+            self.failures = 0
+            reason = f"busy: tokens flow, but none for the probe ({found.problem})"
+            self.own.set(phase=contract.SERVING, reason=reason)
+        else:
+            self._note_failure(found.problem)
+        waited = time.monotonic() - self.started
+        decision = decide(alive, bool(self.served_since), self.failures, waited, self.limits)
+        # A probe that took its whole time is followed by the next: three of them are three times its time.
+        self.due = probed + self.limits["interval_s"] if self.served_since else 0.0
+        if decision in ("wait", "serve"):
+            return ""
+        status = self.running.status()
+        return f"{self.running.causes() or decision} (exit status {status}; {found.problem})"
+
+    def _note_token(self, found: Probe) -> None:
+        if not self.served_since:
+            self.served_since, self.path = time.monotonic(), found.path
+            about = {"model": found.model, "path": found.path, "load_s": round(self.served_since - self.started, 1)}
+            self.own.set(phase=contract.SERVING, reason="", ranks=self.running.transports.ranks, **about)
+        elif self.own.values["reason"]:
+            self.own.set(phase=contract.SERVING, reason="")
+        elif self.own.values["starts"] and time.monotonic() - self.served_since > self.limits["forget_s"]:
+            self.own.set(starts=0)  # a run this long was a good one
+        self.failures, self.running.error = 0, ""
+
+    def _note_failure(self, problem: str) -> None:
+        self.failures += 1
+        # A server that refuses to chat has loaded, and will not change its mind.
+        reason = problem if problem.startswith(RefusedError.__name__) else self.running.progress
+        if not self.served_since and reason != self.own.values["reason"]:
+            self.own.set(phase=contract.STARTING, reason=reason)

@@ -1,0 +1,49 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait for addresses and ports of this node; to wait is never a failed start."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from . import contract
+from .state import State
+
+
+def has_address(address: str) -> bool:
+    """Whether this node has an address now."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def await_address(address: str, state: State) -> None:
+    """Wait, without limit, until this node has an address: its cable may be out."""
+    while not has_address(address):
+        state.set(phase=contract.WAITING, reason=f"this node has no address {address} yet")
+        time.sleep(5)
+
+
+def await_port(address: str, state: State, reuse: bool = False) -> None:
+    """Wait, without limit, until an ``address:port`` can be listened on.
+
+    :param reuse: whether the server binds with SO_REUSEADDR; else what is left in TIME_WAIT must pass first.
+    """
+    host, port = address.rsplit(":", 1)
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+            try:
+                probe.bind((host, int(port)))
+                probe.listen()  # with SO_REUSEADDR, this is what another listener forbids
+                return
+            except OSError as error:
+                reason = f"{address} cannot be bound yet ({error.strerror}; ss -ltnp tells who has it)"
+        if state.values.get("reason") != reason:
+            state.set(phase=contract.WAITING, reason=reason)
+        time.sleep(2)

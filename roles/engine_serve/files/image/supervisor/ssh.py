@@ -1,0 +1,105 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the leader to its workers: a key of its own, pinned host keys, the control addresses alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+from . import contract, paths
+from .state import State
+
+
+def client_config(cluster: dict[str, Any]) -> str:
+    """For the leader's ssh: its own key, pinned host keys, no questions."""
+    port = cluster["ssh_port"]
+    names = "".join(
+        f"Host {contract.short(node['name'])}\n  HostName {node['address']}\n"
+        f"  HostKeyAlias [{node['address']}]:{port}\n"
+        for node in cluster["nodes"]
+    )
+    return (
+        f"{names}Host *\n"
+        f"  Port {port}\n"
+        "  User root\n"
+        f"  IdentityFile {paths.CONFIG}/ssh/id_ed25519\n"
+        "  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {paths.CONFIG}/ssh/known_hosts\n"
+        "  GlobalKnownHostsFile /dev/null\n"
+        "  StrictHostKeyChecking yes\n"
+        "  BatchMode yes\n"
+        "  ConnectTimeout 10\n"
+        "  ServerAliveInterval 15\n"
+        "  ServerAliveCountMax 4\n"
+    )
+
+
+def server_config(cluster: dict[str, Any], node: dict[str, Any]) -> str:
+    """For a worker's sshd: the leader's key alone, on the control address alone."""
+    return (
+        f"ListenAddress {node['address']}\n"
+        f"Port {cluster['ssh_port']}\n"
+        f"HostKey {paths.CONFIG}/ssh/ssh_host_ed25519_key\n"
+        f"AuthorizedKeysFile {paths.CONFIG}/ssh/authorized_keys\n"
+        "PermitRootLogin prohibit-password\n"
+        "PasswordAuthentication no\n"
+        "KbdInteractiveAuthentication no\n"
+        "UsePAM no\n"
+        "PrintMotd no\n"
+        "ClientAliveInterval 15\n"
+        "ClientAliveCountMax 4\n"
+        "PidFile none\n"
+    )
+
+
+def write_client_config(cluster: dict[str, Any]) -> None:
+    """Where the leader's ssh, and with it MPI's, reads it."""
+    paths.SSH_HOME.mkdir(mode=0o700, exist_ok=True)
+    (paths.SSH_HOME / "config").write_text(client_config(cluster))
+
+
+def await_workers(cluster: dict[str, Any], state: State) -> None:
+    """Wait until every worker's own sshd lets the leader in; a late worker, or a stranger there, is no failed start."""
+    for node in cluster["nodes"][1:]:
+        place = f"{node['name']} does not let MPI in at {node['address']}:{cluster['ssh_port']}"
+        while problem := refusal(contract.short(node["name"])):
+            if state.values.get("reason") != f"{place} ({problem})":
+                state.set(phase=contract.WAITING, reason=f"{place} ({problem})")
+            time.sleep(2)
+
+
+def refusal(name: str) -> str:
+    """Why ssh does not get into a worker, in its own last words; empty where it does."""
+    try:
+        done = subprocess.run(["ssh", name, "true"], capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return "no answer within 60 s"
+    return last_words(done)
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """Why a command failed, in its own last line; empty where it did not."""
+    return (done.stderr.strip().splitlines() or [f"ssh ends with {done.returncode}"])[-1] if done.returncode else ""
+
+
+def on_worker(node: dict[str, Any], word: str, timeout: float) -> str:
+    """What this program prints on a worker.
+
+    :param word: ``reset`` or ``memory``. :raises RuntimeError: with the last words of one that failed.
+    """
+    argv = ["ssh", contract.short(node["name"]), "python3", contract.PROGRAM, word]
+    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
+    print(done.stderr, end="", file=sys.stderr, flush=True)
+    if done.returncode:
+        raise RuntimeError(f"{word} on {node['name']} failed: {last_words(done)}")
+    return done.stdout
+
+
+def reset_workers(cluster: dict[str, Any]) -> None:
+    """End what an earlier run left on the workers. :raises RuntimeError: when one does not answer."""
+    for node in cluster["nodes"][1:]:
+        on_worker(node, "reset", 300)

@@ -1,0 +1,77 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What this node's supervisor does now: written to ``state.json``, for whoever reads it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from . import contract, paths
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. :raises OSError: and ValueError, where there is none."""
+    return dict(json.loads(path.read_text()))
+
+
+def cluster() -> dict[str, Any]:
+    """``cluster.json``, of the shape :class:`contract.Cluster`."""
+    return read(paths.CONFIG / contract.CLUSTER)
+
+
+def node() -> dict[str, Any]:
+    """``node.json``, of the shape :class:`contract.NodeConfig`."""
+    return read(paths.CONFIG / contract.NODE)
+
+
+def say(text: str) -> None:
+    """Write a line into the container's log."""
+    print(f"dgx-spark: {text}", file=sys.stderr, flush=True)
+
+
+class State:
+    """The state file, of the shape :class:`contract.State`."""
+
+    def __init__(self) -> None:
+        self.path = paths.STATE / contract.STATE
+        try:
+            self.values: dict[str, Any] = read(self.path)
+        except (OSError, ValueError):  # there is none yet, or a power cut left half of it
+            self.values = {}
+
+    def set(self, **values: Any) -> None:
+        """Change some values, and write the file; a new phase goes into the log too."""
+        self.values.update(values, at=time.time())
+        draft = self.path.with_suffix(".new")
+        try:
+            draft.write_text(json.dumps(self.values, indent=2, sort_keys=True) + "\n")
+            draft.replace(self.path)
+        except OSError as error:  # a full disk is no reason to end what serves
+            say(f"{self.path} cannot be written: {error}")
+        if "phase" in values:
+            say(f"{values['phase']}{': ' + values['reason'] if values.get('reason') else ''}")
+
+
+def lock() -> IO[str]:
+    """Wait for this node's lock, so that two supervisors never run at the same time.
+
+    It is held as long as what is returned is open. Until then the state file belongs to the other one.
+    """
+    file = (paths.STATE / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f"{contract.WAITING}: another run holds the lock")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def health() -> int:
+    """Docker's question, whether the container is healthy: one that starts is; only a lost canary is not."""
+    return 1 if State().values.get("phase") in contract.UNHEALTHY else 0

@@ -1,0 +1,135 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the leader decides: when to wait, to end, to give up."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from supervisor import leader, network, paths, probe, processes, ssh, state
+from supervisor_support import LIMITS, NODE, program
+
+
+@pytest.mark.parametrize(
+    ("alive", "served", "failures", "waited", "decision"),
+    [
+        (True, False, 1, 10, "wait"),
+        (True, False, 900, 1799, "wait"),
+        (True, False, 901, 1800, "not loaded after 1800 s"),
+        (True, True, 0, 5000, "serve"),
+        (True, True, 2, 5000, "wait"),
+        (True, True, 3, 5000, "no token in 3 probes"),
+        (False, True, 0, 10, "the engine ended"),
+        (False, False, 5, 10, "the engine ended"),
+    ],
+)
+def test_what_is_decided(alive: bool, served: bool, failures: int, waited: float, decision: str) -> None:
+    assert leader.decide(alive, served, failures, waited, LIMITS) == decision
+
+
+@pytest.mark.parametrize(
+    ("state", "start"),
+    [({}, (1, True)), ({"starts": 2}, (3, True)), ({"starts": 3}, (4, False)), ({"starts": 0}, (1, True))],
+)
+def test_starts_are_bounded(state: dict, start: tuple[int, bool]) -> None:
+    assert leader.next_start(state, LIMITS) == start
+
+
+def test_a_leader_that_is_asked_to_end_says_so_whatever_it_waits_for(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"starts": 2, "phase": "serv')  # cut short by a power cut
+    waiting = program(
+        tmp_path, "leader.lead = lambda own: (print('waits', flush=True), leader.time.sleep(60)); leader.main()"
+    )
+    assert waiting.stdout.readline() == "waits\n"
+    waiting.terminate()
+    waiting.communicate(timeout=5)
+    assert waiting.returncode == 143
+    found = json.loads((tmp_path / "state.json").read_text())
+    assert (found["phase"], found["reason"], found["starts"]) == ("stopped", "asked to end", 0)
+
+
+@pytest.mark.parametrize(("config", "starts"), [("old", 4), ("new", 0)])
+def test_starts_are_counted_for_one_configuration(tmp_path: Path, monkeypatch, config: str, starts: int) -> None:
+    (tmp_path / "state.json").write_text('{"starts": 4, "config": "old"}')
+    monkeypatch.setattr(paths, "STATE", tmp_path)
+    monkeypatch.setattr(state, "cluster", lambda: NODE)
+    monkeypatch.setattr(state, "node", lambda: NODE)
+    monkeypatch.setenv("DGX_SPARK_CONFIG", config)
+    monkeypatch.setattr(network, "await_address", lambda _address, _state: sys.exit(0))
+    own = state.State()
+    with pytest.raises(SystemExit):
+        leader.lead(own)
+    assert own.values["starts"] == starts
+
+
+class Running:
+    """SIMULATED: an engine that loads for 700 s, then makes tokens until it dies."""
+
+    transports, progress, error = SimpleNamespace(ranks={}), "", ""
+
+    def __init__(self, clock: list[float], dies: float, final: bool) -> None:
+        self.clock, self.dies, self.ended = clock, dies, False
+        self.engine = SimpleNamespace(may_start_again=lambda _status: not final)
+
+    def alive(self) -> bool:
+        return self.clock[0] < self.dies
+
+    def causes(self) -> str:
+        return "it died"
+
+    def status(self) -> int:
+        return 1
+
+    def end(self, _grace: float, _served: bool) -> None:
+        self.ended = True
+
+
+@pytest.fixture
+def lead(tmp_path: Path, monkeypatch):
+    """Lead a simulated engine on a clock that sleeping moves; returns the exit status and the state."""
+
+    def run(dies: float, final: bool = False) -> tuple[int, dict]:
+        clock = [0.0]
+        limits = {**LIMITS, "timeout_s": 60, "interval_s": 15, "forget_s": 600, "grace_s": 1}
+        cluster = {**NODE, "nodes": NODE["nodes"][:1], "limits": limits, "api_listen": ""}
+        running = Running(clock, dies, final)
+        own = state.State()
+        own.path, own.values = tmp_path / "state.json", {"starts": 2, "config": ""}
+        fakes = [
+            *[(state, name, lambda: cluster) for name in ("cluster", "node")],
+            *[(network, name, print) for name in ("await_address", "await_port")],
+            *[(ssh, name, print) for name in ("await_workers", "write_client_config")],
+            (leader, "prepare", print),
+            (leader, "Running", lambda _engine: running),
+            (leader, "token", lambda *_: probe.Probe("m", probe.CHAT, None if clock[0] >= 700 else "it loads")),
+            (processes.signal, "signal", print),
+            (leader.time, "monotonic", lambda: clock[0]),
+            (leader.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds)),
+        ]
+        monkeypatch.setenv("PMIX_HOSTNAME", "")
+        for module, name, fake in fakes:
+            monkeypatch.setattr(module, name, fake)
+        status = leader.lead(own)
+        assert running.ended
+        return status, own.values
+
+    return run
+
+
+@pytest.mark.parametrize(("dies", "starts"), [(720, 3), (1400, 0)])
+def test_a_long_run_and_not_a_long_load_sets_the_number_of_starts_back(lead, dies: float, starts: int) -> None:
+    status, values = lead(dies)
+    assert status == 1
+    assert (values["starts"], values["load_s"]) == (starts, 700)
+
+
+@pytest.mark.parametrize(("final", "status", "phase"), [(False, 1, "failed"), (True, 0, "gave up")])
+def test_an_end_that_no_start_would_mend_is_the_last(lead, final: bool, status: int, phase: str) -> None:
+    found, values = lead(720, final)
+    assert (found, values["phase"]) == (status, phase)
+    assert values["reason"] == "it died (exit status 1; nobody to ask)"

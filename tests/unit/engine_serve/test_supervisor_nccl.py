@@ -1,0 +1,37 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rank's transport is read from NCCL's own line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from supervisor import nccl
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (
+            "spark1:412:412 [0] NCCL INFO NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]; OOB enp1s0f0np0:192.168.100.1<0>",
+            ("spark1", "IB", "[0]rocep1s0f0:1/RoCE [RO]; OOB enp1s0f0np0:192.168.100.1<0>"),
+        ),
+        (
+            "[1,1]<stdout>:spark2:87:90 [0] NCCL INFO NET/Socket : Using [0]enp1s0f0np0:192.168.100.2<0>",
+            ("spark2", "Socket", "[0]enp1s0f0np0:192.168.100.2<0>"),
+        ),
+        ("spark1:412:412 [0] NCCL INFO NET/IB : No device found.", None),
+        ("spark1:412:412 [0] NCCL INFO Bootstrap : Using enp1s0f0np0:192.168.100.1<0>", None),
+        ("Using NET/IB : Using everything", None),
+        ("", None),
+    ],
+)
+def test_transport_is_read_from_nccls_own_line(line: str, found: object) -> None:
+    assert nccl.transport_of(line) == found
+
+
+@given(st.text())
+def test_no_line_of_output_stops_the_supervisor(line: str) -> None:
+    nccl.transport_of(line)

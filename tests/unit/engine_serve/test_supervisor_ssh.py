@@ -1,0 +1,30 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the leader's ssh and the workers' sshd are told, and what is said of a worker that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from supervisor import memory, ssh
+from supervisor_support import CLUSTER
+
+
+def test_ssh_trusts_only_what_is_pinned() -> None:
+    config = ssh.client_config(CLUSTER)
+    assert "StrictHostKeyChecking yes" in config
+    assert "Host spark2\n  HostName 192.168.100.2\n  HostKeyAlias [192.168.100.2]:2233\n" in config
+    assert "Port 2233" in config
+    server = ssh.server_config(CLUSTER, CLUSTER["nodes"][1])
+    assert "ListenAddress 192.168.100.2\n" in server
+    assert "PasswordAuthentication no" in server
+
+
+def test_a_worker_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ssh").write_text("#!/bin/sh\necho $1 is ill >&2; exit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(RuntimeError, match="memory on spark2 failed: spark2 is ill"):
+        memory.of_all(CLUSTER, {"name": "spark1", "meminfo": "/proc/meminfo"})

@@ -1,0 +1,66 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state file, its lock, and what the node waits for."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+from supervisor import network, paths, processes, state
+from supervisor_support import program
+
+
+def test_two_incarnations_never_meet_and_the_second_leaves_the_firsts_state_alone(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"phase": "serving"}')
+    hold = "lock = state.lock(); print('mine', flush=True); input()"
+    first = program(tmp_path, hold, stdin=subprocess.PIPE)
+    assert first.stdout.readline() == "mine\n"
+    second = program(tmp_path, "processes.end_by_sigterm(); " + hold)
+    assert "another run holds the lock" in second.stderr.readline()
+    assert (tmp_path / "state.json").read_text() == '{"phase": "serving"}'
+    second.terminate()
+    assert second.wait(5) == 143, "also one that waits ends at once"
+    third = program(tmp_path, hold, stdin=subprocess.PIPE)
+    assert "another run holds the lock" in third.stderr.readline()
+    first.kill()
+    assert third.stdout.readline() == "mine\n"
+    for one in (first, second, third):
+        one.communicate(timeout=5)
+
+
+def test_a_full_disk_does_not_end_what_serves(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(paths, "STATE", tmp_path)
+    own = state.State()
+    (tmp_path / "state.new").mkdir()  # what is to be written cannot be
+    own.set(phase="serving")
+    told = capsys.readouterr().err
+    assert "state.json cannot be written" in told
+    assert "serving" in told
+    (tmp_path / "state.new").rmdir()
+    own.set(reason="")
+    assert json.loads((tmp_path / "state.json").read_text())["phase"] == "serving"
+
+
+def test_a_port_that_somebody_holds_is_told_and_waited_for(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(paths, "STATE", tmp_path)
+    stranger = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{stranger.getsockname()[1]}"
+    monkeypatch.setattr(network.time, "sleep", lambda _seconds: stranger.close())
+    own = state.State()
+    network.await_port(address, own, reuse=True)
+    assert (own.values["phase"], own.values["reason"]) == (
+        "waiting",
+        f"{address} cannot be bound yet (Address already in use; ss -ltnp tells who has it)",
+    )
+
+
+def test_what_killed_daemons_left_is_in_nobodys_way(tmp_path: Path, monkeypatch) -> None:
+    for name in ("prterun.spark1.16.0/1", "prted.spark2.16.0/1", "ompi.spark1.0/pid.16", "model/weights"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(processes.tempfile, "gettempdir", lambda: str(tmp_path))
+    processes.forget_jobs()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -1,0 +1,365 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to change so that an engine serves as planned: all on a blank Spark, nothing where all is made."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.sparkops.dgx_spark.plugins.action import engine_plan
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import changes as planning
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import host, trtllm
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
+    BASE_LABEL,
+    COMMENT,
+    CONTEXT_LABEL,
+    PACKAGES,
+    layout,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import spread
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
+from hypothesis import given
+from hypothesis import strategies as st
+
+CONTEXT = Path(__file__).parents[4] / "roles" / "engine_serve" / "files" / "image"
+REPO = "/home/nvidia/.cache/huggingface/hub/models--lab--tiny"
+BASE, BUILT = "sha256:" + "b" * 64, "sha256:" + "a" * 64
+PLACES = layout("trtllm")
+DEFAULTS = {name: spec["default"] for name, spec in engine_plan.ActionModule.SPEC.items() if "default" in spec}
+
+
+def fabric_of(members: list[str]) -> dict[str, Any]:
+    return {
+        name: {
+            "control_address": f"192.168.100.{number}",
+            "links": [{"netdev": "enp1", "rdma_device": "rocep1s0f0", "address": f"192.168.100.{number}/24"}],
+        }
+        for number, name in enumerate(members, 1)
+    }
+
+
+def asked_for(members: list[str], launcher: str = "swarm", **options: Any) -> dict[str, Any]:
+    """The options of the planner, without what was found."""
+    arguments = {"tp_size": len(members)}
+    engine = trtllm.plan(
+        trtllm.Request(
+            members=members,
+            snapshot=f"{REPO}/snapshots/abc",
+            repo_dir=REPO,
+            arguments=arguments,
+            config=options.pop("config", {}),
+            encodings={"vocabulary": "12"},
+            encodings_url="http://hub",
+        )
+    )
+    engine["files"] = {"llm.yml": yaml.safe_dump(engine["options"])}
+    return {
+        **DEFAULTS,
+        "members": members,
+        "engine": engine,
+        "model": {"repo": "lab/tiny", "repo_dir": REPO, "bytes": 10**9},
+        "fabric": fabric_of(members) if len(members) > 1 else {},
+        "launcher": launcher,
+        "base_image": "nvcr.io/release:1.3.0rc5",
+        "context": str(CONTEXT),
+        **options,
+    }
+
+
+def blank(name: str) -> dict[str, Any]:
+    """What engine_host_info returns of a Spark that has Docker and nothing of ours."""
+    paths = [*host.text_files(PLACES), *host.other_paths(PLACES, ["vocabulary"])]
+    return {
+        "layout": PLACES,
+        "hostname": name,
+        "platform": {"kernel": "6.11", "driver": "580", "firmware": "28"},
+        "memory_mib": 122_000,
+        "entries": {path: {"kind": "absent"} for path in paths},
+        "state": {},
+        "unit": {"active": "inactive"},
+        "packages": [],
+        "firewall": {"installed": True, "enabled": True, "rules": []},
+        "docker": {
+            "store": "graph driver",
+            "swarm": {"manager": False, "state": "inactive"},
+            "base": {},
+            "images": [],
+            "built": [],
+            "container": {},
+            "stack_containers": [],
+            "services": {},
+        },
+        "listen": [],
+    }
+
+
+def file(content: str, mode: str = "0644") -> dict[str, Any]:
+    return {"kind": "file", "content": content, "mode": mode, "digest": hashlib.sha256(content.encode()).hexdigest()}
+
+
+def made(asked: dict[str, Any], found: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
+    """SIMULATED: the hosts after an apply of the plan. What the plan makes known late is planned again with it."""
+    keys = {name: f"ssh-ed25519 KEY{name} dgx-spark MPI {name}" for name in asked["members"]}
+    plan = engine_plan.planned({**asked, "found": found, "base_id": BASE, "image_id": BUILT, "public_keys": keys})
+    after = copy.deepcopy(found)
+    leader = asked["members"][0]
+    for name, one in after.items():
+        own, entries, docker = plan["hosts"][name], one["entries"], one["docker"]
+        one["packages"] = list(PACKAGES)
+        entries.update({each["path"]: {"kind": "directory", "mode": each["mode"]} for each in own["directories"]})
+        entries.update({each["path"]: file(each["content"], each["mode"]) for each in own["files"]})
+        if len(asked["members"]) > 1:
+            entries[own["key"]] = {"kind": "file", "mode": "0600"}
+            entries[f"{own['key']}.pub"] = file(keys[name] + "\n")
+        docker["images"] = [BUILT]
+        for gone in ("services", "container", "stack_containers"):
+            docker[gone] = type(docker[gone])()
+        rules = [text for rule in own["firewall_rules"] for text in spread(rule)]
+        one["firewall"]["rules"] = [{"rule": rule, "comment": COMMENT} for rule in rules]
+        for path in (PLACES["stack"], PLACES["unit_file"], PLACES["unit_link"]):
+            entries[path] = {"kind": "absent"}
+        if asked["launcher"] == "docker":
+            entries[PLACES["unit_file"]] = file(own["unit"])
+            entries[PLACES["unit_link"]] = {"kind": "file", "mode": "0644"}
+            docker["container"] = {"labels": own["container"]["labels"], "state": "running"}
+        one["unit"] = {"active": "active" if asked["launcher"] == "docker" else "inactive"}
+    first = after[leader]
+    first["docker"].update(base={"id": BASE}, built=[{"id": BUILT, "tags": [plan["image"]["name"]], "labels": {}}])
+    first["state"] = {"config": plan["config_digest"], "phase": "serving", "began": 17.5}
+    for item in asked["engine"]["downloads"]:
+        first["entries"][f"{PLACES['state_dir']}/{item['name']}"] = {"kind": "file", "digest": item["sha256"]}
+    if len(asked["members"]) > 1:
+        nodes = "".join(f"{name} slots=1\n" for name in ["localhost", *asked["members"][1:]])
+        header = "# Ansible managed (sparkops.dgx_spark.mpi_hostfile): changes made here will be lost.\n"
+        first["entries"][f"{PLACES['config_dir']}/hostfile"] = file(header + nodes)
+    if asked["launcher"] == "swarm":
+        first["entries"][PLACES["stack"]] = file(plan["stack"])
+        services = yaml.safe_load(plan["stack"])["services"]
+        first["docker"]["services"] = {f"dgx-spark-trtllm_{one}": services[one]["deploy"]["labels"] for one in services}
+    return after
+
+
+def changes(asked: dict[str, Any], found: dict[str, Any]) -> dict[str, list[str]]:
+    planned = engine_plan.planned({**asked, "found": found})["changes"]
+    return {name: [change["name"] for change in some] for name, some in planned.items()}
+
+
+PAIR = ["spark1", "spark2"]
+SIZES = st.sampled_from([["spark1"], PAIR, [*PAIR, "spark3"]])
+LAUNCHERS = st.sampled_from(["swarm", "docker"])
+
+
+def test_a_blank_pair_changes_in_all() -> None:
+    asked = asked_for(PAIR, api_host="0.0.0.0")
+    found = {name: blank(name) for name in PAIR}
+    leader, worker = changes(asked, found).values()
+    common = [planning.DIRECTORIES, planning.KEY, planning.WRITE]
+    assert leader == [
+        *(planning.INSTALL, planning.PULL, planning.BUILD, *common, planning.HOSTFILE),
+        *(planning.WRITE_STACK, planning.DEPLOY, planning.FIREWALL),
+    ]
+    assert worker == [planning.INSTALL, planning.LOAD, *common]
+
+
+def test_a_blank_spark_changes_in_all_by_systemd() -> None:
+    assert changes(asked_for(["spark1"], "docker"), {"spark1": blank("spark1")})["spark1"] == [
+        *(planning.INSTALL, planning.PULL, planning.BUILD, planning.DIRECTORIES, planning.WRITE),
+        *(planning.WRITE_UNIT, planning.ENABLE_UNIT, planning.CREATE_CONTAINER, planning.START_UNIT),
+    ]
+
+
+@given(SIZES, LAUNCHERS, st.sampled_from(["127.0.0.1", "0.0.0.0"]), st.booleans(), st.booleans())
+def test_what_the_plan_makes_needs_no_change(
+    members: list[str], launcher: str, api_host: str, caches: bool, harmony: bool
+) -> None:
+    config = {"model_type": "gpt_oss"} if harmony else {}
+    asked = asked_for(members, launcher, api_host=api_host, drop_caches=caches, config=config)
+    found = {name: blank(name) for name in members}
+    after = made(asked, found, {})
+    assert changes(asked, after) == {name: [] for name in members}
+
+
+@given(SIZES, LAUNCHERS)
+def test_the_other_launcher_leaves_nothing(members: list[str], launcher: str) -> None:
+    other = "docker" if launcher == "swarm" else "swarm"
+    before = made(asked_for(members, other), {name: blank(name) for name in members}, {})
+    asked = asked_for(members, launcher)
+    names = changes(asked, before)
+    gone = (
+        (planning.REMOVE_STACK, planning.REMOVE_STACK_FILE)
+        if other == "swarm"
+        else (*(planning.STOP_UNIT, planning.REMOVE_CONTAINER, planning.DISABLE_UNIT, planning.REMOVE_UNIT),)
+    )
+    assert set(gone) <= set(names[members[0]])
+    assert changes(asked, made(asked, before, {})) == {name: [] for name in members}
+
+
+def serving_pair(launcher: str = "swarm", **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    asked = asked_for(PAIR, launcher, **options)
+    return asked, made(asked, {name: blank(name) for name in PAIR}, {})
+
+
+@pytest.mark.parametrize(
+    ("launcher", "here", "there"),
+    [
+        ("swarm", [planning.RESTART_SERVICES], [planning.WRITE]),
+        ("docker", [planning.RESTART_UNIT], [planning.WRITE, planning.RESTART_UNIT]),
+    ],
+)
+def test_a_file_that_was_changed_by_hand_is_put_right_and_all_start_again(
+    launcher: str, here: list[str], there: list[str]
+) -> None:
+    asked, found = serving_pair(launcher)
+    found["spark2"]["entries"]["/etc/dgx-spark/trtllm/node.json"] = file("{}")
+    assert changes(asked, found) == {"spark1": here, "spark2": there}
+    assert engine_plan.planned({**asked, "found": found})["ignore_started_at"] == 17.5
+
+
+def test_keys_that_are_gone_are_created_and_trusted() -> None:
+    asked, found = serving_pair()
+    for one in found.values():
+        for path in list(one["entries"]):
+            if "/ssh" in path:
+                one["entries"][path] = {"kind": "absent"}
+    assert changes(asked, found) == {
+        "spark1": [planning.DIRECTORIES, planning.KEY, planning.WRITE, planning.RESTART_SERVICES],
+        "spark2": [planning.DIRECTORIES, planning.KEY, planning.WRITE],
+    }
+
+
+@pytest.mark.parametrize(
+    ("spoil", "leader"),
+    [
+        (lambda one: one["docker"]["services"].pop("dgx-spark-trtllm_worker"), [planning.DEPLOY]),
+        (lambda one: one["docker"]["services"].clear(), [planning.DEPLOY]),
+        (lambda one: one["state"].update(phase="gave up"), [planning.RESTART_SERVICES]),
+        (lambda one: one["state"].update(phase="waiting"), []),
+        (lambda one: one["entries"].update({PLACES["stack"]: file("x")}), [planning.WRITE_STACK, planning.DEPLOY]),
+    ],
+    ids=["a service is gone", "the Swarm was left", "it gave up", "it waits for a cable", "the stack was edited"],
+)
+def test_a_stack_is_made_whole(spoil: Any, leader: list[str]) -> None:
+    asked, found = serving_pair()
+    spoil(found["spark1"])
+    assert changes(asked, found)["spark1"] == leader
+
+
+@pytest.mark.parametrize(
+    ("active", "labels", "names"),
+    [
+        ("failed", True, [planning.RESET_UNIT, planning.START_UNIT]),
+        ("inactive", True, [planning.START_UNIT]),
+        ("activating", True, []),
+        ("active", False, [planning.CREATE_CONTAINER, planning.START_UNIT]),
+    ],
+)
+def test_a_unit_is_started_where_it_does_not_run(active: str, labels: bool, names: list[str]) -> None:
+    asked, found = serving_pair("docker")
+    found["spark2"]["unit"]["active"] = active
+    if not labels:
+        found["spark2"]["docker"]["container"] = {}
+    assert changes(asked, found) == {"spark1": [], "spark2": names}
+
+
+def test_a_base_image_that_was_pruned_is_not_pulled_again() -> None:
+    asked, found = serving_pair()
+    plan = engine_plan.planned({**asked, "found": found})
+    docker = found["spark1"]["docker"]
+    docker["base"] = {}
+    docker["built"][0]["labels"] = {BASE_LABEL: asked["base_image"], CONTEXT_LABEL: plan["image"]["context"]}
+    assert changes(asked, found) == {"spark1": [], "spark2": []}
+    docker["built"][0]["labels"][BASE_LABEL] = "another"
+    assert changes(asked, found)["spark1"][:2] == [planning.PULL, planning.BUILD]
+
+
+@pytest.mark.parametrize(
+    "option", [{"gpu_kind": "other"}, {"memlock": 65536}, {"drop_caches": True}, {"meminfo_path": "/run/meminfo"}]
+)
+def test_an_option_reaches_the_containers(option: dict[str, Any]) -> None:
+    _asked, found = serving_pair()
+    assert planning.DEPLOY in changes(asked_for(PAIR, **option), found)["spark1"]
+
+
+def test_where_memory_is_read_is_mounted() -> None:
+    asked, found = serving_pair(meminfo_path="/run/meminfo", drop_caches=True, drop_caches_path="/var/tmp/drop")
+    plan = engine_plan.planned({**asked, "found": found})
+    mounts = {one["target"]: one.get("source") for one in plan["hosts"]["spark1"]["container"]["mounts"]}
+    assert mounts["/opt/dgx-spark/meminfo"] == "/run/meminfo"
+    assert mounts["/opt/dgx-spark/drop_caches"] == "/var/tmp/drop"
+    node = next(one for one in plan["hosts"]["spark1"]["files"] if one["path"].endswith("node.json"))
+    assert '"meminfo": "/opt/dgx-spark/meminfo"' in node["content"]
+
+
+def taken(one: dict[str, Any]) -> None:
+    who = ["nginx (process 4711)"]
+    one["listen"] = [{"address": "127.0.0.1", "port": 8355, "taken": True, "holders": who, "processes": []}]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (taken, "spark2: port 8355 of 127.0.0.1 is taken by nginx (process 4711). End that"),
+        (lambda one: one.update(hostname="spark1"), "spark1, spark2 have the host names spark1, spark1"),
+        (lambda one: one["platform"].update(driver="570"), "driver differ"),
+        (lambda one: one["docker"].update(store="containerd"), "'spark1': 'graph driver', 'spark2': 'containerd'"),
+        (lambda one: one.update(memory_mib=900), "spark2: a rank needs 6621 MiB, 477 for its share"),
+        (lambda one: one.update(docker={"problem": "Docker Engine does not answer"}), "spark2: Docker Engine does not"),
+        (
+            lambda one: one["firewall"]["rules"].append({"rule": "deny 8355/tcp", "comment": ""}),
+            "",  # of a worker, which listens nowhere else
+        ),
+    ],
+)
+def test_what_would_not_serve_is_refused(spoil: Any, says: str) -> None:
+    asked = asked_for(PAIR, api_host="0.0.0.0")
+    found = {name: blank(name) for name in PAIR}
+    spoil(found["spark2"])
+    if says:
+        with pytest.raises(PlanError) as refused:
+            action(asked, found)
+        assert says in str(refused.value)
+        assert str(refused.value).endswith("Nothing was changed.")
+    else:
+        assert action(asked, found)["changes"]["spark2"]
+
+
+def action(asked: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    plugin = engine_plan.ActionModule.__new__(engine_plan.ActionModule)
+    plugin._task = SimpleNamespace(check_mode=False)
+    return plugin.plan({**asked, "found": found}, {"inventory_hostname": "spark1"})
+
+
+def test_a_rule_of_the_owners_in_the_way_is_named() -> None:
+    asked = asked_for(PAIR, api_host="0.0.0.0")
+    found = {name: blank(name) for name in PAIR}
+    found["spark1"]["firewall"]["rules"] = [{"rule": "deny 8355/tcp", "comment": ""}]
+    with pytest.raises(PlanError, match="somebody else's rule 'deny 8355/tcp'"):
+        action(asked, found)
+
+
+@given(SIZES, LAUNCHERS)
+def test_an_undo_takes_all_away_and_then_nothing(members: list[str], launcher: str) -> None:
+    found = {name: blank(name) for name in members}
+    assert [list(planning.undo_changes(found, name)) for name in members] == [[] for _name in members]
+    after = made(asked_for(members, launcher, api_host="0.0.0.0"), found, {})
+    names = [change["name"] for change in planning.undo_changes(after, members[0])]
+    assert names[-3:] == [planning.REMOVE_RULES, planning.REMOVE_IMAGES, planning.REMOVE_FILES]
+    assert (planning.REMOVE_STACK if launcher == "swarm" else planning.STOP_UNIT) in names
+
+
+def test_every_change_has_a_name_of_a_task() -> None:
+    folder = Path(__file__).parents[4] / "roles" / "engine_serve" / "tasks"
+    tasks = {
+        task["name"].partition(" | ")[2]
+        for path in folder.glob("*.yml")
+        for one in yaml.safe_load(path.read_text())
+        for task in [one, *one.get("block", [])]
+    }
+    assert {*engine_plan.CHANGES, *planning.UNDO_NAMES} <= tasks

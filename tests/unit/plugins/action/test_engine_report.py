@@ -1,0 +1,74 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What serves is reported once a token was generated, and under one set of names for every engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.action import engine_report, trtllm_plan, trtllm_report
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
+
+PLAN: dict[str, Any] = {
+    "endpoint": "http://127.0.0.1:8355/v1",
+    "cluster": {"nodes": [{"name": "spark1"}]},
+    "image": {"id": "sha256:aa", "name": "dgx-spark/trtllm-serve:01"},
+    "base_image": "release:1.3.0rc5",
+    "base_digest": "",
+}
+STATE = {"model": "tiny", "load_s": 4.5, "ranks": {}}
+ANSWER = {"usage": {"completion_tokens": 2}, "choices": [{"message": {"content": "Hello."}}]}
+
+
+def run(module: Any, asked: dict[str, Any], **variables: Any) -> dict[str, Any]:
+    return module.ActionModule.__new__(module.ActionModule).plan(asked, variables)
+
+
+def report(answer: dict[str, Any]) -> dict[str, Any]:
+    return run(engine_report, {"plan": PLAN, "state": STATE, "answer": answer})
+
+
+def test_a_report() -> None:
+    found = report(ANSWER)
+    assert found["answer"] == "Hello."
+    assert found["base_image"] == "release:1.3.0rc5"
+    assert tuple(found) == trtllm_report.FACTS
+    own = run(trtllm_report, {"plan": {"engine": {"version": "1.3.0rc5"}}, "report": found})
+    assert own == {**found, "version": "1.3.0rc5"}
+
+
+@pytest.mark.parametrize("answer", [{}, {"usage": {"completion_tokens": 0}}, {"usage": None}])
+def test_an_answer_without_a_token_is_none(answer: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match=r"spark1 answered at .* without a generated token"):
+        report(answer)
+
+
+def engine(**options: Any) -> dict[str, Any]:
+    model = {"repo_dir": "/hub/m", "snapshot": "/hub/m/snapshots/a"}
+    wanted: dict[str, Any] = {"members": ["spark1"], "model": model, "arguments": {"tp_size": 1}, **options}
+    return run(trtllm_plan, wanted, **wanted.pop("variables", {}))
+
+
+def test_what_tensorrt_llm_is_told_is_no_change_of_its_own() -> None:
+    found = engine(options={"print_iter_log": False})
+    assert found["changes"] == {"spark1": []}
+    assert "print_iter_log: false\n" in found["engine"]["files"]["llm.yml"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"model": {}}, "snapshot and repo_dir of the model are not known: run the role hf_cache before"),
+        ({"options": {"x": 1}}, "This model cannot be served as asked: x is no key of TensorRT-LLM's. Nothing was"),
+        (
+            {"variables": {"trtllm_serve_api_host": "0.0.0.0"}},
+            "trtllm_serve_api_host is engine_serve_api_host now: rename the variable. Nothing was changed.",
+        ),
+    ],
+)
+def test_what_cannot_be_told_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(PlanError) as refused:
+        engine(**options)
+    assert says in str(refused.value)

@@ -1,0 +1,60 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server is waited for until it serves, cannot, or has had its time; and what it does meanwhile is said."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.action import engine_wait
+
+LOADS = {"settled": False, "problems": ["starting: loading weights, 10 %"], "now": 7.0}
+SERVES = {"settled": True, "problems": [], "now": 9.0}
+
+
+@pytest.fixture
+def wait(monkeypatch: pytest.MonkeyPatch):
+    """Run the plugin with these answers from the host, one after the other, on a clock that sleeping moves."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(engine_wait.time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
+    monkeypatch.setattr(engine_wait.time, "monotonic", lambda: clock.now)
+
+    def run(answers: list[dict[str, Any]], check_mode: bool = False) -> tuple[dict[str, Any], list[str], list[Any]]:
+        said: list[str] = []
+        since: list[Any] = []
+        plugin = engine_wait.ActionModule.__new__(engine_wait.ActionModule)
+        plugin._task = SimpleNamespace(check_mode=check_mode, async_val=0, diff=False)
+        plugin._display = SimpleNamespace(display=said.append)
+        monkeypatch.setattr(engine_wait.ActionBase, "run", lambda *_about: {})
+        asked = {"config_digest": "x", "members": ["spark1"], "timeout": 10, "interval": 2}
+        monkeypatch.setattr(plugin, "validate_argument_spec", lambda **_spec: (None, asked), raising=False)
+
+        def answer(_name: str, module_args: dict[str, Any], **_options: Any) -> dict[str, Any]:
+            since.append(module_args.get("since"))
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
+        monkeypatch.setattr(plugin, "_execute_module", answer, raising=False)
+        return plugin.run(task_vars={"inventory_hostname": "spark1"}), said, since
+
+    return run
+
+
+def test_until_it_serves(wait) -> None:
+    told, said, since = wait([LOADS, LOADS, SERVES])
+    assert told == {**SERVES, "waited_s": 4.0}
+    assert said == ["spark1: starting: loading weights, 10 % (0 s)"], "what has not changed is not said again"
+    assert since == [None, 7.0, 7.0]
+
+
+def test_no_longer_than_it_may(wait) -> None:
+    told, _said, since = wait([LOADS])
+    assert (told["settled"], told["waited_s"]) == (False, 12.0)
+    assert len(since) == 7
+
+
+def test_an_error_and_a_dry_run_end_it_at_once(wait) -> None:
+    assert wait([{"failed": True, "msg": "no"}])[0]["failed"]
+    assert len(wait([LOADS], check_mode=True)[2]) == 1

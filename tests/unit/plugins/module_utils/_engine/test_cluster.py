@@ -1,0 +1,135 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all nodes of a cluster are told, and what each node is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster
+
+ENGINE = {
+    "settings": {"name": "trtllm"},
+    "serve": ["trtllm-serve", "/models/snapshots/abc"],
+    "environment": {"NCCL_DEBUG": "INFO"},
+}
+FABRIC = {
+    f"spark{number}": {
+        "control_address": f"192.168.100.{number}",
+        "links": [
+            {"netdev": "enp1s0f0np0", "rdma_device": "rocep1s0f0", "address": f"192.168.100.{number}/24"},
+            {"netdev": "enP2p1s0f0np0", "rdma_device": "roceP2p1s0f0", "address": f"192.168.101.{number}/24"},
+        ],
+    }
+    for number in (1, 2)
+}
+
+
+def planned(**changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    wanted = {"members": ["spark1", "spark2"], "engine": ENGINE, "fabric": FABRIC, "limits": {"interval_s": 15}}
+    return cluster.plan(cluster.Request(**{**wanted, **changes}))
+
+
+def test_two_sparks() -> None:
+    told, nodes = planned()
+    assert told["serve"] == ENGINE["serve"]
+    assert told["engine"] == {"name": "trtllm"}
+    assert told["subnets"] == ["192.168.100.0/24"]
+    assert nodes["spark2"]["rank"] == 1
+    assert nodes["spark2"]["environment"] == {
+        "PMIX_HOSTNAME": "spark2",
+        "NCCL_IB_HCA": "rocep1s0f0,roceP2p1s0f0",
+        "NCCL_SOCKET_IFNAME": "enp1s0f0np0",
+        "UCX_NET_DEVICES": "enp1s0f0np0,enP2p1s0f0np0",
+    }
+
+
+def test_a_ring_is_controlled_beside_the_fabric() -> None:
+    """No network of it reaches all, so MPI and NCCL's first words take the management network."""
+    beside = {
+        name: {
+            **one,
+            "control_address": f"10.0.0.{name[-1]}",
+            "control_netdev": "enP7s7",
+            "control_network": "10.0.0.0/8",
+        }
+        for name, one in FABRIC.items()
+    }
+    told, nodes = planned(fabric=beside)
+    assert told["subnets"] == ["10.0.0.0/8"]
+    assert told["nodes"][1] == {"name": "spark2", "address": "10.0.0.2"}
+    assert nodes["spark2"]["environment"] == {
+        "PMIX_HOSTNAME": "spark2",
+        "NCCL_IB_HCA": "rocep1s0f0,roceP2p1s0f0",
+        "NCCL_IB_SUBNET_AWARE_ROUTING": "1",
+        "NCCL_NET_PLUGIN": "none",
+        "NCCL_SOCKET_IFNAME": "enP7s7",
+        "UCX_NET_DEVICES": "enP7s7",
+    }
+
+
+def test_an_inventory_of_addresses_is_told_apart() -> None:
+    fabric = {f"192.168.1.2{number}": FABRIC[f"spark{number}"] for number in (1, 2)}
+    _told, nodes = planned(members=list(fabric), fabric=fabric)
+    assert [node["environment"]["PMIX_HOSTNAME"] for node in nodes.values()] == ["192-168-1-21", "192-168-1-22"]
+
+
+def test_a_device_on_a_switch_is_named_once() -> None:
+    twice = {name: {**one, "links": one["links"] * 2} for name, one in FABRIC.items()}
+    assert planned(fabric=twice)[1] == planned()[1]
+
+
+def test_no_gid_index_and_no_token_ever() -> None:
+    told, nodes = planned()
+    names = {*told["environment"], *(name for one in nodes.values() for name in one["environment"])}
+    assert not names & {"NCCL_IB_GID_INDEX", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
+
+
+def test_a_single_spark_needs_no_fabric() -> None:
+    told, nodes = planned(members=["spark1"], fabric={})
+    assert told["subnets"] == []
+    assert nodes["spark1"]["environment"] == {"PMIX_HOSTNAME": "spark1"}
+
+
+def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
+    assert planned(api_host="0.0.0.0")[0]["api_probe"] == "127.0.0.1:8355"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"members": []}, "no node to serve on"),
+        ({"api_port": 99999}, "no port 99999"),
+        ({"members": ["spark1", "spark1.example.org"]}, "spark1 and spark1.example.org are both spark1 to MPI"),
+        ({"fabric": {"spark1": FABRIC["spark1"]}}, "no control address is planned for spark2"),
+        (
+            {"fabric": {name: {**one, "links": []} for name, one in FABRIC.items()}},
+            "network of the control address",
+        ),
+    ],
+)
+def test_what_would_fail_later_is_refused_now(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(cluster.ServeError, match=says):
+        planned(**changes)
+
+
+def test_what_a_rank_needs_of_its_nodes_memory() -> None:
+    assert planned(model_bytes=134 * 10**9, memory_reserve_mib=6144)[0]["limits"]["memory_need_mib"] == 70_041
+
+
+@pytest.mark.parametrize("memory", [0, 70_041])
+def test_a_spark_that_is_large_enough_is_no_problem(memory: int) -> None:
+    assert cluster.memory_problem(memory, 70_041, 6144) == ""
+
+
+def test_a_spark_that_is_too_small_is_one() -> None:
+    said = cluster.memory_problem(122_000, 125_354, 6144)
+    assert said.startswith("a rank needs 125354 MiB, 119210 for its share of the weights and 6144 beside them")
+    assert "has 122000 in all: choose a smaller model" in said
+
+
+def test_the_digest_follows_the_content_alone() -> None:
+    assert cluster.digest({"a": 1, "b": 2}) == cluster.digest({"b": 2, "a": 1})
+    assert cluster.digest({"a": 1}) != cluster.digest({"a": 2})

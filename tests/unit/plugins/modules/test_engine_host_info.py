@@ -1,0 +1,153 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All that a serving is planned from is read in one call, and nothing that is secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any, Callable
+
+import fake_docker
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import host, layout
+from ansible_collections.sparkops.dgx_spark.plugins.modules import engine_host_info
+
+BUILT = {"Id": "sha256:aa", "RepoTags": ["dgx-spark/trtllm-serve:0123"], "Labels": {"dgx-spark": "trtllm-serve"}}
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """SIMULATED: a Docker that has the serving's image and container, and is a Swarm's manager."""
+    one = fake_docker.Engine()
+    one.info.update(DriverStatus=[], Swarm={"ControlAvailable": True, "LocalNodeState": "active"})
+    one.answers.update(
+        {
+            ("GET", "/images/json"): [BUILT],
+            ("GET", "/images/base/json"): {"Id": "sha256:bb", "RepoDigests": ["base@sha256:cc"]},
+            ("GET", "/containers/json"): [
+                {"Id": "c", "ImageID": "sha256:aa", "Labels": {"a": "b"}, "State": "running", "Names": ["/x_leader.1"]}
+            ],
+            ("GET", "/services"): [{"Spec": {"Name": "dgx-spark-trtllm_leader", "Labels": {"c": "d"}}}],
+        }
+    )
+    with fake_docker.listening(one, tmp_path / "docker.sock") as path:
+        monkeypatch.setattr(engine_host_info, "Docker", lambda: Docker(path))
+        yield one
+
+
+@pytest.fixture
+def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run the module over a host whose directories are below this one."""
+    places = {
+        name: str(tmp_path / value.lstrip("/")) if value.startswith("/") else value
+        for name, value in layout.layout("trtllm").items()
+    }
+    monkeypatch.setattr(engine_host_info, "layout", lambda _engine: places)
+
+    def run(**options: Any) -> dict[str, Any]:
+        with patch_module_args({"engine": "trtllm", **options}), pytest.raises(SystemExit):
+            engine_host_info.main()
+        return json.loads(capsys.readouterr().out)
+
+    run.places = places
+    return run
+
+
+def test_what_docker_has(engine: Any, look: Any) -> None:
+    docker = look(base_image="base")["docker"]
+    assert (docker["store"], docker["swarm"]) == ("graph driver", {"manager": True, "state": "active"})
+    assert docker["base"] == {"id": "sha256:bb", "digest": "base@sha256:cc"}
+    assert docker["images"] == ["sha256:aa"]
+    assert docker["built"] == [{"id": "sha256:aa", "tags": BUILT["RepoTags"], "labels": BUILT["Labels"]}]
+    assert docker["container"] == {"image": "sha256:aa", "labels": {"a": "b"}, "state": "running"}
+    assert docker["stack_containers"] == [{"id": "c", "name": "x_leader.1", "state": "running"}]
+    assert docker["services"] == {"dgx-spark-trtllm_leader": {"c": "d"}}
+
+
+def test_a_worker_is_asked_for_no_services_and_a_missing_image_is_none(engine: Any, look: Any) -> None:
+    engine.info["Swarm"] = {"ControlAvailable": False, "LocalNodeState": "active"}
+    docker = look(base_image="unknown")["docker"]
+    assert (docker["base"], docker["services"]) == ({}, {})
+
+
+def test_a_docker_that_does_not_answer_is_told_and_fails_nothing(tmp_path: Path, monkeypatch: Any, look: Any) -> None:
+    monkeypatch.setattr(engine_host_info, "Docker", lambda: Docker(str(tmp_path / "none.sock")))
+    found = look(listen=[{"address": "127.0.0.1", "port": 8355}])
+    assert "Docker Engine does not answer" in found["docker"]["problem"]
+    assert found["listen"] == []
+
+
+def test_files_are_read_and_private_keys_are_not(engine: Any, look: Any) -> None:
+    folder = Path(look.places["config_dir"])
+    (folder / "ssh").mkdir(parents=True)
+    (folder / "ssh").chmod(0o700)
+    for name, text in (("cluster.json", "{}"), ("ssh/id_ed25519", "secret"), ("ssh/id_ed25519.pub", "ssh-ed25519 A")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o600)
+    found = look(downloads=["vocabulary"])
+    entries = found["entries"]
+    assert entries[f"{folder}/cluster.json"]["content"] == "{}"
+    assert entries[f"{folder}/ssh"] == {"kind": "directory", "mode": "0700", "empty": False}
+    assert entries[f"{folder}/ssh/id_ed25519.pub"]["content"] == "ssh-ed25519 A"
+    assert entries[f"{folder}/ssh/id_ed25519"]["mode"] == "0600"
+    assert "secret" not in json.dumps(found)
+    assert entries[f"{look.places['state_dir']}/vocabulary"] == {"kind": "absent"}
+
+
+@pytest.mark.parametrize(("text", "state"), [('{"phase": "serving"}', {"phase": "serving"}), ('{"phase": "se', {})])
+def test_a_state_that_a_power_cut_halved_is_none(engine: Any, look: Any, text: str, state: dict[str, str]) -> None:
+    folder = Path(look.places["state_dir"])
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(text)
+    assert look()["state"] == state
+
+
+def test_who_has_a_port_is_named_and_a_free_port_is_free(engine: Any, look: Any) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        name = Path("/proc/self/comm").read_text().strip()
+        (found,) = look(listen=[{"address": "127.0.0.1", "port": port}])["listen"]
+        assert found["taken"]
+        assert found["holders"] == [f"{name} (process {os.getpid()})"]
+    (found,) = look(listen=[{"address": "127.0.0.1", "port": port}])["listen"]
+    assert (found["taken"], found["holders"]) == (False, [])
+
+
+def test_what_is_no_address_is_said(engine: Any, look: Any) -> None:
+    said = look(listen=[{"address": "spark1.example.org", "port": 8355}])
+    assert said["failed"]
+    assert "spark1.example.org" in said["msg"]
+    assert said["msg"].endswith("Nothing was changed.")
+
+
+@pytest.mark.parametrize(
+    ("code", "conf", "firewall"),
+    [
+        (0, "ENABLED=yes", {"installed": True, "enabled": True, "rules": [{"rule": "allow 22/tcp", "comment": "me"}]}),
+        (0, "ENABLED=no", {"installed": True, "enabled": False, "rules": [{"rule": "allow 22/tcp", "comment": "me"}]}),
+        (127, "", {"installed": False, "enabled": False, "rules": []}),
+    ],
+)
+def test_the_firewall(tmp_path: Path, code: int, conf: str, firewall: dict[str, Any]) -> None:
+    (tmp_path / "ufw.conf").write_text(conf)
+    shown = "Added user rules (see 'ufw status' for running firewall):\nufw allow 22/tcp comment 'me'\n"
+    assert host.firewall(lambda _argv: (code, shown), tmp_path / "ufw.conf") == firewall
+
+
+def test_the_platform_and_the_packages(tmp_path: Path) -> None:
+    for name in ("rocep1s0f0", "roceP2p1s0f0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "fw_ver").write_text("28.45.4028\n")
+    found = host.platform(lambda _argv: (0, "580.95.05\n"), tmp_path)
+    assert (found["driver"], found["firmware"]) == ("580.95.05", "28.45.4028")
+    assert host.platform(lambda _argv: (127, ""), tmp_path / "none")["driver"] == ""
+    listing = "python3-requests\tii \t2.32\npython3-yaml\tun \t\n"
+    assert host.packages(lambda _argv: (1, listing), layout.PACKAGES) == ["python3-requests"]
