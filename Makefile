@@ -87,6 +87,9 @@ test-all: test ## and the whole matrix: every cabling, size, fault and variant; 
 	MOLECULE_GLOB='molecule/matrix/*/molecule.yml' molecule test --all
 	pytest -m matrix tests/e2e
 
+bench: $(VENV)/.for-tests ## a converged run in remote calls and beside ansible -m ping, compared with an older build
+	python -m tests.bench.converged
+
 bench-copy: $(VENV)/.for-tests ## a table of ways to copy a model from Spark to Spark, in one lab
 	python -m tests.bench.copy_model
 
@@ -96,5 +99,5 @@ changelog: $(VENV)/.for-tests ## write CHANGELOG.md anew from changelogs/fragmen
 pre-commit: $(VENV)/.for-tests ## have git run the linters before a commit, and the unit tests before a push
 	pre-commit install --hook-type pre-commit --hook-type pre-push
 
-.PHONY: bench-copy changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
+.PHONY: bench bench-copy changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
         test test-all

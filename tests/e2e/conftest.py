@@ -28,6 +28,14 @@ ROOT = Path(__file__).parents[2]
 SPARKS = ("spark1", "spark2")
 
 
+def _flat(tasks: list[dict[str, Any]] | None) -> Iterator[dict[str, Any]]:
+    """Tasks, those in blocks too."""
+    for task in tasks or []:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from _flat(task.get(part))
+
+
 @dataclass
 class Run:
     """What a playbook did: its status and, host by host, its counts; and all that it said."""
@@ -49,6 +57,42 @@ class Run:
             for event in self.events
             if event["event"] in ("runner_on_ok", "runner_on_failed") and event["event_data"]["task"].endswith(task)
         }
+
+    def registered(self, register: str) -> dict[str, dict[str, Any]]:
+        """What a role registered last as ``hf_cache_report``, for one, by host, whatever its task is called."""
+        names = [
+            task["name"]
+            for path in ROOT.glob("roles/*/tasks/*.yml")
+            for task in _flat(yaml.safe_load(path.read_text()))
+            if task.get("register") == register
+        ]
+        assert names, f"no role registers {register}"
+        return {
+            host: about["res"]
+            for host, about in self._ok()
+            if about["task"].rpartition(" : ")[2] in names and not about["res"].get("skipped")
+        }
+
+    def planned(self) -> dict[str, set[str]]:
+        """The names of the changes that the roles' plans list, by host; of a dry run."""
+        planned: dict[str, set[str]] = {}
+        for host, result in self._ok():
+            planned.setdefault(host, set()).update(result["res"].get("planned", ()))
+        return {host: names for host, names in planned.items() if names}
+
+    def made(self) -> dict[str, set[str]]:
+        """The names of the tasks that changed something, without their files' prefixes, by host."""
+        made: dict[str, set[str]] = {}
+        for host, result in self._ok():
+            if result["res"].get("changed"):
+                _role, _colon, name = result["task"].rpartition(" : ")
+                made.setdefault(host, set()).add(name.partition(" | ")[2] or name)
+        return made
+
+    def _ok(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for event in self.events:
+            if event["event"] == "runner_on_ok":
+                yield event["event_data"]["host"], event["event_data"]
 
     @property
     def changed(self) -> dict[str, int]:
@@ -94,9 +138,14 @@ class Lab:
         check: bool = False,
         limit: str = "",
         inventory: dict[str, Any] | None = None,
+        collections: Path | None = None,
         **variables: Any,
     ) -> Run:
-        """Run a playbook: its name below playbooks/, its path in the checkout, or plays given as data."""
+        """Run a playbook: its name below playbooks/, its path in the checkout, or plays given as data.
+
+        With ``collections``, a directory that collections are installed in, plays find them there, as in somebody's own
+        repository: nothing of this checkout and of its ansible.cfg is used.
+        """
         work = self.scratch / f"run-{secrets.token_hex(3)}"
         work.mkdir(parents=True)
         if isinstance(playbook, list):
@@ -121,8 +170,8 @@ class Lab:
             },
             cmdline="--check --diff" if check else None,
             envvars={
-                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks" / "collections"),
+                "ANSIBLE_CONFIG": "/dev/null" if collections else str(ROOT / "ansible.cfg"),
+                "ANSIBLE_COLLECTIONS_PATH": str(collections or ROOT / "playbooks" / "collections"),
             },
             quiet=not os.environ.get("E2E_VERBOSE"),
         )
@@ -216,6 +265,18 @@ SERVED = {
 class Pair(Lab):
     """Sparks with an engine's image in their registry and a model on their hub."""
 
+    def stock(self) -> None:
+        """Bring the Sparks up, and put an image and a model where they fetch them."""
+        for playbook in ("lab/playbooks/up.yml", "lab/playbooks/engine.yml"):
+            run = self.play(playbook)
+            assert run.status == "successful", run.said
+
+    def blank(self) -> None:
+        """Put new Sparks, as blank as the first ones, into the places of these."""
+        run = self.play("lab/playbooks/down.yml")
+        assert run.status == "successful", run.said
+        self.stock()
+
     def serve(self, playbook: str = "two_spark.yml", **options: Any) -> Run:
         return self.play(playbook, **{**SERVED, **options})
 
@@ -271,9 +332,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def stocked(scratch: Path, **variables: Any) -> Pair:
     one = Pair(scratch, variables=variables)
-    for playbook in ("lab/playbooks/up.yml", "lab/playbooks/engine.yml"):
-        run = one.play(playbook)
-        assert run.status == "successful", run.said
+    one.stock()
     return one
 
 

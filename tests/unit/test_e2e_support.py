@@ -1,0 +1,67 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the end-to-end tests and the bench compute without any Spark."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def support(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module("tests.e2e.conftest")
+
+
+@pytest.mark.parametrize("name", ["tests.bench.converged", "tests.e2e.state"])
+def test_examples_in_docstrings_are_true(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert tried
+    assert not failed
+
+
+def event(kind: str, host: str, task: str, **result: Any) -> dict[str, Any]:
+    return {"event": f"runner_on_{kind}", "event_data": {"host": host, "task": task, "res": result}}
+
+
+def test_what_was_planned_and_what_was_made(support: ModuleType) -> None:
+    events = [
+        event(
+            "ok", "spark1", "apply | Show the planned changes", changed=True, planned=["Write a | b", "Restart Docker"]
+        ),
+        event("ok", "spark2", "apply | Show the planned changes", changed=False, planned=[]),
+        event("ok", "spark1", "change | Write a | b", changed=True),
+        event("ok", "spark1", "sparkops.dgx_spark.container_toolkit : Restart Docker", changed=True),
+        event("ok", "spark2", "change | Read the links", changed=False),
+        event("skipped", "spark2", "change | Write a | b", changed=True),
+    ]
+    run = support.Run("successful", {}, events, "")
+    assert run.planned() == {"spark1": {"Write a | b", "Restart Docker"}}
+    del events[0]
+    assert run.made() == {"spark1": {"Write a | b", "Restart Docker"}}
+
+
+def test_what_a_role_registered_is_found_by_its_name(support: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+    tasks = tmp_path / "roles" / "one" / "tasks"
+    tasks.mkdir(parents=True)
+    (tasks / "verify.yml").write_text("- block:\n    - {name: verify | Judge, register: one_report}\n")
+    monkeypatch.setattr(support, "ROOT", tmp_path)
+    events = [
+        event("ok", "spark1", "verify | Judge", bytes=1),
+        event("ok", "spark1", "role : verify | Judge", bytes=2),
+        event("ok", "spark1", "verify | Another", bytes=3),
+    ]
+    run = support.Run("successful", {}, events, "")
+    assert run.registered("one_report") == {"spark1": {"bytes": 2}}
+    with pytest.raises(AssertionError, match="no role registers two_report"):
+        run.registered("two_report")
