@@ -13,7 +13,7 @@ description:
   - >-
     Makes C(daemon.json) say what is asked for, and leaves all else in it as it is: other keys, their order, the
     indentation, the newline at the end, mode and owner. Nothing is written where the file says so already.
-  - Before its first change the original is kept, see M(sparkops.dgx_spark.original).
+  - Before its first change the original is kept, see M(sparkops.dgx_spark.ledger_file).
   - >-
     Refuses, before it writes, a file that is not valid JSON, a result that C(dockerd --validate) refuses, and, unless
     O(allow_restart=true), a change under running containers: Docker would have to be restarted to follow it.
@@ -181,7 +181,7 @@ def revert(module: AnsibleModule, originals: Originals, path: str) -> None:
 
 def restore(module: AnsibleModule, originals: Originals, path: str) -> tuple[str, bool]:
     """Return the original's text, and whether it is to be put back."""
-    objection = None if module.params["force"] else originals.objection(path)
+    objection = None if module.params["force"] else originals.problem(path)
     if objection:
         raise OriginalError(objection)
     if originals.record(path) is None:

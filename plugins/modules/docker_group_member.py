@@ -63,7 +63,7 @@ import pwd
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write_atomically
 
 RECORD = "/var/lib/dgx-spark/docker-group.json"
 

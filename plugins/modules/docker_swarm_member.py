@@ -181,7 +181,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm i
     usable_address,
     worker_step,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write_atomically
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import Route, parse_routes
 
 RECORD = "/var/lib/dgx-spark/swarm.json"

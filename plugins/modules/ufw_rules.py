@@ -131,6 +131,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
+    CONF,
     Line,
     Steps,
     UfwError,
@@ -141,8 +142,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw impor
     spread,
     steps,
 )
-
-CONF = "/etc/ufw/ufw.conf"
 
 
 def concerned(module: AnsibleModule) -> bool:

@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's own part in changing its fabric: what is captured, and the way back to it."""
+"""The rollback program: what is captured, and how it is restored."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_what_is_captured_of_netdevs(fabric: ModuleType) -> None:
 def test_steps_back_are_what_differs(fabric: ModuleType) -> None:
     before = {"a": state(1500, True, ("10.0.0.1/24",)), "b": state(up=False), "c": state(), "gone": state()}
     after = {"a": state(9000, True, ("192.168.100.10/24",)), "b": state(), "c": state(), "new": state()}
-    assert [" ".join(step) for step in fabric.steps_back(before, after, ["a", "b", "c", "gone", "new"])] == [
+    assert [" ".join(step) for step in fabric.restoring_commands(before, after, ["a", "b", "c", "gone", "new"])] == [
         "link set a mtu 1500",
         "addr del 192.168.100.10/24 dev a",
         "addr add 10.0.0.1/24 dev a",
         "link set b down",
     ]
-    assert fabric.steps_back(before, before, list(before)) == []
+    assert fabric.restoring_commands(before, before, list(before)) == []
 
 
 def test_files_come_back_byte_for_byte_and_new_ones_go(fabric: ModuleType, tmp_path: Path) -> None:
@@ -102,11 +102,11 @@ def test_the_renderer_is_who_netplan_told(fabric: ModuleType, tmp_path: Path) ->
 
 def test_a_first_change_that_was_taken_back_was_none(fabric: ModuleType, tmp_path: Path) -> None:
     first, last = tmp_path / "first.json", tmp_path / "last.json"
-    first.write_text("before")
-    last.write_text("later")
+    first.write_text('{"routes": []}')
+    last.write_text('{"routes": ["default"], "files": {}}')
     fabric.forget_first(last)
     fabric.forget_first(first)
     assert first.exists()
-    last.write_text("before")
+    last.write_text('{"routes": [], "files": {"/etc/x": null}}')
     fabric.forget_first(last)
     assert not first.exists()

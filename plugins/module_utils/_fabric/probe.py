@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""Find out what is really at the other end of each cable.
+"""Find out which machine is at the other end of each cable.
 
-Every member sends broadcast frames out of each half that has a signal, and listens, all at the same time. That needs no
-address, no software on the host and no change to it, and it does not leave the wire. One cable joins both halves of
-both ends, so a frame tells the cage that it came from, never the half.
+Every member sends broadcast frames out of each half that has a signal and listens, all at the same time. This needs no
+address, no software on the host and no change to the host, and the frames do not leave the cable. One cable joins both
+halves of both ends, so a frame tells the cage that it came from, never the half.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ETHERTYPE = 0x88B5  # IEEE 802: for local experiments
 MAGIC = b"dgx-spark-fabric/1\0"
 BROADCAST = b"\xff" * 6
 PERIOD = 0.1  # s between frames
-LINGER = 0.5  # s to go on once all is known, so that the others get the last word too
+LINGER = 0.5  # s to go on once all is known, so that the others learn the rest too
 
 End = t.Tuple[str, int]  # a machine's id and the number of its cage
 
@@ -52,7 +52,7 @@ def unpack(frame: bytes) -> tuple[End, set[str]] | None:
         return None
 
 
-class Acquaintance:
+class Neighbors:
     """Whom a machine has met at which cage, and whether it knows enough."""
 
     def __init__(self, own: str, cages: t.Iterable[int], others: int) -> None:
@@ -85,14 +85,14 @@ def probe(links: t.Sequence[t.Mapping[str, t.Any]], others: int, seconds: float)
 
     :param links: of this machine; those without a signal are left out.  :param others: how many machines to wait for.
     """
-    lit = [link for link in links if link["carrier"] and link["mac"] and link["physical_port"] is not None]
+    with_carrier = [link for link in links if link["carrier"] and link["mac"] and link["physical_port"] is not None]
     own = machine_id(links)
-    if not lit or not others or own is None:
+    if not with_carrier or not others or own is None:
         return []
-    known = Acquaintance(own, {link["physical_port"] for link in lit}, others)
+    known = Neighbors(own, {link["physical_port"] for link in with_carrier}, others)
     with contextlib.ExitStack() as stack:
         wires = {}
-        for link in lit:
+        for link in with_carrier:
             # Without a protocol it hears nothing until it is bound; with one, what comes in at any other cage too.
             wire = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
             wire.bind((link["netdev"], ETHERTYPE))

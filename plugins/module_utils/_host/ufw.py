@@ -16,6 +16,7 @@ import re
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 _LINE = re.compile(r"ufw (?P<rule>.+?)(?: comment '(?P<comment>.*)')?")
+CONF = "/etc/ufw/ufw.conf"  # says whether ufw is enabled
 _LOGS = ("log", "log-all")
 
 
