@@ -109,13 +109,14 @@ tool:
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import bandwidth_problem, measure
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write_atomically
 
 
-def earlier(stamp: Path, key: str) -> list[dict] | None:
+def earlier(stamp: Path, key: str) -> list[dict[str, Any]] | None:
     """Return the figures of an earlier measurement with this key, None if there are none."""
     try:
         found = json.loads(stamp.read_text(encoding="utf-8"))

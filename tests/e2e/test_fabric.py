@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every cabling of the fabric, by either renderer: planned, applied, idempotent, verified, undone, true in check mode."""
+"""Every cabling of the fabric, by either renderer: planned, applied, idempotent, verified, undone, true to --check."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Dict, Iterator
 
 ROOT = Path("/")
 ARP = ("arp_ignore", "arp_announce")
@@ -35,7 +35,7 @@ OLD_ROLLBACK = "dgx-spark-fabric-way-back.timer"  # its name in the first commit
 ROUNDS = 6  # of checking whether the restored state stays
 MANAGEMENT_SECONDS = 20  # that the management network may take to come back by itself
 
-State = dict
+State = Dict[str, Any]
 
 
 def run(*command: str, must: bool = True) -> str:
