@@ -37,15 +37,15 @@ $(VENV)/.for-tests: $(VENV)/.for-use requirements-dev.txt
 	touch $@
 
 lab: $(VENV)/.for-use ## two blank virtual Sparks, from nothing to a chat answer over MPI
-	ansible-playbook playbooks/lab_up.yml
-	ansible-playbook playbooks/lab_engine.yml
-	ansible-playbook -i inventory/lab.yml playbooks/two_spark.yml
+	ansible-playbook lab/playbooks/up.yml
+	ansible-playbook lab/playbooks/engine.yml
+	ansible-playbook -i lab/inventory/lab.yml playbooks/two_spark.yml
 
 lab-up: $(VENV)/.for-use ## bring up virtual Sparks (LAB= SPARKS= CABLING=)
-	ansible-playbook playbooks/lab_up.yml $(lab_vars)
+	ansible-playbook lab/playbooks/up.yml $(lab_vars)
 
 lab-down: $(VENV)/.for-use ## take away all that the lab is (LAB=)
-	ansible-playbook playbooks/lab_down.yml $(lab_vars)
+	ansible-playbook lab/playbooks/down.yml $(lab_vars)
 
 lint: $(VENV)/.for-tests ## ansible-lint (production), ruff, yamllint
 	ruff check . && ruff format --check .
@@ -53,9 +53,9 @@ lint: $(VENV)/.for-tests ## ansible-lint (production), ruff, yamllint
 	ansible-lint --offline
 
 unit: $(VENV)/.for-tests ## parsers, planners, renderers
-	pytest -n 2 tests/unit
+	pytest -n 2 tests/unit lab/tests/unit
 
-package: $(VENV)/.for-tests ## the tarball: installed, documented, ansible-test sanity, galaxy-importer
+package: $(VENV)/.for-tests ## the tarballs: installed, documented, ansible-test sanity, galaxy-importer
 	pytest tests/package
 
 molecule: $(VENV)/.for-tests ## modules and roles, each in a lab of its own

@@ -54,6 +54,12 @@ class ActionModule(Planner):
             raise PlanError(f"No fabric can be planned: {error}. Nothing was changed.") from error
 
 
+def _bandwidth_tool(fabric: dict[str, Any]) -> str:
+    """Return the tool that measures RDMA where every planned link has an RDMA device."""
+    rdma = all(link["rdma_device"] for host in fabric["hosts"].values() for link in host["links"])
+    return "ib_write_bw" if rdma else "iperf3"
+
+
 def make_plan(asked: dict[str, Any]) -> dict[str, Any]:
     """Return what the module documents, from its options.
 
@@ -62,7 +68,7 @@ def make_plan(asked: dict[str, Any]) -> dict[str, Any]:
     names, members = asked["names"], asked["members"]
     options = {name: asked[name] for name in ("topology", "cables", "pool", "mtu", "addressing", "addresses")}
     fabric = plan_fabric(names, members, **options)
-    tool = "ib_write_bw" if asked["bandwidth_tool"] == "auto" else asked["bandwidth_tool"]
+    tool = asked["bandwidth_tool"] if asked["bandwidth_tool"] != "auto" else _bandwidth_tool(fabric)
     settings = Settings(asked["netplan"], asked["sysctl"], asked["program"], asked["firewall"], tool, asked["min_gbps"])
     boots = {member["name"]: member.get("boot_id") for member in members}
     lasting = {name: part for name, part in fabric.items() if name != "admin_down"}

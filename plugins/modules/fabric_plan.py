@@ -102,7 +102,9 @@ options:
     choices: [auto, ufw, none]
     default: auto
   bandwidth_tool:
-    description: What measures the bandwidth. V(auto) is V(ib_write_bw).
+    description: >-
+      What measures the bandwidth. V(auto) is V(ib_write_bw) where every planned link has an RDMA device, as on any
+      Spark, and V(iperf3) elsewhere.
     type: str
     choices: [auto, ib_write_bw, iperf3]
     default: auto

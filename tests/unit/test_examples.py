@@ -14,14 +14,20 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = "ansible_collections.sparkops.dgx_spark.plugins"
-PATHS = [*(ROOT / "plugins" / "module_utils").rglob("*.py"), *ROOT.glob("roles/trtllm_serve/files/image/*.py")]
+#: where the collections of this repository are
+COLLECTIONS = {ROOT: "sparkops.dgx_spark", ROOT / "lab": "sparkops.virtual_spark"}
+PATHS = [
+    *(path for root in COLLECTIONS for path in (root / "plugins" / "module_utils").rglob("*.py")),
+    *ROOT.glob("roles/trtllm_serve/files/image/*.py"),
+]
 WITH_EXAMPLES = sorted(path for path in PATHS if "\n    >>> " in path.read_text())
 
 
 def loaded(path: Path) -> ModuleType:
-    if path.is_relative_to(ROOT / "plugins"):
-        return importlib.import_module(".".join([PLUGINS, *path.relative_to(ROOT / "plugins").with_suffix("").parts]))
+    for root, collection in COLLECTIONS.items():
+        if path.is_relative_to(root / "plugins"):
+            parts = path.relative_to(root).with_suffix("").parts
+            return importlib.import_module(".".join(["ansible_collections", collection, *parts]))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

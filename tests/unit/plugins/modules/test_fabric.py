@@ -225,6 +225,7 @@ def test_bandwidth_is_measured_once_for_a_key_and_judged_each_time(
     dry = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175, _ansible_check_mode=True)
     assert (dry["changed"], dry["measured"], stamp.exists()) == (True, [], False)
     first = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175)
+    assert first["tool"] == "iperf3"
     assert first["changed"]
     assert first["measured"] == [{"peer": "spark2", "gbps": 190.0, "links": {"a": 190.0}, "errors": {}}]
     again = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175)

@@ -232,6 +232,14 @@ def test_a_change_needs_the_program_of_this_version() -> None:
     assert names(planned(members)) == {"spark1": [changes.PROGRAM, changes.ACTIVATE], "spark2": []}
 
 
+def test_links_without_rdma_are_measured_by_tcp() -> None:
+    members = [blank(1), blank(2)]
+    assert planned(members)["bandwidth_tool"] == "ib_write_bw"
+    members[0]["links"][0]["rdma_device"] = ""
+    assert planned(members)["bandwidth_tool"] == "iperf3"
+    assert planned(members, bandwidth_tool="ib_write_bw")["bandwidth_tool"] == "ib_write_bw"
+
+
 def test_one_host_alone_changes_nothing() -> None:
     plan = planned([blank(1, up="")])
     assert (plan["topology"], plan["changes"]) == ("single", {"spark1": []})
