@@ -25,6 +25,9 @@ DOCKER = (
 _ENGINES = ("docker-ce", "docker.io", "moby-engine")
 _SETTING = re.compile(r'^(?P<key>\S+) "(?P<value>.*)";$')
 _STEP = re.compile(r"^(?:Inst|Remv) (?P<package>[a-z0-9][a-z0-9+.-]*)")
+# An upgrade names the old version before the new one.
+_NEW = re.compile(r"^Inst (?P<package>[a-z0-9][a-z0-9+.-]*)(?::[a-z0-9]+)? \(")
+_GONE = re.compile(r"^(?:Purg|Remv) (?P<package>[a-z0-9][a-z0-9+.-]*)")
 
 
 def installed(listing: str) -> dict[str, str]:
@@ -69,6 +72,24 @@ def docker_steps(simulation: str) -> list[str]:
     """Return the packages of Docker that ``apt-get --simulate`` would install, upgrade or remove."""
     steps = [match["package"] for match in map(_STEP.match, simulation.splitlines()) if match]
     return sorted(set(steps) & {*DOCKER, "docker-ce-cli", "docker-cli"})
+
+
+def new_packages(simulation: str) -> list[str]:
+    """Return the packages that ``apt-get --simulate install`` would install and that are not there in any version.
+
+    >>> new_packages("Inst jq (1.7 Debian:13 [arm64])\\nInst curl [8.1] (8.2 Debian:13 [arm64])\\nConf jq (1.7)\\n")
+    ['jq']
+    """
+    return sorted({match["package"] for match in map(_NEW.match, simulation.splitlines()) if match})
+
+
+def removed_packages(simulation: str) -> list[str]:
+    """Return the packages that ``apt-get --simulate purge`` would remove.
+
+    >>> removed_packages("Purg jq [1.7]\\nRemv yq [3.4]\\n")
+    ['jq', 'yq']
+    """
+    return sorted({match["package"] for match in map(_GONE.match, simulation.splitlines()) if match})
 
 
 def _matches(pattern: str, package: str) -> bool:
