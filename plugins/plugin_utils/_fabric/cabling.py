@@ -162,7 +162,7 @@ def _parse_cables(stated: Cables, hosts: t.Sequence[Member]) -> list[Segment]:
 
 
 def _sorted(segments: t.Iterable[Segment], rank: t.Mapping[str, int]) -> list[Segment]:
-    # By who is joined, then by cage: a host more at the end of the ranks moves nobody's addresses.
+    # By the ranks of both ends, then by cage, so that a further host at the end of the ranks moves no addresses.
     return sorted(
         (sorted(ends, key=lambda end: (rank[end[0]], end[1])) for ends in segments),
         key=lambda ends: ([rank[name] for name, _cage in ends], [cage for _name, cage in ends]),

@@ -209,7 +209,8 @@ def _firewall_change(
     try:
         todo = steps(there, [text for rule in host["firewall"] for text in spread(rule)], COMMENT, first=True)
     except UfwError as error:
-        raise FabricError(f"{name}: {error}") from error
+        problem = str(error).replace(" Nothing was changed.", "")  # said once, by who raises this
+        raise FabricError(f"{name}: {problem}") from error
     if not any(todo):
         return None
     before, rules = after(there, Steps([], []), COMMENT), after(there, todo, COMMENT, first=True)

@@ -45,7 +45,7 @@ def test_all_is_known_once_everybody_has_met_everybody() -> None:
     one.hear(0, pack(OTHER, (OTHER, 1), []))
     one.hear(0, pack(OWN, (OWN, 0), []))  # its own other half
     one.hear(1, b"noise")
-    assert one.heard == {0: {(OTHER, 1)}, 1: set()}
+    assert one.found == {0: {(OTHER, 1)}, 1: set()}
     one.hear(1, pack(THIRD, (THIRD, 0), [OWN]))
     assert not one.complete, "the first has not heard it yet"
     one.hear(0, pack(OTHER, (OTHER, 1), [OWN, THIRD]))
