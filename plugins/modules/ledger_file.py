@@ -143,10 +143,12 @@ class Task:
 
     def restore(self, path: str) -> bool:
         """Restore the original. Returns whether the file is its original then."""
-        if self.originals.record(path) is None:
+        record = self.originals.record(path)
+        if record is None:
             return False
-        problem = self.originals.problem(path)
-        if problem and self.foreign == "keep":
+        # A run that ended between a change and its record leaves open whose the file is now.
+        unknown = record.written is None and not self.originals.is_restored(path)
+        if self.foreign == "keep" and (unknown or self.originals.problem(path)):
             self.warnings.append(f"{path} was changed by somebody else: it is not restored as a whole.")
             self.changed = True
             if not self.check_mode:

@@ -95,6 +95,15 @@ def test_a_shared_file_keeps_what_others_changed(
     assert not root.parent.exists(), "nothing is left of the ledger"
 
 
+def test_a_shared_file_of_an_interrupted_run_is_left_as_it_is(run, tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("first\n")
+    run(path, foreign="keep")
+    path.write_text("first\nours or theirs\n")
+    assert run(path, state="restored", foreign="keep")["files"][0]["restored"] is False
+    assert path.read_text() == "first\nours or theirs\n"
+
+
 def test_a_shared_file_that_nobody_else_changed_is_restored(run, tmp_path: Path) -> None:
     path = tmp_path / "hosts"
     path.write_text("no newline at its end")
