@@ -68,6 +68,7 @@ received_bytes:
 
 import time
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_counters import CountersError, read, total
@@ -93,7 +94,7 @@ def main() -> None:
             devices = read(root, names)
     except CountersError as error:
         module.fail_json(msg=str(error))
-    sums = {name: total(devices, name) for name in ("sent_bytes", "received_bytes")}
+    sums: dict[str, Any] = {name: total(devices, name) for name in ("sent_bytes", "received_bytes")}
     if since is not None and sums["sent_bytes"] <= since:
         module.fail_json(
             msg=f"{', '.join(names)} sent nothing: it went another way than by RDMA", devices=devices, **sums

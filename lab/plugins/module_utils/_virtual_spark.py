@@ -19,7 +19,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes im
 
 CAP_SYS_RESOURCE = 24
 MAX_SPARKS = 8  # what one switch-less desk, and one 24 GiB machine, can carry
-POOL = ipaddress.ip_network("10.203.0.0/16")  # a /24 of it is a lab's management network
+POOL = ipaddress.IPv4Network("10.203.0.0/16")  # a /24 of it is a lab's management network
 SWITCH = "switch"
 CABLINGS = ("auto", "none", "direct", "direct_port1", "crossed", "two_cables", "ring", "switch")
 #: DGX Spark's ConnectX-7 functions: (QSFP cage, PCIe half) -> netdev
@@ -161,13 +161,14 @@ def choose_subnet(lab: str, wanted: str, routes: Iterable[Route], bridge: str) -
     start = int(digest(lab)[:8], 16) % len(candidates)
     if wanted:
         try:
-            subnet = ipaddress.ip_network(wanted)
+            asked = ipaddress.ip_network(wanted)
         except ValueError as error:
             raise LabError(
                 f"virtual_spark_subnet {wanted!r} is not an IPv4 network such as 10.203.7.0/24: {error}"
             ) from None
-        if subnet.version != 4 or subnet.prefixlen > 27 or not subnet.is_private:
+        if not isinstance(asked, ipaddress.IPv4Network) or asked.prefixlen > 27 or not asked.is_private:
             raise LabError(f"virtual_spark_subnet {wanted!r}: give a private IPv4 network of /27 or larger")
+        subnet = asked
     else:
         subnet = candidates[start]
     used = clash(subnet)

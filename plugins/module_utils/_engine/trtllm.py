@@ -92,8 +92,12 @@ def control(host: dict[str, Any]) -> dict[str, Any]:
         if interface.ip == address:
             netdev, network = link["netdev"], str(interface.network)
             return {"address": str(address), "netdev": netdev, "network": network, "on_fabric": True}
-    netdev, network = host.get("control_netdev"), host.get("control_network")
-    return {"address": str(address), "netdev": netdev, "network": network, "on_fabric": False}
+    return {
+        "address": str(address),
+        "netdev": host.get("control_netdev"),
+        "network": host.get("control_network"),
+        "on_fabric": False,
+    }
 
 
 def node_environment(node: dict[str, Any]) -> dict[str, str]:
