@@ -122,8 +122,6 @@ def set_block(text: str, lines: t.Sequence[str], marker: str = MARKER) -> str:
     if begin not in bare or end not in bare:
         return (text if not text or text.endswith("\n") else f"{text}\n") + "".join(block)
     first, last = sorted((bare.index(begin), bare.index(end)))
-    if there[first : last + 1] == block:
-        return text
     return "".join([*there[:first], *block, *there[last + 1 :]])
 
 

@@ -370,7 +370,12 @@ def test_the_plugin_says_that_nothing_was_changed() -> None:
         PlanError, match=r"^No fabric can be planned: nothing is known of spark2.*Nothing was changed\.$"
     ):
         plugin.plan(options([blank(1)], names=["spark1", "spark2"]), {})
-    assert plugin.plan(options(pair()), {})["topology"] == "direct"
+    members = pair()
+    assert plugin.plan(options(members), {})["topology"] == "direct"
+    members[1]["firewall"]["rules"] = [[f"deny in on {A0} from 192.168.100.0/24", ""]]
+    with pytest.raises(PlanError) as refused:
+        plugin.plan(options(members), {})
+    assert str(refused.value).count("Nothing was changed.") == 1
 
 
 # ---- the report
