@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -110,3 +112,45 @@ def test_a_first_change_that_was_taken_back_was_none(fabric: ModuleType, tmp_pat
     last.write_text('{"routes": [], "files": {"/etc/x": null}}')
     fabric.forget_first(last)
     assert not first.exists()
+
+
+def test_the_first_state_is_captured_once_and_without_the_files(
+    fabric: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger keeps the original files; a rollback needs those of before the last change."""
+    states = iter([{"routes": ["a"], "files": {"/x": None}}, {"routes": ["b"], "files": {"/x": {"content": ""}}}])
+    monkeypatch.setattr(fabric, "capture", lambda _netdevs, _files: next(states))
+    waited: list[list[str]] = []
+    monkeypatch.setattr(fabric, "wait_for", lambda units, _ready, _seconds: waited.append(units))
+    for routes in ("a", "b"):
+        fabric.do(argparse.Namespace(command="capture", directory=tmp_path, netdev=[], file=[]))
+        assert json.loads((tmp_path / "first.json").read_text()) == {"routes": ["a"]}
+        last = json.loads((tmp_path / "last.json").read_text())
+        assert (last["routes"], list(last["files"])) == ([routes], ["/x"])
+    assert waited[0] == ["dgx-spark-fabric-rollback.timer", "dgx-spark-fabric-way-back.timer"]
+
+
+def test_a_late_confirmation_is_refused(fabric: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"show": "waiting\n", "is-active": "inactive\n"}
+    monkeypatch.setattr(fabric, "run", lambda *words, must=True: answers.get(words[1], ""))
+    fabric.confirm()
+    answers["show"] = "running\n"
+    with pytest.raises(OSError, match="was not confirmed in time"):
+        fabric.confirm()
+    answers.update({"show": "waiting\n", "is-active": "activating\n"})
+    with pytest.raises(OSError, match="was not confirmed in time"):
+        fabric.confirm()
+
+
+def test_a_rollback_stops_both_timers_and_needs_no_files(
+    fabric: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(fabric, "run", lambda *words, must=True: ran.append(words) or "")
+    restored: list[tuple[object, bool]] = []
+    monkeypatch.setattr(fabric, "restore", lambda state, fabric_only: restored.append((state, fabric_only)))
+    state = tmp_path / "first.json"
+    state.write_text('{"routes": []}')
+    fabric.do(argparse.Namespace(command="restore", state=state, fabric_only=True))
+    assert restored == [({"routes": []}, True)]
+    assert [words[-1] for words in ran] == ["dgx-spark-fabric-rollback.timer", "dgx-spark-fabric-way-back.timer"]
