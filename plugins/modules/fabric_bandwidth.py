@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fabric_bandwidth
-short_description: Have the bandwidth of a fabric proven
+short_description: Measure the bandwidth of a fabric
 version_added: "0.1.0"
 description:
   - >-
-    Plays one host's part in measuring the planned fabric, over all links of two hosts at once, one direction after the
-    other. All hosts must do so at the same time, so it needs at least as many forks as there are hosts.
+    Measures one host's part of the planned fabric, over all links of two hosts at once, one direction after the other.
+    All hosts must do so at the same time, so it needs at least as many forks as there are hosts.
   - >-
-    What was measured is noted in a file together with O(key). A host where that key is noted already does not measure
-    again, and is judged by what was noted.
-  - Too small a figure is a failure that says what it means, and the mend.
+    The figures are written to a file together with O(key). A host whose file has that key already does not measure
+    again, and is judged by these figures.
+  - A figure that is too small is a failure that says what it means, and the mend.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
@@ -32,7 +32,7 @@ options:
     type: str
     required: true
   plan:
-    description: RV(sparkops.dgx_spark.fabric_plan_info#module:plan).
+    description: C(topology) and C(hosts) as M(sparkops.dgx_spark.fabric_plan) returns them.
     type: dict
     required: true
   tool:
@@ -51,15 +51,15 @@ options:
     default: 5
   key:
     description: >-
-      What the measurement holds for, the same on all hosts (RV(sparkops.dgx_spark.fabric_plan_info#module:key)).
+      What the measurement holds for, the same on all hosts (RV(sparkops.dgx_spark.fabric_plan#module:key)).
     type: str
     required: true
   stamp:
-    description: The file to note it in.
+    description: The file to write the figures to.
     type: path
-    default: /var/lib/dgx-spark/fabric/proven.json
+    default: /var/lib/dgx-spark/fabric/bandwidth.json
   again:
-    description: Measure whatever was noted. All hosts must, where one does.
+    description: Measure whatever the file says. All hosts must, where one does.
     type: bool
     default: false
 author:
@@ -67,11 +67,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The cable carries what it should
+- name: Measure the bandwidth
   sparkops.dgx_spark.fabric_bandwidth:
     host: "{{ inventory_hostname }}"
-    plan: "{{ planned.plan }}"
-    key: "{{ planned.key }}"
+    plan: "{{ fabric }}"
+    key: "{{ fabric.key }}"
     tool: ib_write_bw
     min_gbps: 175
   become: true
@@ -112,17 +112,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import measure, verdict
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import bandwidth_problem, measure
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write_atomically
 
 
-def noted(stamp: Path, key: str) -> list[dict[str, Any]] | None:
-    """Return what was measured under this key, None if nothing was."""
+def earlier(stamp: Path, key: str) -> list[dict[str, Any]] | None:
+    """Return the figures of an earlier measurement with this key, None if there are none."""
     try:
-        said = json.loads(stamp.read_text(encoding="utf-8"))
+        found = json.loads(stamp.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return said["measured"] if said.get("key") == key else None
+    return found["measured"] if found.get("key") == key else None
 
 
 def main() -> None:
@@ -135,23 +135,23 @@ def main() -> None:
             "min_gbps": {"type": "float", "required": True},
             "seconds": {"type": "int", "default": 5},
             "key": {"type": "str", "required": True, "no_log": False},
-            "stamp": {"type": "path", "default": "/var/lib/dgx-spark/fabric/proven.json"},
+            "stamp": {"type": "path", "default": "/var/lib/dgx-spark/fabric/bandwidth.json"},
             "again": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     host, tool, key = (module.params[name] for name in ("host", "tool", "key"))
     stamp = Path(module.params["stamp"])
-    measured = None if module.params["again"] else noted(stamp, key)
+    measured = None if module.params["again"] else earlier(stamp, key)
     changed = measured is None
     if measured is None and not module.check_mode:
         module.get_bin_path(tool, required=True)
         measured = measure(module.params["plan"], host, tool, module.params["seconds"])
     results = {"measured": measured or [], "tool": tool}
-    faults = [verdict(host, found, module.params["min_gbps"], tool) for found in measured or []]
-    if any(faults):
+    problems = [bandwidth_problem(host, found, module.params["min_gbps"], tool) for found in measured or []]
+    if any(problems):
         stamp.unlink(missing_ok=True)  # to be measured again by the next run, on all hosts
-        module.fail_json(msg="The fabric is too slow: " + "; ".join(filter(None, faults)), **results)
+        module.fail_json(msg="The fabric is too slow: " + "; ".join(filter(None, problems)), **results)
     if changed and not module.check_mode:
         stamp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(stamp, (json.dumps({"key": key, **results}, indent=2) + "\n").encode(), 0o600)

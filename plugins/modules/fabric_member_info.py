@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fabric_member_info
-short_description: Tell all that the plan of a fabric must know of a host
+short_description: Read all that the plan of a fabric needs to know of a host
 version_added: "0.1.0"
 description:
   - >-
-    Puts together what M(sparkops.dgx_spark.fabric_plan_info) needs of one host: its name, its ConnectX-7 links, the
-    IPv4 networks that its addresses and routes use, so that the fabric stays clear of them, what other netplan files
-    say of these links, and who is at the other end of each cable.
+    Reads what M(sparkops.dgx_spark.fabric_plan) needs of one host, in one call. This is its ConnectX-7 links, the IPv4
+    networks in use, what other netplan files configure on these links, the machine at the other end of each cable, the
+    files and firewall rules of the fabric as they are now, and the bandwidth that was measured.
   - >-
     The other ends are found by broadcast frames of EtherType 0x88B5 on each link that has a signal. All hosts must be
     asked at the same time, so O(others) needs at least as many forks as there are hosts.
@@ -30,32 +30,38 @@ options:
     description: Its management name or address (C(ansible_host)).
     type: str
     required: true
-  links:
-    description: RV(sparkops.dgx_spark.ibdev2netdev_info#module:links) of the host.
-    type: list
-    elements: dict
-    required: true
   others:
-    description: How many other hosts to listen for. V(0) sends and hears nothing.
+    description: How many other hosts to look for. With V(0) no frames are sent.
     type: int
     default: 0
   timeout:
-    description: How many seconds to listen for them. It ends sooner once all are known.
+    description: How many seconds to look for them. It ends sooner once all are found.
     type: int
     default: 10
   netplan:
-    description: The fabric's own netplan file, which is left out of RV(member.claims).
+    description: The fabric's own netplan file, which is left out of RV(member.netplan_conflicts).
     type: path
     default: /etc/netplan/40-cx7.yaml
   files:
-    description: Files to tell the SHA-256 of.
+    description: Text files to read, whole. None of them may hold a secret.
     type: list
     elements: path
     default: []
-  stamp:
-    description: Where M(sparkops.dgx_spark.fabric_bandwidth) notes its figures.
+  program:
+    description: The rollback program that lies on the host during and after a change.
     type: path
-    default: /var/lib/dgx-spark/fabric/proven.json
+    default: /var/lib/dgx-spark/fabric/fabric.py
+  stamp:
+    description: Where M(sparkops.dgx_spark.fabric_bandwidth) writes its figures.
+    type: path
+    default: /var/lib/dgx-spark/fabric/bandwidth.json
+  firewall:
+    description: >-
+      With V(auto) the rules of ufw are read where ufw is enabled, with V(ufw) where ufw is installed, with V(none)
+      never.
+    type: str
+    choices: [auto, ufw, none]
+    default: none
 requirements:
   - PyYAML, which netplan brings
 author:
@@ -63,23 +69,18 @@ author:
 """
 
 EXAMPLES = r"""
-- name: See the ConnectX-7 ports
-  sparkops.dgx_spark.ibdev2netdev_info:
-  register: ports
-
-- name: See the networks in use
+- name: Read the ports, networks and files of the fabric
   sparkops.dgx_spark.fabric_member_info:
     name: "{{ inventory_hostname }}"
     host: "{{ ansible_host }}"
-    links: "{{ ports.links }}"
     others: 1
   become: true
-  register: discovered
+  register: found
 """
 
 RETURN = r"""
 member:
-  description: What is known of the host.
+  description: What was read of the host.
   returned: success
   type: dict
   contains:
@@ -92,7 +93,7 @@ member:
       type: str
       sample: spark1.local
     links:
-      description: O(links).
+      description: RV(sparkops.dgx_spark.ibdev2netdev_info#module:links).
       type: list
       elements: dict
     networks:
@@ -119,8 +120,8 @@ member:
       description: The host's address on the network device of its best default route, null where there is none.
       type: str
       sample: 192.168.1.21
-    heard:
-      description: Who answered at which cage; null where nobody was listened for.
+    neighbors:
+      description: The machines that answered at each cage, null where none were looked for.
       type: list
       elements: dict
       contains:
@@ -136,8 +137,8 @@ member:
           description: Number of the cage there.
           type: int
           sample: 0
-    claims:
-      description: What netplan files other than O(netplan) say of the links that would not leave them to the fabric.
+    netplan_conflicts:
+      description: What netplan files other than O(netplan) configure on the links.
       type: list
       elements: dict
       contains:
@@ -168,21 +169,40 @@ member:
       type: dict
       sample: {enp1s0f0np0: [1, 2]}
     files:
-      description: SHA-256 of each of O(files), null where there is none.
+      description: C(content), C(mode), C(uid) and C(gid) of each of O(files), null where there is none.
       type: dict
+    program:
+      description: SHA-256 of O(program), null where there is none.
+      type: str
+    rollback_pending:
+      description: Whether the rollback timer of an earlier, interrupted change is still to come.
+      type: bool
+    firewall:
+      description: The state of ufw.
+      type: dict
+      contains:
+        installed:
+          description: Whether there is ufw.
+          type: bool
+        enabled:
+          description: Whether it is enabled.
+          type: bool
+        rules:
+          description: Each rule as C(ufw show added) lists it, and its comment. Empty where they were not read.
+          type: list
+          elements: list
+          sample: [[allow 22/tcp, ""]]
     tools:
-      description: >-
-        Which of the tools that measure bandwidth could be used: C(iperf3), and C(ib_write_bw) where there are RDMA
-        devices.
+      description: Which of the tools that measure bandwidth are installed, of C(ib_write_bw) and C(iperf3).
       type: list
       elements: str
       sample: [iperf3]
     boot_id:
       description: The kernel's own name for the time since it was started.
       type: str
-    proven:
-      description: The key under which M(sparkops.dgx_spark.fabric_bandwidth) noted its figures, null if it did not.
-      type: str
+    bandwidth:
+      description: What M(sparkops.dgx_spark.fabric_bandwidth) wrote last (C(key), C(tool) and C(measured)), or null.
+      type: dict
 """
 
 import hashlib
@@ -193,14 +213,17 @@ import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import PLACES, find_claims
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.networks import (
-    NetworksError,
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import Ibdev2netdevError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import PLACES, find_conflicts
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ports import read_links
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.probe import probe
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import (
+    RoutesError,
     management_address,
     own_addresses,
     used_networks,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.probe import probe
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, enabled, parse
 
 try:
     import yaml
@@ -208,6 +231,10 @@ except ImportError:
     YAML_ERROR: str | None = traceback.format_exc()
 else:
     YAML_ERROR = None
+
+# The rollback timer and the unit that it starts are transient. The older name is that of version 0.1's first commits.
+TRANSIENT = "/run/systemd/transient"
+ROLLBACK_UNITS = ("dgx-spark-fabric-rollback.*", "dgx-spark-fabric-way-back.*")
 
 
 def read(path: Path) -> str:
@@ -218,33 +245,47 @@ def read(path: Path) -> str:
         return ""
 
 
+def file_state(path: Path) -> dict[str, t.Any] | None:
+    """Return a file's text, mode and owner, None where there is none."""
+    if not path.is_file():
+        return None
+    found = path.stat()
+    return {"content": read(path), "mode": f"{found.st_mode & 0o7777:04o}", "uid": found.st_uid, "gid": found.st_gid}
+
+
 def digest(path: Path) -> str | None:
-    """Return the SHA-256 of a file."""
+    """Return the SHA-256 of a file, None where there is none."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def tools() -> list[str]:
-    """Return the tools that could measure bandwidth here."""
-    rdma = Path("/dev/infiniband/rdma_cm").exists()
-    return [tool for tool in ("ib_write_bw", "iperf3") if shutil.which(tool) and (rdma or tool == "iperf3")]
-
-
-def stamped(text: str) -> str | None:
-    """Return the key of a measurement that was noted."""
+def bandwidth(text: str) -> dict[str, t.Any] | None:
+    """Return the figures of an earlier measurement, None where there are none."""
     try:
-        return json.loads(text)["key"]
+        found = json.loads(text)
+        return {name: found[name] for name in ("key", "tool", "measured")}
     except (ValueError, KeyError, TypeError):
         return None
 
 
 def arp(netdev: str) -> list[int]:
-    """Return whom a network device answers for, and as whom it asks."""
+    """Return the ARP settings of a netdev."""
     root = Path("/proc/sys/net/ipv4/conf", netdev)
     return [int(read(root / name) or 0) for name in ("arp_ignore", "arp_announce")]
 
 
+def firewall(module: AnsibleModule, choice: str) -> dict[str, t.Any]:
+    """Return the state of ufw, and its rules as far as the choice makes them matter."""
+    tool = module.get_bin_path("ufw")
+    state: dict[str, t.Any] = {"installed": tool is not None, "enabled": enabled(read(Path(CONF))), "rules": []}
+    if tool and (choice == "ufw" or (choice == "auto" and state["enabled"])):
+        environment = {"LANG": "C", "LC_ALL": "C"}
+        _rc, out, _err = module.run_command([tool, "show", "added"], check_rc=True, environ_update=environment)
+        state["rules"] = [list(line) for line in parse(out)]
+    return state
+
+
 def documents() -> dict[str, t.Any]:
-    """Return the content of each netplan file that netplan would read; one that is no YAML is left to netplan."""
+    """Return the content of each netplan file that netplan would read. Invalid YAML is left for netplan to refuse."""
     files = {path.name: path for place in PLACES for path in Path(place).glob("*.yaml")}
     found = {}
     for path in files.values():
@@ -255,44 +296,58 @@ def documents() -> dict[str, t.Any]:
     return found
 
 
+def member(module: AnsibleModule) -> dict[str, t.Any]:
+    """Return all that is read of the host."""
+    wanted = module.params
+    links, _source = read_links(module)
+    netdevs = [link["netdev"] for link in links if link["netdev"]]
+    ip = module.get_bin_path("ip", required=True)
+    _rc, addr, _err = module.run_command([ip, "-j", "-4", "addr"], check_rc=True)
+    _rc, route, _err = module.run_command([ip, "-j", "-4", "route", "show", "table", "all"], check_rc=True)
+    return {
+        "name": wanted["name"],
+        "host": wanted["host"],
+        "links": links,
+        "networks": used_networks(addr, route),
+        "addresses": own_addresses(addr),
+        "management_address": management_address(addr, route),
+        "netplan_conflicts": find_conflicts(documents(), wanted["netplan"], [link for link in links if link["netdev"]]),
+        "arp": {netdev: arp(netdev) for netdev in netdevs},
+        "files": {path: file_state(Path(path)) for path in wanted["files"]},
+        "program": digest(Path(wanted["program"])),
+        "rollback_pending": any(any(Path(TRANSIENT).glob(pattern)) for pattern in ROLLBACK_UNITS),
+        "firewall": firewall(module, wanted["firewall"]),
+        "tools": [tool for tool in ("ib_write_bw", "iperf3") if shutil.which(tool)],
+        "boot_id": read(Path("/proc/sys/kernel/random/boot_id")).strip(),
+        "bandwidth": bandwidth(read(Path(wanted["stamp"]))),
+        "neighbors": probe(links, wanted["others"], wanted["timeout"]) if wanted["others"] else None,
+    }
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
             "host": {"type": "str", "required": True},
-            "links": {"type": "list", "elements": "dict", "required": True},
             "others": {"type": "int", "default": 0},
             "timeout": {"type": "int", "default": 10},
             "netplan": {"type": "path", "default": "/etc/netplan/40-cx7.yaml"},
             "files": {"type": "list", "elements": "path", "default": []},
-            "stamp": {"type": "path", "default": "/var/lib/dgx-spark/fabric/proven.json"},
+            "program": {"type": "path", "default": "/var/lib/dgx-spark/fabric/fabric.py"},
+            "stamp": {"type": "path", "default": "/var/lib/dgx-spark/fabric/bandwidth.json"},
+            "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "none"},
         },
         supports_check_mode=True,
     )
     if YAML_ERROR:  # netplan itself needs it
         module.fail_json(msg=missing_required_lib("PyYAML"), exception=YAML_ERROR)
-    wanted, links = module.params, module.params["links"]
-    ip = module.get_bin_path("ip", required=True)
-    _rc, addr, _err = module.run_command([ip, "-j", "-4", "addr"], check_rc=True)
-    _rc, route, _err = module.run_command([ip, "-j", "-4", "route", "show", "table", "all"], check_rc=True)
     try:
-        member = {
-            **{name: wanted[name] for name in ("name", "host", "links")},
-            "networks": used_networks(addr, route),
-            "addresses": own_addresses(addr),
-            "management_address": management_address(addr, route),
-            "claims": find_claims(documents(), wanted["netplan"], [link for link in links if link["netdev"]]),
-            "arp": {link["netdev"]: arp(link["netdev"]) for link in links if link["netdev"]},
-            "files": {path: digest(Path(path)) for path in wanted["files"]},
-            "tools": tools(),
-            "boot_id": read(Path("/proc/sys/kernel/random/boot_id")).strip(),
-            "proven": stamped(read(Path(wanted["stamp"]))),
-            "heard": probe(links, wanted["others"], wanted["timeout"]) if wanted["others"] else None,
-        }
-    except (NetworksError, PermissionError) as exc:
-        module.fail_json(msg=f"{exc} (are you root? Set become)" if isinstance(exc, PermissionError) else str(exc))
-    module.exit_json(changed=False, member=member)
+        module.exit_json(changed=False, member=member(module))
+    except PermissionError as exc:
+        module.fail_json(msg=f"{exc} (are you root? Set become)")
+    except (Ibdev2netdevError, RoutesError) as exc:
+        module.fail_json(msg=str(exc))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ module: fabric_netplan
 short_description: Write the fabric's netplan file, once netplan has accepted it
 version_added: "0.1.0"
 description:
-  - Writes a file that gives planned addresses and MTU to the fabric's network devices, and keeps the others quiet.
+  - Writes the file that M(sparkops.dgx_spark.fabric_plan) rendered.
   - >-
     Before it replaces anything, also in check mode, netplan's generator must accept the new file together with all
     other netplan files of the host, in a copy of them.
-  - It names no renderer, so the host keeps its own. It does not apply the file.
+  - It does not apply the file.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
@@ -29,25 +29,18 @@ options:
     description: The file, below C(/etc/netplan). It belongs to root with mode 0600, and is owned as a whole.
     type: path
     default: /etc/netplan/40-cx7.yaml
-  netdevs:
-    description: >-
-      What each network device of the fabric shall be, the host's part of the plan
-      (RV(sparkops.dgx_spark.fabric_plan_info#module:plan.hosts.netdevs)). All are named, cabled or not: those without
-      a cable get no address and no DHCP.
-    type: dict
+  content:
+    description: All that is in it (RV(sparkops.dgx_spark.fabric_plan#module:hosts.files)).
+    type: str
     required: true
 author:
   - sparkops contributors (@sparkops)
 """
 
 EXAMPLES = r"""
-- name: Give the fabric its addresses
+- name: Write the netplan file
   sparkops.dgx_spark.fabric_netplan:
-    netdevs:
-      enp1s0f0np0: {addresses: [192.168.100.10/24], mtu: 9000}
-      enP2p1s0f0np0: {addresses: [192.168.101.10/24], mtu: 9000}
-      enp1s0f1np1: {}
-      enP2p1s0f1np1: {}
+    content: "{{ fabric.hosts[inventory_hostname].files['/etc/netplan/40-cx7.yaml'] }}"
 """
 
 RETURN = r"""
@@ -56,10 +49,6 @@ path:
   returned: success
   type: str
   sample: /etc/netplan/40-cx7.yaml
-content:
-  description: What it holds.
-  returned: success
-  type: str
 """
 
 import shutil
@@ -70,14 +59,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import (
     GENERATORS,
     PLACES,
-    NetplanError,
-    render,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
 
 
 def ask_netplan(module: AnsibleModule, path: Path, content: str) -> None:
-    """Let netplan judge the file among copies of all others, or fail."""
+    """Have netplan check the file among copies of all others, or fail."""
     netplan = module.get_bin_path("netplan")
     if netplan is None:
         module.fail_json(msg="netplan is not there: install netplan.io, which DGX OS has from the start")
@@ -94,7 +81,7 @@ def ask_netplan(module: AnsibleModule, path: Path, content: str) -> None:
         candidate.chmod(0o600)
         rc, out, err = module.run_command([*generator, "--root-dir", root])
         if rc:
-            # Its warnings, of a file's mode for example, would hide what it fails of.
+            # Its warnings, about a file's mode for example, would hide the reason of the failure.
             lines = [line for line in (err or out).replace(root, "").splitlines() if line and "WARNING" not in line]
             said = "\n".join(lines) or f"exit status {rc}"
             module.fail_json(
@@ -111,16 +98,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": "/etc/netplan/40-cx7.yaml"},
-            "netdevs": {"type": "dict", "required": True},
+            "content": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
-    path = Path(module.params["path"])
+    path, content = Path(module.params["path"]), module.params["content"]
     try:
-        content = render(module.params["netdevs"])
         before = path.read_bytes().decode(errors="replace") if path.exists() else ""
-    except (NetplanError, PermissionError) as exc:
+    except PermissionError as exc:
         module.fail_json(msg=str(exc))
     changed = before != content
     if changed:
@@ -133,7 +119,7 @@ def main() -> None:
             module.load_file_common_arguments({"owner": "root", "group": "root", "mode": "0600"}, path=str(path)),
             changed,
         )
-    module.exit_json(changed=changed, path=str(path), content=content, diff=diff)
+    module.exit_json(changed=changed, path=str(path), diff=diff)
 
 
 if __name__ == "__main__":

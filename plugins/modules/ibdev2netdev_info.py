@@ -167,45 +167,9 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import (
     Ibdev2netdevError,
-    Mapping,
-    describe_links,
     group_ports,
-    parse_ibdev2netdev,
-    parse_ip_addresses,
-    read_sysfs,
 )
-
-
-def ask_tool(module: AnsibleModule) -> list[Mapping] | None:
-    """Return what the tool says, or None where sysfs is to be asked instead."""
-    source, name = module.params["source"], module.params["executable"]
-    if source == "sysfs":
-        return None
-    tool = module.get_bin_path(name)
-    if tool is None:
-        if source == "tool":
-            module.fail_json(msg=f"{name} is not there: install it (mlnx-tools, DOCA-OFED) or set 'source: sysfs'")
-        return None
-    rc, out, err = module.run_command([tool])
-    if rc == 0 and out.strip():
-        return parse_ibdev2netdev(out)
-    if source == "auto" and rc in (0, 255):
-        return None
-    if rc == 0 or (rc == 255 and not Path(module.params["sysfs_root"], "class", "infiniband").is_dir()):
-        return []
-    return module.fail_json(
-        msg=f"{tool} failed with exit status {rc}: {err.strip() or out.strip() or '(no message)'}; "
-        "mend it, or set 'source: sysfs'",
-        rc=rc,
-        stdout=out,
-        stderr=err,
-    )
-
-
-def ask_ip(module: AnsibleModule) -> dict[str, list[str]]:
-    """Return the IPv4 addresses of each network device."""
-    _rc, out, _err = module.run_command([module.get_bin_path("ip", required=True), "-j", "-4", "addr"], check_rc=True)
-    return parse_ip_addresses(out)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ports import read_links
 
 
 def main() -> None:
@@ -218,19 +182,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
     root = module.params["sysfs_root"]
     if not Path(root, "class").is_dir():
         module.fail_json(msg=f"sysfs_root {root!r} holds no directory 'class': give the place where sysfs is mounted")
     try:
-        told = ask_tool(module)
-        mappings = read_sysfs(root) if told is None else told
-        # Addresses are not in sysfs, and those of this machine say nothing of a tree that is not its own.
-        ipv4 = ask_ip(module) if mappings and Path(root) == Path("/sys") else {}
+        links, source = read_links(module, module.params["source"], module.params["executable"], root)
     except Ibdev2netdevError as exc:
         module.fail_json(msg=str(exc))
-    links = describe_links(mappings, root, ipv4)
-    module.exit_json(changed=False, links=links, ports=group_ports(links), source="sysfs" if told is None else "tool")
+    module.exit_json(changed=False, links=links, ports=group_ports(links), source=source)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ description:
     Makes C(swarm-resource) in the NVIDIA Container Toolkit's C(config.toml) name a variable. Swarm sets that variable
     for a task that reserved a GPU, and the runtime then gives the container that GPU.
   - The file is edited by C(nvidia-ctk), and only where the variable is not named yet. Other variables stay.
-  - Before its first change the original is kept, see M(sparkops.dgx_spark.original).
+  - Before its first change the original is kept, see M(sparkops.dgx_spark.ledger_file).
   - The runtime reads the file whenever a container starts, so nothing has to be restarted.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes

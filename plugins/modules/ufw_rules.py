@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ufw_rules
-short_description: Have exactly these rules of the firewall ufw carry a comment
+short_description: Write rules of the firewall ufw that are told apart by their comment
 version_added: "0.1.0"
 description:
   - >-
     Adds and deletes rules of ufw until those that carry O(comment) are the wanted ones. All other rules stay as they
     are, to the byte and in their order.
   - >-
-    ufw keeps one rule for the same packets. Where that is somebody else's, it counts if it does the same, and is not
-    taken over; the module refuses, with nothing changed, if it does another thing, or, with O(first=true), at all.
+    ufw keeps one rule for the same packets. Where that is somebody else's rule, it counts if it does the same, and
+    stays theirs. The module refuses, with nothing changed, where that rule does another thing, or O(first=true).
   - Never enables ufw.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -69,7 +69,7 @@ options:
     choices: [exact, absent]
     default: exact
   first:
-    description: Whether the rules come before everybody else's, in their order. Else new ones come last.
+    description: Whether the rules come before all other rules, in their order. Else new ones come last.
     type: bool
     default: false
   firewall:
@@ -84,14 +84,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Let another Spark into the swarm
+- name: Open the ports of the swarm to another Spark
   sparkops.dgx_spark.ufw_rules:
     comment: DGX Spark Swarm
     rules:
       - {from_ip: [192.168.1.22], to_port: [2377, 7946], proto: tcp}
       - {from_ip: [192.168.1.22], to_port: [7946, 4789], proto: udp}
 
-- name: Let nobody but the other end of the cable reach its addresses
+- name: Close the addresses of a cable to all but its other end
   sparkops.dgx_spark.ufw_rules:
     comment: DGX Spark fabric
     first: true
@@ -99,7 +99,7 @@ EXAMPLES = r"""
       - {interface_in: enp1s0f0np0, from_ip: [192.168.100.0/24]}
       - {rule: deny, to_ip: [192.168.100.0/24]}
 
-- name: Take them out again
+- name: Delete the rules with that comment
   sparkops.dgx_spark.ufw_rules:
     comment: DGX Spark fabric
     rules: []
@@ -131,6 +131,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
+    CONF,
     Line,
     Steps,
     UfwError,
@@ -142,11 +143,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw impor
     steps,
 )
 
-CONF = "/etc/ufw/ufw.conf"
-
 
 def concerned(module: AnsibleModule) -> bool:
-    """Whether there is a firewall to speak of."""
+    """Whether there is a firewall to write rules of."""
     firewall, adds = module.params["firewall"], module.params["state"] == "exact" and bool(module.params["rules"])
     if firewall == "ufw":
         return bool(module.get_bin_path("ufw", required=adds))
@@ -157,7 +156,7 @@ def concerned(module: AnsibleModule) -> bool:
 
 
 def look(module: AnsibleModule, tool: str) -> tuple[list[Line], Steps]:
-    """Return the rules that are there, and what to do to them."""
+    """Return the rules that are there, and the steps to the wanted ones."""
     wish = module.params
     there = parse(module.run_command([tool, "show", "added"], check_rc=True)[1])
     wanted = [text for rule in wish["rules"] for text in spread(rule)]
@@ -167,7 +166,7 @@ def look(module: AnsibleModule, tool: str) -> tuple[list[Line], Steps]:
 
 
 def take(module: AnsibleModule, tool: str, todo: Steps) -> None:
-    """Take the steps, and see that nothing is left to do."""
+    """Take the steps, and check that none is left."""
     comment = ["comment", module.params["comment"]]
     for rule in todo.removed:
         module.run_command([tool, "delete", *rule.split(), *comment], check_rc=True)

@@ -32,18 +32,59 @@ def role(lab: Lab, tasks_from: str = "main", check: bool = False, **variables: A
         "any_errors_fatal": True,
         "tasks": [{"name": "Run the role", "ansible.builtin.include_role": include}],
     }
-    members = {"cx7_network_members": "{{ groups['spark'] }}"} if tasks_from != "undo" else {}
-    return lab.play([play], check=check, **{**members, **variables})
+    return lab.play([play], check=check, **variables)
 
 
-def proof(lab: Lab, **variables: Any) -> Run:
-    """Plan and prove, and change nothing."""
-    names = {"name": "sparkops.dgx_spark.cx7_network"}
-    tasks = [
-        {"name": entry, "ansible.builtin.include_role": {**names, "tasks_from": entry}} for entry in ("plan", "prove")
-    ]
-    play = {"hosts": "spark", "gather_facts": False, "any_errors_fatal": True, "tasks": tasks}
-    return lab.play([play], cx7_network_members="{{ groups['spark'] }}", **variables)
+def _entries(*names: str) -> list[dict[str, Any]]:
+    role_name = {"name": "sparkops.dgx_spark.cx7_network"}
+    return [{"name": entry, "ansible.builtin.include_role": {**role_name, "tasks_from": entry}} for entry in names]
+
+
+def verified(lab: Lab, **variables: Any) -> Run:
+    """Plan and verify, and change nothing."""
+    play = {"hosts": "spark", "gather_facts": False, "any_errors_fatal": True, "tasks": _entries("plan", "verify")}
+    return lab.play([play], **variables)
+
+
+def pinged(lab: Lab, **options: Any) -> Run:
+    """Plan, and check the links by pings, whatever the plan would change."""
+    ping = {
+        "name": "Check the links",
+        "sparkops.dgx_spark.fabric_ping_check": {
+            "host": "{{ inventory_hostname }}",
+            "links": "{{ cx7_network_plan.hosts[inventory_hostname].links }}",
+            **options,
+        },
+    }
+    play = {"hosts": "spark", "gather_facts": False, "tasks": [*_entries("plan"), ping]}
+    return lab.play([play])
+
+
+def planned_changes(run: Run) -> dict[str, set[str]]:
+    """The names of the changes that a dry run shows, by host."""
+    return {host: set(result["planned"]) for host, result in run.results("Show the planned changes").items()}
+
+
+def made_changes(run: Run) -> dict[str, set[str]]:
+    """The names of the tasks that changed something, by host, without their file's prefix."""
+    made: dict[str, set[str]] = {host: set() for host in run.stats if host != "localhost"}
+    for event in run.events:
+        about = event.get("event_data", {})
+        if event["event"] == "runner_on_ok" and about["res"].get("changed"):
+            made[about["host"]].add(about["task"].rsplit(" | ", 1)[-1])
+    return made
+
+
+def remote_calls(run: Run) -> dict[str, int]:
+    """How many tasks ran on each host itself: those that are not the controller's own, and were not skipped."""
+    own = {"assert", "fail", "include_tasks", "include_role", "debug", "meta", "validate_argument_spec"}
+    own |= {"spark_members_check", "fabric_plan", "fabric_report", "planned_changes"}
+    calls: dict[str, int] = {}
+    for event in run.events:
+        about = event.get("event_data", {})
+        if event["event"] == "runner_on_ok" and about["task_action"].rsplit(".", 1)[-1] not in own:
+            calls[about["host"]] = calls.get(about["host"], 0) + 1
+    return calls
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

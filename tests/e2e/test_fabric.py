@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every cabling of the fabric, by either renderer: planned, applied, idempotent, true in check mode, proven, undone."""
+"""Every cabling of the fabric, by either renderer: planned, applied, idempotent, verified, undone, true to --check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from .conftest import Lab
-from .fabric_support import NETDEVS, differences, fabric_lab, networks, proof, role
+from .fabric_support import (
+    NETDEVS,
+    differences,
+    fabric_lab,
+    made_changes,
+    networks,
+    planned_changes,
+    remote_calls,
+    role,
+    verified,
+)
 
 pytestmark = pytest.mark.matrix
 A0, B0, A1, B1 = NETDEVS
@@ -86,7 +96,8 @@ def test_a_cabling(cabling: str, tmp_path_factory: pytest.TempPathFactory) -> No
 
         first = role(lab, **asked)
         assert first.status == "successful", first.said
-        plan = first.results("Plan | Give each half of each cabled port its address")["spark1"]["plan"]
+        assert made_changes(first) == planned_changes(dry), "check mode shows exactly what the run changes"
+        plan = first.results("plan | Plan the addresses and the changes")["spark1"]
         if ends:
             found = {
                 name: [link["netdev"] for link in sorted(host["links"], key=lambda link: link["network"])]
@@ -94,7 +105,7 @@ def test_a_cabling(cabling: str, tmp_path_factory: pytest.TempPathFactory) -> No
             }
             assert found == ends
         assert plan["topology"] == cabling.split()[0].rstrip(",").replace("crossed", "direct").replace("two", "direct")
-        measured = first.results("Bandwidth | Every pair reaches it, over all its links at once")
+        measured = first.results("change | Measure the bandwidth")
         tool = asked.get("cx7_network_bandwidth_tool", "ib_write_bw")
         assert {result["tool"] for result in measured.values()} == {tool}
         assert all(found["gbps"] > 0 for result in measured.values() for found in result["measured"])
@@ -104,9 +115,13 @@ def test_a_cabling(cabling: str, tmp_path_factory: pytest.TempPathFactory) -> No
             again = role(lab, check=check, **asked)
             assert again.status == "successful", again.said
             assert again.changed == {}, again.said
-        assert proof(lab, **asked).changed == {}
+            assert set(remote_calls(again).values()) == {2}, "a converged fabric is read, and pinged"
+        assert verified(lab, **asked).changed == {}
 
+        forgone = role(lab, "undo", check=True)
+        assert forgone.status == "successful", forgone.said
         gone = role(lab, "undo")
+        assert made_changes(gone) == made_changes(forgone)
         assert gone.status == "successful", gone.said
         assert differences(before, networks(lab, count)) == []
         assert role(lab, "undo").changed == {}

@@ -15,7 +15,7 @@ from typing import Any, Iterator
 import pytest
 
 from .conftest import Lab, eventually
-from .fabric_support import NETDEVS, differences, fabric_lab, networks, proof, role
+from .fabric_support import NETDEVS, differences, fabric_lab, networks, pinged, role, verified
 
 pytestmark = pytest.mark.matrix
 A0, B0, A1, B1 = NETDEVS
@@ -125,9 +125,9 @@ def test_an_address_of_the_management_network(pair: Lab, blank: dict[str, Any]) 
 
 
 def test_a_part_of_the_group(pair: Lab, blank: dict[str, Any]) -> None:
-    stopped(
-        pair, ["nothing is known of spark3: run without --limit"], cx7_network_members=["spark1", "spark2", "spark3"]
-    )
+    members = ["spark1", "spark2", "spark3"]
+    words = ["spark3 of cx7_network_members (spark1, spark2, spark3) is not in this play", "run without --limit"]
+    stopped(pair, words, cx7_network_members=members)
 
 
 def test_a_cable_that_carries_small_packets_only(pair: Lab, blank: dict[str, Any]) -> None:
@@ -188,7 +188,7 @@ def test_nvidia_sync_s_addresses_are_adopted(pair: Lab, blank: dict[str, Any]) -
     with spoilt(pair, "spark1", write(1), f"rm -f {SYNC}"), spoilt(pair, "spark2", write(2), f"rm -f {SYNC}"):
         done = role(pair)
         assert done.status == "successful", done.said
-        plan = done.results("Plan | Give each half of each cabled port its address")["spark1"]["plan"]
+        plan = done.results("plan | Plan the addresses and the changes")["spark1"]
         assert plan["hosts"]["spark2"]["control_address"] == "10.100.32.2"
         assert "addresses" not in pair.host("spark1").check_output("sudo cat /etc/netplan/40-cx7.yaml")
         assert role(pair).changed == {}
@@ -203,9 +203,10 @@ def test_behind_the_role_s_back(pair: Lab, blank: dict[str, Any]) -> None:
     spark = pair.host("spark2")
 
     spark.check_output(f"sudo ip link set {B0} mtu 1500")
-    bad = proof(pair, cx7_network_timeout=3)
+    bad = verified(pair)
     assert bad.status == "failed"
-    assert "packets of 9000 bytes do not leave, the MTU is 1500" in bad.words
+    assert "spark2 is not as planned: Activate the network devices of the fabric. Run the playbook" in bad.words
+    assert "packets of 9000 bytes do not leave, the MTU is 1500" in pinged(pair, timeout=3).words
     assert role(pair, check=True).changed
     assert role(pair).status == "successful"
     assert role(pair).changed == {}
@@ -245,7 +246,7 @@ def test_the_firewall_lets_the_peers_in_and_nobody_else(pair: Lab, blank: dict[s
 def test_the_management_link_is_cut_during_the_change(pair: Lab, blank: dict[str, Any]) -> None:
     """Nobody comes back in time, so both hosts do by themselves."""
     before = networks(pair, 2)
-    unit = "dgx-spark-fabric-way-back.timer"
+    unit = "dgx-spark-fabric-rollback.timer"
     inside = ["docker", "exec", f"{pair.name}-spark1"]
     cut: list[float] = []
     answered: list[float] = []
@@ -269,7 +270,7 @@ def test_the_management_link_is_cut_during_the_change(pair: Lab, blank: dict[str
     assert cut, "the link was cut"
     assert answered, "SSH answers again"
     assert answered[0] - cut[0] < 120
-    # Where the management link comes back by itself, the way back is taken when its time has come all the same.
+    # Where the management link comes back by itself, the rollback timer fires all the same.
     eventually(lambda: differences(before, networks(pair, 2)), [], seconds=150)
 
 

@@ -1,11 +1,13 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's own part in changing its fabric: what is captured, and the way back to it."""
+"""The rollback program: what is captured, and how it is restored."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -48,13 +50,13 @@ def test_what_is_captured_of_netdevs(fabric: ModuleType) -> None:
 def test_steps_back_are_what_differs(fabric: ModuleType) -> None:
     before = {"a": state(1500, True, ("10.0.0.1/24",)), "b": state(up=False), "c": state(), "gone": state()}
     after = {"a": state(9000, True, ("192.168.100.10/24",)), "b": state(), "c": state(), "new": state()}
-    assert [" ".join(step) for step in fabric.steps_back(before, after, ["a", "b", "c", "gone", "new"])] == [
+    assert [" ".join(step) for step in fabric.restoring_commands(before, after, ["a", "b", "c", "gone", "new"])] == [
         "link set a mtu 1500",
         "addr del 192.168.100.10/24 dev a",
         "addr add 10.0.0.1/24 dev a",
         "link set b down",
     ]
-    assert fabric.steps_back(before, before, list(before)) == []
+    assert fabric.restoring_commands(before, before, list(before)) == []
 
 
 def test_files_come_back_byte_for_byte_and_new_ones_go(fabric: ModuleType, tmp_path: Path) -> None:
@@ -102,11 +104,53 @@ def test_the_renderer_is_who_netplan_told(fabric: ModuleType, tmp_path: Path) ->
 
 def test_a_first_change_that_was_taken_back_was_none(fabric: ModuleType, tmp_path: Path) -> None:
     first, last = tmp_path / "first.json", tmp_path / "last.json"
-    first.write_text("before")
-    last.write_text("later")
+    first.write_text('{"routes": []}')
+    last.write_text('{"routes": ["default"], "files": {}}')
     fabric.forget_first(last)
     fabric.forget_first(first)
     assert first.exists()
-    last.write_text("before")
+    last.write_text('{"routes": [], "files": {"/etc/x": null}}')
     fabric.forget_first(last)
     assert not first.exists()
+
+
+def test_the_first_state_is_captured_once_and_without_the_files(
+    fabric: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger keeps the original files; a rollback needs those of before the last change."""
+    states = iter([{"routes": ["a"], "files": {"/x": None}}, {"routes": ["b"], "files": {"/x": {"content": ""}}}])
+    monkeypatch.setattr(fabric, "capture", lambda _netdevs, _files: next(states))
+    waited: list[list[str]] = []
+    monkeypatch.setattr(fabric, "wait_for", lambda units, _ready, _seconds: waited.append(units))
+    for routes in ("a", "b"):
+        fabric.do(argparse.Namespace(command="capture", directory=tmp_path, netdev=[], file=[]))
+        assert json.loads((tmp_path / "first.json").read_text()) == {"routes": ["a"]}
+        last = json.loads((tmp_path / "last.json").read_text())
+        assert (last["routes"], list(last["files"])) == ([routes], ["/x"])
+    assert waited[0] == ["dgx-spark-fabric-rollback.timer", "dgx-spark-fabric-way-back.timer"]
+
+
+def test_a_late_confirmation_is_refused(fabric: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"show": "waiting\n", "is-active": "inactive\n"}
+    monkeypatch.setattr(fabric, "run", lambda *words, must=True: answers.get(words[1], ""))
+    fabric.confirm()
+    answers["show"] = "running\n"
+    with pytest.raises(OSError, match="was not confirmed in time"):
+        fabric.confirm()
+    answers.update({"show": "waiting\n", "is-active": "activating\n"})
+    with pytest.raises(OSError, match="was not confirmed in time"):
+        fabric.confirm()
+
+
+def test_a_rollback_stops_both_timers_and_needs_no_files(
+    fabric: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(fabric, "run", lambda *words, must=True: ran.append(words) or "")
+    restored: list[tuple[object, bool]] = []
+    monkeypatch.setattr(fabric, "restore", lambda state, fabric_only: restored.append((state, fabric_only)))
+    state = tmp_path / "first.json"
+    state.write_text('{"routes": []}')
+    fabric.do(argparse.Namespace(command="restore", state=state, fabric_only=True))
+    assert restored == [({"routes": []}, True)]
+    assert [words[-1] for words in ran] == ["dgx-spark-fabric-rollback.timer", "dgx-spark-fabric-way-back.timer"]

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""How fast the fabric is: who sends to whom when, by which tool, and what a figure means."""
+"""Measure the bandwidth of the fabric, and judge the figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typing as t
 
 PORT = 18515  # of the first link; both ends count on from it
 STREAMS = 8  # one TCP stream is the processor's speed, not the link's
-LATENESS = 30  # s that the other end may take to be ready
+READY_SECONDS = 30  # that the other end may take to be ready
 _ROW = re.compile(r"^\s*\d+\s+\d+\s+[\d.]+\s+([\d.]+)\s+[\d.]+\s*$", re.MULTILINE)
 
 Job = t.Tuple[str, str]  # who sends, who receives
@@ -23,11 +23,11 @@ Link = t.Mapping[str, t.Any]  # an entry of the plan's links
 
 
 class BandwidthError(ValueError):
-    """A tool did not measure; the message says why."""
+    """A tool did not measure. The message says why."""
 
 
 def stages(plan: t.Mapping[str, t.Any]) -> list[list[Job]]:
-    """Return who sends to whom at the same time, stage by stage, each job later the other way round.
+    """Return the pairs that send at the same time, stage by stage, each pair in both directions.
 
     On a switch each host is measured with one other: all pairs at once would measure the switch.
     """
@@ -40,7 +40,7 @@ def stages(plan: t.Mapping[str, t.Any]) -> list[list[Job]]:
 
 
 def links_of(plan: t.Mapping[str, t.Any], sender: str, receiver: str) -> list[tuple[Link, Link, int]]:
-    """Return each link of a pair, from the sender's and from the receiver's end, with a port of its own."""
+    """Return each link of a pair, from the sender's and from the receiver's end, with its own port."""
     ends = {
         (link["netdev"], link["peer_netdev"]): link
         for link in plan["hosts"][receiver]["links"]
@@ -59,7 +59,7 @@ def links_of(plan: t.Mapping[str, t.Any], sender: str, receiver: str) -> list[tu
 
 
 def command(tool: str, seconds: int, link: Link, port: int, sends: bool) -> list[str]:
-    """Return what to run at one end of a link."""
+    """Return the command for one end of a link."""
     own = link["address"].split("/")[0]
     if tool == "iperf3":
         ends = ["-c", link["peer_address"], "-P", str(STREAMS), "-t", str(seconds), "-J"] if sends else ["-s", "-1"]
@@ -70,15 +70,18 @@ def command(tool: str, seconds: int, link: Link, port: int, sends: bool) -> list
 
 
 def parse(tool: str, output: str) -> float:
-    """Return the Gb/s in what the sending end said."""
+    """Return the Gb/s in the output of the sending end.
+
+    :raises BandwidthError: where the output holds no result.
+    """
     if tool == "iperf3":  # it exits with 0 on failure too
         try:
-            said = json.loads(output)
-            if said.get("error"):
-                raise BandwidthError(said["error"])
-            return round(said["end"]["sum_received"]["bits_per_second"] / 1e9, 2)
+            result = json.loads(output)
+            if result.get("error"):
+                raise BandwidthError(result["error"])
+            return round(result["end"]["sum_received"]["bits_per_second"] / 1e9, 2)
         except (KeyError, TypeError, json.JSONDecodeError) as exc:
-            raise BandwidthError(f"iperf3 said nothing that can be read: {output[-200:]!r}") from exc
+            raise BandwidthError(f"iperf3 printed no result: {output[-200:]!r}") from exc
     rows = _ROW.findall(output)  # the average; the peak is 0 where it runs for a time
     if not rows:
         raise BandwidthError(f"ib_write_bw printed no result: {output[-200:]!r}")
@@ -86,7 +89,7 @@ def parse(tool: str, output: str) -> float:
 
 
 def measure(plan: t.Mapping[str, t.Any], host: str, tool: str, seconds: int) -> list[dict[str, t.Any]]:
-    """Play the host's part in all stages; returns what it sent to whom, in Gb/s over all links of the pair at once."""
+    """Measure all stages from this host; returns the Gb/s to each peer over all links of the pair at once."""
     measured = []
     for stage in stages(plan):
         receiving = [
@@ -100,7 +103,7 @@ def measure(plan: t.Mapping[str, t.Any], host: str, tool: str, seconds: int) -> 
         try:
             for peer in [receiver for sender, receiver in stage if sender == host]:
                 measured.append({"peer": peer, **_send(plan, host, peer, tool, seconds)})
-            end = time.monotonic() + LATENESS + seconds
+            end = time.monotonic() + READY_SECONDS + seconds
             while any(server.poll() is None for server in receiving) and time.monotonic() < end:
                 time.sleep(0.1)
         finally:
@@ -114,7 +117,7 @@ def _send(plan: t.Mapping[str, t.Any], host: str, peer: str, tool: str, seconds:
     waiting = {link["netdev"]: (link, port) for link, _there, port in links_of(plan, host, peer)}
     figures: dict[str, float] = {}
     errors: dict[str, str] = {}
-    end = time.monotonic() + LATENESS
+    end = time.monotonic() + READY_SECONDS
     while waiting and time.monotonic() < end:
         running = {
             netdev: subprocess.Popen(
@@ -124,7 +127,7 @@ def _send(plan: t.Mapping[str, t.Any], host: str, peer: str, tool: str, seconds:
         }
         for netdev, client in running.items():
             try:
-                output, _nothing = client.communicate(timeout=seconds + LATENESS)
+                output, _nothing = client.communicate(timeout=seconds + READY_SECONDS)
                 figures[netdev] = parse(tool, output)
                 del waiting[netdev]
             except (BandwidthError, subprocess.TimeoutExpired) as exc:  # the other end may not be ready yet
@@ -138,32 +141,32 @@ def _send(plan: t.Mapping[str, t.Any], host: str, peer: str, tool: str, seconds:
     }
 
 
-def verdict(host: str, found: t.Mapping[str, t.Any], wanted: float, tool: str) -> str | None:
-    """Say what a figure that is too small means, and what to do."""
+def bandwidth_problem(host: str, found: t.Mapping[str, t.Any], wanted: float, tool: str) -> str | None:
+    """Return what a figure that is too small means and the mend, None where it is enough."""
     if not found["errors"] and found["gbps"] >= wanted:
         return None
     peer, gbps, links = found["peer"], found["gbps"], found["links"]
-    who = f"{host} sends {gbps} Gb/s to {peer} over all its links ({tool}), and {wanted:g} are wanted"
+    name = f"{host} sends {gbps} Gb/s to {peer} over all its links ({tool}), and {wanted:g} are wanted"
     if found["errors"]:
         netdev, error = next(iter(found["errors"].items()))
         return f"{host} cannot send to {peer} out of {netdev} ({tool}: {error}): see whether a firewall drops it"
     weak = [netdev for netdev, part in links.items() if part < max(links.values()) / 5]
     if gbps <= 0.15 * wanted:
         return (
-            f"{who}: this is what a ConnectX-7 in its bad state gives on a sound link. Shut both Sparks down, take the "
-            "QSFP cable and the power out of both for a minute, and start them again"
+            f"{name}: this is what a ConnectX-7 in its bad state gives on a sound link. Shut both Sparks down, take "
+            "the QSFP cable and the power out of both for a minute, and start them again"
         )
     if weak:
         return (
-            f"{who}: {', '.join(weak)} carries next to nothing; see 'ethtool -S {weak[0]}' for errors, and reseat the "
+            f"{name}: {', '.join(weak)} carries next to nothing; see 'ethtool -S {weak[0]}' for errors, and reseat the "
             "cable"
         )
     if gbps <= 0.65 * wanted:
         return (
-            f"{who}: this is what one half of the cable gives. See that both halves have their address on both Sparks, "
-            "and that both PCIe links are whole (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4)"
+            f"{name}: this is what one half of the cable gives. See that both halves have their address on both "
+            "Sparks, and that both PCIe links are whole (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4)"
         )
     return (
-        f"{who}: see that nothing else uses the fabric or the processor now; iperf3 measures TCP, install perftest on "
+        f"{name}: see that nothing else uses the fabric or the processor now; iperf3 measures TCP, install perftest on "
         "all Sparks to measure RDMA; or set cx7_network_min_gbps to what you accept"
     )

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""The fabric's netplan file, and what other netplan files say of the same netdevs."""
+"""Render the fabric's netplan file, and find what other netplan files configure on the same netdevs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}/\d{1,2}", re.ASCII)
 
 
 class NetplanError(ValueError):
-    """This cannot be said in the fabric's netplan file."""
+    """The netplan file cannot be rendered from this."""
 
 
 def render(netdevs: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
-    """Return the file's text from what the plan says of each netdev; those without a cable are kept quiet.
+    """Return the file's text. Netdevs without a cable get no address and no DHCP.
 
-    It names no renderer: the host keeps the one that it has.
+    The file names no renderer, so that the host keeps its own.
+
+    :param netdevs: the wanted state of each netdev, ``hosts.*.netdevs`` of the plan.
+    :raises NetplanError: for a name or an address that netplan would not take.
     """
     if not netdevs:
         raise NetplanError("there are no netdevs to configure: give the netdevs of the ConnectX-7")
@@ -34,18 +37,18 @@ def render(netdevs: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
     for name, wanted in sorted(netdevs.items()):
         if not _NETDEV.fullmatch(name):
             raise NetplanError(f"netdev {name!r} is no name of a network device")
-        asks = wanted.get("asks") or ""
-        # Without these NetworkManager asks for DHCP on every port that has a cable, and boot waits for those without.
+        dynamic = wanted.get("dynamic") or ""
+        # Without these lines NetworkManager asks for DHCP on each port with a cable, and boot waits for those without.
         lines += [
             f"    {name}:",
-            f"      dhcp4: {'true' if asks == 'dhcp' else 'false'}",
+            f"      dhcp4: {'true' if dynamic == 'dhcp' else 'false'}",
             "      dhcp6: false",
-            f"      link-local: {'[ipv4]' if asks == 'link_local' else '[]'}",
+            f"      link-local: {'[ipv4]' if dynamic == 'link_local' else '[]'}",
             "      optional: true",
         ]
         if wanted.get("mtu") is not None:
             lines.append(f"      mtu: {wanted['mtu']}")
-        # What another tool's file gives already is left to it.
+        # An address that another tool's file gives stays in that file.
         addresses = [] if wanted.get("adopted") else wanted.get("addresses") or []
         if addresses:
             lines.append("      addresses:")
@@ -56,20 +59,21 @@ def render(netdevs: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
     return HEADER + "\n".join(lines) + "\n"
 
 
-def find_claims(
+def find_conflicts(
     documents: t.Mapping[str, t.Any], own: str, links: t.Iterable[t.Mapping[str, t.Any]]
 ) -> list[dict[str, t.Any]]:
-    """Return what files other than ``own`` say of the links' netdevs that would not leave them to us.
+    """Return what files other than ``own`` configure on the links' netdevs.
 
-    :param documents: each file's path and its YAML, parsed; one that is not as netplan wants it is left to netplan.
+    :param documents: the parsed YAML of each file by its path. A file that is not valid is left for netplan to refuse.
+    :returns: ``path``, ``netdev``, ``sets`` (in words), ``addresses`` and ``mtu`` of each conflict.
     """
-    claims = []
+    conflicts = []
     for path, document in sorted(documents.items()):
         network = document.get("network") if isinstance(document, dict) else None
         if path == own or not isinstance(network, dict):
             continue
         for link in links:
-            found = [_claim(key, entry, link) for key, entry in _entries(network, "ethernets")]
+            found = [_settings(key, entry, link) for key, entry in _entries(network, "ethernets")]
             sets = [what for one in found for what in one["sets"]]
             sets += [
                 f"a part of {kind} {key}"
@@ -79,7 +83,7 @@ def find_claims(
             ]
             mtus = [one["mtu"] for one in found if one["mtu"] and path.rsplit("/", 1)[1] > own.rsplit("/", 1)[1]]
             if sets or mtus:
-                claims.append(
+                conflicts.append(
                     {
                         "path": path,
                         "netdev": link["netdev"],
@@ -88,7 +92,7 @@ def find_claims(
                         "mtu": mtus[-1] if mtus else None,
                     }
                 )
-    return claims
+    return conflicts
 
 
 def _entries(network: t.Mapping[str, t.Any], kind: str) -> list[tuple[str, dict[str, t.Any]]]:
@@ -96,7 +100,7 @@ def _entries(network: t.Mapping[str, t.Any], kind: str) -> list[tuple[str, dict[
     return [(key, one) for key, one in entries.items() if isinstance(one, dict)] if isinstance(entries, dict) else []
 
 
-def _claim(key: str, entry: t.Mapping[str, t.Any], link: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _settings(key: str, entry: t.Mapping[str, t.Any], link: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     nothing: dict[str, t.Any] = {"sets": [], "addresses": [], "mtu": None}
     match = entry.get("match")
     if isinstance(match, dict):

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""What proves a link (pings that may not fragment, who answers, speed, GIDs), and what to do where it fails."""
+"""Judge a link by pings that may not fragment, the MAC address that answers, speed and GIDs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parse_rtt(output: str) -> dict[str, float] | None:
     return dict(zip(("min_ms", "avg_ms", "max_ms"), map(float, match.groups()))) if match else None
 
 
-def neighbour_mac(neigh: str) -> str | None:
+def neighbor_mac(neigh: str) -> str | None:
     """Return the hardware address in the output of ``ip -j neigh show to ADDRESS dev NETDEV``."""
     try:
         return next(
@@ -50,7 +50,7 @@ def has_roce_v2(gids: t.Iterable[tuple[str, str]], address: str) -> bool:
     return any(kind == "RoCE v2" and ipaddress.IPv6Address(gid) == wanted for gid, kind in gids)
 
 
-def doubts(
+def link_problems(
     host: str,
     link: t.Mapping[str, t.Any],
     mac: str | None,
@@ -59,38 +59,38 @@ def doubts(
     gids: t.Sequence[tuple[str, str]] | None,
     verbs: bool = True,
 ) -> list[str]:
-    """Say what is not right with a link that answers, and what to do.
+    """Return the problems of a link that answers, each with its mend.
 
-    :param mac: of who answered; ``speed`` in Mb/s, and the one wanted (0 waives it); ``gids`` of its RDMA device, None
-        where it has none; ``verbs``: whether programs can reach that device.
+    :param mac: MAC address that answered. :param speed: in Mb/s; ``wanted_speed`` 0 accepts any. :param gids: of the
+        RDMA device, None where there is none. :param verbs: whether programs can use that device.
     """
-    who, found = _who(host, link), []
+    name, found = _link_name(host, link), []
     if link.get("peer_mac") and mac != link["peer_mac"]:
         found.append(
-            f"{who}: {mac or 'nobody'} answers for {link['peer_address']}, and the planned half has "
+            f"{name}: {mac or 'nobody'} answers for {link['peer_address']}, and the planned half has "
             f"{link['peer_mac']}: see on {link['peer']} that net.ipv4.conf.<netdev>.arp_ignore is 1 and arp_announce "
             "is 2 for both halves "
             "('sysctl -a -r arp_'), or who else has that address"
         )
     if wanted_speed and speed != wanted_speed:
         found.append(
-            f"{who}: the link runs at {speed or 'no known'} Mb/s, and {wanted_speed} are wanted: use a cable for 200 "
+            f"{name}: the link runs at {speed or 'no known'} Mb/s, and {wanted_speed} are wanted: use a cable for 200 "
             "Gb/s (a switch may need its port set to 200 Gb/s), or set cx7_network_speed_mbps (0 waives it)"
         )
     if gids is not None and not has_roce_v2(gids, link["address"]):
         found.append(
-            f"{who}: the GID table of {link['rdma_device']} has no RoCE v2 entry for {link['address'].split('/')[0]}, "
+            f"{name}: the GID table of {link['rdma_device']} has no RoCE v2 entry for {link['address'].split('/')[0]}, "
             f"so NCCL would fall back to TCP: take {link['netdev']} down and up, and see 'show_gids' on {host}"
         )
     if gids is not None and not verbs:
         found.append(
-            f"{who}: RDMA cannot be used, because /dev/infiniband is not there, and NCCL would fall back to TCP "
+            f"{name}: RDMA cannot be used, because /dev/infiniband is not there, and NCCL would fall back to TCP "
             f"('NET/Socket' in its log): 'sudo modprobe -a ib_uverbs rdma_cm' on {host}, and see 'dmesg' for mlx5"
         )
     return found
 
 
-def _who(host: str, link: t.Mapping[str, t.Any]) -> str:
+def _link_name(host: str, link: t.Mapping[str, t.Any]) -> str:
     return (
         f"{host} {link['netdev']} (cage {link['physical_port']}, half {link['half']}) to {link['peer']} "
         f"({link['peer_address']}, cage {link['peer_physical_port']})"
@@ -106,38 +106,38 @@ def explain(
     small_passes: bool,
     own_mtu: int | None = None,
 ) -> str:
-    """Say what is wrong with the link, and what to do, from what the pings said.
+    """Return why nothing answers on a link, and the mend.
 
-    :param output: of the ping of the planned size; ``carrier`` and ``own_mtu`` of the netdev; whether a small ping
-        passes.
+    :param output: of the ping of the planned size. :param carrier: of the netdev, as ``own_mtu``. :param small_passes:
+        whether a small ping is answered.
     """
     netdev, peer = link["netdev"], link["peer"]
-    who = _who(host, link)
+    name = _link_name(host, link)
     too_long = _TOO_LONG.search(output)
     if _NO_DEVICE.search(output):
-        return f"{who}: there is no netdev {netdev} any more: look at 'ip -br link' on {host}, and run again"
+        return f"{name}: there is no netdev {netdev} any more: look at 'ip -br link' on {host}, and run again"
     if not carrier:
         return (
-            f"{who}: {netdev} has no carrier: reseat the QSFP cable in cage {link['physical_port']} of {host} and in "
+            f"{name}: {netdev} has no carrier: reseat the QSFP cable in cage {link['physical_port']} of {host} and in "
             f"cage {link['peer_physical_port']} of {peer}, and see that {peer} is switched on"
         )
     if _NO_ADDRESS.search(output):
         return (
-            f"{who}: {netdev} does not have the address {link['address']}: see 'networkctl status {netdev}' or 'nmcli "
+            f"{name}: {netdev} does not have the address {link['address']}: see 'networkctl status {netdev}' or 'nmcli "
             f"device show {netdev}' for what took it away, and run again"
         )
     if too_long or (own_mtu or mtu) < mtu:  # a quiet ping does not always say so
         found = (too_long and too_long[1]) or own_mtu or "smaller"
         return (
-            f"{who}: packets of {mtu} bytes do not leave, the MTU is {found}: look who else sets it ('grep -r mtu "
+            f"{name}: packets of {mtu} bytes do not leave, the MTU is {found}: find what else sets it ('grep -r mtu "
             f"/etc/netplan' on {host}), or set a smaller cx7_network_mtu for all hosts"
         )
     if small_passes:
         return (
-            f"{who}: small packets pass, but not those of {mtu} bytes: {peer}, or a switch between, has a smaller MTU; "
-            f"see 'ip link' on {peer} for its fabric netdevs, or set cx7_network_mtu to what the switch carries"
+            f"{name}: small packets pass, but not those of {mtu} bytes: {peer}, or a switch between, has a smaller "
+            f"MTU; see 'ip link' on {peer} for its fabric netdevs, or set cx7_network_mtu to what the switch carries"
         )
     return (
-        f"{who}: nothing answers although there is a signal: see on {peer} whether {link['peer_address']} is there "
+        f"{name}: nothing answers although there is a signal: see on {peer} whether {link['peer_address']} is there "
         f"('ip -br -4 addr') and no firewall drops it ('ufw status')"
     )

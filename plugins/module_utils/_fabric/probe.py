@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""Find out what is really at the other end of each cable.
+"""Find out which machine is at the other end of each cable.
 
-Every member sends broadcast frames out of each half that has a signal, and listens, all at the same time. That needs no
-address, no software on the host and no change to it, and it does not leave the wire. One cable joins both halves of
-both ends, so a frame tells the cage that it came from, never the half.
+Every member sends broadcast frames out of each half that has a signal and listens, all at the same time. This needs no
+address, no software on the host and no change to the host, and the frames do not leave the cable. One cable joins both
+halves of both ends, so a frame tells the cage that it came from, never the half.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ETHERTYPE = 0x88B5  # IEEE 802: for local experiments
 MAGIC = b"dgx-spark-fabric/1\0"
 BROADCAST = b"\xff" * 6
 PERIOD = 0.1  # s between frames
-LINGER = 0.5  # s to go on once all is known, so that the others get the last word too
+LINGER = 0.5  # s to go on once all is known, so that the others learn the rest too
 
 End = t.Tuple[str, int]  # a machine's id and the number of its cage
 
@@ -35,64 +35,67 @@ def machine_id(links: t.Iterable[t.Mapping[str, t.Any]]) -> str | None:
 
 def pack(mac: str, sender: End, met: t.Iterable[str]) -> bytes:
     """Return the frame that ``sender`` sends out of the netdev with address ``mac``."""
-    said = json.dumps({"id": sender[0], "cage": sender[1], "met": sorted(met)}).encode()
+    content = json.dumps({"id": sender[0], "cage": sender[1], "met": sorted(met)}).encode()
     header = BROADCAST + bytes.fromhex(mac.replace(":", "")) + ETHERTYPE.to_bytes(2, "big")
-    return (header + MAGIC + said).ljust(60, b"\0")
+    return (header + MAGIC + content).ljust(60, b"\0")
 
 
 def unpack(frame: bytes) -> tuple[End, set[str]] | None:
-    """Return who sent a frame, and whom that one has met; None for a frame of somebody else's."""
+    """Return the sender of a frame and the machines that it has met, None for another frame of that EtherType."""
     body = frame[14:]
     if not body.startswith(MAGIC):
         return None
     try:
-        said = json.loads(body[len(MAGIC) :].rstrip(b"\0"))
-        return (str(said["id"]), int(said["cage"])), {str(other) for other in said["met"]}
+        content = json.loads(body[len(MAGIC) :].rstrip(b"\0"))
+        return (str(content["id"]), int(content["cage"])), {str(other) for other in content["met"]}
     except (ValueError, KeyError, TypeError):
         return None
 
 
-class Acquaintance:
-    """Whom a machine has met at which cage, and whether it knows enough."""
+class Neighbors:
+    """The machines that were found at each cage, and whether all are found."""
 
     def __init__(self, own: str, cages: t.Iterable[int], others: int) -> None:
         self.own, self.others = own, others
-        self.heard: dict[int, set[End]] = {cage: set() for cage in cages}
+        self.found: dict[int, set[End]] = {cage: set() for cage in cages}
         self._known_to: set[str] = set()
 
     @property
     def met(self) -> set[str]:
-        """The machines that were heard, this one left out."""
-        return {end[0] for ends in self.heard.values() for end in ends} - {self.own}
+        """The machines that were found, this one left out."""
+        return {end[0] for ends in self.found.values() for end in ends} - {self.own}
 
     def hear(self, cage: int, frame: bytes) -> None:
-        """Take note of a frame that came in at a cage."""
-        said = unpack(frame)
-        if said is None or said[0] == (self.own, cage):  # its other half hears it too
+        """Record the sender of a frame that came in at a cage."""
+        content = unpack(frame)
+        if content is None:
             return
-        self.heard[cage].add(said[0])
-        if self.own in said[1]:
-            self._known_to.add(said[0][0])
+        sender, met = content
+        if sender == (self.own, cage):  # the other half of this cage sent the frame
+            return
+        self.found[cage].add(sender)
+        if self.own in met:
+            self._known_to.add(sender[0])
 
     @property
     def complete(self) -> bool:
         """Whether every other machine was met and has met this one, and every cage leads somewhere."""
-        return len(self.met) >= self.others and self.met <= self._known_to and all(self.heard.values())
+        return len(self.met) >= self.others and self.met <= self._known_to and all(self.found.values())
 
 
 def probe(links: t.Sequence[t.Mapping[str, t.Any]], others: int, seconds: float) -> list[dict[str, t.Any]]:
-    """Return who answered at which cage, as ``physical_port``, ``id`` and ``cage`` (of the other machine).
+    """Return the machines that answered at each cage, as ``physical_port``, ``id`` and ``cage`` (of the other machine).
 
     :param links: of this machine; those without a signal are left out.  :param others: how many machines to wait for.
     """
-    lit = [link for link in links if link["carrier"] and link["mac"] and link["physical_port"] is not None]
+    with_carrier = [link for link in links if link["carrier"] and link["mac"] and link["physical_port"] is not None]
     own = machine_id(links)
-    if not lit or not others or own is None:
+    if not with_carrier or not others or own is None:
         return []
-    known = Acquaintance(own, {link["physical_port"] for link in lit}, others)
+    known = Neighbors(own, {link["physical_port"] for link in with_carrier}, others)
     with contextlib.ExitStack() as stack:
         wires = {}
-        for link in lit:
+        for link in with_carrier:
             # Without a protocol it hears nothing until it is bound; with one, what comes in at any other cage too.
             wire = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
             wire.bind((link["netdev"], ETHERTYPE))
@@ -102,7 +105,7 @@ def probe(links: t.Sequence[t.Mapping[str, t.Any]], others: int, seconds: float)
         while time.monotonic() < end:
             if time.monotonic() >= due:
                 for wire, link in wires.items():
-                    with contextlib.suppress(OSError):  # its signal went away: it stays unheard
+                    with contextlib.suppress(OSError):  # the signal went away
                         wire.send(pack(link["mac"], (own, link["physical_port"]), known.met))
                 due = time.monotonic() + PERIOD
             for wire in select.select(list(wires), [], [], PERIOD / 4)[0]:
@@ -112,6 +115,6 @@ def probe(links: t.Sequence[t.Mapping[str, t.Any]], others: int, seconds: float)
                 lingering, end = True, min(end, time.monotonic() + LINGER)
     return [
         {"physical_port": cage, "id": other, "cage": there}
-        for cage, ends in sorted(known.heard.items())
+        for cage, ends in sorted(known.found.items())
         for other, there in sorted(ends)
     ]

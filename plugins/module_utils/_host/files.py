@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""Replace a file in one step, as modules do with Ansible's care for modes, owners and SELinux, or by plain means."""
+"""Replace a file in one step, so that no reader ever sees a part of it."""
 
 from __future__ import annotations
 
@@ -16,32 +16,60 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 
-def write(module: AnsibleModule, path: Path, content: str, unsafe_writes: bool = False) -> None:
-    """Write UTF-8 beside the file, and move it there."""
-    if not path.parent.is_dir():
-        module.fail_json(msg=f"directory {str(path.parent)!r} is not there: create it first")
-    # In the same directory, so that the move is a rename; with a dot and no suffix, so that nobody reads it there.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    module.add_cleanup_file(temporary)
-    with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-        stream.write(content)
-    module.atomic_move(temporary, str(path), unsafe_writes=unsafe_writes)
+class FileError(ValueError):
+    """A file cannot be read or written. The message names the path and the mend."""
 
 
-def replace_text(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write UTF-8 to a file of this user's own in one step.
+def write_atomically(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Replace a file by one with this content, mode, and owner (user and group ID; None for the current user).
 
-    :raises OSError: when the file cannot be written; it then is as it was.
+    :raises FileError: where the directory is missing.
     """
+    temporary = _stage(path, content)
+    try:
+        with temporary.open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            if owner is not None and owner != (found.st_uid, found.st_gid):
+                os.fchown(stream.fileno(), *owner)
+            os.fchmod(stream.fileno(), mode)  # after the owner, since a new owner takes setuid bits away
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def write(module: AnsibleModule, path: Path, content: str, unsafe_writes: bool = False) -> None:
+    """Replace a file as Ansible's modules do: mode, owner and SELinux context of an existing file are kept."""
+    try:
+        temporary = _stage(path, content.encode())
+    except FileError as error:
+        module.fail_json(msg=str(error))
+    module.add_cleanup_file(str(temporary))
+    module.atomic_move(str(temporary), str(path), unsafe_writes=unsafe_writes)
+
+
+def _stage(path: Path, content: bytes) -> Path:
+    """Write the content to disk beside the file, under a name that starts with a dot, and return that path."""
+    if not path.parent.is_dir():
+        raise FileError(f"directory {str(path.parent)!r} is not there: create it first")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
     except BaseException:
         Path(temporary).unlink()
         raise
+    return Path(temporary)
+
+
+def replace_text(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file of this user's own by UTF-8 text.
+
+    :raises FileError: where the directory is missing.
+    """
+    write_atomically(path, text.encode(), mode)
 
 
 def make_own(folder: Path) -> Path:

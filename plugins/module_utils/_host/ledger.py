@@ -3,25 +3,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""Keep what a file was before its first change, and put it back byte for byte."""
+"""The ledger of original files: what a file was before its first change, to be put back byte for byte."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, write_atomically
 
 ROOT = "/var/lib/dgx-spark/originals"
 ABSENT = "absent"  # the digest of a file that is not there
 
 
-class OriginalError(ValueError):
-    """An original that cannot be kept or put back."""
+OriginalError = FileError  # an original that cannot be kept or put back
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class Record:
     mode: int = 0
     uid: int = 0
     gid: int = 0
-    written: str | None = None  # digest of what we wrote last
-    foreign: bool = False  # somebody else wrote between two writes of ours
+    written: str | None = None  # digest of our last write
+    foreign: bool = False  # others changed the file between two writes of ours
     previous: str | None = None  # digest of what our last write replaced
 
 
@@ -128,7 +127,7 @@ class Originals:
         record = self.record(path)
         if record is None or record.previous is None:
             raise OriginalError(f"{path} was not changed here, so there is nothing to go back to")
-        if self.objection(path):
+        if self.problem(path):
             raise OriginalError(f"{path} was changed by somebody else since: put it right by hand")
         file = Path(record.path)
         if record.previous == ABSENT:
@@ -152,8 +151,17 @@ class Originals:
         expected = (record.digest, record.written)
         self._store(replace(record, written=now, foreign=record.foreign or before not in expected))
 
-    def objection(self, path: str) -> str | None:
-        """Say why the original must not be put back just so; None where nothing speaks against it."""
+    def note_foreign(self, path: str) -> None:
+        """Record whether somebody else has changed the file since our last write."""
+        record = self.record(path)
+        if record is None or record.written is None:
+            return
+        now = digest_of(read_file(Path(record.path)))
+        if now not in (record.written, record.digest):
+            self._store(replace(record, foreign=True))
+
+    def problem(self, path: str) -> str | None:
+        """Return why the original must not be put back without force, None where it may be."""
         record = self.record(path)
         if record is None:
             return None
@@ -164,8 +172,8 @@ class Originals:
             return None
         original = "there was no such file" if record.digest == ABSENT else f"it is kept as {self.content_path(path)}"
         return (
-            f"{record.path} was changed by somebody else since it was last written here, and the original knows "
-            f"nothing of that ({original}): put it right by hand, or force the original back"
+            f"{record.path} was changed by somebody else since this collection last wrote it, and the original does "
+            f"not have that change ({original}): put it right by hand, or force the original back"
         )
 
     def is_restored(self, path: str) -> bool:
@@ -202,37 +210,20 @@ class Originals:
                 file.unlink()
             else:
                 write_atomically(file, content, record.mode, (record.uid, record.gid))
-        self._record_path(path).unlink()
-        with contextlib.suppress(FileNotFoundError):
-            self._previous_path(path).unlink()
-        if content is not None:
-            self.content_path(path).unlink()
-        with contextlib.suppress(OSError):  # others are kept there
-            self.root.rmdir()
-            self.root.parent.rmdir()
+        self.forget(path)
+
+    def forget(self, path: str) -> None:
+        """Forget the original, and leave the file as it is."""
+        for kept in (self._record_path(path), self._previous_path(path), self.content_path(path)):
+            with contextlib.suppress(FileNotFoundError):
+                kept.unlink()
+        for directory in (self.root, self.root.parent):
+            with contextlib.suppress(OSError):  # others keep something there
+                directory.rmdir()
 
     def _store(self, record: Record) -> None:
         text = json.dumps(asdict(record), indent=2) + "\n"
         write_atomically(self._record_path(record.path), text.encode(), 0o600)
-
-
-def write_atomically(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Replace a file in one step."""
-    if not path.parent.is_dir():
-        raise OriginalError(f"directory {str(path.parent)!r} is not there: create it first")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-            if owner is not None and owner != (os.fstat(stream.fileno()).st_uid, os.fstat(stream.fileno()).st_gid):
-                os.fchown(stream.fileno(), *owner)
-            os.fchmod(stream.fileno(), mode)  # after the owner, since that takes setuid bits away
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
 
 
 def _real(path: str) -> str:

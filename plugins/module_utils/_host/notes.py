@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write_atomically
 
 ROOT = "/var/lib/dgx-spark"
 

@@ -3,18 +3,90 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""The kernel's IPv4 routes, as ``/proc/net/route`` has them (proc(5)): addresses there are little-endian hex."""
+"""The IPv4 networks, routes and addresses of a host, from what ``ip -j`` prints and ``/proc/net/route`` holds."""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import Tuple
+import json
+import typing as t
 
-Route = Tuple[ipaddress.IPv4Network, str]
+# Route: network and interface
+Route = t.Tuple[ipaddress.IPv4Network, str]
+# A VPN splits the default route into two halves of /1. Those are not networks in use.
+_SHORTEST_PREFIX = 8
+
+
+class RoutesError(ValueError):
+    """The routes or addresses of the host cannot be read."""
+
+
+def _entries(text: str, what: str) -> list[dict[str, t.Any]]:
+    try:
+        entries = json.loads(text.strip() or "[]")
+    except ValueError as exc:
+        raise RoutesError(f"the output of 'ip -j -4 {what}' is not JSON ({exc}): {text[:200]!r}") from exc
+    # Some versions of iproute2 print empty objects for what they leave out.
+    return [entry for entry in entries if entry]
+
+
+def own_addresses(addr: str) -> list[str]:
+    """Return the host's addresses, loopback left out, in the order in which ``ip -j -4 addr`` prints them."""
+    return [
+        info["local"]
+        for entry in _entries(addr, "addr")
+        for info in entry.get("addr_info", [])
+        if info.get("family") == "inet" and info.get("scope") != "host"
+    ]
+
+
+def used_networks(addr: str, route: str) -> list[dict[str, str | None]]:
+    """Return each network that an address or a route of any table names, with its device, sorted."""
+    found: set[tuple[ipaddress.IPv4Network, str]] = set()
+    for entry in _entries(addr, "addr"):
+        for info in entry.get("addr_info", []):
+            if info.get("family") == "inet":
+                network = ipaddress.IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False)
+                found.add((network, entry["ifname"]))
+    for entry in _entries(route, "route show table all"):
+        if entry.get("type", "unicast") in ("local", "broadcast", "multicast") or entry["dst"] == "default":
+            continue
+        network = ipaddress.IPv4Network(entry["dst"], strict=False)
+        if network.prefixlen >= _SHORTEST_PREFIX:
+            found.add((network, entry.get("dev", "")))
+    return [
+        {"network": str(network), "netdev": netdev or None}
+        for network, netdev in sorted(found)
+        if not network.is_loopback
+    ]
+
+
+def management_address(addr: str, route: str) -> str | None:
+    """Return the host's own address on the device of its best default route, null where there is none."""
+    defaults = [
+        entry
+        for entry in _entries(route, "route show table all")
+        if entry.get("dst") == "default" and entry.get("dev") and entry.get("table", "main") == "main"
+    ]
+    if not defaults:
+        return None
+    best = min(defaults, key=lambda entry: entry.get("metric", 0))
+    if best.get("prefsrc"):
+        return best["prefsrc"]
+    return next(
+        (
+            info["local"]
+            for entry in _entries(addr, "addr")
+            if entry["ifname"] == best["dev"]
+            for info in entry.get("addr_info", [])
+            if info.get("family") == "inet"
+        ),
+        None,
+    )
 
 
 def parse_routes(text: str) -> list[Route]:
-    """Return network and interface of each route but the default route.
+    """Return each route of ``/proc/net/route`` (proc(5), addresses are little-endian hex) but the default route.
 
     :raises ValueError: for a line that cannot be read.
     """

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is private to the collection: it may change at any time.
-"""Rules of the firewall ufw that are told from everybody else's by their comment.
+"""Rules of the firewall ufw that are told apart from all other rules by their comment.
 
 A rule is here what ``ufw show added`` writes of it, without ``ufw`` and the comment: ``allow 22/tcp``.
 """
@@ -16,6 +16,7 @@ import re
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 _LINE = re.compile(r"ufw (?P<rule>.+?)(?: comment '(?P<comment>.*)')?")
+CONF = "/etc/ufw/ufw.conf"  # says whether ufw is enabled
 _LOGS = ("log", "log-all")
 
 
@@ -114,8 +115,8 @@ def spread(wish: Mapping[str, Any]) -> list[str]:
 def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: bool = False) -> Steps:
     """Return what to take away and what to add, so that exactly the wanted rules carry the comment.
 
-    With ``first`` they come before everybody else's, in their order; they are then to be added from the last to the
-    first, each to the front. Somebody else's rule that says the same counts as wanted, and stays theirs.
+    With ``first`` the rules come before all others, in their order, and are to be added from the last to the first,
+    each to the front. Somebody else's rule that says the same counts as wanted, and stays theirs.
 
     >>> steps([Line("allow 1", "us"), Line("allow 2", "")], ["allow 2", "allow 3"], "us")
     Steps(removed=['allow 1'], added=['allow 3'])
@@ -129,7 +130,7 @@ def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: 
             where = " before all others" if first else ""
             raise UfwError(
                 f"ufw has somebody else's rule '{other}', and '{rule}' is needed{where}. Nothing was changed. "
-                f"Take it out (ufw delete {other})"
+                f"Delete that rule (ufw delete {other})"
             )
     rules = [rule for rule in rules if rule not in theirs.values()]
     if first:

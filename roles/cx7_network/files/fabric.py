@@ -1,12 +1,13 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's own part in changing its fabric, so that nothing depends on a connection that may be cut.
+"""Change the network of the fabric on the host itself, so that nothing depends on a connection that may be cut.
 
-``capture`` notes what the network is: the content of the role's files, and of every netdev its addresses, MTU,
-ARP settings and whether it is up, and all routes. ``activate`` lets the host's renderer configure the fabric's netdevs,
-and those alone. ``restore`` puts back what was captured; a transient unit runs it unless ``confirm``, over a new
-connection, cancels that in time. Who comes after that time finds that out, and changes nothing any more.
+``capture`` records the network as it is: the content of the role's files, all routes, and of every netdev its
+addresses, MTU, ARP settings and whether it is up. ``activate`` has the host's renderer configure the netdevs of the
+fabric, and no others. ``restore`` restores what was captured. A transient timer, the rollback, runs it unless
+``confirm``, over a new connection, cancels the timer in time. Once the timer has fired, ``activate`` and ``confirm``
+fail and change nothing.
 """
 
 from __future__ import annotations
@@ -29,15 +30,16 @@ ARP = ("arp_ignore", "arp_announce")
 # The program behind 'netplan generate', which itself would have systemd read all its units again.
 GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/lib/netplan/generate")
 FIRST, LAST = "first.json", "last.json"
-WAY_BACK = "dgx-spark-fabric-way-back.timer"
-ROUNDS = 6  # of looking whether it stays as it was
-PATIENCE = 20  # s that the management network may take to come back by itself
+ROLLBACK = "dgx-spark-fabric-rollback.timer"
+OLD_ROLLBACK = "dgx-spark-fabric-way-back.timer"  # its name in the first commits of version 0.1
+ROUNDS = 6  # of checking whether the restored state stays
+MANAGEMENT_SECONDS = 20  # that the management network may take to come back by itself
 
 State = Dict[str, Any]
 
 
 def run(*command: str, must: bool = True) -> str:
-    """Run a program; returns what it says."""
+    """Run a program; returns its output."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if must and done.returncode:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip() or done.returncode}")
@@ -48,11 +50,11 @@ def ip(*words: str) -> list[dict[str, Any]]:
     return [entry for entry in json.loads(run("ip", "-j", *words) or "[]") if entry]
 
 
-# ---- what the network is
+# ---- capturing
 
 
 def file_state(path: Path) -> dict[str, Any] | None:
-    """A file's content and who may read it, None where there is none."""
+    """Return a file's content, mode and owner, None where there is none."""
     if not path.is_file():
         return None
     found = path.stat()
@@ -61,7 +63,7 @@ def file_state(path: Path) -> dict[str, Any] | None:
 
 
 def netdev_states(addresses: list[dict[str, Any]]) -> dict[str, Any]:
-    """From ``ip -j addr``: what can be put back. IPv6 link-local addresses come and go by themselves."""
+    """Return what can be restored, from ``ip -j addr``. IPv6 link-local addresses come and go by themselves."""
     return {
         entry["ifname"]: {
             "up": "UP" in entry["flags"],
@@ -77,7 +79,7 @@ def netdev_states(addresses: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def route_lines(routes: list[dict[str, Any]]) -> list[str]:
-    """From ``ip -j -4 route``: the routes, each as words. NetworkManager counts their metrics anew each time."""
+    """Return the routes as words, from ``ip -j -4 route``, without the metrics, which NetworkManager renumbers."""
     wanted = ("type", "dst", "gateway", "dev", "prefsrc")
     return sorted(" ".join(f"{name} {route[name]}" for name in wanted if name in route) for route in routes)
 
@@ -96,7 +98,7 @@ def capture(netdevs: list[str], files: list[str]) -> State:
     }
 
 
-# ---- putting it back
+# ---- restoring
 
 
 def write(path: Path, content: bytes, mode: int, uid: int, gid: int) -> None:
@@ -118,8 +120,8 @@ def restore_files(files: dict[str, Any]) -> None:
             write(path, base64.b64decode(kept["content"]), kept["mode"], kept["uid"], kept["gid"])
 
 
-def steps_back(wanted: dict[str, Any], now: dict[str, Any], netdevs: list[str]) -> list[list[str]]:
-    """The commands that make netdevs what they were, as far as no renderer does."""
+def restoring_commands(wanted: dict[str, Any], now: dict[str, Any], netdevs: list[str]) -> list[list[str]]:
+    """Return the arguments of ``ip`` that restore netdevs, as far as no renderer does."""
     steps: list[list[str]] = []
     for name in netdevs:
         if name not in wanted or name not in now:
@@ -134,9 +136,9 @@ def steps_back(wanted: dict[str, Any], now: dict[str, Any], netdevs: list[str]) 
     return steps
 
 
-def step_back(state: State, only: tuple[str, ...] = ()) -> int:
-    """Take the fabric's netdevs back to what they were; returns how many steps that took."""
-    steps = steps_back(state["netdevs"], netdev_states(ip("addr")), state["fabric"])
+def restore_netdevs(state: State, only: tuple[str, ...] = ()) -> int:
+    """Restore the fabric's netdevs; returns how many commands that took."""
+    steps = restoring_commands(state["netdevs"], netdev_states(ip("addr")), state["fabric"])
     steps = [step for step in steps if not only or tuple(step[: len(only)]) == only]
     for step in steps:
         run("ip", *step, must=False)
@@ -144,16 +146,16 @@ def step_back(state: State, only: tuple[str, ...] = ()) -> int:
 
 
 def restore(state: State, fabric_only: bool) -> None:
-    restore_files(state["files"])
+    restore_files(state.get("files", {}))
     fabric = state["fabric"]
     # First of all: NetworkManager makes a profile of its own for a netdev that it is given with an address on it.
-    step_back(state, only=("addr", "del"))
+    restore_netdevs(state, only=("addr", "del"))
     activate(fabric)
-    quiet = 0
-    for _round in range(ROUNDS):  # a renderer goes on for a moment after it has said that it is done
+    unchanged = 0
+    for _round in range(ROUNDS):  # a renderer goes on for a moment after it has returned
         time.sleep(2)
-        quiet = 0 if step_back(state) else quiet + 1
-        if quiet == 2:
+        unchanged = 0 if restore_netdevs(state) else unchanged + 1
+        if unchanged == 2:
             break
     for netdev, settings in state["arp"].items():
         for name, value in settings.items():
@@ -163,29 +165,33 @@ def restore(state: State, fabric_only: bool) -> None:
         restore_management(state)
 
 
-def way_back_waits() -> bool:
-    """Whether its time is yet to come: a timer stays active while what it started runs."""
-    return run("systemctl", "show", "--property=SubState", "--value", WAY_BACK, must=False).strip() == "waiting"
+def rollback_waits() -> bool:
+    """Whether the timer is yet to fire. A timer stays active while the unit that it started runs."""
+    return run("systemctl", "show", "--property=SubState", "--value", ROLLBACK, must=False).strip() == "waiting"
 
 
 def confirm() -> None:
-    """Stay with the change."""
-    late = not way_back_waits()
-    run("systemctl", "stop", WAY_BACK, must=False)
-    service = run("systemctl", "is-active", WAY_BACK.replace(".timer", ".service"), must=False).strip()
-    if late or service in ("activating", "active"):  # its time may have come just now
-        raise OSError("nobody confirmed the change in time: the host went back to what it was before")
+    """Cancel the rollback."""
+    late = not rollback_waits()
+    run("systemctl", "stop", ROLLBACK, must=False)
+    service = run("systemctl", "is-active", ROLLBACK.replace(".timer", ".service"), must=False).strip()
+    if late or service in ("activating", "active"):  # the timer may have fired just now
+        raise OSError("the change was not confirmed in time: the host went back to its earlier network")
 
 
 def forget_first(state: Path) -> None:
-    """Where the first change was taken back there was none: what the network is then is captured by the next one."""
+    """Forget the state before the first change where that change was rolled back, so that the next one captures it."""
     first = state.with_name(FIRST)
-    if state.name == LAST and first.exists() and first.read_bytes() == state.read_bytes():
+    if state.name != LAST or not first.exists():
+        return
+    last = json.loads(state.read_text())
+    last.pop("files", None)  # the ledger keeps the original files
+    if {**json.loads(first.read_text()), "files": None} == {**last, "files": None}:
         first.unlink()
 
 
 def missing(state: State) -> list[str]:
-    """The addresses and routes outside the fabric that were there, and are not."""
+    """Return the captured addresses and routes outside the fabric that are not there any more."""
     now, fabric = netdev_states(ip("addr")), set(state["fabric"])
     lost = [
         f"{address} on {name}"
@@ -200,12 +206,12 @@ def missing(state: State) -> list[str]:
 
 
 def restore_management(state: State) -> None:
-    """Bring back what was lost outside the fabric; nothing here takes it away, but somebody may have."""
+    """Restore what was lost outside the fabric. This program takes nothing away there, but others may have."""
     now = netdev_states(ip("addr"))
     for name, before in state["netdevs"].items():
         if name in now and before["up"] and not now[name]["up"]:
             run("ip", "link", "set", name, "up", must=False)
-    for _second in range(PATIENCE):
+    for _second in range(MANAGEMENT_SECONDS):
         if not missing(state):
             return
         time.sleep(1)
@@ -213,7 +219,7 @@ def restore_management(state: State) -> None:
     run("netplan", "apply")
 
 
-# ---- letting the renderer do it
+# ---- activating
 
 
 def generate() -> None:
@@ -222,9 +228,9 @@ def generate() -> None:
 
 
 def activate(netdevs: list[str]) -> None:
-    """Have netplan's files configure these netdevs; all others keep what they have, connections included.
+    """Have the renderer configure these netdevs from netplan's files. All others keep addresses and connections.
 
-    ``netplan apply`` would stop NetworkManager and take the addresses off every netdev, the management one's too.
+    ``netplan apply`` would stop NetworkManager and remove the addresses of every netdev, the management one included.
     """
     before = {netdev: renderer_of(netdev) for netdev in netdevs}
     generate()
@@ -257,22 +263,26 @@ def activate(netdevs: list[str]) -> None:
 
 
 def wait_for(netdevs: list[str], ready: Any, seconds: float) -> None:
-    """Wait until ``ready`` says so of each netdev, for some time at most: what is missing is found out later."""
+    """Wait until each netdev is ready, for some seconds at most. A later check finds what is still missing."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not all(ready(netdev) for netdev in netdevs):
         time.sleep(0.5)
 
 
-def addressed(netdev: str) -> bool:
+def inactive(unit: str) -> bool:
+    return run("systemctl", "is-active", unit, must=False).strip() == "inactive"
+
+
+def has_address(netdev: str) -> bool:
     return any(entry["addr_info"] for entry in ip("-4", "addr", "show", "dev", netdev))
 
 
-def lit(netdev: str) -> bool:
+def has_carrier(netdev: str) -> bool:
     return (ROOT / "sys/class/net" / netdev / "carrier").read_text().strip() == "1"
 
 
 def renderer_of(netdev: str) -> str:
-    """Who was told by netplan to configure a netdev, nothing if nobody."""
+    """Return the renderer that netplan gave a netdev to, an empty string for none."""
     if (ROOT / f"run/NetworkManager/system-connections/netplan-{netdev}.nmconnection").exists():
         return "NetworkManager"
     return "networkd" if (ROOT / f"run/systemd/network/10-netplan-{netdev}.network").exists() else ""
@@ -287,8 +297,8 @@ def main() -> int:
     capturing.add_argument("--file", action="append", default=[])
     activating = commands.add_parser("activate")
     activating.add_argument("--netdev", action="append", default=[])
-    activating.add_argument("--unless-late", action="store_true", help="refuse when the way back was taken meanwhile")
-    activating.add_argument("--asks", action="append", default=[], help="a netdev that is to get its address by itself")
+    activating.add_argument("--unless-late", action="store_true", help="fail where the rollback timer has fired")
+    activating.add_argument("--dynamic", action="append", default=[], help="a netdev that gets its address by itself")
     commands.add_parser("confirm")
     commands.add_parser("raise").add_argument("--netdev", action="append", default=[])
     restoring = commands.add_parser("restore")
@@ -303,38 +313,44 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Change one thing at a time: the time of the way back may come in the middle of something else."""
+def locked() -> Iterator[None]:
+    """Make one change at a time, since the rollback timer may fire in the middle of another change."""
     with Path(__file__).open(encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def do(options: argparse.Namespace) -> int:
-    """Do what was asked for."""
+    """Run one command."""
     if options.command == "confirm":
-        with alone():
+        with locked():
             confirm()
     elif options.command == "activate":
-        with alone():
-            if options.unless_late and not way_back_waits():
-                raise OSError("the way back was taken before the change: it took too long to come to it")
+        with locked():
+            if options.unless_late and not rollback_waits():
+                raise OSError("the rollback timer fired before the change was made: the run took too long until here")
             activate(options.netdev)
-        wait_for(options.asks, addressed, 30)
+        wait_for(options.dynamic, has_address, 30)
     elif options.command == "raise":
         for netdev in options.netdev:
             run("ip", "link", "set", netdev, "up")
-        wait_for(options.netdev, lit, 5)  # a cage without a cable never will be
+        wait_for(options.netdev, has_carrier, 5)  # a cage without a cable never has one
     elif options.command == "restore":
-        run("systemctl", "stop", WAY_BACK, must=False)  # where it runs already, it comes first or last, and once more
-        with alone():
+        # Where the rollback runs already, this restores once more, before or after it.
+        for unit in (ROLLBACK, OLD_ROLLBACK):
+            run("systemctl", "stop", unit, must=False)
+        with locked():
             restore(json.loads(options.state.read_text()), options.fabric_only)
         forget_first(options.state)
     else:
-        # A change that nobody confirmed may be on its way back: what it left is not what the network is.
-        wait_for([WAY_BACK], lambda unit: run("systemctl", "is-active", unit, must=False).strip() == "inactive", 180)
-        text = json.dumps(capture(options.netdev, options.file), indent=2) + "\n"
-        for name in (LAST, *([] if (options.directory / FIRST).exists() else [FIRST])):
+        # A pending rollback would restore another state than the one that is captured here.
+        wait_for([ROLLBACK, OLD_ROLLBACK], inactive, 180)
+        state = capture(options.netdev, options.file)
+        states = {LAST: state}
+        if not (options.directory / FIRST).exists():
+            states[FIRST] = {name: part for name, part in state.items() if name != "files"}  # the ledger keeps these
+        for name, part in states.items():
+            text = json.dumps(part, indent=2) + "\n"
             write(options.directory / name, text.encode(), 0o600, os.geteuid(), os.getegid())
     return 0
 

@@ -28,8 +28,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_swarm_member,
     docker_swarm_nodes,
     docker_swarm_token_info,
+    ledger_file,
     nvidia_toolkit_config,
-    original,
 )
 from fake_docker import Engine, listening
 
@@ -544,7 +544,7 @@ class TestToolkitConfig:
         assert (done["changed"], done["diff"]) == (True, foretold["diff"])
         assert path.read_bytes() == (CAPTURED / "after_set.toml").read_bytes()
         assert run(capsys, nvidia_toolkit_config, **options)["changed"] is False
-        assert run(capsys, original, path=str(path), state="restored")["changed"]
+        assert run(capsys, ledger_file, path=[str(path)], state="restored")["changed"]
         assert path.read_bytes() == before
 
     def test_a_tool_that_fails_changes_nothing(self, capsys, options) -> None:
@@ -554,24 +554,6 @@ class TestToolkitConfig:
         program(Path(options["executable"]), "echo broken >&2; exit 1")
         assert "broken" in run(capsys, nvidia_toolkit_config, **options)["msg"]
         assert Path(options["path"]).read_bytes() == before
-
-
-def test_original_keeps_and_restores(capsys, tmp_path) -> None:
-    path = tmp_path / "file"
-    path.write_text("first\n")
-    foretold = run(capsys, original, check_mode=True, path=str(path))
-    assert (foretold["changed"], foretold["original"]) == (True, None)
-    kept = run(capsys, original, path=str(path))
-    assert (kept["existed"], Path(kept["original"]).read_text()) == (True, "first\n")
-    assert run(capsys, original, path=str(path))["changed"] is False
-    path.write_text("ours\n")
-    assert run(capsys, original, path=str(path), state="written")["changed"]
-    assert run(capsys, original, path=str(path), state="written")["changed"] is False
-    path.write_text("theirs\n")
-    assert "somebody else" in run(capsys, original, path=str(path), state="restored")["msg"]
-    restored = run(capsys, original, path=str(path), state="restored", force=True)
-    assert (restored["changed"], restored["diff"]["after"], path.read_text()) == (True, "first\n", "first\n")
-    assert run(capsys, original, path=str(path), state="restored")["changed"] is False
 
 
 class TestSwarmProbe:

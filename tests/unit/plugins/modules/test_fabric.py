@@ -63,50 +63,51 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
     (place / "60-x.yaml").write_text("network: {ethernets: {lo: {dhcp4: true}}}")
     (place / "70-x.yaml").write_text("network: [")
     monkeypatch.setattr(f"{MODULES}.fabric_member_info.PLACES", [str(place)])
-    (tmp_path / "stamp").write_text('{"key": "k"}')
+    text = '{"key": "k", "tool": "iperf3", "measured": []}'
+    (tmp_path / "stamp").write_text(text)
+    (tmp_path / "stamp").chmod(0o640)
     links = [{"netdev": "lo", "mac": "00:00:00:00:00:00", "carrier": True, "physical_port": 0}]
-    member = run(
-        capsys,
-        "fabric_member_info",
-        name="spark1",
-        host="10.1.2.3",
-        links=links,
-        files=[str(tmp_path / "stamp"), str(tmp_path / "none")],
-        stamp=str(tmp_path / "stamp"),
-    )["member"]
+    monkeypatch.setattr(f"{MODULES}.fabric_member_info.read_links", lambda _module: (links, "sysfs"))
+    (tmp_path / "ufw.conf").write_text("ENABLED=yes")
+    monkeypatch.setattr(f"{MODULES}.fabric_member_info.CONF", str(tmp_path / "ufw.conf"))
+    monkeypatch.setattr(f"{MODULES}.fabric_member_info.TRANSIENT", str(tmp_path))
+    program(bin_path, "ufw", "echo \"ufw allow 22/tcp comment 'me'\"")
+    program(bin_path, "iperf3", "exit 0")
+    options = {
+        "name": "spark1",
+        "host": "10.1.2.3",
+        "files": [str(tmp_path / "stamp"), str(tmp_path / "none")],
+        "program": str(tmp_path / "stamp"),
+        "stamp": str(tmp_path / "stamp"),
+    }
+    member = run(capsys, "fabric_member_info", **options, firewall="auto")["member"]
+    assert member["links"] == links
     assert member["networks"] == [{"network": "10.1.0.0/16", "netdev": "eth0"}]
     assert member["addresses"] == ["10.1.2.3"]
     assert member["management_address"] is None
-    assert member["heard"] is None
-    assert [claim["sets"] for claim in member["claims"]] == [["dhcp4: true"]]
-    assert list(member["files"].values()) == [hashlib.sha256(b'{"key": "k"}').hexdigest(), None]
-    assert member["proven"] == "k"
+    assert member["neighbors"] is None
+    assert [conflict["sets"] for conflict in member["netplan_conflicts"]] == [["dhcp4: true"]]
+    state = {"content": text, "mode": "0640", "uid": os.geteuid(), "gid": os.getegid()}
+    assert list(member["files"].values()) == [state, None]
+    assert member["program"] == hashlib.sha256(text.encode()).hexdigest()
+    assert member["bandwidth"] == {"key": "k", "tool": "iperf3", "measured": []}
+    assert "iperf3" in member["tools"]
+    assert member["firewall"] == {"installed": True, "enabled": True, "rules": [["allow 22/tcp", "me"]]}
+    assert member["rollback_pending"] is False
     assert len(member["arp"]["lo"]) == 2
+
+    for unit in ("dgx-spark-fabric-rollback.timer", "dgx-spark-fabric-way-back.service"):
+        (tmp_path / unit).touch()
+        assert run(capsys, "fabric_member_info", **options)["member"]["rollback_pending"] is True
+        (tmp_path / unit).unlink()
+    (tmp_path / "stamp").write_text('{"key": "k"}')
+    changed = run(capsys, "fabric_member_info", **options, firewall="none")["member"]
+    assert (changed["bandwidth"], changed["firewall"]["rules"]) == (None, [])
 
 
 def test_member_refuses_garbage(bin_path: Path, capsys: pytest.CaptureFixture) -> None:
     program(bin_path, "ip", "echo Object")
-    assert "not JSON" in run(capsys, "fabric_member_info", name="a", host="a", links=[])["msg"]
-
-
-def test_plan_of_one(capsys: pytest.CaptureFixture) -> None:
-    alone = {
-        "name": "spark1",
-        "host": "a",
-        "links": [],
-        "networks": [],
-        "addresses": [],
-        "management_address": "10.1.2.3",
-    }
-    result = run(capsys, "fabric_plan_info", names=["spark1"], members=[alone])
-    assert result["plan"]["hosts"]["spark1"]["control_address"] == "10.1.2.3"
-    assert (result["changed"], result["drift"]) == (False, {"spark1": []})
-
-
-def test_plan_refuses(capsys: pytest.CaptureFixture) -> None:
-    result = run(capsys, "fabric_plan_info", names=["spark1", "spark2"], members=[])
-    assert result["failed"]
-    assert "run without --limit" in result["msg"]
+    assert "not JSON" in run(capsys, "fabric_member_info", name="a", host="a")["msg"]
 
 
 GENERATE = """[ "$1" = "--root-dir" ] && [ -f "$2{path}" ] && echo asked >> {log}"""
@@ -122,19 +123,22 @@ def file(tmp_path: Path, bin_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return path
 
 
+CONTENT = "network:\n  version: 2\n"
+
+
 def arguments(file: Path, **more: object) -> dict:
-    return {"path": str(file), "netdevs": {"lo": {"addresses": ["192.168.100.10/24"], "mtu": 9000}}, **more}
+    return {"path": str(file), "content": CONTENT, **more}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives the file to root")
 def test_netplan_file_is_asked_for_then_written_once(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture) -> None:
     checked = run(capsys, "fabric_netplan", **arguments(file, _ansible_check_mode=True, _ansible_diff=True))
     assert checked["changed"]
-    assert checked["diff"]["after"] == checked["content"]
+    assert checked["diff"]["after"] == CONTENT
     assert not file.exists()
     written = run(capsys, "fabric_netplan", **arguments(file))
     assert written["changed"]
-    assert file.read_text() == checked["content"] == written["content"]
+    assert file.read_text() == CONTENT
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert not run(capsys, "fabric_netplan", **arguments(file))["changed"]
     assert (tmp_path / "log").read_text() == "asked\nasked\n"
@@ -160,10 +164,6 @@ def test_what_netplan_refuses_replaces_nothing(
     assert file.read_text() == "before"
 
 
-def test_netplan_file_refuses_bad_names(file: Path, capsys: pytest.CaptureFixture) -> None:
-    assert "is no name" in run(capsys, "fabric_netplan", **arguments(file, netdevs={"a b": {}}))["msg"]
-
-
 PASSES = "echo 'rtt min/avg/max/mdev = 0.1/0.2/0.3/0.1 ms'"
 
 
@@ -173,7 +173,7 @@ def test_ping_waits_for_an_answer(
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     program(bin_path, "ip", """echo '[{"lladdr": "3c:6d:66:00:00:02"}]'""")
     program(bin_path, "ping", f"[ -e {tmp_path}/again ] || {{ touch {tmp_path}/again; exit 1; }}; {PASSES}")
-    result = run(capsys, "fabric_ping_info", host="spark1", links=[LINK])
+    result = run(capsys, "fabric_ping_check", host="spark1", links=[LINK])
     assert result["answers"] == [
         {
             "netdev": "lo",
@@ -192,7 +192,7 @@ def test_ping_names_the_link_that_is_silent(bin_path: Path, capsys: pytest.Captu
     program(bin_path, "ip", "echo '[]'")
     program(bin_path, "ping", f'case "$*" in *100.12*) exit 1;; esac; {PASSES}')
     other = {**LINK, "peer": "spark3", "peer_address": "192.168.100.12"}
-    result = run(capsys, "fabric_ping_info", host="spark1", links=[LINK, other], timeout=0)
+    result = run(capsys, "fabric_ping_check", host="spark1", links=[LINK, other], timeout=0)
     assert result["failed"]
     assert "spark1 lo (cage 0, half A) to spark3 (192.168.100.12, cage 0): nothing answers" in result["msg"]
     assert [answer["peer"] for answer in result["answers"]] == ["spark2"]
@@ -219,15 +219,15 @@ esac"""
 def test_bandwidth_is_measured_once_for_a_key_and_judged_each_time(
     tmp_path: Path, bin_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    log, stamp = tmp_path / "log", tmp_path / "new" / "proven.json"
+    log, stamp = tmp_path / "log", tmp_path / "new" / "bandwidth.json"
     program(bin_path, "iperf3", IPERF3.format(log=log, bits=190e9))
     options = {"host": "spark1", "plan": ends_of_a_cable(), "tool": "iperf3", "stamp": str(stamp), "seconds": 1}
     dry = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175, _ansible_check_mode=True)
     assert (dry["changed"], dry["measured"], stamp.exists()) == (True, [], False)
     first = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175)
+    assert first["tool"] == "iperf3"
     assert first["changed"]
     assert first["measured"] == [{"peer": "spark2", "gbps": 190.0, "links": {"a": 190.0}, "errors": {}}]
-    assert first["tool"] == "iperf3"
     again = run(capsys, "fabric_bandwidth", **options, key="k", min_gbps=175)
     assert (again["changed"], again["measured"]) == (False, first["measured"])
     assert log.read_text() == "sent\n"

@@ -116,7 +116,7 @@ def nowhere(module: Any, name: str, required: bool = False) -> None:
 def test_refuses_before_it_changes(kept: Path, capsys: pytest.CaptureFixture) -> None:
     kept.write_text("ufw deny 2377/tcp")
     failed = run(capsys, comment="us", rules=[{"to_port": [7946]}, {"to_port": [2377], "proto": "tcp"}])
-    assert "Take it out (ufw delete deny 2377/tcp)" in failed["msg"]
+    assert "Delete that rule (ufw delete deny 2377/tcp)" in failed["msg"]
     assert kept.read_text() == "ufw deny 2377/tcp"
 
 

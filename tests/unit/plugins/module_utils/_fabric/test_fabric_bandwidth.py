@@ -10,11 +10,11 @@ import itertools
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import (
     BandwidthError,
+    bandwidth_problem,
     command,
     links_of,
     parse,
     stages,
-    verdict,
 )
 
 
@@ -101,8 +101,8 @@ def test_figures_are_read() -> None:
     ("tool", "output", "words"),
     [
         ("iperf3", '{"error": "unable to connect to server"}', "unable to connect"),
-        ("iperf3", "", "nothing that can be read"),
-        ("iperf3", '{"end": {}}', "nothing that can be read"),
+        ("iperf3", "", "printed no result"),
+        ("iperf3", '{"end": {}}', "printed no result"),
         ("ib_write_bw", PERFTEST.split(" 65536")[0], "printed no result"),
     ],
 )
@@ -133,13 +133,13 @@ def found(*links: float, **errors: str) -> dict:
     ],
 )
 def test_verdicts(measured: dict, says: str | None) -> None:
-    said = verdict("spark1", measured, 175, "iperf3")
+    said = bandwidth_problem("spark1", measured, 175, "iperf3")
     assert said is None if says is None else says in said
 
 
 def test_the_same_share_means_the_same_whatever_is_wanted() -> None:
     for wanted, share in itertools.product((0.2, 80, 175), (0.07, 0.5, 0.9)):
-        said = verdict(
+        said = bandwidth_problem(
             "a", {"peer": "b", "gbps": share * wanted, "links": {"x": share * wanted}, "errors": {}}, wanted, "t"
         )
         assert {0.07: "bad state", 0.5: "one half", 0.9: "nothing else uses"}[share] in said

@@ -11,22 +11,22 @@ import pytest
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import (
     NetplanError,
-    find_claims,
+    find_conflicts,
     render,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.networks import (
-    NetworksError,
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ping import (
+    explain,
+    has_roce_v2,
+    link_problems,
+    neighbor_mac,
+    parse_rtt,
+    ping_command,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import (
+    RoutesError,
     management_address,
     own_addresses,
     used_networks,
-)
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ping import (
-    doubts,
-    explain,
-    has_roce_v2,
-    neighbour_mac,
-    parse_rtt,
-    ping_command,
 )
 
 # ip -j -4 addr, and ip -j -4 route show table all, shortened, of a virtual Spark with a VPN (the last three routes).
@@ -76,7 +76,7 @@ def test_addresses() -> None:
 
 
 def test_garbage_is_refused() -> None:
-    with pytest.raises(NetworksError, match="not JSON"):
+    with pytest.raises(RoutesError, match="not JSON"):
         used_networks("Object", "[]")
 
 
@@ -114,8 +114,8 @@ def test_the_netplan_file_leaves_to_others_what_is_theirs() -> None:
         return yaml.safe_load(render({"enp1s0f0np0": wanted}))["network"]["ethernets"]["enp1s0f0np0"]
 
     assert one(**{**CABLED, "mtu": None}, adopted=True) == QUIET
-    assert one(asks="dhcp", addresses=[]) == {**QUIET, "dhcp4": True}
-    assert one(asks="link_local", addresses=[]) == {**QUIET, "link-local": ["ipv4"]}
+    assert one(dynamic="dhcp", addresses=[]) == {**QUIET, "dhcp4": True}
+    assert one(dynamic="link_local", addresses=[]) == {**QUIET, "link-local": ["ipv4"]}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ OWN = "/etc/netplan/40-cx7.yaml"
 )
 def test_claims_of_other_netplan_files(text: str, sets: list | None, addresses: list) -> None:
     document = {"network": yaml.safe_load(text)}
-    claims = find_claims({"/etc/netplan/60-x.yaml": document, OWN: document}, OWN, LINKS)
+    claims = find_conflicts({"/etc/netplan/60-x.yaml": document, OWN: document}, OWN, LINKS)
     assert [claim["sets"] for claim in claims] == ([sets] if sets else [])
     assert [claim["addresses"] for claim in claims] == ([addresses] if sets else [])
     assert all(claim["netdev"] == "enp1s0f0np0" for claim in claims)
@@ -164,7 +164,7 @@ def test_claims_of_other_netplan_files(text: str, sets: list | None, addresses: 
 
 def test_a_file_that_comes_before_ours_cannot_set_our_mtu() -> None:
     document = {"network": {"ethernets": {"enp1s0f0np0": {"mtu": 1500}}}}
-    assert find_claims({"/etc/netplan/30-x.yaml": document}, OWN, LINKS) == []
+    assert find_conflicts({"/etc/netplan/30-x.yaml": document}, OWN, LINKS) == []
 
 
 def test_ping_leaves_by_the_planned_half() -> None:
@@ -181,7 +181,7 @@ def test_round_trip_times() -> None:
 @pytest.mark.parametrize(
     ("output", "carrier", "small_passes", "mend"),
     [
-        ("ping: local error: message too long, mtu=1500", True, True, "the MTU is 1500: look who else sets it"),
+        ("ping: local error: message too long, mtu=1500", True, True, "the MTU is 1500: find what else sets it"),
         ("ping: sendmsg: Message too long", True, True, "the MTU is smaller"),
         ("From 192.168.100.10 icmp_seq=1 Frag needed and DF set (mtu = 1500)", True, True, "the MTU is 1500"),
         ("ping: SO_BINDTODEVICE enp1s0f0np0: No such device", False, False, "no netdev enp1s0f0np0 any more"),
@@ -213,8 +213,8 @@ FULL = {**LINK, "peer_mac": MAC, "rdma_device": "rocep1s0f0"}
 
 
 def test_a_link_that_is_as_planned_leaves_no_doubt() -> None:
-    assert doubts("spark1", FULL, MAC, 200000, 200000, GIDS) == []
-    assert doubts("spark1", FULL, MAC, 100000, 0, None, verbs=False) == []
+    assert link_problems("spark1", FULL, MAC, 200000, 200000, GIDS) == []
+    assert link_problems("spark1", FULL, MAC, 100000, 0, None, verbs=False) == []
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_link_that_is_as_planned_leaves_no_doubt() -> None:
     ],
 )
 def test_doubts_name_the_mend(change: dict, words: list[str]) -> None:
-    (doubt,) = doubts(
+    (doubt,) = link_problems(
         **{"host": "spark1", "link": FULL, "mac": MAC, "speed": 200000, "wanted_speed": 200000, "gids": GIDS, **change}
     )
     assert doubt.startswith("spark1 enp1s0f0np0 (cage 0, half A) to spark2")
@@ -239,6 +239,6 @@ def test_doubts_name_the_mend(change: dict, words: list[str]) -> None:
 def test_gids_and_neighbours_are_read() -> None:
     assert has_roce_v2(GIDS, "192.168.100.10/24")
     assert not has_roce_v2(GIDS, "192.168.100.11/24")
-    assert neighbour_mac('[{"dst": "192.168.100.11", "lladdr": "3C:6D:66:00:00:02", "state": ["REACHABLE"]}]') == MAC
-    assert neighbour_mac('[{"dst": "192.168.100.11", "state": ["FAILED"]}]') is None
-    assert neighbour_mac("") is None
+    assert neighbor_mac('[{"dst": "192.168.100.11", "lladdr": "3C:6D:66:00:00:02", "state": ["REACHABLE"]}]') == MAC
+    assert neighbor_mac('[{"dst": "192.168.100.11", "state": ["FAILED"]}]') is None
+    assert neighbor_mac("") is None

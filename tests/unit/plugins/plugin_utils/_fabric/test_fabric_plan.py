@@ -10,8 +10,8 @@ import ipaddress
 import itertools
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.cabling import FabricError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.plan import (
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import FabricError
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.plan import (
     POOL,
     describe,
     fabric_name,
@@ -54,7 +54,7 @@ def member(rank: int, up: str = "0", down: str = "", networks: tuple = (), heard
             }
             for (cage, half), netdev in NETDEVS.items()
         ],
-        "heard": None
+        "neighbors": None
         if heard is None
         else [
             {"physical_port": int(one[0]), "id": f"3c:6d:66:ad:{int(one[2]):02x}:0a", "cage": int(one[4])}
@@ -133,8 +133,10 @@ def test_one_host_has_no_fabric_and_needs_no_cable() -> None:
             "control_address": "192.168.1.21",
             "control_netdev": "enP7s7",
             "control_network": "192.168.1.0/24",
+            "control_on_fabric": False,
             "fabric_name": "spark1-fabric",
             "links": [],
+            "rdma_devices": [],
             "netdevs": {},
         }
     }
@@ -394,7 +396,7 @@ def joined(plan: dict) -> set[str]:
 def test_cables_are_taken_as_they_run(cables: str, count: int, topology: str) -> None:
     plan = planned(*listened(cables, count))
     assert plan["topology"] == topology
-    assert plan["raise"] == {}
+    assert plan["admin_down"] == {}
     if topology != "switch":
         wanted = {tuple(sorted(cable.split("-"))) for cable in cables.split()}
         assert {tuple(pair.replace("A", "").split("-")) for pair in joined(plan) if "A" in pair} == wanted
@@ -435,7 +437,7 @@ def test_between_two_a_switch_must_be_told() -> None:
 
 def test_a_port_that_is_down_is_unknown_and_to_be_raised() -> None:
     plan = planned(member(1, up="", down="01", heard=""), member(2, heard=""))
-    assert plan["raise"] == {"spark1": list(NETDEVS.values())}
+    assert plan["admin_down"] == {"spark1": list(NETDEVS.values())}
     assert plan["hosts"]["spark2"]["control_address"] == "192.168.100.11"
     # Once it is raised the addresses stay what they were assumed to be.
     assert planned(*listened("1:1-2:0", 2))["hosts"]["spark2"]["control_address"] == "192.168.100.11"
@@ -445,7 +447,7 @@ def test_a_port_that_is_down_and_not_needed_is_left_alone() -> None:
     one, two = listened("1:0-2:0", 2)
     for link in one["links"][2:]:
         link.update(admin_up=False, carrier=None)
-    assert planned(one, two)["raise"] == {}
+    assert planned(one, two)["admin_down"] == {}
 
 
 def test_a_host_with_a_dark_port_cannot_hide_behind_one_that_is_down() -> None:
@@ -503,7 +505,11 @@ def synced(rank: int, *more: dict) -> dict:
     a, b = "enp1s0f0np0", "enP2p1s0f0np0"
     return {
         **member(rank),
-        "claims": [claim(a, f"10.100.32.{rank}/24", mtu=9000), claim(b, f"10.100.33.{rank}/24", mtu=9000), *more],
+        "netplan_conflicts": [
+            claim(a, f"10.100.32.{rank}/24", mtu=9000),
+            claim(b, f"10.100.33.{rank}/24", mtu=9000),
+            *more,
+        ],
     }
 
 
@@ -524,7 +530,7 @@ def test_what_nvidia_sync_addressed_is_adopted() -> None:
             ["spark1: /etc/netplan/60-mine.yaml configures enp1s0f1np1 too (dhcp4: true)", "move it out"],
         ),
         (
-            [member(1) | {"claims": [claim("enp1s0f0np0", "10.0.0.1/24", "10.0.0.2/24")]}, member(2)],
+            [member(1) | {"netplan_conflicts": [claim("enp1s0f0np0", "10.0.0.1/24", "10.0.0.2/24")]}, member(2)],
             ["a part of the fabric"],
         ),
     ],
@@ -565,7 +571,7 @@ def test_addresses_that_are_not_ours_are_taken_as_found(addressing: str, asking:
     plan = planned(*members, addressing=addressing)
     assert plan["hosts"]["spark1"]["links"] == []
     assert plan["hosts"]["spark1"]["control_address"] == "192.168.1.21"
-    assert [name for name, one in plan["hosts"]["spark1"]["netdevs"].items() if one["asks"]] == asking
+    assert [name for name, one in plan["hosts"]["spark1"]["netdevs"].items() if one["dynamic"]] == asking
     assert find_drift(plan, members)["spark1"] == asking
     for rank, one in enumerate(members):
         for link in one["links"][:2]:

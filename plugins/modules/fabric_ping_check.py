@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: fabric_ping_info
-short_description: Prove the links of a fabric
+module: fabric_ping_check
+short_description: Check the links of a fabric
 version_added: "0.1.0"
 description:
   - >-
@@ -26,7 +26,7 @@ options:
     type: str
     required: true
   links:
-    description: The host's part of the plan, RV(sparkops.dgx_spark.fabric_plan_info#module:plan.hosts.links).
+    description: The host's part of the plan, RV(sparkops.dgx_spark.fabric_plan#module:hosts.links).
     type: list
     elements: dict
     required: true
@@ -92,10 +92,10 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Every link carries jumbo frames
-  sparkops.dgx_spark.fabric_ping_info:
+- name: Check that every link carries jumbo frames
+  sparkops.dgx_spark.fabric_ping_check:
     host: "{{ inventory_hostname }}"
-    links: "{{ planned.plan.hosts[inventory_hostname].links }}"
+    links: "{{ fabric.hosts[inventory_hostname].links }}"
 """
 
 RETURN = r"""
@@ -151,9 +151,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ping import (
     HEADERS,
-    doubts,
     explain,
-    neighbour_mac,
+    link_problems,
+    neighbor_mac,
     parse_rtt,
     ping_command,
 )
@@ -181,8 +181,8 @@ def gid_table(device: str | None, port: int) -> list[tuple[str, str]] | None:
     return table
 
 
-class Prover:
-    """Asks one link after the other for what proves it."""
+class Checker:
+    """Checks one link after the other."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -194,22 +194,22 @@ class Prover:
         rc, out, err = self.module.run_command(ping_command(self.ping, link, size))
         return (parse_rtt(out) if rc == 0 else None), out + err
 
-    def prove(self, link: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
-        """Return what was measured, and what is wrong."""
-        times, said = self._answer(link, self.mtu - HEADERS)
+    def check(self, link: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+        """Return what was measured, and the problems of the link."""
+        times, output = self._answer(link, self.mtu - HEADERS)
         netdev = link["netdev"]
         if times is None:
             passes = self._answer(link, 56)[0] is not None
-            lit, own_mtu = number(netdev, "carrier") == 1, number(netdev, "mtu")
-            return None, [explain(self.host, link, self.mtu, said, lit, passes, own_mtu)]
+            carrier, own_mtu = number(netdev, "carrier") == 1, number(netdev, "mtu")
+            return None, [explain(self.host, link, self.mtu, output, carrier, passes, own_mtu)]
         _rc, neigh, _err = self.module.run_command(
             [self.ip, "-j", "neigh", "show", "to", link["peer_address"], "dev", netdev]
         )
-        mac, speed = neighbour_mac(neigh), number(netdev, "speed")
+        mac, speed = neighbor_mac(neigh), number(netdev, "speed")
         gids, verbs = gid_table(link["rdma_device"], link["port"]), Path("/dev/infiniband/rdma_cm").exists()
-        wrong = doubts(self.host, link, mac, speed, self.speed, gids, verbs)
-        told = {name: link[name] for name in ("netdev", "peer", "peer_address")}
-        return {**told, **times, "mac": mac, "speed_mbps": speed if speed and speed > 0 else None}, wrong
+        problems = link_problems(self.host, link, mac, speed, self.speed, gids, verbs)
+        ends = {name: link[name] for name in ("netdev", "peer", "peer_address")}
+        return {**ends, **times, "mac": mac, "speed_mbps": speed if speed and speed > 0 else None}, problems
 
 
 def main() -> None:
@@ -233,20 +233,20 @@ def main() -> None:
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
-    prover, links = Prover(module), module.params["links"]
+    checker, links = Checker(module), module.params["links"]
     deadline = time.monotonic() + module.params["timeout"]
-    proofs: dict[int, dict[str, Any] | None] = {}
-    faults: dict[int, list[str]] = {index: [] for index in range(len(links))}
+    measured: dict[int, dict[str, Any] | None] = {}
+    problems: dict[int, list[str]] = {index: [] for index in range(len(links))}
     while True:
-        for index in [index for index in range(len(links)) if index not in proofs or faults[index]]:
-            proofs[index], faults[index] = prover.prove(links[index])
-        if not any(faults.values()) or time.monotonic() >= deadline:
+        for index in [index for index in range(len(links)) if index not in measured or problems[index]]:
+            measured[index], problems[index] = checker.check(links[index])
+        if not any(problems.values()) or time.monotonic() >= deadline:
             break
         time.sleep(1)
-    answers = [proofs[index] for index in sorted(proofs) if proofs[index]]
-    if any(faults.values()):
-        wrong = "; ".join(fault for index in sorted(faults) for fault in faults[index])
-        module.fail_json(msg=f"The fabric does not work: {wrong}", answers=answers, mtu=module.params["mtu"])
+    answers = [measured[index] for index in sorted(measured) if measured[index]]
+    if any(problems.values()):
+        found = "; ".join(problem for index in sorted(problems) for problem in problems[index])
+        module.fail_json(msg=f"The fabric does not work: {found}", answers=answers, mtu=module.params["mtu"])
     module.exit_json(changed=False, answers=answers, mtu=module.params["mtu"])
 
 

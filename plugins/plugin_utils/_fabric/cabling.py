@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""Tell which cages of which hosts are joined, from what their ports show and whom they heard, or refuse it."""
+# This plugin util is private to the collection: it may change at any time.
+"""Find out which cages are joined, from the carrier of the ports and the neighbors that were found there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Cables = t.Sequence[t.Sequence[str]]
 
 
 class FabricError(ValueError):
-    """There is no fabric to be had of this; the message names the hosts and the mend."""
+    """No fabric can be planned of this; the message names the hosts and the mend."""
 
 
 class Member(t.NamedTuple):
@@ -31,62 +31,65 @@ class Member(t.NamedTuple):
     management: str
     cages: dict[int, Cage]
     networks: list[tuple[ipaddress.IPv4Network, str]]  # in use, and by which netdev
-    heard: dict[int, list[tuple[str, int]]] | None  # cage -> (machine, cage there); None where nobody asked
-    claims: list[dict[str, t.Any]]  # what other netplan files say of the ConnectX-7's netdevs
+    neighbors: dict[int, list[tuple[str, int]]] | None  # cage -> (machine, cage there); None where none was looked for
+    netplan_conflicts: list[dict[str, t.Any]]  # what other netplan files say of the ConnectX-7's netdevs
 
 
 class Cabling(t.NamedTuple):
-    """What is joined, and what must be raised before that is certain."""
+    """Which cages are joined, and which netdevs must be raised before that is certain."""
 
     topology: str
     segments: list[Segment]
-    asleep: dict[str, list[str]]
+    admin_down: dict[str, list[str]]
 
 
-def find_cabling(hosts: t.Sequence[Member], topology: str, told: Cables) -> Cabling:
-    """Return the topology, and what joins which cages; half A of the first is the leader's way to the others.
+def find_cabling(hosts: t.Sequence[Member], topology: str, stated: Cables) -> Cabling:
+    """Return the topology and its segments; half A of the first segment carries the control addresses.
 
-    Where a port is administratively down, so that nobody can say what is behind it, and the rest makes no fabric, the
-    usual cabling is assumed, and ``asleep`` says what to raise before planning again.
+    A port that is administratively down tells nothing of its cable. Where there are some, and the other ports make no
+    fabric, the usual cabling is assumed, and ``admin_down`` says what to raise before the plan is made again.
+
+    :param stated: how the cables run according to the user, each as two ends ``name:cage``; empty for unknown.
+    :raises FabricError: where the ports and cables make no fabric.
     """
-    cables = _parse_cables(told, hosts)
-    lit: dict[str, list[int]] = {}
-    dark: dict[str, str] = {}
-    asleep: dict[str, list[str]] = {}
+    cables = _parse_cables(stated, hosts)
+    with_carrier: dict[str, list[int]] = {}
+    no_carrier: dict[str, str] = {}
+    admin_down: dict[str, list[str]] = {}
     for host in hosts:
-        lit[host.name], asleep[host.name], reason = look(host.name, host.cages)
+        with_carrier[host.name], admin_down[host.name], reason = read_carriers(host.name, host.cages)
         if reason:
-            dark[host.name] = reason
-    asleep = {name: netdevs for name, netdevs in asleep.items() if netdevs}
-    hopeless = [reason for name, reason in dark.items() if name not in asleep]
-    if hopeless:
-        raise FabricError("; ".join(hopeless))
-    if not dark:
+            no_carrier[host.name] = reason
+    admin_down = {name: netdevs for name, netdevs in admin_down.items() if netdevs}
+    problems = [reason for name, reason in no_carrier.items() if name not in admin_down]
+    if problems:
+        raise FabricError("; ".join(problems))
+    if not no_carrier:
         try:
-            return Cabling(*_certain(hosts, topology, cables, lit), {})
+            return Cabling(*_from_neighbors(hosts, topology, cables, with_carrier), {})
         except FabricError:
-            if not asleep:
+            if not admin_down:
                 raise
-    return Cabling(*_assumed(hosts, topology, cables, _maybe_lit(hosts)), asleep)
+    return Cabling(*_usual(hosts, topology, cables, _maybe_with_carrier(hosts)), admin_down)
 
 
-def look(host: str, cages: t.Mapping[int, Cage]) -> tuple[list[int], list[str], str]:
-    """Return the cages with a live cable, the netdevs of those that are administratively down, and why there is none.
+def read_carriers(host: str, cages: t.Mapping[int, Cage]) -> tuple[list[int], list[str], str]:
+    """Return the cages with carrier, the netdevs that are administratively down, and why no cage has carrier.
 
-    A half that is up and has no signal while its sister has one is refused.
+    :raises FabricError: where one half of a cage has a signal and the other half, which is up too, has none.
     """
     if not cages:
         raise FabricError(
             f"{host} shows no ConnectX-7 port at all: see whether it is a DGX Spark, and whether its driver is loaded "
             "('ls /sys/class/infiniband' must list four devices)"
         )
-    lit: list[int] = []
-    dark: list[int] = []
-    asleep: list[str] = []
+    with_carrier: list[int] = []
+    no_carrier: list[int] = []
+    admin_down: list[str] = []
     for number, cage in cages.items():
         # One cable carries both halves, so one half's carrier tells of a half that is administratively down.
         silent = [link["netdev"] for link in cage.values() if link["admin_up"] and not link["carrier"]]
-        sleeping = [link["netdev"] for link in cage.values() if not link["admin_up"]]
+        down = [link["netdev"] for link in cage.values() if not link["admin_up"]]
         if any(link["carrier"] for link in cage.values()):
             if silent:
                 raise FabricError(
@@ -94,28 +97,28 @@ def look(host: str, cages: t.Mapping[int, Cage]) -> tuple[list[int], list[str], 
                     "the QSFP cable at both ends; if that does not help, shut the Spark down and take its power away "
                     "for a minute"
                 )
-            lit.append(number)
-        elif sleeping:
-            asleep.extend(sleeping)
+            with_carrier.append(number)
+        elif down:
+            admin_down.extend(down)
         else:
-            dark.append(number)
-    if lit:
-        return lit, asleep, ""
+            no_carrier.append(number)
+    if with_carrier:
+        return with_carrier, admin_down, ""
     return (
-        lit,
-        asleep,
-        f"{host} has no live QSFP cable (no carrier in {' and '.join(f'cage {number}' for number in dark)}): plug the "
-        "cable into the cage next to the RJ-45 socket of each Spark until it clicks, and see that the Spark at its "
-        "other end is switched on",
+        with_carrier,
+        admin_down,
+        f"{host} has no live QSFP cable (no carrier in {' and '.join(f'cage {number}' for number in no_carrier)}): "
+        "plug the cable into the cage next to the RJ-45 socket of each Spark until it clicks, and see that the Spark "
+        "at its other end is switched on",
     )
 
 
 def cage_name(number: int) -> str:
-    """Return where to look for a cage."""
+    """Return a cage's number and where it is on the rear panel."""
     return CAGE_NAMES.get(number, f"cage {number}")
 
 
-def _maybe_lit(hosts: t.Sequence[Member]) -> dict[str, list[int]]:
+def _maybe_with_carrier(hosts: t.Sequence[Member]) -> dict[str, list[int]]:
     return {
         host.name: [
             number
@@ -129,12 +132,12 @@ def _maybe_lit(hosts: t.Sequence[Member]) -> dict[str, list[int]]:
 # ---- what the user says
 
 
-def _parse_cables(told: Cables, hosts: t.Sequence[Member]) -> list[Segment]:
+def _parse_cables(stated: Cables, hosts: t.Sequence[Member]) -> list[Segment]:
     cages = {host.name: host.cages for host in hosts}
     rank = {host.name: number for number, host in enumerate(hosts)}
     used: set[End] = set()
     parsed = []
-    for cable in told:
+    for cable in stated:
         where = f"cable {list(cable)!r}"
         if len(cable) != 2:
             raise FabricError(f"{where} has not two ends: write [name:cage, name:cage]")
@@ -159,40 +162,41 @@ def _parse_cables(told: Cables, hosts: t.Sequence[Member]) -> list[Segment]:
 
 
 def _sorted(segments: t.Iterable[Segment], rank: t.Mapping[str, int]) -> list[Segment]:
-    # By who is joined, then by cage: a host more at the end of the ranks moves nobody's addresses.
+    # By the ranks of both ends, then by cage, so that a further host at the end of the ranks moves no addresses.
     return sorted(
         (sorted(ends, key=lambda end: (rank[end[0]], end[1])) for ends in segments),
         key=lambda ends: ([rank[name] for name, _cage in ends], [cage for _name, cage in ends]),
     )
 
 
-# ---- what the wires say
+# ---- what the neighbors say
 
 
-def _certain(
-    hosts: t.Sequence[Member], topology: str, cables: list[Segment], lit: dict[str, list[int]]
+def _from_neighbors(
+    hosts: t.Sequence[Member], topology: str, cables: list[Segment], with_carrier: dict[str, list[int]]
 ) -> tuple[str, list[Segment]]:
-    if any(host.heard is None for host in hosts):
+    if any(host.neighbors is None for host in hosts):
         if not cables:
-            _even([host.name for host in hosts], [[(name, cage) for name in lit for cage in lit[name]]])
-        return _assumed(hosts, topology, cables, lit)
-    segments = _heard(hosts, lit)
+            ends = [(name, cage) for name in with_carrier for cage in with_carrier[name]]
+            _one_cage_each([host.name for host in hosts], [ends])
+        return _usual(hosts, topology, cables, with_carrier)
+    segments = _join_neighbors(hosts, with_carrier)
     if cables and cables != segments:
         raise FabricError(
-            f"the cables run otherwise than cx7_network_cables says: it says {_say(cables)}, and the wires say "
-            f"{_say(segments)}; correct one of them, or leave the variable out"
+            f"the cables run otherwise than cx7_network_cables says: it says {_in_words(cables)}, and the wires "
+            f"say {_in_words(segments)}; correct one of them, or leave the variable out"
         )
     return _classify([host.name for host in hosts], topology, segments)
 
 
-def _heard(hosts: t.Sequence[Member], lit: dict[str, list[int]]) -> list[Segment]:
-    """Join the cages that heard one another, or refuse a cable that leads nowhere."""
+def _join_neighbors(hosts: t.Sequence[Member], with_carrier: dict[str, list[int]]) -> list[Segment]:
+    """Join the cages that found one another, or refuse a cable that leads to no member."""
     owner = {link["mac"]: host.name for host in hosts for cage in host.cages.values() for link in cage.values()}
     rank = {host.name: number for number, host in enumerate(hosts)}
-    group: dict[End, set[End]] = {(name, cage): {(name, cage)} for name in lit for cage in lit[name]}
+    group: dict[End, set[End]] = {(name, cage): {(name, cage)} for name in with_carrier for cage in with_carrier[name]}
     strangers: dict[End, set[str]] = {end: set() for end in group}
     for host in hosts:
-        for cage, others in (host.heard or {}).items():
+        for cage, others in (host.neighbors or {}).items():
             for machine, there in others:
                 here, other = (host.name, cage), (owner.get(machine, ""), there)
                 if other not in group or here not in group:
@@ -202,9 +206,13 @@ def _heard(hosts: t.Sequence[Member], lit: dict[str, list[int]]) -> list[Segment
                 for end in joined:
                     group[end] = joined
     segments = _sorted((list(ends) for ends in _distinct(group.values())), rank)
-    faults = [_lonely(segment, strangers) for segment in segments if len({name for name, _cage in segment}) == 1]
-    if faults:
-        raise FabricError("; ".join(faults))
+    problems = [
+        _explain_unpaired_cage(segment, strangers)
+        for segment in segments
+        if len({name for name, _cage in segment}) == 1
+    ]
+    if problems:
+        raise FabricError("; ".join(problems))
     return segments
 
 
@@ -216,7 +224,7 @@ def _distinct(groups: t.Iterable[set[End]]) -> list[set[End]]:
     return found
 
 
-def _lonely(segment: Segment, strangers: t.Mapping[End, set[str]]) -> str:
+def _explain_unpaired_cage(segment: Segment, strangers: t.Mapping[End, set[str]]) -> str:
     name, cage = segment[0]
     if len(segment) > 1:
         return (
@@ -235,7 +243,7 @@ def _lonely(segment: Segment, strangers: t.Mapping[End, set[str]]) -> str:
     )
 
 
-def _say(segments: t.Iterable[Segment]) -> str:
+def _in_words(segments: t.Iterable[Segment]) -> str:
     return ", ".join("-".join(f"{name}:{cage}" for name, cage in segment) for segment in segments) or "nothing"
 
 
@@ -255,27 +263,27 @@ def _classify(names: list[str], topology: str, segments: list[Segment]) -> tuple
         found = "switch"  # between two hosts nothing tells a switch from a cable
     if topology not in ("auto", found) and found:
         raise FabricError(
-            f"the cables make a {found} fabric ({_say(segments)}), and cx7_network_topology says {topology}: "
+            f"the cables make a {found} fabric ({_in_words(segments)}), and cx7_network_topology says {topology}: "
             "set it to auto, or cable it so"
         )
     if found == "switch":
-        return found, _even(names, segments)
+        return found, _one_cage_each(names, segments)
     if found:
         return found, segments
     missing = [pair for pair in itertools.combinations(names, 2) if frozenset(pair) not in joined]
     if len(names) == 3 and len(joined) == 2:
         (one, other), *_rest = missing
         raise FabricError(
-            f"three Sparks in a line ({_say(segments)}) make no fabric: join {one} and {other} by a third cable, so "
-            "that they form a ring, or take a switch"
+            f"three Sparks in a line ({_in_words(segments)}) make no fabric: join {one} and {other} by a third cable, "
+            "so that they form a ring, or take a switch"
         )
     raise FabricError(
-        f"these cables make no fabric of all {len(names)} hosts ({_say(segments)}): two Sparks take one or two cables, "
-        "three a ring, and any number a switch"
+        f"these cables make no fabric of all {len(names)} hosts ({_in_words(segments)}): two Sparks take one or two "
+        "cables, three a ring, and any number a switch"
     )
 
 
-def _even(names: list[str], segments: list[Segment]) -> list[Segment]:
+def _one_cage_each(names: list[str], segments: list[Segment]) -> list[Segment]:
     """Give each host one cage a segment, where several of its cables end in the same switch."""
     parts = []
     for segment in segments:
@@ -287,15 +295,15 @@ def _even(names: list[str], segments: list[Segment]) -> list[Segment]:
     return parts
 
 
-# ---- what is usual, where nobody listened
+# ---- the usual cabling, where no neighbors were looked for
 
 
-def _assumed(
-    hosts: t.Sequence[Member], topology: str, cables: list[Segment], lit: dict[str, list[int]]
+def _usual(
+    hosts: t.Sequence[Member], topology: str, cables: list[Segment], with_carrier: dict[str, list[int]]
 ) -> tuple[str, list[Segment]]:
     names = [host.name for host in hosts]
     if topology == "auto":
-        several = any(len(cages) > 1 for cages in lit.values())
+        several = any(len(cages) > 1 for cages in with_carrier.values())
         topology = "direct" if len(names) == 2 else "ring" if len(names) == 3 and several else "switch"
     if topology != "switch" and len(names) != {"direct": 2, "ring": 3}[topology]:
         takes = {"direct": "two hosts", "ring": "three hosts"}[topology]
@@ -308,8 +316,8 @@ def _assumed(
         rank = {name: number for number, name in enumerate(names)}
         segments = _sorted(([(name, 0), (names[(rank[name] + 1) % 3], 1)] for name in names), rank)
     else:
-        segments = [list(zip(names, row)) for row in zip(*(lit[name] for name in names))]
-    missing = [end for segment in segments for end in segment if end[1] not in lit[end[0]]]
+        segments = [list(zip(names, row)) for row in zip(*(with_carrier[name] for name in names))]
+    missing = [end for segment in segments for end in segment if end[1] not in with_carrier[end[0]]]
     if missing:
         raise FabricError(
             "; ".join(f"{name} has no live QSFP cable in {cage_name(number)}" for name, number in missing)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write_atomically
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     OriginalError,
     Originals,
     digest_of,
     read_file,
-    write_atomically,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -46,7 +46,7 @@ def test_comes_back_with_mode(originals: Originals, path: Path) -> None:
     change(originals, path, OURS * 2)
     assert originals.content_path(str(path)).stat().st_mode & 0o777 == 0o600
     assert originals.root.stat().st_mode & 0o777 == 0o700
-    assert originals.objection(str(path)) is None
+    assert originals.problem(str(path)) is None
     originals.restore(str(path))
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (FIRST, 0o640)
     assert originals.record(str(path)) is None
@@ -76,14 +76,14 @@ def test_somebody_elses_change_is_objected_to(originals: Originals, path: Path, 
     path.write_bytes(THEIRS)
     if when == "between":
         change(originals, path, OURS)
-    assert "changed by somebody else" in (originals.objection(str(path)) or "")
+    assert "changed by somebody else" in (originals.problem(str(path)) or "")
 
 
 def test_somebody_else_may_put_the_original_back(originals: Originals, path: Path) -> None:
     path.write_bytes(FIRST)
     change(originals, path, OURS)
     path.write_bytes(FIRST)
-    assert originals.objection(str(path)) is None
+    assert originals.problem(str(path)) is None
 
 
 def test_a_link_is_followed(originals: Originals, path: Path, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_whatever_was_written_the_original_comes_back(
         path.write_bytes(first)
     for content in later:
         change(originals, path, content)
-    assert originals.objection(str(path)) is None
+    assert originals.problem(str(path)) is None
     originals.restore(str(path))
     assert read_file(path) == first
 
@@ -138,7 +138,7 @@ def test_goes_back_to_what_the_last_write_replaced(originals: Originals, path: P
     originals.change(str(path), OURS * 3)
     originals.revert(str(path))
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (OURS, 0o640)
-    assert originals.objection(str(path)) is None
+    assert originals.problem(str(path)) is None
     with pytest.raises(OriginalError, match="nothing to go back to"):
         originals.revert(str(path))
     originals.restore(str(path))

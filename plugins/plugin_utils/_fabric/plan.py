@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
+# This plugin util is private to the collection: it may change at any time.
 """Plan the fabric of a group of DGX Sparks: which half gets which address.
 
-Pure functions over what was discovered on every member: the same input gives every member the same plan.
+Pure functions on the controller over what was discovered on every member. The same input always gives the same plan.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ import itertools
 import re
 import typing as t
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.cabling import (
+try:
+    from netaddr import IPNetwork, IPSet
+except ImportError:
+    NETADDR_MISSING = True
+else:
+    NETADDR_MISSING = False
+
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import (
     Cables,
     Cage,
     FabricError,
@@ -45,7 +52,7 @@ class End(t.NamedTuple):
 
 
 class Control(t.NamedTuple):
-    """Where all others reach a host; the netdev and the network are None where nothing tells them."""
+    """Where all other members reach a host; netdev and network are None where the host's networks do not show them."""
 
     address: str
     netdev: str | None
@@ -62,44 +69,48 @@ def plan_fabric(
     addressing: str = "static",
     addresses: Overrides | None = None,
 ) -> dict[str, t.Any]:
-    """Return the plan for all members, in rank order, or refuse what cannot be a fabric.
+    """Return the plan for all members, in rank order.
 
-    :param names: of all members in rank order; ``members``: what ``fabric_member_info`` says of each, in any order.
+    :param names: of all members in rank order. :param members: what ``fabric_member_info`` returned of each, in any
+        order. The other parameters are those of the module ``fabric_plan``, which documents what is returned too.
+    :raises FabricError: where no fabric can be planned.
     """
-    subnets = _subnets(pool)
+    if NETADDR_MISSING:
+        raise FabricError("the Python package netaddr is missing on the controller: pip install netaddr")
+    pool_networks = _pool_networks(pool)
     hosts = _members(names, members)
     if len(hosts) == 1:
         return {
             "topology": "single",
             "addressing": addressing,
             "mtu": None,
-            "raise": {},
-            "hosts": {hosts[0].name: _host(hosts[0], _beside(hosts[0]), [], {})},
+            "admin_down": {},
+            "hosts": {hosts[0].name: _host(hosts[0], _management_control(hosts[0]), [], {})},
         }
     wanted = _overrides(addresses or {}, hosts)
     cabling = find_cabling(hosts, topology, cables)
-    _refuse_claims(hosts, cabling.segments)
+    _refuse_netplan_conflicts(hosts, cabling.segments)
     adopted = _adopted(hosts)
     own_mtu, carried = _mtu(cabling.topology, mtu, hosts, cabling.segments)
     if addressing == "static":
-        free = (net for net in subnets if not any(net.overlaps(used) for host in hosts for used, _dev in host.networks))
+        free = _free_subnets(pool_networks, hosts, {**adopted, **wanted})
         rows = _static(hosts, cabling.segments, free, pool, {**adopted, **wanted})
     else:
         if wanted or adopted:
             raise FabricError(f"addresses are given, and addressing is {addressing}: make it static, or take them out")
-        rows = _found(hosts, cabling.segments, addressing)
+        rows = _current(hosts, cabling.segments, addressing)
     links = _links(hosts, rows)
-    # Only where one subnet reaches everybody can the fabric carry what everybody must reach.
-    whole = cabling.topology != "ring"
+    # On a ring no one subnet reaches all members, so the control addresses are those of the management network.
+    one_subnet = cabling.topology != "ring"
     return {
         "topology": cabling.topology,
         "addressing": addressing,
         "mtu": carried,
-        "raise": cabling.asleep,
+        "admin_down": cabling.admin_down,
         "hosts": {
             host.name: _host(
                 host,
-                _upon(links[host.name][0]) if whole and links[host.name] else _beside(host),
+                _fabric_control(links[host.name][0]) if one_subnet and links[host.name] else _management_control(host),
                 links[host.name],
                 _netdevs(host, rows, own_mtu, addressing, adopted),
             )
@@ -109,7 +120,7 @@ def plan_fabric(
 
 
 def find_drift(plan: t.Mapping[str, t.Any], members: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
-    """Return, by host, the netdevs that are not now what the plan says: address, MTU, and whom they answer ARP for."""
+    """Return, by host, the netdevs whose state differs from the plan in address, MTU or ARP settings."""
     drift = {}
     known = {member["name"]: member for member in members}
     for name, host in plan["hosts"].items():
@@ -123,7 +134,7 @@ def find_drift(plan: t.Mapping[str, t.Any], members: t.Iterable[t.Mapping[str, t
                 not now[netdev]["admin_up"]
                 or wanted["mtu"] not in (None, now[netdev]["mtu"])
                 or any(address not in now[netdev]["ipv4"] for address in wanted["addresses"])
-                or (wanted["asks"] and not now[netdev]["ipv4"])
+                or (wanted["dynamic"] and not now[netdev]["ipv4"])
                 or arp.get(netdev, [1, 2]) != [1, 2]
             )
         ]
@@ -151,7 +162,7 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
     table = [[str(cell) for cell in row] for row in ([head, *rows] if rows else [])]
     widths = [max(map(len, column)) for column in zip(*table)]
     control = ", ".join(f"{name} {host['control_address']}" for name, host in plan["hosts"].items())
-    raised = [f"{name} {' '.join(netdevs)}" for name, netdevs in plan["raise"].items()]
+    raised = [f"{name} {' '.join(netdevs)}" for name, netdevs in plan["admin_down"].items()]
     mtu = f", packets of {plan['mtu']} bytes" if plan["mtu"] else ""
     return [
         f"{plan['topology']} fabric of {len(plan['hosts'])}, {plan['addressing']} addresses{mtu}",
@@ -168,19 +179,21 @@ def _host(
         "control_address": control.address,
         "control_netdev": control.netdev,
         "control_network": control.network,
+        "control_on_fabric": control.netdev in {link["netdev"] for link in links},
         "fabric_name": fabric_name(host.name),
         "links": links,
+        "rdma_devices": list(dict.fromkeys(link["rdma_device"] for link in links)),
         "netdevs": netdevs,
     }
 
 
-def _upon(link: t.Mapping[str, str]) -> Control:
-    """Control by a link of the fabric."""
+def _fabric_control(link: t.Mapping[str, str]) -> Control:
+    """Return the control address on a link of the fabric."""
     return Control(link["address"].split("/")[0], link["netdev"], link["network"])
 
 
-def _beside(host: Member) -> Control:
-    """Control by the management network, as far as the host's own networks tell which that is."""
+def _management_control(host: Member) -> Control:
+    """Return the control address on the management network, with the narrowest network of the host around it."""
     address = ipaddress.ip_address(host.management)
     around = [(network, netdev) for network, netdev in host.networks if address in network and network.prefixlen < 32]
     network, netdev = max(around, key=lambda used: used[0].prefixlen, default=(None, None))
@@ -188,7 +201,7 @@ def _beside(host: Member) -> Control:
 
 
 def fabric_name(name: str) -> str:
-    """Return the name that a member's control address gets in /etc/hosts; never its own name."""
+    """Return the name of a member's control address in /etc/hosts, which is never the host's own name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + "-fabric"
 
 
@@ -209,7 +222,7 @@ def _members(names: t.Sequence[str], members: t.Sequence[t.Mapping[str, t.Any]])
         )
     members = [known[name] for name in names]
     hosts = [_member(member) for member in members]
-    _refuse_twins(members, hosts)
+    _refuse_duplicate_hosts(members, hosts)
     return hosts
 
 
@@ -235,7 +248,7 @@ def _member(member: t.Mapping[str, t.Any]) -> Member:
         )
     # What the inventory says may be a name, or the outside of a NAT: then the address of the default route.
     management = host if host in addresses else member.get("management_address") or ""
-    heard = member.get("heard")
+    neighbors = member.get("neighbors")
     return Member(
         name=member["name"],
         management=management or "127.0.0.1",
@@ -246,17 +259,17 @@ def _member(member: t.Mapping[str, t.Any]) -> Member:
             for used in member["networks"]
             if used["netdev"] not in own
         ],
-        heard=None
-        if heard is None
+        neighbors=None
+        if neighbors is None
         else {
-            cage: [(one["id"], one["cage"]) for one in heard if one["physical_port"] == cage]
-            for cage in {one["physical_port"] for one in heard}
+            cage: [(one["id"], one["cage"]) for one in neighbors if one["physical_port"] == cage]
+            for cage in {one["physical_port"] for one in neighbors}
         },
-        claims=list(member.get("claims") or []),
+        netplan_conflicts=list(member.get("netplan_conflicts") or []),
     )
 
 
-def _refuse_twins(members: t.Sequence[t.Mapping[str, t.Any]], hosts: list[Member]) -> None:
+def _refuse_duplicate_hosts(members: t.Sequence[t.Mapping[str, t.Any]], hosts: list[Member]) -> None:
     for (one, first), (other, second) in itertools.combinations(zip(members, hosts), 2):
         shared = {link["mac"] for link in one["links"]} & {link["mac"] for link in other["links"]} - {None}
         if shared:
@@ -283,12 +296,12 @@ def _overrides(addresses: Overrides, hosts: list[Member]) -> dict[tuple[str, str
     found = {}
     for name, netdevs in addresses.items():
         if name not in known:
-            raise FabricError(f"addresses are given for {name!r}, who is none of {', '.join(known)}")
+            raise FabricError(f"addresses are given for {name!r}, which is none of {', '.join(known)}")
         for netdev, text in netdevs.items():
             if netdev not in known[name]:
                 raise FabricError(
-                    f"an address is given for {netdev} of {name}, which is no ConnectX-7 netdev but somebody else's, "
-                    f"the management network's perhaps: name one of {', '.join(sorted(known[name]))}"
+                    f"an address is given for {netdev} of {name}, which is no ConnectX-7 netdev and may belong to the "
+                    f"management network: name one of {', '.join(sorted(known[name]))}"
                 )
             try:
                 found[name, netdev] = ipaddress.IPv4Interface(text)
@@ -302,18 +315,19 @@ def _overrides(addresses: Overrides, hosts: list[Member]) -> dict[tuple[str, str
 # ---- what other tools' netplan files say
 
 
-def _refuse_claims(hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> None:
-    faults = [
-        f"{host.name}: {claim['path']} configures {claim['netdev']} too ({', '.join(claim['sets'])}): move it out of "
-        f"/etc/netplan if nobody needs it, or take {claim['netdev']} out of it"
+def _refuse_netplan_conflicts(hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> None:
+    """Refuse other files that configure the fabric's netdevs, and a part of a fabric in NVIDIA Sync's file."""
+    problems = [
+        f"{host.name}: {conflict['path']} configures {conflict['netdev']} too ({', '.join(conflict['sets'])}): move it "
+        f"out of /etc/netplan if it is not needed, or take {conflict['netdev']} out of it"
         for host in hosts
-        for claim in host.claims
-        if not claim["path"].endswith(f"/{SYNC}")
+        for conflict in host.netplan_conflicts
+        if not conflict["path"].endswith(f"/{SYNC}")
     ]
-    if faults:
-        raise FabricError("; ".join(faults))
+    if problems:
+        raise FabricError("; ".join(problems))
     planned = {(name, cage) for segment in segments for name, cage in segment}
-    given = {(host.name, claim["netdev"]) for host in hosts for claim in host.claims if claim["addresses"]}
+    given = {(host.name, one["netdev"]) for host in hosts for one in host.netplan_conflicts if one["addresses"]}
     ends = {
         (host.name, link["netdev"])
         for host in hosts
@@ -333,26 +347,26 @@ def _adopted(hosts: t.Sequence[Member]) -> dict[tuple[str, str], ipaddress.IPv4I
     """Return the addresses that NVIDIA Sync gave, to be kept."""
     found: dict[tuple[str, str], ipaddress.IPv4Interface] = {}
     for host in hosts:
-        for claim in host.claims:
-            every = [ipaddress.ip_interface(address) for address in claim["addresses"]]
+        for conflict in host.netplan_conflicts:
+            every = [ipaddress.ip_interface(address) for address in conflict["addresses"]]
             given = [address for address in every if isinstance(address, ipaddress.IPv4Interface)]
             if len(every) > 1 or given != every:
                 raise FabricError(
-                    f"{host.name}: {claim['path']} gives {claim['netdev']} the addresses "
-                    f"{', '.join(claim['addresses'])}, and one of IPv4 is needed: move the file out of /etc/netplan"
+                    f"{host.name}: {conflict['path']} gives {conflict['netdev']} the addresses "
+                    f"{', '.join(conflict['addresses'])}, and one of IPv4 is needed: move the file out of /etc/netplan"
                 )
             if given:
-                found[host.name, claim["netdev"]] = given[0]
+                found[host.name, conflict["netdev"]] = given[0]
     return found
 
 
 def _mtu(topology: str, mtu: int, hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> tuple[int | None, int]:
     """Return the MTU to set, None to leave it alone, and the one that packets shall have."""
-    claimed = {claim["mtu"] for host in hosts for claim in host.claims if claim["mtu"]}
-    if len(claimed) > 1:
-        raise FabricError(f"{SYNC} sets different MTUs ({', '.join(map(str, sorted(claimed)))}): set them alike")
-    if claimed:
-        return None, claimed.pop()
+    by_others = {one["mtu"] for host in hosts for one in host.netplan_conflicts if one["mtu"]}
+    if len(by_others) > 1:
+        raise FabricError(f"{SYNC} sets different MTUs ({', '.join(map(str, sorted(by_others)))}): set them alike")
+    if by_others:
+        return None, by_others.pop()
     if mtu or topology != "switch":
         return mtu or JUMBO, mtu or JUMBO
     by_name = {host.name: host for host in hosts}
@@ -373,8 +387,9 @@ def _mtu(topology: str, mtu: int, hosts: t.Sequence[Member], segments: t.Sequenc
 # ---- which half gets which address
 
 
-def _subnets(pool: t.Sequence[str]) -> list[ipaddress.IPv4Network]:
-    subnets: list[ipaddress.IPv4Network] = []
+def _pool_networks(pool: t.Sequence[str]) -> list[ipaddress.IPv4Network]:
+    """Return the networks of the pool, or refuse one that cannot be used."""
+    networks: list[ipaddress.IPv4Network] = []
     for entry in pool:
         try:
             network = ipaddress.IPv4Network(entry)
@@ -382,10 +397,24 @@ def _subnets(pool: t.Sequence[str]) -> list[ipaddress.IPv4Network]:
             raise FabricError(f"{entry!r} in the pool is no IPv4 network ({exc}): write 192.168.100.0/22") from exc
         if not 12 <= network.prefixlen <= 24 or not network.is_private:
             raise FabricError(f"{entry!r} in the pool is not a private network of /12 to /24")
-        if any(network.overlaps(other) for other in subnets):
+        if any(network.overlaps(other) for other in networks):
             raise FabricError(f"{entry!r} in the pool overlaps another entry of it")
-        subnets.extend(network.subnets(new_prefix=24))
-    return subnets
+        networks.append(network)
+    return networks
+
+
+def _free_subnets(
+    pool: t.Sequence[ipaddress.IPv4Network],
+    hosts: t.Sequence[Member],
+    given: t.Mapping[tuple[str, str], ipaddress.IPv4Interface],
+) -> t.Iterator[ipaddress.IPv4Network]:
+    """Yield the /24s of the pool that no host uses and no given address is in, in order."""
+    used = [network for host in hosts for network, _netdev in host.networks]
+    taken = IPSet([str(network) for network in [*used, *(address.network for address in given.values())]])
+    for entry in pool:
+        for subnet in IPNetwork(str(entry)).subnet(24):
+            if taken.isdisjoint(IPSet(subnet)):
+                yield ipaddress.IPv4Network(str(subnet))
 
 
 def _halves(hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> t.Iterator[list[tuple[str, int, Link]]]:
@@ -414,14 +443,9 @@ def _static(
     if FIRST_HOST + len(hosts) > 255:
         raise FabricError(f"{len(hosts)} hosts do not fit into one /24: plan fewer")
     rows: list[list[End]] = []
-    chosen = [address.network for address in given.values()]
     for ends in _halves(hosts, segments):
         own = [given[name, link["netdev"]] for name, _cage, link in ends if (name, link["netdev"]) in given]
-        network = (
-            _common(own, ends, hosts)
-            if own
-            else next((net for net in free if not any(map(net.overlaps, chosen))), None)
-        )
+        network = _common(own, ends, hosts) if own else next(free, None)
         if network is None:
             raise FabricError(
                 f"no /24 of the pool {', '.join(pool)} is left that no host uses: add a free private network to it"
@@ -445,7 +469,7 @@ def _static(
 def _common(
     own: list[ipaddress.IPv4Interface], ends: list[tuple[str, int, Link]], hosts: list[Member]
 ) -> ipaddress.IPv4Network:
-    """Return the network of addresses that somebody chose, or refuse it."""
+    """Return the network of the addresses that are given for the ends of a link, or refuse it."""
     where = " and ".join(f"{name} {link['netdev']}" for name, _cage, link in ends)
     networks = {address.network for address in own}
     if len(networks) > 1:
@@ -478,8 +502,8 @@ def _refuse_clash(rows: list[list[End]]) -> None:
             )
 
 
-def _found(hosts: list[Member], segments: t.Sequence[Segment], addressing: str) -> list[list[End]]:
-    """Return the ends with the addresses that they have now, if any."""
+def _current(hosts: list[Member], segments: t.Sequence[Segment], addressing: str) -> list[list[End]]:
+    """Return the ends with the addresses that they have now, as far as there are any."""
     return [
         [
             End(name, cage, link, next((ipaddress.IPv4Interface(one) for one in link["ipv4"]), None))
@@ -523,7 +547,7 @@ def _netdevs(
     addressing: str,
     adopted: t.Mapping[tuple[str, str], ipaddress.IPv4Interface],
 ) -> dict[str, dict[str, t.Any]]:
-    """Return what each netdev of the host shall be: all are named, so that nobody asks for DHCP on the others."""
+    """Return the wanted state of each netdev. All are named, so that no renderer asks for DHCP on the others."""
     ends = {end.link["netdev"]: end for row in rows for end in row if end.name == host.name}
     return {
         link["netdev"]: {
@@ -531,7 +555,7 @@ def _netdevs(
             "addresses": [str(ends[link["netdev"]].address)]
             if addressing == "static" and link["netdev"] in ends
             else [],
-            "asks": addressing if addressing != "static" and link["netdev"] in ends else "",
+            "dynamic": addressing if addressing != "static" and link["netdev"] in ends else "",
             "adopted": (host.name, link["netdev"]) in adopted,
             "mtu": mtu if link["netdev"] in ends else None,
         }

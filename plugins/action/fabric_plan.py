@@ -1,0 +1,86 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan a fabric of DGX Sparks and the changes that it needs; the module of this name documents it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, ClassVar
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import NetplanError
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import FabricError
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.changes import (
+    Settings,
+    add_contents,
+    plan_changes,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.plan import (
+    ADDRESSINGS,
+    POOL,
+    TOPOLOGIES,
+    describe,
+    plan_fabric,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+
+
+class ActionModule(Planner):
+    """Runs on the controller."""
+
+    SPEC: ClassVar[dict[str, Any]] = {
+        "names": {"type": "list", "elements": "str", "required": True},
+        "members": {"type": "list", "elements": "dict", "required": True},
+        "topology": {"type": "str", "choices": list(TOPOLOGIES), "default": "auto"},
+        "cables": {"type": "list", "elements": "list", "default": []},
+        "pool": {"type": "list", "elements": "str", "default": list(POOL)},
+        "mtu": {"type": "int", "default": 0},
+        "addressing": {"type": "str", "choices": list(ADDRESSINGS), "default": "static"},
+        "addresses": {"type": "dict", "default": {}},
+        "netplan": {"type": "path", "default": "/etc/netplan/40-cx7.yaml"},
+        "sysctl": {"type": "path", "default": "/etc/sysctl.d/90-dgx-spark-fabric.conf"},
+        "program": {"type": "str", "required": True},
+        "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "auto"},
+        "bandwidth_tool": {"type": "str", "choices": ["auto", "ib_write_bw", "iperf3"], "default": "auto"},
+        "min_gbps": {"type": "dict", "default": {}},
+    }
+
+    def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the plan, which is the same for each host."""
+        try:
+            return make_plan(asked)
+        except (FabricError, NetplanError) as error:
+            raise PlanError(f"No fabric can be planned: {error}. Nothing was changed.") from error
+
+
+def _bandwidth_tool(fabric: dict[str, Any]) -> str:
+    """Return the tool that measures RDMA where every planned link has an RDMA device."""
+    rdma = all(link["rdma_device"] for host in fabric["hosts"].values() for link in host["links"])
+    return "ib_write_bw" if rdma else "iperf3"
+
+
+def make_plan(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what the module documents, from its options.
+
+    :raises FabricError: where no fabric can be planned.
+    """
+    names, members = asked["names"], asked["members"]
+    options = {name: asked[name] for name in ("topology", "cables", "pool", "mtu", "addressing", "addresses")}
+    fabric = plan_fabric(names, members, **options)
+    tool = asked["bandwidth_tool"] if asked["bandwidth_tool"] != "auto" else _bandwidth_tool(fabric)
+    settings = Settings(asked["netplan"], asked["sysctl"], asked["program"], asked["firewall"], tool, asked["min_gbps"])
+    boots = {member["name"]: member.get("boot_id") for member in members}
+    lasting = {name: part for name, part in fabric.items() if name != "admin_down"}
+    key = hashlib.sha256(json.dumps([lasting, boots], sort_keys=True).encode()).hexdigest()
+    plan = add_contents(fabric, settings)
+    changes, takes_part = plan_changes(plan, members, key, settings)
+    hosts = {name: {**host, "changes_network": takes_part[name]} for name, host in plan["hosts"].items()}
+    return {
+        **plan,
+        "hosts": hosts,
+        "changes": changes,
+        "key": key,
+        "table": describe(plan),
+        "bandwidth_tool": tool,
+    }

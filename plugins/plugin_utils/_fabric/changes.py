@@ -1,0 +1,269 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin util is private to the collection: it may change at any time.
+"""Compute what must change on each host, so that its fabric is as planned.
+
+Pure functions on the controller. Each change has the name of the task of the role cx7_network that makes it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import bandwidth_problem
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import HEADER, render
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
+    Line,
+    Steps,
+    UfwError,
+    after,
+    spread,
+    steps,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import FabricError
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.plan import find_drift
+
+PROGRAM = "Install the rollback program"
+RAISE = "Raise the network devices that are administratively down"
+SYSCTL = "Write the ARP settings"
+NETPLAN = "Write the netplan file"
+ACTIVATE = "Activate the network devices of the fabric"
+HOSTS = "Write the fabric names to the hosts file"
+FIREWALL = "Write the firewall rules of the fabric"
+PACKAGE = "Install the bandwidth tool"
+BANDWIDTH = "Measure the bandwidth"
+
+HOSTS_FILE = "/etc/hosts"
+COMMENT = "DGX Spark fabric"  # of the firewall rules
+MARKER = "# {mark} fabric of DGX Sparks (Ansible, sparkops.dgx_spark.cx7_network)"  # around the block in the hosts file
+
+Change = t.Dict[str, t.Any]  # ``name``, and ``diff`` where a text changes
+Plan = t.Mapping[str, t.Any]
+HostPlan = t.Mapping[str, t.Any]
+Found = t.Mapping[str, t.Any]  # what ``fabric_member_info`` returned of a host
+
+
+class Changes(t.NamedTuple):
+    """What must change."""
+
+    changes: dict[str, list[Change]]  # by host, in the order in which they are made; an empty list for none
+    takes_part: dict[str, bool]  # by host, whether its network is changed, or planned again while another host's is
+
+
+class Settings(t.NamedTuple):
+    """What the role is asked for, beside the plan of the fabric."""
+
+    netplan: str  # path of the fabric's netplan file
+    sysctl: str  # path of the file with the ARP settings
+    program: str  # SHA-256 of the rollback program
+    firewall: str  # auto, ufw or none
+    tool: str  # that measures the bandwidth
+    min_gbps: t.Mapping[str, float]  # by topology
+
+
+def add_contents(plan: Plan, settings: Settings) -> dict[str, t.Any]:
+    """Return the plan with all that is written on each host: ``files`` by path, ``names`` and ``firewall``."""
+    hosts = {}
+    for name, host in plan["hosts"].items():
+        contents: dict[str, t.Any] = {"files": {}, "names": [], "firewall": []}
+        if plan["topology"] != "single":
+            contents = {
+                "files": {settings.netplan: render(host["netdevs"]), settings.sysctl: arp_settings(host)},
+                "names": [f"{other['control_address']} {other['fabric_name']}" for other in plan["hosts"].values()],
+                "firewall": firewall_rules(host, plan["addressing"]),
+            }
+        hosts[name] = {**host, **contents}
+    return {**plan, "hosts": hosts}
+
+
+def arp_settings(host: HostPlan) -> str:
+    """Return the text of the sysctl file.
+
+    One cable joins both halves of both ends to one Ethernet segment, and Linux answers ARP requests for any of its
+    addresses on any netdev. With these settings each netdev answers for its own addresses only.
+    """
+    cabled = sorted(netdev for netdev, wanted in host["netdevs"].items() if wanted["cabled"])
+    lines = [
+        f"net.ipv4.conf.{netdev}.{setting}\n" for netdev in cabled for setting in ("arp_ignore = 1", "arp_announce = 2")
+    ]
+    return HEADER + "".join(lines)
+
+
+def firewall_rules(host: HostPlan, addressing: str) -> list[dict[str, t.Any]]:
+    """Return the rules for ``ufw_rules``: packets of a link's network are let in on that link, and on no other.
+
+    Of 169.254.0.0/16, which other netdevs may use too, only the host's own addresses are closed to others.
+    """
+    links = host["links"]
+    if not links:
+        return []
+    rule: dict[str, t.Any] = {"to_port": None, "proto": None}
+    rules: list[dict[str, t.Any]] = [
+        {**rule, "rule": "allow", "interface_in": netdev, "from_ip": [network], "to_ip": ["any"]}
+        for netdev, network in {link["netdev"]: link["network"] for link in links}.items()
+    ]
+    own = [link["address"].split("/")[0] if addressing == "link_local" else link["network"] for link in links]
+    closed = {**rule, "rule": "deny", "interface_in": None, "from_ip": ["any"], "to_ip": list(dict.fromkeys(own))}
+    return [*rules, closed]
+
+
+def set_block(text: str, lines: t.Sequence[str], marker: str = MARKER) -> str:
+    """Return the text with the marked block replaced, or added at its end, as ``ansible.builtin.blockinfile`` does.
+
+    >>> set_block("a\\n", ["b"], "# {mark}")
+    'a\\n# BEGIN\\nb\\n# END\\n'
+    """
+    begin, end = (marker.format(mark=mark) for mark in ("BEGIN", "END"))
+    there = text.splitlines(keepends=True)
+    bare = [line[:-1] if line.endswith("\n") else "" for line in there]
+    block = [f"{line}\n" for line in (begin, *lines, end)]
+    if begin not in bare or end not in bare:
+        return (text if not text or text.endswith("\n") else f"{text}\n") + "".join(block)
+    first, last = sorted((bare.index(begin), bare.index(end)))
+    return "".join([*there[:first], *block, *there[last + 1 :]])
+
+
+def plan_changes(plan: Plan, members: t.Iterable[Found], key: str, settings: Settings) -> Changes:
+    """Return the changes of each host.
+
+    :param plan: of :func:`add_contents`. :param members: what was read of each host. :param key: what a measurement of
+        the bandwidth must hold for.
+    :raises FabricError: where the firewall has no room for the rules, or the host is about to be rolled back.
+    """
+    if plan["topology"] == "single":
+        return Changes({name: [] for name in plan["hosts"]}, dict.fromkeys(plan["hosts"], False))
+    found = {member["name"]: member for member in members}
+    drift = find_drift(plan, found.values())
+    _refuse_pending_rollback(found)
+    network = {name: _network_changes(host, found[name], drift[name], plan, settings) for name, host in _hosts(plan)}
+    # A raised link or an address that comes from elsewhere changes the plan of all, so that all take part.
+    together = bool(plan["admin_down"]) or (plan["addressing"] != "static" and any(network.values()))
+    takes_part = {name: bool(own) or together for name, own in network.items()}
+    measured = plan["topology"] not in settings.min_gbps or _measured(plan, found, key, settings)
+    changes: dict[str, list[Change]] = {}
+    for name, host in _hosts(plan):
+        changes[name] = [*network[name], *_other_changes(name, host, found[name], plan, settings)]
+        if takes_part[name] and found[name]["program"] != settings.program:
+            changes[name].insert(0, {"name": PROGRAM})
+        if not measured:
+            changes[name] += [{"name": PACKAGE}] if settings.tool not in found[name]["tools"] else []
+            changes[name].append({"name": BANDWIDTH})
+    return Changes(changes, takes_part)
+
+
+def _hosts(plan: Plan) -> t.ItemsView[str, HostPlan]:
+    return plan["hosts"].items()
+
+
+def _refuse_pending_rollback(found: t.Mapping[str, Found]) -> None:
+    pending = [name for name, member in found.items() if member.get("rollback_pending")]
+    if pending:
+        raise FabricError(
+            f"{', '.join(pending)} will go back to the network before an earlier change, because that run was "
+            "interrupted: run again once that is done ('systemctl list-timers dgx-spark-fabric-rollback.timer')"
+        )
+
+
+def _network_changes(
+    host: HostPlan, member: Found, drift: t.Sequence[str], plan: Plan, settings: Settings
+) -> list[Change]:
+    """Return the changes that are made with a rollback timer running."""
+    changes: list[Change] = []
+    down = plan["admin_down"].get(member["name"], [])
+    if down:
+        changes.append({"name": RAISE, "diff": _lines(down, "administratively down", "up")})
+    for change, path, mode in ((SYSCTL, settings.sysctl, "0644"), (NETPLAN, settings.netplan, "0600")):
+        if not _same_file(member["files"].get(path), host["files"][path], mode):
+            changes.append({"name": change, "diff": _file_diff(path, member["files"].get(path), host["files"][path])})
+    if changes or drift:
+        changes.append({"name": ACTIVATE, "diff": _state_diff(host, member)})
+    return changes
+
+
+def _other_changes(name: str, host: HostPlan, member: Found, plan: Plan, settings: Settings) -> list[Change]:
+    changes: list[Change] = []
+    hosts_file = member["files"].get(HOSTS_FILE)
+    before = hosts_file["content"] if hosts_file else ""
+    names = set_block(before, host["names"])
+    if names != before:
+        changes.append({"name": HOSTS, "diff": _file_diff(HOSTS_FILE, hosts_file, names)})
+    rules = _firewall_change(name, host, member["firewall"], plan, settings)
+    return changes + ([rules] if rules else [])
+
+
+def _firewall_change(
+    name: str, host: HostPlan, state: t.Mapping[str, t.Any], plan: Plan, settings: Settings
+) -> Change | None:
+    """Return the change of the firewall's rules, None where there is none."""
+    if not (settings.firewall == "ufw" or (settings.firewall == "auto" and state["enabled"])):
+        return None
+    if not state["installed"]:
+        raise FabricError(f"{name} has no ufw, and cx7_network_firewall says {settings.firewall}: install ufw first")
+    if plan["addressing"] != "static" and not host["links"]:
+        return {"name": FIREWALL}  # the addresses, and so the rules, are known once the links have them
+    there = [Line(*line) for line in state["rules"]]
+    try:
+        todo = steps(there, [text for rule in host["firewall"] for text in spread(rule)], COMMENT, first=True)
+    except UfwError as error:
+        problem = str(error).replace(" Nothing was changed.", "")  # said once, by who raises this
+        raise FabricError(f"{name}: {problem}") from error
+    if not any(todo):
+        return None
+    before, rules = after(there, Steps([], []), COMMENT), after(there, todo, COMMENT, first=True)
+    return {"name": FIREWALL, "diff": {"before": _text(before), "after": _text(rules)}}
+
+
+def _measured(plan: Plan, found: t.Mapping[str, Found], key: str, settings: Settings) -> bool:
+    """Whether every host measured this plan with this tool since it was started, and all figures are enough."""
+    wanted = float(settings.min_gbps[plan["topology"]])
+    for name in plan["hosts"]:
+        figures = found[name].get("bandwidth")
+        if not figures or (figures["key"], figures["tool"]) != (key, settings.tool):
+            return False
+        if any(bandwidth_problem(name, one, wanted, settings.tool) for one in figures["measured"]):
+            return False
+    return True
+
+
+def _same_file(state: t.Mapping[str, t.Any] | None, content: str, mode: str) -> bool:
+    return state is not None and (state["content"], state["mode"], state["uid"]) == (content, mode, 0)
+
+
+def _file_diff(path: str, state: t.Mapping[str, t.Any] | None, content: str) -> dict[str, str]:
+    before = state["content"] if state else ""
+    return {"before_header": path, "after_header": path, "before": before, "after": content}
+
+
+def _lines(names: t.Iterable[str], before: str, later: str) -> dict[str, str]:
+    names = list(names)
+    return {
+        "before": _text(f"{name}: {before}" for name in names),
+        "after": _text(f"{name}: {later}" for name in names),
+    }
+
+
+def _text(lines: t.Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _state_diff(host: HostPlan, member: Found) -> dict[str, str]:
+    """Return the state of the cabled netdevs now and as planned, one a line."""
+    now = {link["netdev"]: link for link in member["links"]}
+    before, later = [], []
+    for netdev, wanted in host["netdevs"].items():
+        if not wanted["cabled"]:
+            continue
+        link, arp = now[netdev], member["arp"].get(netdev, [0, 0])
+        up = "up" if link["admin_up"] else "down"
+        before.append(_netdev_line(netdev, up, link["mtu"], link["ipv4"], arp))
+        addresses = (
+            wanted["addresses"] or link["ipv4"] or ([f"an address by {wanted['dynamic']}"] * bool(wanted["dynamic"]))
+        )
+        later.append(_netdev_line(netdev, "up", wanted["mtu"] or link["mtu"], addresses, [1, 2]))
+    return {"before": _text(before), "after": _text(later)}
+
+
+def _netdev_line(netdev: str, up: str, mtu: int, addresses: t.Sequence[str], arp: t.Sequence[int]) -> str:
+    return f"{netdev}: {up}, MTU {mtu}, {' '.join(addresses) or 'no address'}, ARP settings {arp[0]} {arp[1]}"

@@ -1,0 +1,40 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file is replaced as a whole or not at all, and nothing is left beside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import files
+
+
+def test_replaces_content_and_mode(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+    files.write_atomically(path, b"after\xff", 0o640, (os.geteuid(), os.getegid()))
+    assert (path.read_bytes(), path.stat().st_mode & 0o7777) == (b"after\xff", 0o640)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("what", ["fchmod", "fsync"])
+def test_a_failure_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def fail(*_arguments: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(files.os, what, fail)
+    with pytest.raises(OSError, match="no space left"):
+        files.write_atomically(path, b"after", 0o600)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(files.FileError, match=r"directory '.*missing' is not there: create it first"):
+        files.write_atomically(tmp_path / "missing" / "file", b"", 0o600)
