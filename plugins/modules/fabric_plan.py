@@ -73,7 +73,7 @@ options:
         V(link_local) lets half A of each cage choose one of 169.254.0.0/16 for itself. It needs no plan, and costs half
         the bandwidth (half B would be in the same network, and stays without) and lasting addresses.
       - V(dhcp) asks a server on the switch, for both halves.
-      - With the latter two RV(plan.hosts.links) is empty until the addresses are there.
+      - With the latter two RV(hosts.links) is empty until the addresses are there.
     type: str
     choices: [static, link_local, dhcp]
     default: static
