@@ -114,6 +114,12 @@ options:
       that is left out.
     type: dict
     default: {}
+  changing:
+    description: >-
+      Whether this run is changing the network now, so that the rollback timers that run on the hosts are its own. Else
+      the plan is refused where there is one.
+    type: bool
+    default: false
 author:
   - sparkops contributors (@sparkops)
 """
