@@ -44,6 +44,7 @@ class ActionModule(Planner):
         "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "auto"},
         "bandwidth_tool": {"type": "str", "choices": ["auto", "ib_write_bw", "iperf3"], "default": "auto"},
         "min_gbps": {"type": "dict", "default": {}},
+        "changing": {"type": "bool", "default": False},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +52,8 @@ class ActionModule(Planner):
         try:
             return make_plan(asked)
         except (FabricError, NetplanError) as error:
-            raise PlanError(f"No fabric can be planned: {error}. Nothing was changed.") from error
+            unchanged = "" if asked["changing"] else " Nothing was changed."
+            raise PlanError(f"No fabric can be planned: {error}.{unchanged}") from error
 
 
 def _bandwidth_tool(fabric: dict[str, Any]) -> str:
@@ -69,7 +71,15 @@ def make_plan(asked: dict[str, Any]) -> dict[str, Any]:
     options = {name: asked[name] for name in ("topology", "cables", "pool", "mtu", "addressing", "addresses")}
     fabric = plan_fabric(names, members, **options)
     tool = asked["bandwidth_tool"] if asked["bandwidth_tool"] != "auto" else _bandwidth_tool(fabric)
-    settings = Settings(asked["netplan"], asked["sysctl"], asked["program"], asked["firewall"], tool, asked["min_gbps"])
+    settings = Settings(
+        asked["netplan"],
+        asked["sysctl"],
+        asked["program"],
+        asked["firewall"],
+        tool,
+        asked["min_gbps"],
+        asked["changing"],
+    )
     boots = {member["name"]: member.get("boot_id") for member in members}
     lasting = {name: part for name, part in fabric.items() if name != "admin_down"}
     key = hashlib.sha256(json.dumps([lasting, boots], sort_keys=True).encode()).hexdigest()

@@ -73,7 +73,7 @@ options:
         V(link_local) lets half A of each cage choose one of 169.254.0.0/16 for itself. It needs no plan, and costs half
         the bandwidth (half B would be in the same network, and stays without) and lasting addresses.
       - V(dhcp) asks a server on the switch, for both halves.
-      - With the latter two RV(plan.hosts.links) is empty until the addresses are there.
+      - With the latter two RV(hosts.links) is empty until the addresses are there.
     type: str
     choices: [static, link_local, dhcp]
     default: static
@@ -114,6 +114,12 @@ options:
       that is left out.
     type: dict
     default: {}
+  changing:
+    description: >-
+      Whether this run is changing the network now, so that the rollback timers that run on the hosts are its own. Else
+      the plan is refused where there is one.
+    type: bool
+    default: false
 author:
   - sparkops contributors (@sparkops)
 """

@@ -61,6 +61,7 @@ class Settings(t.NamedTuple):
     firewall: str  # auto, ufw or none
     tool: str  # that measures the bandwidth
     min_gbps: t.Mapping[str, float]  # by topology
+    changing: bool = False  # whether this run is changing the network now, with its own rollback timer
 
 
 def add_contents(plan: Plan, settings: Settings) -> dict[str, t.Any]:
@@ -136,7 +137,8 @@ def plan_changes(plan: Plan, members: t.Iterable[Found], key: str, settings: Set
         return Changes({name: [] for name in plan["hosts"]}, dict.fromkeys(plan["hosts"], False))
     found = {member["name"]: member for member in members}
     drift = find_drift(plan, found.values())
-    _refuse_pending_rollback(found)
+    if not settings.changing:
+        _refuse_pending_rollback(found)
     network = {name: _network_changes(host, found[name], drift[name], plan, settings) for name, host in _hosts(plan)}
     # A raised link or an address that comes from elsewhere changes the plan of all, so that all take part.
     together = bool(plan["admin_down"]) or (plan["addressing"] != "static" and any(network.values()))

@@ -94,6 +94,7 @@ def options(members: list[Found], **more: Any) -> dict[str, Any]:
         "firewall": "auto",
         "bandwidth_tool": "auto",
         "min_gbps": {"direct": 175, "ring": 80, "switch": 175},
+        "changing": False,
         **more,
     }
 
@@ -362,6 +363,7 @@ def test_a_host_that_is_about_to_be_rolled_back_is_refused() -> None:
     members[1]["rollback_pending"] = True
     with pytest.raises(FabricError, match="spark2 will go back to the network before an earlier change"):
         planned(members)
+    assert names(planned(members, changing=True)) == {"spark1": [], "spark2": []}, "the timer is this run's own"
 
 
 def test_the_plugin_says_that_nothing_was_changed() -> None:
@@ -376,6 +378,9 @@ def test_the_plugin_says_that_nothing_was_changed() -> None:
     with pytest.raises(PlanError) as refused:
         plugin.plan(options(members), {})
     assert str(refused.value).count("Nothing was changed.") == 1
+    with pytest.raises(PlanError) as refused:
+        plugin.plan(options(members, changing=True), {})
+    assert "Nothing was changed." not in str(refused.value)
 
 
 # ---- the report
