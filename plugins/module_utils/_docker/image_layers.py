@@ -11,6 +11,7 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 import tarfile
@@ -85,7 +86,8 @@ def put_together(files: Sequence[Mapping[str, Any]], folder: Path, target: IO[by
                 raise ImageError(f"{file['sha256']!r} is no SHA-256")
             member = tarfile.TarInfo(file["path"])
             member.size = file["size"]
-            with (folder / file["sha256"]).open("rb") as content:
+            # The directory is a user's: root follows no link there. That the content is right, the image's ID tells.
+            with os.fdopen(os.open(folder / file["sha256"], os.O_RDONLY | os.O_NOFOLLOW), "rb") as content:
                 tar.addfile(member, content)
 
 

@@ -78,6 +78,12 @@ def test_refuses_a_tar_without_manifest_and_a_name_that_leads_elsewhere(tmp_path
         layers.put_together([{"path": "x", "size": 1, "sha256": "../../etc/passwd"}], tmp_path, io.BytesIO())
 
 
+def test_root_follows_no_link_in_a_users_directory(tmp_path: Path) -> None:
+    (tmp_path / ("a" * 64)).symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match="symbolic links"):
+        layers.put_together([{"path": "x", "size": 1, "sha256": "a" * 64}], tmp_path, io.BytesIO())
+
+
 def test_what_docker_says_is_told(tmp_path: Path) -> None:
     docker = tmp_path / "docker"
     docker.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('no such image')\n")
