@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from .conftest import SPARKS, Pair, Run, eventually, started
+from .state import BY_SERVING, captured, differences
 
 
 def refused(run: Run, *says: str) -> None:
@@ -26,7 +29,7 @@ def test_bad_input_changes_nothing_and_says_what_to_do(pair: Pair) -> None:
     twins = pair.hosts(*SPARKS)
     twins["spark"]["hosts"]["spark2"] = dict(twins["spark"]["hosts"]["spark1"])
     refused(pair.serve(inventory=twins), "spark1 and spark2 have the same management address", "correct ansible_host")
-    refused(pair.serve(limit="spark2"), "leaves out spark1", "run it without --limit")
+    refused(pair.serve(limit="spark2"), "spark1 of spark_members", "is not in this play", "run without --limit")
     refused(pair.serve(spark_model=""), "spark_model is not set", "-e spark_model=")
     refused(pair.serve(spark_model="nobody/nothing"), "nobody/nothing")
     refused(pair.serve(hf_cache_reserve_gb=10**6), "1000000 GB are to stay free", "name a cache on a larger disk")
@@ -35,11 +38,27 @@ def test_bad_input_changes_nothing_and_says_what_to_do(pair: Pair) -> None:
     assert pair.state() == before
 
 
-def test_a_dry_run_on_blank_sparks_changes_nothing(pair: Pair) -> None:
-    before = pair.state()
+@pytest.fixture(scope="module")
+def dry(pair: Pair) -> Run:
+    """A dry run on blank Sparks, after which they are what they were."""
+    before = captured(pair)
     run = pair.serve(check=True)
     assert run.status == "successful", run.said
-    assert pair.state() == before
+    assert differences(before, captured(pair)) == []
+    return run
+
+
+def test_a_dry_run_on_blank_sparks_lists_changes_and_makes_none(dry: Run) -> None:
+    assert set(dry.planned()) == set(SPARKS)
+
+
+def test_plan_yml_lists_the_same_changes_and_verify_yml_names_them(pair: Pair, dry: Run) -> None:
+    before = captured(pair)
+    plan = pair.serve("plan.yml")
+    assert plan.status == "successful", plan.said
+    assert (plan.planned(), plan.changed) == (dry.planned(), {})
+    refused(pair.serve("verify.yml"), "is not as planned", "Run the playbook, or see it with --check --diff.")
+    assert differences(before, captured(pair)) == []
 
 
 def test_a_cable_that_is_out_is_named(pair: Pair) -> None:
@@ -58,16 +77,15 @@ def test_a_strangers_container_stops_a_restart_of_docker(pair: Pair, stranger: s
 
 def test_two_blank_sparks_answer_over_mpi_and_rdma(pair: Pair, first: tuple[Run, int]) -> None:
     run, served = first
-    answer = run.results("Prove | Ask it a question")["spark1"]["json"]
-    assert answer["virtual_spark"]["nonce_rank"] == 1
-    assert [rank["host"] for rank in answer["virtual_spark"]["ranks"]] == ["spark1", "spark2"]
-    ranks = run.results("Prove | Wait for the first token")["spark1"]["state"]["ranks"]
-    assert {name: rank["transport"] for name, rank in ranks.items()} == {"spark1": "IB", "spark2": "IB"}
-    assert served == run.results("Verify | Every file is there, by hash")["spark1"]["bytes"], "once, for both"
-
-    report = run.results("What was built and what was proven")["spark1"]["msg"]
+    report = run.results("Report what was built and verified")["spark1"]["msg"]
     assert set(report) >= {"nodes", "image", "model", "endpoint", "rdma", "phase_seconds", "answer"}
+    assert set(report["phase_seconds"]) == {"plan", "fabric", "docker", "model", "serve"}
     assert all(seconds > 0 for seconds in report["phase_seconds"].values())
+    assert {name: rank["transport"] for name, rank in report["rdma"].items()} == {"spark1": "IB", "spark2": "IB"}
+    assert 0 <= served - int(report["model_bytes"]) < 20_000, "once, for both; the plan reads config.json alone"
+    assert "Rank 1 of 2, on spark2, gave this request the nonce" in report["answer"]
+    ranks = pair.asked()["virtual_spark"]["ranks"]
+    assert [rank["host"] for rank in ranks] == ["spark1", "spark2"]
 
     tasks = (
         "sudo docker stack ps dgx-spark-trtllm --filter desired-state=running --format '{{.Node}} {{.CurrentState}}'"
@@ -80,6 +98,10 @@ def test_two_blank_sparks_answer_over_mpi_and_rdma(pair: Pair, first: tuple[Run,
     )
 
 
+def test_a_run_makes_the_changes_that_the_dry_run_listed_and_no_other(dry: Run, first: tuple[Run, int]) -> None:
+    assert first[0].made() == dry.planned()
+
+
 def test_further_runs_leave_everything_and_a_stranger_alone(pair: Pair, first: tuple[Run, int], stranger: str) -> None:
     before = started(pair, stranger)
     for check in (False, True):
@@ -87,3 +109,14 @@ def test_further_runs_leave_everything_and_a_stranger_alone(pair: Pair, first: t
         assert again.status == "successful", again.said
         assert again.changed == {}
     assert started(pair, stranger) == before
+
+
+def test_verify_yml_proves_what_is_there_and_changes_nothing(pair: Pair, first: tuple[Run, int]) -> None:
+    before = captured(pair)
+    run = pair.serve("verify.yml")
+    assert run.status == "successful", run.said
+    assert run.changed == {}
+    assert "Rank 1 of 2" in run.results("Report what was verified")["spark1"]["msg"]["answer"]
+    plan = pair.serve("plan.yml")
+    assert (plan.planned(), plan.changed) == ({}, {})
+    assert differences(before, captured(pair), BY_SERVING) == []
