@@ -153,6 +153,10 @@ class Lab:
             path.write_text(yaml.safe_dump(playbook))
         else:
             path = ROOT / playbook if "/" in str(playbook) else ROOT / "playbooks" / playbook
+        config = ROOT / "ansible.cfg"
+        if collections:
+            config = work / "ansible.cfg"
+            config.touch()
         hosts = self.inventory
         if inventory is not None:
             hosts = work / "hosts.yml"
@@ -170,7 +174,7 @@ class Lab:
             },
             cmdline="--check --diff" if check else None,
             envvars={
-                "ANSIBLE_CONFIG": "/dev/null" if collections else str(ROOT / "ansible.cfg"),
+                "ANSIBLE_CONFIG": str(config),
                 "ANSIBLE_COLLECTIONS_PATH": str(collections or ROOT / "playbooks" / "collections"),
             },
             quiet=not os.environ.get("E2E_VERBOSE"),
