@@ -100,13 +100,12 @@ def firewall_rules(host: HostPlan, addressing: str) -> list[dict[str, t.Any]]:
     links = host["links"]
     if not links:
         return []
-    rule: dict[str, t.Any] = {"to_port": None, "proto": None}
     rules: list[dict[str, t.Any]] = [
-        {**rule, "rule": "allow", "interface_in": netdev, "from_ip": [network], "to_ip": ["any"]}
+        {"rule": "allow", "interface_in": netdev, "from_ip": [network], "to_ip": ["any"]}
         for netdev, network in {link["netdev"]: link["network"] for link in links}.items()
     ]
     own = [link["address"].split("/")[0] if addressing == "link_local" else link["network"] for link in links]
-    closed = {**rule, "rule": "deny", "interface_in": None, "from_ip": ["any"], "to_ip": list(dict.fromkeys(own))}
+    closed = {"rule": "deny", "from_ip": ["any"], "to_ip": list(dict.fromkeys(own))}
     return [*rules, closed]
 
 

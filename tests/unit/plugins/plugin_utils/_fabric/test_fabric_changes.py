@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from pathlib import Path
 from typing import Any, Callable
 
@@ -17,6 +18,7 @@ from ansible.modules import blockinfile
 from ansible_collections.sparkops.dgx_spark.plugins.action.fabric_plan import ActionModule, make_plan
 from ansible_collections.sparkops.dgx_spark.plugins.action.fabric_report import judge
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import spread
+from ansible_collections.sparkops.dgx_spark.plugins.modules import ufw_rules
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric import changes
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import FabricError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
@@ -335,6 +337,15 @@ def test_the_block_is_set_as_blockinfile_sets_it(text: str, tmp_path: Path, caps
     with patch_module_args(asked), pytest.raises(SystemExit):
         blockinfile.main()
     assert changes.set_block(text, ["new", "lines"], "# {mark} x") == path.read_text()
+
+
+def test_the_rules_are_taken_by_the_module_that_writes_them(capsys: pytest.CaptureFixture) -> None:
+    plan = planned([blank(1), blank(2)])
+    rules = plan["hosts"]["spark1"]["firewall"]
+    asked = {"comment": changes.COMMENT, "rules": rules, "first": True, "firewall": "none"}
+    with patch_module_args(asked), pytest.raises(SystemExit):
+        ufw_rules.main()
+    assert json.loads(capsys.readouterr().out)["changed"] is False
 
 
 # ---- refusals
