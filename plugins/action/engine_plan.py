@@ -97,7 +97,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         "changes": changes,
         "layout": one.layout,
         "engine": asked["engine"],
-        "model": asked["model"],
+        "model": {name: asked["model"].get(name) for name in ("repo", "commit", "repo_dir", "bytes")},
         "fabric": asked["fabric"],
         "launcher": asked["launcher"],
         "base_image": asked["base_image"],

@@ -299,7 +299,7 @@ def test_where_memory_is_read_is_mounted() -> None:
 
 def taken(one: dict[str, Any]) -> None:
     who = ["nginx (process 4711)"]
-    one["listen"] = [{"address": "127.0.0.1", "port": 8355, "taken": True, "holders": who, "processes": []}]
+    one["listen"] = [{"address": "127.0.0.1", "port": 8355, "taken": True, "holders": who}]
 
 
 @pytest.mark.parametrize(
