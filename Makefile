@@ -19,6 +19,9 @@ SPARKS ?= 2
 CABLING ?= auto
 lab_vars = -e virtual_spark_lab='"$(LAB)"' -e virtual_spark_count=$(SPARKS) -e virtual_spark_cabling=$(CABLING)
 
+# What runs on hosts and is no module.
+programs = $(wildcard roles/*/files/*.py)
+
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -37,25 +40,38 @@ $(VENV)/.for-tests: $(VENV)/.for-use requirements-dev.txt
 	touch $@
 
 lab: $(VENV)/.for-use ## two blank virtual Sparks, from nothing to a chat answer over MPI
-	ansible-playbook playbooks/lab_up.yml
-	ansible-playbook playbooks/lab_engine.yml
-	ansible-playbook -i inventory/lab.yml playbooks/two_spark.yml
+	ansible-playbook lab/playbooks/up.yml
+	ansible-playbook lab/playbooks/engine.yml
+	ansible-playbook -i lab/inventory/lab.yml playbooks/two_spark.yml
 
 lab-up: $(VENV)/.for-use ## bring up virtual Sparks (LAB= SPARKS= CABLING=)
-	ansible-playbook playbooks/lab_up.yml $(lab_vars)
+	ansible-playbook lab/playbooks/up.yml $(lab_vars)
 
 lab-down: $(VENV)/.for-use ## take away all that the lab is (LAB=)
-	ansible-playbook playbooks/lab_down.yml $(lab_vars)
+	ansible-playbook lab/playbooks/down.yml $(lab_vars)
 
-lint: $(VENV)/.for-tests ## ansible-lint (production), ruff, yamllint
+lint: lint-python lint-yaml lint-changelog ## ansible-lint (production), ruff, mypy (strict), yamllint, the changelog's fragments
+
+lint-python: $(VENV)/.for-tests
 	ruff check . && ruff format --check .
+	mypy -p ansible_collections.sparkops.dgx_spark.plugins -p ansible_collections.sparkops.virtual_spark.plugins
+	mypy $(programs)
+	cd roles/engine_serve/files/image && mypy --config-file $(CURDIR)/pyproject.toml -p supervisor
+
+lint-yaml: $(VENV)/.for-tests
 	yamllint --strict .
 	ansible-lint --offline
 
-unit: $(VENV)/.for-tests ## parsers, planners, renderers
-	pytest -n 2 tests/unit
+lint-changelog: $(VENV)/.for-tests
+	antsibull-changelog lint
 
-package: $(VENV)/.for-tests ## the tarball: installed, documented, ansible-test sanity, galaxy-importer
+unit: $(VENV)/.for-tests ## parsers, planners, renderers
+	pytest -n 2 tests/unit lab/tests/unit
+
+unit-newest: $(VENV)/.for-tests ## the same on the newest ansible-core, by a newer Python of this machine or of a virtual Spark
+	python -m tests.newest tests/unit lab/tests/unit
+
+package: $(VENV)/.for-tests ## the tarballs: installed, documented, ansible-test sanity, galaxy-importer
 	pytest tests/package
 
 molecule: $(VENV)/.for-tests ## modules and roles, each in a lab of its own
@@ -66,7 +82,7 @@ e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sp
 
 test: lint unit ## all of these, 20 minutes on 2 cores
 	$(MAKE) --jobs=2 package molecule
-	$(MAKE) e2e
+	$(MAKE) e2e unit-newest
 
 test-all: test ## and the whole matrix: every cabling, size, fault and variant; some hours
 	MOLECULE_GLOB='molecule/matrix/*/molecule.yml' molecule test --all
@@ -75,4 +91,11 @@ test-all: test ## and the whole matrix: every cabling, size, fault and variant; 
 bench-copy: $(VENV)/.for-tests ## a table of ways to copy a model from Spark to Spark, in one lab
 	python -m tests.bench.copy_model
 
-.PHONY: bench-copy help lab lab-up lab-down lint unit package molecule e2e test test-all
+changelog: $(VENV)/.for-tests ## write CHANGELOG.md anew from changelogs/fragments and the modules' documentation
+	antsibull-changelog release --refresh --reload-plugins
+
+pre-commit: $(VENV)/.for-tests ## have git run the linters before a commit, and the unit tests before a push
+	pre-commit install --hook-type pre-commit --hook-type pre-push
+
+.PHONY: bench-copy changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
+        test test-all

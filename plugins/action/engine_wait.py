@@ -19,6 +19,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what was last said of it."""
         super().run(tmp, task_vars)
+        task_vars = task_vars or {}
         _validated, asked = self.validate_argument_spec(
             argument_spec={
                 "path": {"type": "str", "required": True},

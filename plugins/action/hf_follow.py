@@ -20,6 +20,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Wait until it is done; return its result."""
         super().run(tmp, task_vars)
+        task_vars = task_vars or {}
         _validated, asked = self.validate_argument_spec(
             argument_spec={
                 "started": {"type": "dict", "required": True},

@@ -152,11 +152,11 @@ def look(module: AnsibleModule) -> dict[str, Any]:
     there = module.get_bin_path(RUNTIME) is not None
     fits = there and wanted in ("", packages.get(TOOLKIT, ""))
     policy = "" if fits else tell(module, "apt-cache", "policy", TOOLKIT)
-    version = tell(module, "nvidia-ctk", "--version").partition("version ")[2].split("\n")[0].strip() if there else ""
+    runs = tell(module, "nvidia-ctk", "--version").partition("version ")[2].split("\n")[0].strip() if there else ""
     config = tell(module, "nvidia-ctk", "config") if there else ""
     package = f"{TOOLKIT}={wanted}" if wanted else TOOLKIT
     simulation = tell(module, "apt-get", "--simulate", "install", package) if module.params["simulate"] else ""
-    version = (version if fits else wanted or candidate(policy)) or None
+    version = (runs if fits else wanted or candidate(policy)) or None
     mode = string(config, "mode", RUNTIME) or "auto"
     held = tell(module, "apt-mark", "showhold").split()
     return {

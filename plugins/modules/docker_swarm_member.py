@@ -396,10 +396,10 @@ def main() -> None:
                 may_enter(wish, clock)
                 refuse_collisions([wish["address_pool"]] if wish["address_pool"] else [], routes)
         if step != "stay" and not module.check_mode:
-            if wish["state"] != "left":
+            if address is not None:
                 enter(docker, wish, address, networks)
             here = look(docker)[1]
-        if wish["state"] != "left" and not module.check_mode:
+        if address is not None and not module.check_mode:
             arrive(wish, here, address)
         if wish["state"] == "leader" and here.manager and step == "stay":
             own = overlays(docker.ask("GET", "/networks"))

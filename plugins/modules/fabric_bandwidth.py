@@ -62,10 +62,6 @@ options:
     description: Measure whatever was noted. All hosts must, where one does.
     type: bool
     default: false
-  simulated:
-    description: Whether the links are those of virtual Sparks, to be told with the figures.
-    type: bool
-    default: false
 author:
   - sparkops contributors (@sparkops)
 """
@@ -109,22 +105,18 @@ tool:
   returned: success, or when it is not enough
   type: str
   sample: ib_write_bw
-note:
-  description: Says so where the figures are those of virtual Sparks.
-  returned: when O(simulated) is true
-  type: str
-  sample: "SIMULATED: virtual Sparks, whose figures say nothing about a real one's"
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import measure, verdict
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import write_atomically
 
 
-def noted(stamp: Path, key: str) -> list[dict] | None:
+def noted(stamp: Path, key: str) -> list[dict[str, Any]] | None:
     """Return what was measured under this key, None if nothing was."""
     try:
         said = json.loads(stamp.read_text(encoding="utf-8"))
@@ -145,7 +137,6 @@ def main() -> None:
             "key": {"type": "str", "required": True, "no_log": False},
             "stamp": {"type": "path", "default": "/var/lib/dgx-spark/fabric/proven.json"},
             "again": {"type": "bool", "default": False},
-            "simulated": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -157,8 +148,6 @@ def main() -> None:
         module.get_bin_path(tool, required=True)
         measured = measure(module.params["plan"], host, tool, module.params["seconds"])
     results = {"measured": measured or [], "tool": tool}
-    if module.params["simulated"]:
-        results["note"] = "SIMULATED: virtual Sparks, whose figures say nothing about a real one's"
     faults = [verdict(host, found, module.params["min_gbps"], tool) for found in measured or []]
     if any(faults):
         stamp.unlink(missing_ok=True)  # to be measured again by the next run, on all hosts

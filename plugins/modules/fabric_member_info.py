@@ -183,9 +183,6 @@ member:
     proven:
       description: The key under which M(sparkops.dgx_spark.fabric_bandwidth) noted its figures, null if it did not.
       type: str
-    simulated:
-      description: Whether the links are those of a virtual Spark.
-      type: bool
 """
 
 import hashlib
@@ -291,7 +288,6 @@ def main() -> None:
             "tools": tools(),
             "boot_id": read(Path("/proc/sys/kernel/random/boot_id")).strip(),
             "proven": stamped(read(Path(wanted["stamp"]))),
-            "simulated": any("SIMULATED" in read(path) for path in Path("/sys/class/infiniband").glob("*/node_desc")),
             "heard": probe(links, wanted["others"], wanted["timeout"]) if wanted["others"] else None,
         }
     except (NetworksError, PermissionError) as exc:

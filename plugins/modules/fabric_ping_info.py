@@ -146,6 +146,7 @@ answers:
 
 import time
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ping import (
@@ -189,11 +190,11 @@ class Prover:
         self.ping = module.get_bin_path("ping", required=True)
         self.ip = module.get_bin_path("ip", required=True)
 
-    def _answer(self, link: dict, size: int) -> tuple[dict[str, float] | None, str]:
+    def _answer(self, link: dict[str, Any], size: int) -> tuple[dict[str, float] | None, str]:
         rc, out, err = self.module.run_command(ping_command(self.ping, link, size))
         return (parse_rtt(out) if rc == 0 else None), out + err
 
-    def prove(self, link: dict) -> tuple[dict | None, list[str]]:
+    def prove(self, link: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
         """Return what was measured, and what is wrong."""
         times, said = self._answer(link, self.mtu - HEADERS)
         netdev = link["netdev"]
@@ -234,7 +235,7 @@ def main() -> None:
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
     prover, links = Prover(module), module.params["links"]
     deadline = time.monotonic() + module.params["timeout"]
-    proofs: dict[int, dict | None] = {}
+    proofs: dict[int, dict[str, Any] | None] = {}
     faults: dict[int, list[str]] = {index: [] for index in range(len(links))}
     while True:
         for index in [index for index in range(len(links)) if index not in proofs or faults[index]]:

@@ -105,10 +105,11 @@ seconds:
 """
 
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, RepoFile, read_model
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.copy import CopyError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.pull import PullError
@@ -131,7 +132,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    began, started, done, told = time.monotonic(), 0, [], {}
+    began, started = time.monotonic(), 0
+    done: list[str] = []
+    told: dict[str, Any] = {}
     try:
         model = read_model(module.params["model"])
         cache = hf_cache.Cache(module.params["cache_dir"], model.repo)
@@ -141,7 +144,7 @@ def main() -> None:
             netdev = netdev_towards(module.run_command, module.params["address"])
             transfer = Transfer(module.params, cache.copy)
 
-            def fetch(files):
+            def fetch(files: list[RepoFile]) -> str:
                 return transfer.pull(files, cache.blobs, cache.partial, notes.verify)
 
             with progress_file.written(

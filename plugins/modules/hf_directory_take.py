@@ -71,7 +71,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    done, top = [], Path(module.params["directory"])
+    done: list[str] = []
+    top = Path(module.params["directory"])
     try:
         model = read_model(module.params["model"])
         cache = hf_cache.Cache(module.params["cache_dir"], model.repo)

@@ -140,7 +140,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    began, started, done = time.monotonic(), 0, []
+    began, started = time.monotonic(), 0
+    done: list[str] = []
     try:
         model = read_model(module.params["model"])
         cache = hf_cache.Cache(module.params["cache_dir"], model.repo)

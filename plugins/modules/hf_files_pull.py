@@ -129,7 +129,7 @@ def main() -> None:
     folder = Path(asked["directory"])
     files = [RepoFile(file["path"], file["size"], file["sha256"]) for file in asked["files"]]
 
-    def lacking():  # a file gets its name when it is right
+    def lacking() -> list[RepoFile]:  # a file gets its name when it is right
         return [file for file in files if not (folder / file.blob).exists()]
 
     reason, told = "", {}

@@ -108,7 +108,7 @@ def main() -> None:
                 record = originals.keep(path)
         elif state == "written":
             changed = record is not None and record.written != digest_of(content)
-            if changed and not module.check_mode:
+            if record and changed and not module.check_mode:
                 originals.note_written(path, record.written or record.digest)
         else:
             objection = None if module.params["force"] else originals.objection(path)

@@ -201,7 +201,8 @@ def main() -> None:
     )
     module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
     comment, first = module.params["comment"], module.params["first"]
-    there, todo = [], Steps([], [])
+    there: list[Line] = []
+    todo = Steps([], [])
     try:
         if concerned(module):
             tool = module.get_bin_path("ufw", required=True)

@@ -39,8 +39,9 @@ class Planner(ActionBase):
         """Run on the controller, once for each host."""
         super().run(tmp, task_vars)
         _validated, asked = self.validate_argument_spec(argument_spec=self.SPEC)
+        meant_for_people: tuple[type[Exception], ...] = (PlanError, *self.ERRORS)
         try:
             found = self.plan(asked, task_vars or {})
-        except (PlanError, *self.ERRORS) as error:
+        except meant_for_people as error:
             return {"changed": False, "failed": True, "msg": str(error)}
         return {"changed": False, "at": time.time(), **found}

@@ -96,14 +96,14 @@ class Lab:
         inventory: dict[str, Any] | None = None,
         **variables: Any,
     ) -> Run:
-        """Run a playbook: a path below playbooks/, or plays given as data; on the lab's inventory, or another one."""
+        """Run a playbook: its name below playbooks/, its path in the checkout, or plays given as data."""
         work = self.scratch / f"run-{secrets.token_hex(3)}"
         work.mkdir(parents=True)
         if isinstance(playbook, list):
             path = work / "play.yml"
             path.write_text(yaml.safe_dump(playbook))
         else:
-            path = ROOT / "playbooks" / playbook
+            path = ROOT / playbook if "/" in str(playbook) else ROOT / "playbooks" / playbook
         hosts = self.inventory
         if inventory is not None:
             hosts = work / "hosts.yml"
@@ -183,14 +183,14 @@ class Lab:
 
 def brought_up(scratch: Path, **variables: Any) -> Lab:
     lab = Lab(scratch, variables=variables)
-    run = lab.play("lab_up.yml")
+    run = lab.play("lab/playbooks/up.yml")
     assert run.status == "successful", run.said
     return lab
 
 
 def taken_down(lab: Lab) -> None:
     if not os.environ.get("E2E_KEEP"):
-        run = lab.play("lab_down.yml")
+        run = lab.play("lab/playbooks/down.yml")
         assert run.status == "successful", run.said
         shutil.rmtree(lab.scratch)
 
@@ -271,7 +271,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def stocked(scratch: Path, **variables: Any) -> Pair:
     one = Pair(scratch, variables=variables)
-    for playbook in ("lab_up.yml", "lab_engine.yml"):
+    for playbook in ("lab/playbooks/up.yml", "lab/playbooks/engine.yml"):
         run = one.play(playbook)
         assert run.status == "successful", run.said
     return one

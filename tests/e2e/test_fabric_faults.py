@@ -27,7 +27,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two blank Sparks on one cable; every test leaves them so."""
     lab = fabric_lab(tmp_path_factory.mktemp("faults"))
     yield lab
-    down = lab.play("lab_down.yml")
+    down = lab.play("lab/playbooks/down.yml")
     shutil.rmtree(lab.scratch)
     assert down.status == "successful", down.said
 
@@ -67,11 +67,11 @@ def gone(lab: Lab, blank: dict[str, Any]) -> None:
 
 
 def test_no_cable(pair: Lab, blank: dict[str, Any]) -> None:
-    pair.play("lab_cable.yml", virtual_spark_cable_plugged=False)
+    pair.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=False)
     try:
         stopped(pair, ["spark1 has no live QSFP cable", "spark2 has no live QSFP cable", "until it clicks"])
     finally:
-        pair.play("lab_cable.yml")
+        pair.play("lab/playbooks/cable.yml")
 
 
 def test_one_half_without_a_signal(pair: Lab, blank: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ def test_a_part_of_the_group(pair: Lab, blank: dict[str, Any]) -> None:
 
 def test_a_cable_that_carries_small_packets_only(pair: Lab, blank: dict[str, Any]) -> None:
     """Found by the proof, after the change: the hosts go back by themselves."""
-    pair.play("lab_cable.yml", virtual_spark_cable_mtu=1500)
+    pair.play("lab/playbooks/cable.yml", virtual_spark_cable_mtu=1500)
     try:
         stopped(
             pair,
@@ -144,7 +144,7 @@ def test_a_cable_that_carries_small_packets_only(pair: Lab, blank: dict[str, Any
             cx7_network_timeout=5,
         )
     finally:
-        pair.play("lab_cable.yml")
+        pair.play("lab/playbooks/cable.yml")
 
 
 def test_rdma_that_no_program_can_reach(pair: Lab, blank: dict[str, Any]) -> None:
@@ -159,7 +159,7 @@ def test_a_port_that_is_administratively_down(pair: Lab, blank: dict[str, Any], 
     down = "; ".join(f"ip link set {netdev} down" for netdev in NETDEVS)
     up = "; ".join(f"ip link set {netdev} up" for netdev in NETDEVS)
     if not plugged:
-        pair.play("lab_cable.yml", virtual_spark_cable_plugged=False)
+        pair.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=False)
     try:
         with spoilt(pair, "spark1", down, up), spoilt(pair, "spark2", down, up):
             before = networks(pair, 2)
@@ -174,7 +174,7 @@ def test_a_port_that_is_administratively_down(pair: Lab, blank: dict[str, Any], 
             else:
                 stopped(pair, ["spark1 has no live QSFP cable", "again what it was before this run"])
     finally:
-        pair.play("lab_cable.yml")
+        pair.play("lab/playbooks/cable.yml")
 
 
 def test_nvidia_sync_s_addresses_are_adopted(pair: Lab, blank: dict[str, Any]) -> None:
@@ -291,5 +291,5 @@ def test_cables_that_make_no_fabric(
     try:
         stopped(lab, words, count=3)
     finally:
-        lab.play("lab_down.yml")
+        lab.play("lab/playbooks/down.yml")
         shutil.rmtree(lab.scratch)

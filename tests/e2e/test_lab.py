@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import parse
 
 from .conftest import Lab, eventually
 
@@ -81,18 +82,18 @@ def test_the_modules_over_ssh(lab: Lab) -> None:
 def test_an_unplugged_cable_is_seen_on_both_halves_of_both_ends(lab: Lab) -> None:
     assert states(lab) == expected("up")
     try:
-        unplugged = lab.play("lab_cable.yml", virtual_spark_cable_plugged=False)
+        unplugged = lab.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=False)
         assert unplugged.stats["localhost"]["changed"] == 1
         eventually(lambda: states(lab), expected("down"))
-        again = lab.play("lab_cable.yml", virtual_spark_cable_plugged=False)
+        again = lab.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=False)
         assert "changed" not in again.stats["localhost"]
     finally:
-        assert lab.play("lab_cable.yml").status == "successful"
+        assert lab.play("lab/playbooks/cable.yml").status == "successful"
     eventually(lambda: states(lab), expected("up"))
 
 
 def test_an_unknown_cable_is_refused(lab: Lab) -> None:
-    run = lab.play("lab_cable.yml", virtual_spark_cable="cable9")
+    run = lab.play("lab/playbooks/cable.yml", virtual_spark_cable="cable9")
     assert run.status == "failed"
     assert "there is no 'cable9' in this lab; it has cable1" in run.said
 
@@ -114,22 +115,34 @@ def test_a_cable_can_be_late_lossy_and_narrow(lab: Lab) -> None:
         average = float(said.rsplit("= ", 1)[1].split("/")[1]) if answered else 0.0
         return answered, average
 
+    def gbps() -> float:
+        """What ib_write_bw measures on the cable, read as the product reads it."""
+        command = "ib_write_bw -d rocep1s0f0 -F --report_gbits -D 2"
+        far.check_output(f"sudo systemd-run --quiet --collect {command}")
+        eventually(lambda: ":18515 " in far.check_output("ss -ltn"), True)
+        said = near.check_output(f"sudo {command} 192.168.240.2")
+        assert "SIMULATED" in said
+        return parse("ib_write_bw", said)
+
     try:
         eventually(lambda: ping(1)[0], 1)
         answered, average = ping(5, 8972)
         assert answered == 5
         assert average < 5
-        lab.play("lab_cable.yml", virtual_spark_cable_delay_ms=30)
+        sound = gbps()
+        assert sound > 0.2
+        lab.play("lab/playbooks/cable.yml", virtual_spark_cable_delay_ms=30)
         answered, average = ping(5)
         assert answered == 5
         assert 60 <= average < 80, "30 ms each way"
-        lab.play("lab_cable.yml", virtual_spark_cable_loss_percent=100)
+        assert gbps() < sound / 2
+        lab.play("lab/playbooks/cable.yml", virtual_spark_cable_loss_percent=100)
         assert ping(3)[0] == 0
-        lab.play("lab_cable.yml", virtual_spark_cable_mtu=1500)
+        lab.play("lab/playbooks/cable.yml", virtual_spark_cable_mtu=1500)
         assert ping(3, 1472)[0] == 3
         assert ping(3, 1473)[0] == 0
     finally:
-        lab.play("lab_cable.yml")
+        lab.play("lab/playbooks/cable.yml")
         for spark in (near, far):
             spark.run("sudo ip addr flush dev enp1s0f0np0; sudo ip link set enp1s0f0np0 mtu 1500")
             spark.run("sudo sysctl -q net.ipv4.conf.enp1s0f0np0.arp_ignore=0 net.ipv4.conf.enP2p1s0f0np0.arp_ignore=0")

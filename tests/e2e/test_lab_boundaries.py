@@ -69,7 +69,7 @@ def test_a_second_lab_comes_and_goes_without_a_trace(lab: Lab, tmp_path: Path) -
     assert second.host("spark1").check_output("hostname") == "spark1"
     assert lab.host("spark1").check_output("systemctl is-system-running") == "running"
     assert machine() != before
-    down = second.play("lab_down.yml")
+    down = second.play("lab/playbooks/down.yml")
     assert down.status == "successful", down.said
     eventually(
         lambda: machine()["links"], before["links"]
@@ -80,7 +80,7 @@ def test_a_second_lab_comes_and_goes_without_a_trace(lab: Lab, tmp_path: Path) -
 
 def test_a_lab_that_is_up_is_left_as_it_is(lab: Lab) -> None:
     for check in (True, False):
-        run = lab.play("lab_up.yml", check=check)
+        run = lab.play("lab/playbooks/up.yml", check=check)
         assert run.status == "successful", run.said
         assert "changed" not in run.stats["localhost"], run.said
 
@@ -88,7 +88,7 @@ def test_a_lab_that_is_up_is_left_as_it_is(lab: Lab) -> None:
 def test_check_mode_on_nothing_tells_and_makes_nothing(lab: Lab, tmp_path: Path) -> None:
     before = docker_objects()
     unbuilt = Lab(tmp_path)
-    run = unbuilt.play("lab_up.yml", check=True)
+    run = unbuilt.play("lab/playbooks/up.yml", check=True)
     assert run.status == "successful", run.said
     assert run.stats["localhost"]["changed"] == 3, "the directory, the network, the volume"
     assert docker_objects() == before
@@ -96,7 +96,7 @@ def test_check_mode_on_nothing_tells_and_makes_nothing(lab: Lab, tmp_path: Path)
 
 
 def test_a_lab_that_is_not_there_is_taken_down_all_the_same(tmp_path: Path) -> None:
-    run = Lab(tmp_path).play("lab_down.yml")
+    run = Lab(tmp_path).play("lab/playbooks/down.yml")
     assert run.status == "successful", run.said
     assert "changed" not in run.stats["localhost"]
 
@@ -122,7 +122,7 @@ def test_a_network_that_is_taken_is_refused(lab: Lab) -> None:
 
 def refused(unbuilt: Lab, says: str, **variables: Any) -> None:
     before = docker_objects()
-    run = unbuilt.play("lab_up.yml", **variables)
+    run = unbuilt.play("lab/playbooks/up.yml", **variables)
     assert run.status == "failed"
     assert says in run.words
     assert docker_objects() == before
@@ -130,10 +130,10 @@ def refused(unbuilt: Lab, says: str, **variables: Any) -> None:
 
 
 def play_alone(tmp_path: Path, argv: list[str], **environment: str) -> str:
-    """Run lab_up.yml under a program that takes something away from it; returns what it said, in one line."""
+    """Run the playbook up under a program that takes something away from it; returns what it said, in one line."""
     before = docker_objects()
     done = subprocess.run(
-        [*argv, sys.executable, "-m", "ansible", "playbook", str(ROOT / "playbooks" / "lab_up.yml")],
+        [*argv, sys.executable, "-m", "ansible", "playbook", str(ROOT / "lab" / "playbooks" / "up.yml")],
         env={**os.environ, "HOME": str(tmp_path), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **environment},
         capture_output=True,
         text=True,

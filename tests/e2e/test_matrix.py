@@ -173,7 +173,7 @@ def test_docker_that_keeps_images_with_containerd(sparks: Pair) -> None:
 @pytest.mark.parametrize("sparks", [SIZES["one"]], indirect=True)
 def test_a_base_model_that_does_not_chat_is_served_and_asked_all_the_same(sparks: Pair) -> None:
     base = {"virtual_spark_model": "lab/tiny-base", "virtual_spark_model_chat": False}
-    assert sparks.play("lab_engine.yml", **base).status == "successful"
+    assert sparks.play("lab/playbooks/engine.yml", **base).status == "successful"
     run = serve(sparks, "docker", spark_model="lab/tiny-base")
     assert "choices" in run.results("verify | Ask the engine a question")["spark1"]["json"]
     assert state(sparks)["path"] == "/v1/completions"
@@ -185,7 +185,7 @@ def test_a_base_model_that_does_not_chat_is_served_and_asked_all_the_same(sparks
 def test_gpt_oss_chats_by_vocabularies_that_were_brought_once(sparks: Pair) -> None:
     config = {"model_type": "gpt_oss", "num_attention_heads": 8, "max_position_embeddings": 4096}
     oss = {"virtual_spark_model": "lab/tiny-oss", "virtual_spark_model_config": config}
-    assert sparks.play("lab_engine.yml", **oss).status == "successful"
+    assert sparks.play("lab/playbooks/engine.yml", **oss).status == "successful"
     spark, names = sparks.host("spark1"), ("o200k_base.tiktoken", "cl100k_base.tiktoken")
     for name in names:
         spark.check_output(f"mkdir -p /tmp/encodings && echo 'SIMULATED {name}' > /tmp/encodings/{name}")

@@ -121,9 +121,9 @@ def test_all_ranks_come_back(serving: Pair, fault: Fault) -> None:
 
 def test_a_cable_out_for_half_a_minute(serving: Pair) -> None:
     """Whether the ranks survive it or start anew, an answer comes within the time."""
-    serving.play("lab_cable.yml", virtual_spark_cable_plugged=False)
+    serving.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=False)
     time.sleep(30)
-    serving.play("lab_cable.yml")
+    serving.play("lab/playbooks/cable.yml")
     began = time.monotonic()
     eventually(lambda: bool(serving.asked()), True, seconds=240)
     print(f"back after {time.monotonic() - began:.0f} s")

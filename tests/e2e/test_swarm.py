@@ -33,10 +33,10 @@ def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Three blank Sparks."""
     name = f"swm-{secrets.token_hex(3)}"
     one = Lab(tmp_path_factory.mktemp("swarm"), name=name, variables={"virtual_spark_count": 3})
-    good(one.play("lab_up.yml"))
+    good(one.play("lab/playbooks/up.yml"))
     yield one
     if not os.environ.get("E2E_KEEP"):
-        down = one.play("lab_down.yml")
+        down = one.play("lab/playbooks/down.yml")
         assert down.status == "successful", down.said
         shutil.rmtree(one.scratch)
 

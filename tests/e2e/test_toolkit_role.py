@@ -35,10 +35,10 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One blank Spark."""
     name = f"swm-{secrets.token_hex(3)}"
     one = Lab(tmp_path_factory.mktemp("toolkit"), name=name, variables={"virtual_spark_count": 1})
-    good(one.play("lab_up.yml"))
+    good(one.play("lab/playbooks/up.yml"))
     yield one
     if not os.environ.get("E2E_KEEP"):
-        good(one.play("lab_down.yml"))
+        good(one.play("lab/playbooks/down.yml"))
         shutil.rmtree(one.scratch)
 
 

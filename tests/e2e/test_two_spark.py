@@ -43,11 +43,11 @@ def test_a_dry_run_on_blank_sparks_changes_nothing(pair: Pair) -> None:
 
 
 def test_a_cable_that_is_out_is_named(pair: Pair) -> None:
-    pair.play("lab_cable.yml", virtual_spark_cable_plugged=False)
+    pair.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=False)
     try:
         refused(pair.serve(), "spark1 has no live QSFP cable (no carrier in cage 0", "plug the cable")
     finally:
-        pair.play("lab_cable.yml", virtual_spark_cable_plugged=True)
+        pair.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=True)
 
 
 def test_a_strangers_container_stops_a_restart_of_docker(pair: Pair, stranger: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROLES = sorted(path for path in (Path(__file__).parents[2] / "roles").iterdir() if path.is_dir())
+ROOT = Path(__file__).parents[2]
+ROLES = sorted(path for roles in ("roles", "lab/roles") for path in (ROOT / roles).iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

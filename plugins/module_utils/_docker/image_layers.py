@@ -16,7 +16,7 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import IO, Any, Iterable, Mapping, Sequence
+from typing import IO, Any, Iterable, Mapping, Sequence, cast
 
 _PIECE = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -91,14 +91,16 @@ def put_together(files: Sequence[Mapping[str, Any]], folder: Path, target: IO[by
 
 def save(docker: str, image: str, folder: Path, without: set[str]) -> list[dict[str, Any]]:
     """Take an image of this host apart, as a stream: the whole may be larger than memory."""
-    files, broken = [], ""
+    files: list[dict[str, Any]] = []
+    broken = ""
     with tempfile.TemporaryFile() as errors:
         with subprocess.Popen([docker, "save", image], stdout=subprocess.PIPE, stderr=errors) as saving:
+            stream = cast(IO[bytes], saving.stdout)
             try:
-                files = take_apart(saving.stdout, folder, without)
+                files = take_apart(stream, folder, without)
             except tarfile.TarError as exc:
                 broken = str(exc)
-            saving.stdout.close()
+            stream.close()
         if saving.returncode or not files:
             errors.seek(0)
             raise ImageError(errors.read().decode(errors="replace").strip() or broken)
@@ -109,9 +111,10 @@ def load(docker: str, files: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Put an image together on this host."""
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen([docker, "load", "--quiet"], stdin=subprocess.PIPE, stdout=said, stderr=said) as loading:
+            stream = cast(IO[bytes], loading.stdin)
             try:
-                put_together(files, folder, loading.stdin)
-                loading.stdin.close()
+                put_together(files, folder, stream)
+                stream.close()
             except BrokenPipeError:
                 pass  # docker has said why
         if loading.returncode:

@@ -150,10 +150,10 @@ def _parse_cables(told: Cables, hosts: t.Sequence[Member]) -> list[Segment]:
             ends.append((name, int(number)))
         if ends[0][0] == ends[1][0]:
             raise FabricError(f"{where} joins {ends[0][0]} with itself: a cable joins two hosts")
-        for name, number in ends:
-            if (name, number) in used:
-                raise FabricError(f"{where}: cage {number} of {name} has a cable already: a cage takes one")
-            used.add((name, number))
+        for host, cage in ends:
+            if (host, cage) in used:
+                raise FabricError(f"{where}: cage {cage} of {host} has a cable already: a cage takes one")
+            used.add((host, cage))
         parsed.append(ends)
     return _sorted(parsed, rank)
 

@@ -242,7 +242,7 @@ def _member(member: t.Mapping[str, t.Any]) -> Member:
         cages=dict(sorted(cages.items())),
         # The fabric's own networks are ours to plan again.
         networks=[
-            (ipaddress.ip_network(used["network"], strict=False), used["netdev"] or "a route")
+            (ipaddress.IPv4Network(used["network"], strict=False), used["netdev"] or "a route")
             for used in member["networks"]
             if used["netdev"] not in own
         ],
@@ -331,11 +331,12 @@ def _refuse_claims(hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> 
 
 def _adopted(hosts: t.Sequence[Member]) -> dict[tuple[str, str], ipaddress.IPv4Interface]:
     """Return the addresses that NVIDIA Sync gave, to be kept."""
-    found = {}
+    found: dict[tuple[str, str], ipaddress.IPv4Interface] = {}
     for host in hosts:
         for claim in host.claims:
-            given = [ipaddress.ip_interface(address) for address in claim["addresses"]]
-            if len(given) > 1 or any(address.version != 4 for address in given):
+            every = [ipaddress.ip_interface(address) for address in claim["addresses"]]
+            given = [address for address in every if isinstance(address, ipaddress.IPv4Interface)]
+            if len(every) > 1 or given != every:
                 raise FabricError(
                     f"{host.name}: {claim['path']} gives {claim['netdev']} the addresses "
                     f"{', '.join(claim['addresses'])}, and one of IPv4 is needed: move the file out of /etc/netplan"
@@ -469,10 +470,11 @@ def _refuse_clash(rows: list[list[End]]) -> None:
         where = ", ".join(f"{end.name} {end.link['netdev']} {end.address}" for end in last)
         raise FabricError(f"two ends of a link would have the same address ({where}): give each its own")
     for row in rows[:-1]:
-        if row[0].address.network.overlaps(last[0].address.network):
+        one, other = row[0].address, last[0].address
+        if one and other and one.network.overlaps(other.network):
             raise FabricError(
                 f"{row[0].link['netdev']} and {last[0].link['netdev']} of {row[0].name} would share the network "
-                f"{last[0].address.network}: give every half a network of its own"
+                f"{other.network}: give every half a network of its own"
             )
 
 

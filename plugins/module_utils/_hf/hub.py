@@ -17,6 +17,7 @@ import typing as t
 import urllib.error
 import urllib.parse
 import urllib.request
+from email.message import Message
 
 _REPO = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w.+-]*(?:/[A-Za-z0-9][\w.+-]*)*", re.ASCII)
@@ -66,7 +67,7 @@ class Answer(t.NamedTuple):
     """An HTTP answer."""
 
     status: int
-    headers: t.Mapping[str, str]
+    headers: t.Mapping[str, str] | Message
     body: bytes
 
 
@@ -180,7 +181,9 @@ def refusal(answer: Answer, endpoint: str, repo: str, revision: str, with_token:
 class _SameOrigin(urllib.request.HTTPRedirectHandler):
     """Takes the token along within one origin only."""
 
-    def redirect_request(self, req, *args, **kwargs):
+    def redirect_request(
+        self, req: urllib.request.Request, *args: t.Any, **kwargs: t.Any
+    ) -> urllib.request.Request | None:
         """Return the request that follows a redirection."""
         new = super().redirect_request(req, *args, **kwargs)
         old = urllib.parse.urlsplit(req.full_url)

@@ -98,8 +98,8 @@ class Peer:
             self._way.close()
         self._child.kill()
         self._child.wait()
-        self._child.stdout.close()
-        self._child.stderr.close()
+        for stream in filter(None, (self._child.stdout, self._child.stderr)):
+            stream.close()
 
     def ask(self, name: str, offset: int) -> tuple[int, int]:
         """Return the size of a file whose bytes come next, or -1 and what there is of files that are on their way."""
@@ -138,7 +138,7 @@ class Peer:
             self._child.wait(5)
         if self._child.poll() is None:
             return "ssh closed the connection"
-        said = self._child.stderr.read().decode(errors="replace").strip()
+        said = t.cast(t.BinaryIO, self._child.stderr).read().decode(errors="replace").strip()
         return f"ssh ended with {self._child.returncode} ({said[-300:] or 'no message'})"
 
 
@@ -211,8 +211,9 @@ class Pull:
             if exc.errno in _FULL and file is not None:
                 # What is there of it is of no use where it fills the disk of others.
                 (self._partial / file.blob).unlink()
-                exc = PullError(f"the disk is full: {self._partial} takes no more of {file.path}")
-            self._final = exc
+                self._final = PullError(f"the disk is full: {self._partial} takes no more of {file.path}")
+            else:
+                self._final = exc
         except Exception as exc:
             self._final = exc
         return True

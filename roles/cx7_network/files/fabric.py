@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Dict, Iterator
 
 ROOT = Path("/")
 ARP = ("arp_ignore", "arp_announce")
@@ -33,7 +33,7 @@ WAY_BACK = "dgx-spark-fabric-way-back.timer"
 ROUNDS = 6  # of looking whether it stays as it was
 PATIENCE = 20  # s that the management network may take to come back by itself
 
-State = dict
+State = Dict[str, Any]
 
 
 def run(*command: str, must: bool = True) -> str:

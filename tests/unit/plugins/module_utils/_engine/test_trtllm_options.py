@@ -18,7 +18,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
 from hypothesis import given
 from hypothesis import strategies as st
 
-ENGINE = Path(__file__).parents[5] / "roles" / "virtual_spark" / "files" / "engine"
+ENGINE = Path(__file__).parents[5] / "lab" / "roles" / "virtual_spark" / "files" / "engine"
 FACTS = ENGINE / "tensorrt_llm" / "simulation" / "facts"
 NAMES = {"1.2.0rc1": "A", "1.3.0rc": "B", "main": "C"}
 SERVED = ["/models/x", "--host", "127.0.0.1", "--port", "8355", "--extra_llm_api_options", "/etc/llm.yml"]

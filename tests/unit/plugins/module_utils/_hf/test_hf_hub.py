@@ -36,7 +36,7 @@ def hub_info(**changes: object) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The lab's hub."""
-    sys.path[:0] = [str(Path(__file__).parents[5] / "roles" / "virtual_spark" / "files" / "internet")]
+    sys.path[:0] = [str(Path(__file__).parents[5] / "lab" / "roles" / "virtual_spark" / "files" / "internet")]
     from virtual_internet.internet import Settings, VirtualInternet
     from virtual_internet.seed import seed_repo
 
