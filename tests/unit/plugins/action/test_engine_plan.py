@@ -354,6 +354,14 @@ def test_an_undo_takes_all_away_and_then_nothing(members: list[str], launcher: s
     assert (planning.REMOVE_STACK if launcher == "swarm" else planning.STOP_UNIT) in names
 
 
+def test_what_tools_leave_beside_the_files_makes_no_other_image(tmp_path: Path) -> None:
+    for name in ("Dockerfile", "supervisor/state.py", "supervisor/__pycache__/state.pyc", ".cache/x.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(engine_plan.context_in(tmp_path)) == ["Dockerfile", "supervisor/state.py"]
+    assert "supervisor/contract.py" in engine_plan.context_in(CONTEXT), "it is a link"
+
+
 def test_every_change_has_a_name_of_a_task() -> None:
     folder = Path(__file__).parents[4] / "roles" / "engine_serve" / "tasks"
     tasks = {
