@@ -56,6 +56,7 @@ lint-python: $(VENV)/.for-tests
 	ruff check . && ruff format --check .
 	mypy -p ansible_collections.sparkops.dgx_spark.plugins -p ansible_collections.sparkops.virtual_spark.plugins
 	mypy $(programs)
+	cd roles/engine_serve/files/image && mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p supervisor
 
 lint-yaml: $(VENV)/.for-tests
 	yamllint --strict .

@@ -97,7 +97,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         "changes": changes,
         "layout": one.layout,
         "engine": asked["engine"],
-        "model": asked["model"],
+        "model": {name: asked["model"].get(name) for name in ("repo", "commit", "repo_dir", "bytes")},
         "fabric": asked["fabric"],
         "launcher": asked["launcher"],
         "base_image": asked["base_image"],
@@ -138,8 +138,11 @@ def image_of(asked: dict[str, Any]) -> serving.Image:
 
 
 def context_in(folder: Path) -> dict[str, str]:
-    """The text of the files that the image is built from, by their path below the folder; links are followed."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    """The text of the files that the image is built from, by their path below the folder; links are followed.
+
+    Only these, so that what tools leave beside them does not make another image.
+    """
+    paths = sorted([folder / "Dockerfile", *folder.rglob("*.py")])
     return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in paths}
 
 

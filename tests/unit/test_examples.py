@@ -14,15 +14,21 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = "ansible_collections.sparkops.dgx_spark.plugins"
+#: where the collections of this repository are
+COLLECTIONS = {ROOT: "sparkops.dgx_spark", ROOT / "lab": "sparkops.virtual_spark"}
 IMAGE = ROOT / "roles" / "engine_serve" / "files" / "image"  # its supervisor is a package of its own
-PATHS = [*(ROOT / "plugins" / "module_utils").rglob("*.py"), *(IMAGE / "supervisor").rglob("*.py")]
+PATHS = [
+    *(path for root in COLLECTIONS for path in (root / "plugins" / "module_utils").rglob("*.py")),
+    *(IMAGE / "supervisor").rglob("*.py"),
+]
 WITH_EXAMPLES = sorted(path for path in PATHS if "\n    >>> " in path.read_text())
 
 
 def loaded(path: Path) -> ModuleType:
-    if path.is_relative_to(ROOT / "plugins"):
-        return importlib.import_module(".".join([PLUGINS, *path.relative_to(ROOT / "plugins").with_suffix("").parts]))
+    for root, collection in COLLECTIONS.items():
+        if path.is_relative_to(root / "plugins"):
+            parts = path.relative_to(root).with_suffix("").parts
+            return importlib.import_module(".".join(["ansible_collections", collection, *parts]))
     if str(IMAGE) not in sys.path:
         sys.path.insert(0, str(IMAGE))
     return importlib.import_module(".".join(path.relative_to(IMAGE).with_suffix("").parts))

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import quote
@@ -163,7 +162,7 @@ def listeners(docker: Docker, wanted: Sequence[Mapping[str, Any]], own: str) -> 
     for place in wanted:
         taken, holders = tcp_port.taken(place["address"], int(place["port"]), own, names)
         said = list(dict.fromkeys(str(one) for one in _first_of_each(holders)))
-        found.append({**place, "taken": taken, "holders": said, "processes": [asdict(one) for one in holders]})
+        found.append({**place, "taken": taken, "holders": said})
     return found
 
 

@@ -299,7 +299,7 @@ def test_where_memory_is_read_is_mounted() -> None:
 
 def taken(one: dict[str, Any]) -> None:
     who = ["nginx (process 4711)"]
-    one["listen"] = [{"address": "127.0.0.1", "port": 8355, "taken": True, "holders": who, "processes": []}]
+    one["listen"] = [{"address": "127.0.0.1", "port": 8355, "taken": True, "holders": who}]
 
 
 @pytest.mark.parametrize(
@@ -352,6 +352,14 @@ def test_an_undo_takes_all_away_and_then_nothing(members: list[str], launcher: s
     names = [change["name"] for change in planning.undo_changes(after, members[0])]
     assert names[-3:] == [planning.REMOVE_RULES, planning.REMOVE_IMAGES, planning.REMOVE_FILES]
     assert (planning.REMOVE_STACK if launcher == "swarm" else planning.STOP_UNIT) in names
+
+
+def test_what_tools_leave_beside_the_files_makes_no_other_image(tmp_path: Path) -> None:
+    for name in ("Dockerfile", "supervisor/state.py", "supervisor/__pycache__/state.pyc", ".cache/x.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(engine_plan.context_in(tmp_path)) == ["Dockerfile", "supervisor/state.py"]
+    assert "supervisor/contract.py" in engine_plan.context_in(CONTEXT), "it is a link"
 
 
 def test_every_change_has_a_name_of_a_task() -> None:
