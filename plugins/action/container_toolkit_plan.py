@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_plan import DockerPlanError, plan
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_plan import (
+    CHANGES,
+    DockerPlanError,
+    plan,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
+
+__all__ = ["CHANGES", "ActionModule"]
 
 
 class ActionModule(Planner):

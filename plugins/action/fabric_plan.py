@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import NetplanError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import FabricError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.changes import (
+    CHANGES,
     Settings,
     add_contents,
     plan_changes,
@@ -24,6 +25,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.plan im
     plan_fabric,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+
+__all__ = ["CHANGES", "ActionModule"]
 
 
 class ActionModule(Planner):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_plan import plan
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_plan import CHANGES, plan
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_plan import DockerPlanError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
+
+__all__ = ["CHANGES", "ActionModule"]
 
 
 class ActionModule(Planner):

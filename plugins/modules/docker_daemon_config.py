@@ -14,8 +14,8 @@ description:
     Makes C(daemon.json) say what is asked for, and leaves all else in it as it is: other keys, their order, the
     indentation, the newline at the end, mode and owner. Nothing is written where the file says so already.
   - >-
-    Before its first change the original is kept, see M(sparkops.dgx_spark.ledger_file), and what each O(role) asked for is
-    noted below C(/var/lib/dgx-spark). So several roles can configure one file and undo their own part in any order.
+    Before its first change the original is kept, see M(sparkops.dgx_spark.ledger_file), and what each O(role) asked for
+    is noted below C(/var/lib/dgx-spark). So several roles can configure one file and undo their own part in any order.
   - >-
     Refuses, before it writes, a file that is not valid JSON, a result that C(dockerd --validate) refuses, and, unless
     O(allow_restart=true), a change under running containers: Docker would have to be restarted to follow it.

@@ -77,7 +77,7 @@ def test_a_missing_driver_is_named_on_the_host_and_from_a_container(
     # The runtime alone does not find it: the module's own look from outside still does.
     at_task(
         monkeypatch,
-        "Compare the GPUs inside a container with those of the host",
+        "Compare the GPUs inside a container with the GPUs of the host",
         f"docker exec {single.name}-spark1 touch {fault}",
     )
     assert "driver is not loaded" in play(single).words
@@ -90,7 +90,7 @@ def test_the_proof_and_the_way_back(single: Lab) -> None:
     foretold = good(play(single, check=True, container_toolkit_docker_user="nvidia"))
     done = good(play(single, container_toolkit_docker_user="nvidia"))
     assert planned(foretold) == made(done)
-    report = done.results("Compare the GPUs inside a container with those of the host")["spark1"]
+    report = done.results("Compare the GPUs inside a container with the GPUs of the host")["spark1"]
     assert report["gpus"] == [root(single, "spark1", "cat /etc/virtual-spark/gpus")]
     for check in (False, True):
         assert changes(good(play(single, check=check, container_toolkit_docker_user="nvidia"))) == {}

@@ -56,6 +56,7 @@ FIREWALL = "Allow the other members in the firewall"
 CREATE = "Create the swarm"
 JOIN = "Join the swarm"
 LABEL = "Label the nodes and remove former members"
+CHANGES = (IMAGE, ADVERTISE, SELECT, FIREWALL, CREATE, JOIN, LABEL, RESTART)
 
 _LIST_TOOLKIT = "List sparkops.dgx_spark.container_toolkit before sparkops.dgx_spark.swarm_gpu."
 

@@ -33,6 +33,7 @@ IMAGE = "Create the image for the GPU check"
 CONFIGURE = "Configure the NVIDIA runtime in Docker"
 GROUP = "Add the user to the group docker"
 RESTART = "Restart Docker"
+CHANGES = (KEY, SOURCE, PROXY, PIN, INSTALL, IMAGE, CONFIGURE, GROUP, RESTART)
 
 
 class DockerPlanError(ValueError):

@@ -34,6 +34,7 @@ HOSTS = "Write the fabric names to the hosts file"
 FIREWALL = "Write the firewall rules of the fabric"
 PACKAGE = "Install the bandwidth tool"
 BANDWIDTH = "Measure the bandwidth"
+CHANGES = (PROGRAM, RAISE, SYSCTL, NETPLAN, ACTIVATE, HOSTS, FIREWALL, PACKAGE, BANDWIDTH)
 
 HOSTS_FILE = "/etc/hosts"
 COMMENT = "DGX Spark fabric"  # of the firewall rules
