@@ -5,21 +5,17 @@
 
 from __future__ import annotations
 
-import re
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 GALAXY = yaml.safe_load((ROOT / "galaxy.yml").read_text())
 RUNTIME = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())
 MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
-LAB_MODULES = sorted((ROOT / "lab" / "plugins" / "modules").glob("*.py"))
 
 
 def requirements(name: str) -> dict[str, Requirement]:
@@ -73,13 +69,3 @@ def test_the_execution_environment_names_files_that_are_there() -> None:
     meta = yaml.safe_load((ROOT / "meta" / "execution-environment.yml").read_text())
     for name in meta["dependencies"].values():
         assert (ROOT / name).is_file(), name
-
-
-@pytest.mark.parametrize("path", [*MODULES, *LAB_MODULES], ids=lambda path: path.stem)
-def test_a_module_says_since_when_it_is_there(path: Path) -> None:
-    """Each in the same way: the version alone, without quotes, which YAML does not need for three numbers."""
-    said = [line for line in path.read_text().splitlines() if "version_added" in line]
-    assert len(said) == 1, "once, for the module"
-    assert re.fullmatch(r"version_added: \d+\.\d+\.\d+", said[0]), said[0]
-    since = Version(said[0].partition(": ")[2])
-    assert since <= Version(GALAXY["version"])
