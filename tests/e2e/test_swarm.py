@@ -478,9 +478,6 @@ def test_everything_goes_back(trio: Lab, stock: dict[str, str]) -> None:
     assert {spark: etc(trio, spark) for spark in TRIO} == stock
     for spark in TRIO:
         assert root(trio, spark, "docker images -q; ls -d /var/lib/dgx-spark 2>/dev/null || true") == ""
-    assert changes(good(undo(trio, TRIO))) == {}
-    for spark in TRIO:
-        assert root(trio, spark, "docker images -q; ls -A /var/lib/dgx-spark") == ""
         assert root(trio, spark, "docker info --format '{{.Swarm.LocalNodeState}}'") == "inactive"
     # On spark1 and spark2 a re-imaging took away the note of whose docker_gwbridge it was.
     assert "docker_gwbridge" not in root(trio, "spark3", "docker network ls --format '{{.Name}}'")
