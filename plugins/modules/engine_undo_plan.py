@@ -39,8 +39,8 @@ changes:
   sample: {"spark1": [{"name": "Stop the unit"}]}
 ending:
   description: >-
-    The names of the stacks and containers that this undo and earlier ones of the same play end. Roles whose undo follows
-    do not count them, so that check mode foretells the whole.
+    The names of the stacks and containers that this undo and earlier ones of the same play end. Roles whose undo
+    follows do not count them, so that check mode foretells the whole.
   returned: success
   type: list
   elements: str
