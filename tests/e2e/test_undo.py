@@ -29,14 +29,14 @@ STAYS = (
         r"image nvcr\.test/.*",
         "NVIDIA's image: to pull 20 GB takes long, and others may use the same image; undo.yml says that it stays",
     ),
-    Allowed(
-        "files",
-        r"/home/[^/]+/\.cache(/huggingface(/hub(/\.locks|/CACHEDIR\.TAG)?)?)?",
-        "the Hugging Face cache itself, as hf makes it: every program of its user that loads models uses the same one",
-    ),
 )
 #: what undo.yml leaves without -e spark_undo_model=true
 MODEL_STAYS = (
+    Allowed(
+        "files",
+        r"/home/[^/]+/\.cache(/huggingface(/hub(/\.locks|/CACHEDIR\.TAG)?)?)?",
+        "the Hugging Face cache that holds the model, as hf makes it",
+    ),
     Allowed(
         "files",
         r"/home/[^/]+/\.cache/huggingface/hub/(\.locks/)?models--.*",

@@ -509,6 +509,8 @@ def _drop_empty_cache(cache: Cache) -> None:
             tag.unlink(missing_ok=True)
             cache.hub.rmdir()
             cache.root.rmdir()
+            if cache.root.parent.name == ".cache":  # the user's, which came with the first model where it is empty now
+                cache.root.parent.rmdir()
 
 
 def bring(
