@@ -25,4 +25,9 @@ class ActionModule(Planner):
         host = task_vars["inventory_hostname"]
         if host not in found:
             raise PlanError(f"nothing is known of {host}: read the serving there first")
-        return {"changes": {name: list(planning.undo_changes(found, name)) for name in found}}
+        # For the roles whose undo follows: under check mode what is removed here still runs when they look.
+        earlier = (task_vars.get("engine_serve_plan") or {}).get("ending", [])
+        return {
+            "changes": {name: list(planning.undo_changes(found, name)) for name in found},
+            "ending": sorted({*earlier, *(one["layout"]["name"] for one in found.values())}),
+        }

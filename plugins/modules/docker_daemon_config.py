@@ -77,6 +77,12 @@ options:
     description: Whether tasks of Docker Swarm do not count among the containers, as they end before the restart.
     type: bool
     default: false
+  ending:
+    description: >-
+      Names of containers and of stacks that do not count among the containers either, as they end before the restart.
+    type: list
+    elements: str
+    default: []
   force:
     description: With O(state=restored), restore the file even if others have changed it since.
     type: bool
@@ -251,7 +257,8 @@ def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any
     asked, restoring = module.params, module.params["state"] == "restored"
     bom, text = decode(read_file(Path(path)) or b"")
     before, docker = parse(text), Docker(asked["docker_socket"])
-    info, containers = docker.info(), running_containers(docker.running(), but_tasks=asked["but_tasks"])
+    info = docker.info()
+    containers = running_containers(docker.running(), but_tasks=asked["but_tasks"], ending=asked["ending"])
     if restoring:
         after, changed = restored_text(module, originals, path, text)
         restart_due = changed
@@ -291,6 +298,7 @@ def main() -> None:
             "resource_values": {"type": "list", "elements": "str", "default": []},
             "allow_restart": {"type": "bool", "default": False},
             "but_tasks": {"type": "bool", "default": False},
+            "ending": {"type": "list", "elements": "str", "default": []},
             "force": {"type": "bool", "default": False},
             "dockerd": {"type": "path", "default": "dockerd"},
             **SOCKET_OPTION,

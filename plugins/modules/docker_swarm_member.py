@@ -82,6 +82,11 @@ options:
   leader_clock:
     description: With O(state=worker), RV(clock) of the leader. Without it clocks are not compared.
     type: float
+  ending:
+    description: With O(state=left), names of stacks whose services do not count, as they end before.
+    type: list
+    elements: str
+    default: []
   join_token:
     description: The token that lets a worker join, see M(sparkops.dgx_spark.docker_swarm_token_info).
     type: str
@@ -158,10 +163,15 @@ import contextlib
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    SOCKET_OPTION,
+    STACK_LABEL,
+    Docker,
+    DockerError,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     PORT,
     Membership,
@@ -217,11 +227,15 @@ def refuse_entry(wish: dict[str, Any], clock: float, routes: list[Route]) -> Non
     refuse_collisions([wish["address_pool"]] if wish["address_pool"] else [], routes)
 
 
-def refuse_leave(docker: Docker, here: Membership) -> None:
-    """Refuse to take a manager from under its services."""
+def refuse_leave(docker: Docker, here: Membership, ending: Sequence[str] = ()) -> None:
+    """Refuse to take a manager from under its services.
+
+    :param ending: names of stacks whose services do not count.
+    """
     if not here.manager or here.pending:
         return
-    services = sorted(one["Spec"]["Name"] for one in docker.ask("GET", "/services"))
+    specs = [one["Spec"] for one in docker.ask("GET", "/services")]
+    services = sorted(one["Name"] for one in specs if (one.get("Labels") or {}).get(STACK_LABEL) not in ending)
     if services:
         raise SwarmError(
             f"services still run in the swarm: {', '.join(services)}. Nothing was changed. Remove them first "
@@ -268,13 +282,13 @@ def arrive(wish: dict[str, Any], here: Membership, address: str) -> None:
         write_note(RECORD, {**place, "bridge_was_there": noted["bridge_was_there"]})
 
 
-def leave(docker: Docker, here: Membership, *, check: bool) -> bool:
+def leave(docker: Docker, here: Membership, ending: Sequence[str], *, check: bool) -> bool:
     """Leave the swarm that was entered here, if the engine still is in it."""
     noted = note()
     ours = here.active and here.node_id == noted.get("node_id")
     half = bool(noted.get("entering"))
     if ours:
-        refuse_leave(docker, here)
+        refuse_leave(docker, here, ending)
     if not check and noted:
         if ours or (half and state(docker.info()) != "inactive"):
             docker.ask("POST", "/swarm/leave?force=1")
@@ -330,7 +344,7 @@ def result(step: str, here: Membership, address: str | None, networks: list[str]
 def run_left(module: AnsibleModule, docker: Docker, networks: list[str]) -> dict[str, Any]:
     """Leave the swarm that this collection had the host enter."""
     here = membership_of(settled_info(docker), note())
-    step = "leave" if leave(docker, here, check=module.check_mode) else "stay"
+    step = "leave" if leave(docker, here, module.params["ending"], check=module.check_mode) else "stay"
     if step != "stay" and not module.check_mode:
         here = membership_of(settled_info(docker), note())
     return result(step, here, None, networks)
@@ -375,6 +389,7 @@ def main() -> None:
             "avoid": {"type": "list", "elements": "str", "default": []},
             "swarm_networks": {"type": "list", "elements": "str", "default": []},
             "leader_clock": {"type": "float"},
+            "ending": {"type": "list", "elements": "str", "default": []},
             "join_token": {"type": "str", "no_log": True},
             **SOCKET_OPTION,
         },

@@ -37,6 +37,14 @@ changes:
   returned: success
   type: dict
   sample: {"spark1": [{"name": "Stop the unit"}]}
+ending:
+  description: >-
+    The names of the stacks and containers that this undo and earlier ones of the same play end. Roles whose undo
+    follows do not count them, so that check mode foretells the whole.
+  returned: success
+  type: list
+  elements: str
+  sample: [dgx-spark-trtllm]
 at:
   description: When it was planned, in seconds since the epoch.
   returned: success

@@ -11,6 +11,7 @@ short_description: Remove what was written into a Hugging Face cache for a model
 version_added: 0.1.0
 description:
   - Removes the notes about a model, and the refs that were written for the model and were not changed since.
+  - Fails, with nothing removed, while a download or copy of such a model runs on this host.
   - With O(model_too=true) removes the model as well, its own directory and no other.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -61,7 +62,14 @@ freed_bytes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import CACHE_OPTION, Cache, noted, remove
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import (
+    CACHE_OPTION,
+    Cache,
+    CacheError,
+    noted,
+    refuse_busy,
+    remove,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, check_names
 
 
@@ -84,12 +92,13 @@ def main() -> None:
         repos = [asked["repo"]] if asked["repo"] else []
         if asked["others"] or not repos:
             repos += [repo for repo in noted(asked["cache_dir"]) if repo not in repos]
+        refuse_busy([Cache(asked["cache_dir"], repo) for repo in repos])
         for repo in repos:
             with_model = asked["model_too"] and repo == asked["repo"]
             paths, size = remove(Cache(asked["cache_dir"], repo), with_model, module.check_mode)
             removed += paths
             freed += size
-    except (HubError, OSError) as exc:
+    except (HubError, CacheError, OSError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=bool(removed), removed=removed, freed_bytes=freed)
 

@@ -29,14 +29,14 @@ STAYS = (
         r"image nvcr\.test/.*",
         "NVIDIA's image: to pull 20 GB takes long, and others may use the same image; undo.yml says that it stays",
     ),
-    Allowed(
-        "files",
-        r"/home/[^/]+/\.cache(/huggingface(/hub(/\.locks|/CACHEDIR\.TAG)?)?)?",
-        "the Hugging Face cache itself, as hf makes it: every program of its user that loads models uses the same one",
-    ),
 )
 #: what undo.yml leaves without -e spark_undo_model=true
 MODEL_STAYS = (
+    Allowed(
+        "files",
+        r"/home/[^/]+/\.cache(/huggingface(/hub(/\.locks|/CACHEDIR\.TAG)?)?)?",
+        "the Hugging Face cache that holds the model, as hf makes it",
+    ),
     Allowed(
         "files",
         r"/home/[^/]+/\.cache/huggingface/hub/(\.locks/)?models--.*",
@@ -45,16 +45,38 @@ MODEL_STAYS = (
 )
 
 
-@pytest.fixture
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Two Sparks that nothing has touched yet."""
+@pytest.fixture(scope="module")
+def sparks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two Sparks for all tests here: each leaves them as they were, or has failed."""
     one = stocked(tmp_path_factory.mktemp("undo"))
     yield one
     taken_down(one)
 
 
+@pytest.fixture
+def blank(sparks: Pair) -> Pair:
+    """Two Sparks that nothing has touched yet, or of which an undo has left NVIDIA's image alone."""
+    for name in sparks.names:
+        sparks.host(name).run("sudo docker image rm %s", SERVED["spark_image"])
+    return sparks
+
+
 def good(run: Run) -> Run:
     assert run.status == "successful", run.said
+    return run
+
+
+def undone(pair: Pair, plays: str | list[dict[str, Any]] = "undo.yml", **options: Any) -> Run:
+    """Undo, after a dry run that changed nothing and told of the same changes, by host and by name."""
+    before = captured(pair)
+    dry = good(pair.play(plays, check=True, **SERVED, **options))
+    assert differences(before, captured(pair), BY_SERVING) == [], "the dry run changed something"
+    foretold: dict[str, set[str]] = {}
+    for found in (dry.made(), dry.planned()):
+        for host, names in found.items():
+            foretold.setdefault(host, set()).update(names - {"Show what is removed"})
+    run = good(pair.play(plays, **SERVED, **options))
+    assert run.made() == foretold
     return run
 
 
@@ -68,20 +90,57 @@ def back(pair: Pair, before: State, *allowed: tuple[Allowed, ...]) -> None:
 def test_undo_puts_back_what_two_spark_changed(blank: Pair) -> None:
     before = captured(blank)
     good(blank.serve())
-    serving = captured(blank)
-    good(blank.play("undo.yml", check=True, **SERVED, spark_undo_packages=True))
-    assert differences(serving, captured(blank), BY_SERVING) == [], "a dry run of undo.yml changed something"
-
-    run = good(blank.play("undo.yml", **SERVED, spark_undo_packages=True))
+    run = undone(blank, spark_undo_packages=True)
     says = " ".join(run.results("Report what stays, and why")["spark1"]["msg"])
     assert "spark_undo_model=true" in says
+    assert "to download a model takes long" in says
     assert "spark_undo_packages=true" not in says, "they are gone"
     back(blank, before, STAYS, MODEL_STAYS)
 
-    good(blank.play("undo.yml", **SERVED, spark_undo_packages=True, spark_undo_model=True))
+    nameless = blank.play("undo.yml", spark_undo_model=True)
+    assert nameless.status == "failed"
+    assert "spark_model is not set" in nameless.words
+    assert nameless.changed == {}
+    run = undone(blank, spark_undo_packages=True, spark_undo_model=True)
+    assert "spark_undo_model=true" not in " ".join(run.results("Report what stays, and why")["spark1"]["msg"])
     back(blank, before, STAYS)
     again = good(blank.play("undo.yml", **SERVED, spark_undo_packages=True, spark_undo_model=True))
     assert again.changed == {}
+
+
+def tasks(entry: str, *names: str) -> list[dict[str, Any]]:
+    """A play of one entry point of some roles."""
+    imports = [{"ansible.builtin.import_role": {"name": name, "tasks_from": entry}} for name in names]
+    return [{"hosts": "spark", "gather_facts": False, "any_errors_fatal": True, "tasks": imports}]
+
+
+@pytest.mark.parametrize(
+    "made", [("cx7_network",), ("container_toolkit", "swarm_gpu")], ids=["the fabric alone", "Docker alone"]
+)
+def test_undo_after_a_run_that_came_half_way(blank: Pair, made: tuple[str, ...]) -> None:
+    before = captured(blank)
+    good(blank.play(tasks("main", *(f"sparkops.dgx_spark.{role}" for role in made)), **SERVED))
+    undone(blank, spark_undo_packages=True, spark_undo_model=True)
+    back(blank, before)
+
+
+def test_undo_of_containers_that_systemd_starts(blank: Pair) -> None:
+    before = captured(blank)
+    good(blank.serve(spark_launcher="docker"))
+    undone(blank, spark_undo_packages=True, spark_undo_model=True)
+    back(blank, before, STAYS)
+
+
+def test_each_role_undoes_what_is_its_own(blank: Pair) -> None:
+    """In a play of its own, as a task of somebody's own playbook; the last one leaves nothing."""
+    before = captured(blank)
+    good(blank.serve())
+    for role in reversed(ROLES):
+        play = tasks("undo", f"sparkops.dgx_spark.{role}")
+        assert undone(blank, play, spark_undo_packages=True, spark_undo_model=True).changed
+        again = good(blank.play(play, **SERVED, spark_undo_packages=True, spark_undo_model=True))
+        assert again.changed == {}
+    back(blank, before, STAYS)
 
 
 @pytest.fixture(scope="module")

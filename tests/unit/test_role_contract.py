@@ -12,6 +12,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import add_fragments
 from roles_support import (
     PLAYBOOKS,
     ROLES,
@@ -163,3 +166,24 @@ def test_nothing_is_done_by_shortcuts() -> None:
         str(task) for task in everything if task.module in modules or any(keyword in task.data for keyword in keywords)
     ]
     assert wrong == []
+
+
+def options_of(module: str) -> set[str]:
+    """The options that a module of this collection documents, those of its fragments too."""
+    code = importlib.import_module(f"ansible_collections.sparkops.dgx_spark.plugins.modules.{module}")
+    about = yaml.safe_load(code.DOCUMENTATION)
+    add_fragments(about, code.__file__, fragment_loader)
+    return set(about.get("options", {}))
+
+
+@every_role
+def test_a_task_gives_a_module_only_options_that_it_has(role: Path) -> None:
+    """A module refuses an unknown option, and an undo may run where nobody has tried all of it."""
+    ours = [task for task in tasks_of(role) if task.module.startswith("sparkops.dgx_spark.")]
+    unknown = [
+        f"{task} gives {option}"
+        for task in ours
+        if isinstance(task.arguments, dict)
+        for option in sorted(set(task.arguments) - options_of(task.module.rpartition(".")[2]))
+    ]
+    assert unknown == []

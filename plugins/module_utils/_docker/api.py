@@ -21,6 +21,8 @@ from typing import Any, Callable, Iterator
 from urllib.parse import quote
 
 SOCKET = "/var/run/docker.sock"
+#: what Docker labels the services and containers of a stack with
+STACK_LABEL = "com.docker.stack.namespace"
 #: the option of all modules that speak to an engine; the doc fragment ``docker`` describes it
 SOCKET_OPTION = {"docker_socket": {"type": "path", "default": SOCKET}}
 

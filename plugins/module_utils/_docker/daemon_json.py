@@ -15,6 +15,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import STACK_LABEL
+
 RESOURCES = "node-generic-resources"
 INDENT = " " * 4  # where there is nothing to take after: as nvidia-ctk writes it
 
@@ -140,10 +142,21 @@ def not_in_effect(wanted: dict[str, Any], info: dict[str, Any]) -> list[str]:
     return missing
 
 
-def running_containers(listing: Sequence[dict[str, Any]], *, but_tasks: bool = False) -> list[str]:
-    """Name the containers of ``/containers/json`` in words, those of Swarm's tasks or not."""
-    counted = [one for one in listing if not (but_tasks and "com.docker.swarm.task" in (one.get("Labels") or {}))]
-    return sorted(f"{(one.get('Names') or [one['Id'][:12]])[0].lstrip('/')} ({one.get('Image')})" for one in counted)
+def running_containers(
+    listing: Sequence[dict[str, Any]], *, but_tasks: bool = False, ending: Sequence[str] = ()
+) -> list[str]:
+    """Name the containers of ``/containers/json`` in words, those of Swarm's tasks or not.
+
+    :param ending: names of containers and of stacks that do not count.
+    """
+    running = [((one.get("Names") or [one["Id"][:12]])[0].lstrip("/"), one) for one in listing]
+    return sorted(
+        f"{name} ({one.get('Image')})"
+        for name, one in running
+        for labels in [one.get("Labels") or {}]
+        if not (but_tasks and "com.docker.swarm.task" in labels)
+        if not {name, labels.get(STACK_LABEL)} & {*ending}
+    )
 
 
 def refuse_restart(containers: Sequence[str], option: str = "allow_restart") -> None:

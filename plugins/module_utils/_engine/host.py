@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import STACK_LABEL, Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import ROOTS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port, ufw
@@ -27,7 +27,6 @@ Run = Callable[[Sequence[str]], "tuple[int, str]"]
 
 UFW_CONF = "/etc/ufw/ufw.conf"
 DPKG_FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
-STACK_LABEL = "com.docker.stack.namespace"
 
 
 def platform(run: Run, sysfs: Path = Path("/sys/class/infiniband")) -> dict[str, str]:

@@ -465,6 +465,19 @@ def noted(root: str | os.PathLike[str]) -> list[str]:
     return sorted(name[len("models--") :].replace("--", "/", 1) for name in names if not name.endswith(".progress"))
 
 
+def refuse_busy(caches: t.Sequence[Cache]) -> None:
+    """Refuse to remove anything that a process of ours still writes to: it would come back.
+
+    :raises CacheError: with the lock that such a process holds.
+    """
+    for cache in caches:
+        if _in_use(cache.lock):
+            raise CacheError(
+                f"a download or copy of {cache.repo} still runs here and holds {cache.lock}. Nothing was removed from "
+                "the cache. Wait until the download or copy has ended, or end the process, and run this again"
+            )
+
+
 def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str], int]:
     """Take back what we wrote into a cache for one model. Return the paths that go, and the bytes that are freed."""
     notes = Notes(cache.notes)
@@ -509,6 +522,8 @@ def _drop_empty_cache(cache: Cache) -> None:
             tag.unlink(missing_ok=True)
             cache.hub.rmdir()
             cache.root.rmdir()
+            if cache.root.parent.name == ".cache":  # the user's, which came with the first model where it is empty now
+                cache.root.parent.rmdir()
 
 
 def bring(

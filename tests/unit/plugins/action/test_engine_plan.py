@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.sparkops.dgx_spark.plugins.action import engine_plan
+from ansible_collections.sparkops.dgx_spark.plugins.action import engine_plan, engine_undo_plan
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import changes as planning
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import host, trtllm
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
@@ -352,6 +352,19 @@ def test_an_undo_takes_all_away_and_then_nothing(members: list[str], launcher: s
     names = [change["name"] for change in planning.undo_changes(after, members[0])]
     assert names[-3:] == [planning.REMOVE_RULES, planning.REMOVE_IMAGES, planning.REMOVE_FILES]
     assert (planning.REMOVE_STACK if launcher == "swarm" else planning.STOP_UNIT) in names
+
+
+def test_an_undo_names_what_ends_after_earlier_undos_of_the_play() -> None:
+    found = {"spark1": blank("spark1"), "unread": {}}
+    asked, known = {"found": found}, {"inventory_hostname": "spark1"}
+    plan = engine_undo_plan.ActionModule.plan(SimpleNamespace(), asked, known)
+    assert (set(plan["changes"]), plan["ending"]) == ({"spark1"}, ["dgx-spark-trtllm"])
+    for earlier in ({"ending": ["dgx-spark-vllm"]}, {"endpoint": "of a serving"}):
+        known["engine_serve_plan"] = earlier
+        ending = engine_undo_plan.ActionModule.plan(SimpleNamespace(), asked, known)["ending"]
+        assert ending == ["dgx-spark-trtllm", *earlier.get("ending", [])]
+    with pytest.raises(PlanError, match="nothing is known of spark2"):
+        engine_undo_plan.ActionModule.plan(SimpleNamespace(), asked, {"inventory_hostname": "spark2"})
 
 
 def test_what_tools_leave_beside_the_files_makes_no_other_image(tmp_path: Path) -> None:

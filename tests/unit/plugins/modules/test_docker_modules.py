@@ -170,6 +170,17 @@ class TestDaemonConfig:
         assert "000000000000 (x)" in run(capsys, docker_daemon_config, **options)["msg"]
         assert run(capsys, docker_daemon_config, but_tasks=True, **options)["changed"]
 
+    def test_what_ends_before_the_restart_does_not_count(self, capsys, options, engine) -> None:
+        mine = {"Id": "0" * 64, "Names": ["/dgx-spark-trtllm"], "Image": "x"}
+        task = {"Id": "1" * 64, "Image": "x", "Labels": {"com.docker.stack.namespace": "dgx-spark-trtllm"}}
+        web = {"Id": "2" * 64, "Names": ["/web"], "Image": "nginx", "Labels": {"com.docker.stack.namespace": "web"}}
+        engine.answers["GET", "/containers/json"] = [mine, task, web]
+        refused = run(capsys, docker_daemon_config, ending=["dgx-spark-trtllm"], **options)["msg"]
+        assert "the running containers web (nginx). Nothing" in refused
+        engine.answers["GET", "/containers/json"] = [mine, task]
+        assert "dgx-spark-trtllm" in run(capsys, docker_daemon_config, **options)["msg"]
+        assert run(capsys, docker_daemon_config, ending=["dgx-spark-trtllm"], **options)["changed"]
+
     def test_is_refused_under_a_container(self, capsys, path, options, engine) -> None:
         engine.answers["GET", "/containers/json"] = [{"Id": "0" * 64, "Names": ["/web"], "Image": "nginx"}]
         refused = run(capsys, docker_daemon_config, **options)
@@ -243,6 +254,12 @@ class TestSwarmMember:
         leave = {"state": "left", "docker_socket": socket}
         engine.answers["GET", "/services"] = [{"Spec": {"Name": "trtllm"}}]
         assert "trtllm" in run(capsys, docker_swarm_member, check_mode=True, **leave)["msg"]
+        stack = {"com.docker.stack.namespace": "dgx-spark-trtllm"}
+        engine.answers["GET", "/services"] = [{"Spec": {"Name": "leader", "Labels": stack}}, {"Spec": {"Name": "web"}}]
+        ends = {**leave, "ending": ["dgx-spark-trtllm"]}
+        assert "in the swarm: web. Nothing" in run(capsys, docker_swarm_member, check_mode=True, **ends)["msg"]
+        engine.answers["GET", "/services"] = [{"Spec": {"Name": "leader", "Labels": stack}}]
+        assert run(capsys, docker_swarm_member, check_mode=True, **ends)["changed"]
         engine.answers["GET", "/services"] = []
         assert run(capsys, docker_swarm_member, **leave)["changed"]
         assert [told[1] for told in engine.told[1:]] == ["/swarm/leave?force=1", "/networks/docker_gwbridge"]

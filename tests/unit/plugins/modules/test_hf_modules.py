@@ -462,6 +462,19 @@ def test_access(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, be
     assert not run(hf_cache_info, **left)["left_behind"]["authorized_key"]
 
 
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_nothing_is_removed_under_a_download_that_runs(run, place: SimpleNamespace, check_mode: bool) -> None:
+    bring(run, place, "hub")
+    for repo, model_too in (("lab/tiny", True), (None, False)):
+        with hf_cache.only_one(place.cache):
+            asked = {"repo": repo, "model_too": model_too, "check_mode": check_mode, **place.options}
+            said = run(hf_cache_remove, **asked)["msg"]
+        assert "a download or copy of lab/tiny still runs here" in said
+        assert "Nothing was removed from the cache" in said
+        assert place.cache.notes.exists()
+        assert place.cache.repo_dir.exists()
+
+
 def test_remove(run, place: SimpleNamespace) -> None:
     bring(run, place, "hub")
     foretold = run(hf_cache_remove, check_mode=True, repo="lab/tiny", model_too=True, **place.options)

@@ -216,6 +216,22 @@ def test_with_the_last_model_the_cache_goes_too(cache: Cache) -> None:
     assert not cache.root.exists()
 
 
+@pytest.mark.parametrize(("parent", "stays"), [(".cache", False), ("data", True)])
+def test_an_empty_directory_for_caches_goes_with_the_last_model_and_no_other_directory(
+    tmp_path: Path, parent: str, stays: bool
+) -> None:
+    cache = Cache(tmp_path / parent / "huggingface", MODEL.repo)
+    for _time in range(2):
+        fill(cache)
+        (cache.root.parent / "thumbnails").mkdir()
+        remove(cache, with_model=True, check_mode=False)
+        assert not cache.root.exists()
+        (cache.root.parent / "thumbnails").rmdir()
+    fill(cache)
+    remove(cache, with_model=True, check_mode=False)
+    assert cache.root.parent.exists() is stays
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"verified": 3}', '{"verified": {}, "refs": null}'])
 def test_notes_that_cannot_be_read_are_no_notes(cache: Cache, text: str) -> None:
     fill(cache)
