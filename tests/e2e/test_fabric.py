@@ -97,7 +97,7 @@ def test_a_cabling(cabling: str, tmp_path_factory: pytest.TempPathFactory) -> No
         first = role(lab, **asked)
         assert first.status == "successful", first.said
         assert made_changes(first) == planned_changes(dry), "check mode shows exactly what the run changes"
-        plan = first.results("plan | Plan the addresses and the changes")["spark1"]
+        plan = first.registered("cx7_network_plan")["spark1"]
         if ends:
             found = {
                 name: [link["netdev"] for link in sorted(host["links"], key=lambda link: link["network"])]

@@ -188,7 +188,7 @@ def test_nvidia_sync_s_addresses_are_adopted(pair: Lab, blank: dict[str, Any]) -
     with spoilt(pair, "spark1", write(1), f"rm -f {SYNC}"), spoilt(pair, "spark2", write(2), f"rm -f {SYNC}"):
         done = role(pair)
         assert done.status == "successful", done.said
-        plan = done.results("plan | Plan the addresses and the changes")["spark1"]
+        plan = done.registered("cx7_network_plan")["spark1"]
         assert plan["hosts"]["spark2"]["control_address"] == "10.100.32.2"
         assert "addresses" not in pair.host("spark1").check_output("sudo cat /etc/netplan/40-cx7.yaml")
         assert role(pair).changed == {}

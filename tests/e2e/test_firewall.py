@@ -72,7 +72,7 @@ def let_in(lab: Pair, source: str, target: str, port: int) -> bool:
 
 def fabric(run: Run) -> dict[str, list[str]]:
     """The addresses on the cable, by Spark; the control address first."""
-    hosts = run.results("plan | Plan the addresses and the changes")["spark1"]["hosts"]
+    hosts = run.registered("cx7_network_plan")["spark1"]["hosts"]
     return {name: [link["address"].split("/")[0] for link in host["links"]] for name, host in hosts.items()}
 
 

@@ -27,7 +27,6 @@ SIZE = 200_000_000
 CONFIG_READS = 20_000  # the plan of a model that is not there yet reads config.json from the hub
 FABRIC = "enp1s0f0np0"
 BROUGHT = "bring | Download or copy the model"
-VERIFIED = "verify | Verify every file by hash and note what is right"
 
 
 class CacheLab(Lab):
@@ -182,7 +181,7 @@ def test_crosses_the_internet_once_and_then_the_fabric_in_spite_of_two_disconnec
     assert run.status == "successful", run.said
     assert shown == set(), "the token is on a command line"
     assert TOKEN not in run.said
-    size = run.results(VERIFIED)["spark1"]["bytes"]
+    size = run.registered("hf_cache_report")["spark1"]["bytes"]
     # hf goes on where it was, but for the piece of 10 MiB that it had not written yet.
     assert size <= blank.hub_bytes() <= size + 2 * 10_485_760 + CONFIG_READS
     assert [fault["kind"] for fault in control(blank, "GET", "/faults")["applied"]] == ["cut", "cut"]
@@ -391,7 +390,7 @@ def test_a_copy_that_is_not_encrypted(blank: CacheLab) -> None:
     run = blank.cache(peer_copy_encrypted=False)
     assert run.status == "successful", run.said
     copy = run.results(BROUGHT)["spark2"]
-    assert copy["moved_bytes"] == run.results(VERIFIED)["spark1"]["bytes"]
+    assert copy["moved_bytes"] == run.registered("hf_cache_report")["spark1"]["bytes"]
     assert set(copy["carried_bytes"]) == {FABRIC}
     assert blank.blobs("spark1") == blank.blobs("spark2")
     blank.nothing_left()
@@ -418,7 +417,7 @@ def test_a_checkpoint_that_was_made_on_the_leader(blank: CacheLab) -> None:
         leader.check_output("echo '{\"x\": 1}' > ~/made/config.json")
         second = blank.cache(**mine)
         assert set(second.changed) == {"spark1", "spark2"}
-        commits = [run.results(VERIFIED)["spark2"]["commit"] for run in (first, second)]
+        commits = [run.registered("hf_cache_report")["spark2"]["commit"] for run in (first, second)]
         assert commits[0] != commits[1]
         assert second.results(BROUGHT)["spark2"]["moved_bytes"] == 9
     finally:

@@ -272,10 +272,10 @@ def test_two_make_a_swarm(trio: Lab) -> None:
     assert planned(foretold) == made(done)
     assert made(done).keys() == set(PAIR)
     assert {spark: root(trio, spark, "systemctl show --value --property=ExecMainPID docker") for spark in PAIR} != began
-    plan = done.results("Plan the swarm and its GPUs")["spark1"]
+    plan = done.registered("swarm_gpu_plan")["spark1"]
     assert "it reads DOCKER_RESOURCE_<KIND>" in plan["gpu_selection"]["spark1"]
     assert listed(trio) == in_order(*PAIR)
-    report = done.results("Report the nodes of the swarm")["spark2"]["nodes"]
+    report = done.registered("swarm_gpu_report")["spark2"]["nodes"]
     assert [(node["rank"], node["address"]) for node in report.values()] == list(enumerate(plan["addresses"].values()))
     assert done.results("Check what a task of Swarm gets on every node")["spark1"]["reserved"] == {
         "spark1": 1,
@@ -348,7 +348,8 @@ def test_a_model_keeps_its_gpu_while_it_is_looked_at(trio: Lab) -> None:
     try:
         eventually(lambda: root(trio, "spark1", "docker service ps model --format '{{.CurrentState}}'")[:7], "Running")
         run = good(play(trio, PAIR))
-        assert run.results("gets on every node")["spark1"]["reserved"] == {"spark1": 1, "spark2": 0}
+        seen = run.results("Check what a task of Swarm gets on every node")["spark1"]
+        assert seen["reserved"] == {"spark1": 1, "spark2": 0}
         assert changes(run) == {}
         refused(undo(trio, PAIR), "services still run in the swarm: model")
     finally:

@@ -90,7 +90,7 @@ def test_the_proof_and_the_way_back(single: Lab) -> None:
     foretold = good(play(single, check=True, container_toolkit_docker_user="nvidia"))
     done = good(play(single, container_toolkit_docker_user="nvidia"))
     assert planned(foretold) == made(done)
-    report = done.results("Compare the GPUs inside a container with the GPUs of the host")["spark1"]
+    report = done.registered("container_toolkit_report")["spark1"]
     assert report["gpus"] == [root(single, "spark1", "cat /etc/virtual-spark/gpus")]
     for check in (False, True):
         assert changes(good(play(single, check=check, container_toolkit_docker_user="nvidia"))) == {}

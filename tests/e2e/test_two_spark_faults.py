@@ -58,7 +58,7 @@ def test_rdma_that_one_spark_lacks_stops_the_play_before_it_serves(pair: Pair, f
         spark.check_output("sudo mv /dev/infiniband.away /dev/infiniband")
     assert run.status == "failed"
     said = run.words
-    assert "cx7_network : Prove" in said
+    assert "cx7_network : ping | Check every planned link" in said
     assert "spark2" in said
     assert "/dev/infiniband is not there" in said
 

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,3 +67,57 @@ def test_what_a_role_registered_is_found_by_its_name(support: ModuleType, tmp_pa
     assert run.registered("one_report") == {"spark1": {"bytes": 2}}
     with pytest.raises(AssertionError, match="no role registers two_report"):
         run.registered("two_report")
+
+
+def names_in(tasks: Any) -> Iterator[str]:
+    """The names of all tasks of a YAML file, those in blocks and plays too."""
+    for one in tasks if isinstance(tasks, list) else []:
+        if isinstance(one, dict):
+            yield one.get("name", "")
+            for part in ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always"):
+                yield from names_in(one.get(part))
+
+
+def text(node: ast.expr | None) -> str:
+    """The text of a literal; nothing where it is no such text."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def asked_for(program: ast.Module) -> Iterator[str]:
+    """The tasks that a test names: for whose results it asks, or at which something is to happen."""
+    constants: dict[str, str] = {}
+    for statement in program.body:
+        if isinstance(statement, ast.Assign):
+            constants |= {
+                target.id: text(statement.value) for target in statement.targets if isinstance(target, ast.Name)
+            }
+    for node in ast.walk(program):
+        if isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            for name in {"results": node.args[:1], "at_task": node.args[1:2]}.get(called, []):
+                yield constants[name.id] if isinstance(name, ast.Name) else text(name)
+
+
+@pytest.fixture(scope="module")
+def tasks() -> set[str]:
+    """The names of all tasks of the roles and the playbooks."""
+    files = (file for pattern in ("roles/*/*/*.yml", "playbooks/*.yml") for file in ROOT.glob(pattern))
+    return {name for file in files for name in names_in(yaml.safe_load(file.read_text()))}
+
+
+TESTS = sorted(path for part in ("e2e", "bench") for path in (ROOT / "tests" / part).glob("*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_every_task_that_a_test_names_is_there(path: Path, tasks: set[str]) -> None:
+    program = ast.parse(path.read_text())
+    own = {
+        text(value)
+        for node in ast.walk(program)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values)
+        if text(key) == "name"
+    }
+    named = list(asked_for(program))
+    assert "" not in named
+    assert [name for name in named if not any(task.endswith(name) for task in tasks | own)] == []

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -69,3 +70,13 @@ def test_the_execution_environment_names_files_that_are_there() -> None:
     meta = yaml.safe_load((ROOT / "meta" / "execution-environment.yml").read_text())
     for name in meta["dependencies"].values():
         assert (ROOT / name).is_file(), name
+
+
+def test_every_link_of_the_repository_leads_to_a_file_of_it() -> None:
+    """A link to a place of one machine breaks what is there in every other checkout."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    links = [path for path in map(ROOT.joinpath, filter(None, listed.split("\0"))) if path.is_symlink()]
+    assert links
+    assert [
+        link for link in links if link.readlink().is_absolute() or ROOT not in (link.resolve(), *link.resolve().parents)
+    ] == []
