@@ -130,6 +130,19 @@ def test_the_first_state_is_captured_once_and_without_the_files(
     assert waited[0] == ["dgx-spark-fabric-rollback.timer", "dgx-spark-fabric-way-back.timer"]
 
 
+def test_ipv6_settings_come_back_as_they_were_captured(fabric: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "proc/sys/net/ipv6/conf/enp1"
+    folder.mkdir(parents=True)
+    for name in ("accept_ra", "disable_ipv6"):
+        (folder / name).write_text("0\n")
+    captured = {netdev: fabric.ipv6_settings(netdev) for netdev in ("enp1", "gone")}
+    assert captured == {"enp1": {"accept_ra": "0", "disable_ipv6": "0"}, "gone": {}}
+    (folder / "disable_ipv6").write_text("1\n")
+    fabric.restore_ipv6({**captured, "gone": captured["enp1"]})
+    assert fabric.ipv6_settings("enp1") == captured["enp1"]
+    assert not (folder.parent / "gone").exists()
+
+
 def test_a_late_confirmation_is_refused(fabric: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"show": "waiting\n", "is-active": "inactive\n"}
     monkeypatch.setattr(fabric, "run", lambda *words, must=True: answers.get(words[1], ""))

@@ -27,6 +27,8 @@ from typing import Any, Dict, Iterator
 
 ROOT = Path("/")
 ARP = ("arp_ignore", "arp_announce")
+# NetworkManager changes these with every connection, and leaves what the last one needed.
+IPV6 = ("accept_ra", "disable_ipv6")
 # The program behind 'netplan generate', which itself would have systemd read all its units again.
 GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/lib/netplan/generate")
 FIRST, LAST = "first.json", "last.json"
@@ -88,6 +90,19 @@ def arp_path(netdev: str, name: str) -> Path:
     return ROOT / "proc/sys/net/ipv4/conf" / netdev / name
 
 
+def ipv6_settings(netdev: str) -> dict[str, str]:
+    """Return a netdev's IPv6 settings; none where the kernel has no IPv6."""
+    paths = {name: ROOT / "proc/sys/net/ipv6/conf" / netdev / name for name in IPV6}
+    return {name: path.read_text().strip() for name, path in paths.items() if path.exists()}
+
+
+def restore_ipv6(settings: dict[str, dict[str, str]]) -> None:
+    for netdev, wanted in settings.items():
+        for name, value in ipv6_settings(netdev).items():
+            if wanted.get(name, value) != value:
+                (ROOT / "proc/sys/net/ipv6/conf" / netdev / name).write_text(wanted[name])
+
+
 def capture(netdevs: list[str], files: list[str]) -> State:
     return {
         "files": {path: file_state(ROOT / path.lstrip("/")) for path in files},
@@ -95,6 +110,7 @@ def capture(netdevs: list[str], files: list[str]) -> State:
         "routes": route_lines(ip("-4", "route")),
         "fabric": netdevs,
         "arp": {netdev: {name: arp_path(netdev, name).read_text().strip() for name in ARP} for netdev in netdevs},
+        "ipv6": {netdev: ipv6_settings(netdev) for netdev in netdevs},
     }
 
 
@@ -161,6 +177,7 @@ def restore(state: State, fabric_only: bool) -> None:
         for name, value in settings.items():
             if arp_path(netdev, name).exists():
                 arp_path(netdev, name).write_text(value)
+    restore_ipv6(state.get("ipv6", {}))
     if not fabric_only:
         restore_management(state)
 
