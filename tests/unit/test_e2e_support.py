@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterator
@@ -121,3 +122,27 @@ def test_every_task_that_a_test_names_is_there(path: Path, tasks: set[str]) -> N
     named = list(asked_for(program))
     assert "" not in named
     assert [name for name in named if not any(task.endswith(name) for task in tasks | own)] == []
+
+
+@pytest.fixture(scope="module")
+def variables() -> set[str]:
+    """The options of all roles and what they register, with the options that several roles share."""
+    known: set[str] = set()
+    for role in (*ROOT.glob("roles/*"), *ROOT.glob("lab/roles/*")):
+        specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+        known |= {option for spec in specs.values() for option in spec.get("options", {})}
+        for path in (*role.glob("tasks/*.yml"), *role.glob("defaults/*.yml")):
+            known |= {name for pair in re.findall(r"register: (\w+)|\b(spark_\w+)", path.read_text()) for name in pair}
+    for path in ROOT.glob("playbooks/*.yml"):
+        known |= set(re.findall(r"\bspark_\w+", path.read_text()))
+    return known
+
+
+ROLES = "|".join(sorted(path.name for path in (ROOT / "roles").iterdir()))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_every_variable_that_a_test_sets_is_there(path: Path, variables: set[str]) -> None:
+    """Ansible says nothing of a variable that no role reads."""
+    named = set(re.findall(rf"\b_*(?:{ROLES}|spark|virtual_spark)_[a-z_]+\b", path.read_text()))
+    assert named - variables == set()
