@@ -16,7 +16,7 @@ import pytest
 import yaml
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from roles_support import KEYWORDS, ROLES_AND_LAB, ROOT, Task, flat, specs
+from roles_support import KEYWORDS, PLAYBOOKS, ROLES_AND_LAB, ROOT, Task, flat, specs, tasks_in, tasks_of
 
 NAMESPACES = {"sparkops.dgx_spark": ROOT, "sparkops.virtual_spark": ROOT / "lab"}
 MODULES = sorted(
@@ -122,6 +122,27 @@ def test_examples_of_a_module_are_what_it_takes(collection: str, path: Path) -> 
     for task in own:
         given = {key: stood_in(value, spec.get(key, {"type": "raw"})) for key, value in (task.arguments or {}).items()}
         assert validator.validate(given).error_messages == [], task.name
+
+
+def own_tasks() -> list[Any]:
+    """The tasks of roles and playbooks that run a module of this repository with options that are written there."""
+    modules = {f"{collection}.{path.stem}": (collection, path) for collection, path in MODULES}
+    tasks = [task for role in ROLES_AND_LAB for task in tasks_of(role)]
+    tasks += [task for playbook in PLAYBOOKS for task in tasks_in(playbook)]
+    return [
+        pytest.param(task, *modules[task.module], id=str(task))
+        for task in tasks
+        if task.module in modules and not isinstance(task.arguments, str)
+    ]
+
+
+@pytest.mark.parametrize(("task", "collection", "path"), own_tasks())
+def test_a_task_gives_a_module_what_it_takes(task: Task, collection: str, path: Path) -> None:
+    rules = arguments_of(collection, path)
+    spec = rules.pop("argument_spec")
+    arguments = task.arguments or {}
+    given = {key: stood_in(value, spec.get(key, {"type": "raw"})) for key, value in arguments.items()}
+    assert ArgumentSpecValidator(spec, **rules).validate(given).error_messages == []
 
 
 def snippets(language: str) -> list[Any]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -69,3 +70,14 @@ def test_the_execution_environment_names_files_that_are_there() -> None:
     meta = yaml.safe_load((ROOT / "meta" / "execution-environment.yml").read_text())
     for name in meta["dependencies"].values():
         assert (ROOT / name).is_file(), name
+
+
+def test_every_link_of_the_repository_leads_to_a_file_of_it() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--stage"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
+    links = [ROOT / line.split("\t")[1] for line in listed.splitlines() if line.startswith("120000 ")]
+    lost = [
+        link for link in links if not link.exists() or ROOT.resolve() not in [link.resolve(), *link.resolve().parents]
+    ]
+    assert lost == []
