@@ -3,14 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read what RDMA devices have carried, from sysfs.
 
-Source: the kernel's Documentation/ABI/stable/sysfs-class-infiniband. Data is counted in words of four bytes. It is
-private to the collection.
+Source: the kernel's Documentation/ABI/stable/sysfs-class-infiniband. Data is counted in words of four bytes.
+
+This module util is private to the collection.
 """
 
 from __future__ import annotations
 
-import typing as t
 from pathlib import Path
+from typing import Mapping, Sequence
 
 WORD = 4  # bytes
 
@@ -31,7 +32,7 @@ def read_port(port: Path) -> dict[str, int]:
         raise CountersError(f"{port} does not tell what it carried: {error}") from error
 
 
-def read(root: Path, devices: t.Sequence[str]) -> dict[str, dict[str, int]]:
+def read(root: Path, devices: Sequence[str]) -> dict[str, dict[str, int]]:
     """The bytes that each device has carried on all its ports since its driver was loaded.
 
     :param root: where the class directory is, ``/sys/class/infiniband``.
@@ -47,6 +48,6 @@ def read(root: Path, devices: t.Sequence[str]) -> dict[str, dict[str, int]]:
     return found
 
 
-def total(devices: t.Mapping[str, t.Mapping[str, int]], name: str) -> int:
+def total(devices: Mapping[str, Mapping[str, int]], name: str) -> int:
     """The sum of one counter over all devices."""
     return sum(device[name] for device in devices.values())

@@ -22,10 +22,10 @@ import pwd
 import shutil
 import stat
 import time
-import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, Callable, Container, Iterator, List, Mapping, NamedTuple
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
     HubError,
@@ -45,7 +45,7 @@ OK, UNLINKED, MISSING, CORRUPT, UNREAD = "ok", "unlinked", "missing", "corrupt",
 #: which files are read: none, the ones that are not noted as right, all
 READ_NONE, READ_NEW, READ_ALL = "none", "new", "all"
 
-Stamp = t.List[int]
+Stamp = List[int]
 
 
 class CacheError(ValueError):
@@ -99,7 +99,7 @@ class Notes:
         self._as_read = self._text()
         self.verified.update(found)
 
-    def learn(self, model: Model, verified: t.Mapping[str, Stamp], doubted: t.Container[str]) -> None:
+    def learn(self, model: Model, verified: Mapping[str, Stamp], doubted: Container[str]) -> None:
         """Take over what another look found.
 
         :param verified: stamps of blobs that were right. :param doubted: paths of files that are to be read again.
@@ -126,7 +126,7 @@ class Notes:
         self._as_read = text
 
 
-class _Judged(t.NamedTuple):
+class _Judged(NamedTuple):
     """What there is of one blob. ``stamp``: of one that is right."""
 
     state: str
@@ -135,7 +135,7 @@ class _Judged(t.NamedTuple):
     stamp: Stamp | None = None
 
 
-class Found(t.NamedTuple):
+class Found(NamedTuple):
     """What there is of one file. ``source``: its content under another name."""
 
     file: HashedFile
@@ -144,7 +144,7 @@ class Found(t.NamedTuple):
     source: Path | None = None
 
 
-class Report(t.NamedTuple):
+class Report(NamedTuple):
     """What there is of a model."""
 
     found: list[Found]
@@ -172,7 +172,7 @@ class Report(t.NamedTuple):
         """Bytes of the files that would have to be read for a judgement."""
         return sum({one.file.blob: one.file.size for one in self.found if one.state == UNREAD}.values())
 
-    def wrong(self, states: t.Container[str] = (UNLINKED, MISSING, CORRUPT, UNREAD)) -> list[str]:
+    def wrong(self, states: Container[str] = (UNLINKED, MISSING, CORRUPT, UNREAD)) -> list[str]:
         """Return what is wrong, a line for each file."""
         return [f"{one.file.path}: {one.detail}" for one in self.found if one.state in states]
 
@@ -362,7 +362,7 @@ def _below(cache: Cache, place: Path) -> list[Path]:
     return [place] if cache.root in place.parents else []
 
 
-def _tree(top: Path) -> t.Iterator[Path]:
+def _tree(top: Path) -> Iterator[Path]:
     if top.is_dir():
         yield top
         for folder, folders, files in os.walk(top):
@@ -433,7 +433,7 @@ def free_bytes(cache: Cache) -> int:
 
 
 @contextmanager
-def only_one(cache: Cache) -> t.Iterator[None]:
+def only_one(cache: Cache) -> Iterator[None]:
     """Let one process of ours at a time change a model's cache. A second one waits, and finds the work done."""
     make_own(cache.own)
     with cache.lock.open("a", encoding="utf-8") as stream:
@@ -441,7 +441,7 @@ def only_one(cache: Cache) -> t.Iterator[None]:
         yield
 
 
-def list_models(root: str | os.PathLike[str]) -> list[dict[str, t.Any]]:
+def list_models(root: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Return the models that a cache holds, the largest first."""
     models = []
     for path in Path(root, "hub").glob("models--*--*"):
@@ -515,10 +515,10 @@ def bring(
     cache: Cache,
     model: Model,
     notes: Notes,
-    fetch: t.Callable[[list[HashedFile]], str],
+    fetch: Callable[[list[HashedFile]], str],
     attempts: int,
     done: list[str],
-    sleep: t.Callable[[float], None] | None = None,
+    sleep: Callable[[float], None] | None = None,
 ) -> int:
     """Fetch content until all of a model is there, right and linked. Return how often that was tried.
 
@@ -556,7 +556,7 @@ def bring(
     return started
 
 
-def describe(cache: Cache, model: Model, report: Report) -> dict[str, t.Any]:
+def describe(cache: Cache, model: Model, report: Report) -> dict[str, Any]:
     """Return what modules tell of a model in a cache."""
     states = {one.file.path: one.state for one in report.found}
     named = (MISSING, CORRUPT, UNLINKED, UNREAD)
@@ -577,7 +577,7 @@ def describe(cache: Cache, model: Model, report: Report) -> dict[str, t.Any]:
     }
 
 
-def config_in(cache: Cache, model: Model) -> dict[str, t.Any] | None:
+def config_in(cache: Cache, model: Model) -> dict[str, Any] | None:
     """Return the model's parsed config.json if the cache has the right one, else None."""
     file = config_file(model)
     if file is None:

@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""Replace a file in one step, so that no reader ever sees a part of it."""
+"""Replace a file in one step, so that no reader ever sees a part of it.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 

@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""The ledger of original files: what a file was before its first change, to be put back byte for byte."""
+"""The ledger of original files: what a file was before its first change, to be put back byte for byte.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 

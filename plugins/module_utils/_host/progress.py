@@ -12,15 +12,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-import typing as t
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping
 
 #: of the pull of an image, of which a host makes one at a time
 PULL = "/run/dgx-spark-image.progress"
 
 
-def describe(about: t.Mapping[str, t.Any], now: float) -> str:
+def describe(about: Mapping[str, Any], now: float) -> str:
     """Return the progress as one line.
 
     :param now: seconds since the epoch.
@@ -35,8 +35,8 @@ def describe(about: t.Mapping[str, t.Any], now: float) -> str:
 
 @contextmanager
 def written(
-    path: Path, what: str, whole: t.Callable[[], int], there: t.Callable[[], int], every: float = 1
-) -> t.Iterator[None]:
+    path: Path, what: str, whole: Callable[[], int], there: Callable[[], int], every: float = 1
+) -> Iterator[None]:
     """Write the progress of what runs in this context to a file, which goes at the end.
 
     :param whole: returns how many bytes there are to be. :param there: returns how many of them are there by now.

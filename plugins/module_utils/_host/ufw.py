@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
 """Rules of the firewall ufw that are told apart from all other rules by their comment.
 
 A rule is here what ``ufw show added`` writes of it, without ``ufw`` and the comment: ``allow 22/tcp``.
+
+This module util is private to the collection.
 """
 
 from __future__ import annotations

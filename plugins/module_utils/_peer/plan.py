@@ -8,7 +8,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import typing as t
+from typing import Any, Mapping
 
 COPY = "Copy the files from the leader"
 KEY = "Remove the key from the receivers"
@@ -21,7 +21,7 @@ class PeerPlanError(ValueError):
     """The files cannot come to all Sparks; the message names host, value, cause and mend."""
 
 
-def plan(name: str, reserve_gb: int, found: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, list[t.Any]]:
+def plan(name: str, reserve_gb: int, found: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return the changes of each host.
 
     :param name: what is copied. :param reserve_gb: what is to stay free on every disk.
@@ -44,7 +44,7 @@ def plan(name: str, reserve_gb: int, found: t.Mapping[str, t.Mapping[str, t.Any]
     return {host: _changes(name, leader, one, copying) for host, one in found.items()}
 
 
-def _changes(name: str, leader: str, found: t.Mapping[str, t.Any], copying: bool) -> list[t.Any]:
+def _changes(name: str, leader: str, found: Mapping[str, Any], copying: bool) -> list[Any]:
     if found["problems"]:
         before = "".join(f"{path}: {what}\n" for path, what in sorted(found["problems"].items())[:10])
         count = len(found["problems"])
