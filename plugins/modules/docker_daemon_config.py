@@ -157,6 +157,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     with_settings,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import validate
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     OriginalError,
     Originals,
@@ -195,7 +196,7 @@ def revert(module: AnsibleModule, originals: Originals, path: str) -> None:
     if not module.check_mode:
         originals.revert(path)
     after = text if module.check_mode else decode(read_file(Path(path)) or b"")[1]
-    module.exit_json(changed=True, path=path, diff={"before": text, "after": after})
+    module.exit_json(changed=True, path=path, diff=diff(text, after))
 
 
 def others_of(module: AnsibleModule, path: str) -> dict[str, Settings]:
@@ -265,7 +266,6 @@ def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any
         refuse_restart(containers)
     if not module.check_mode and (changed or restoring):
         (restore if restoring else merge_settings)(module, originals, path, bom, after)
-    shown = {"before_header": path, "after_header": path, "before": text, "after": after}
     config = parse(after)
     return {
         "changed": changed,
@@ -274,7 +274,7 @@ def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any
         "config": config,
         "restart_due": restart_due,
         "containers": containers,
-        "diff": shown,
+        "diff": diff(text, after, path),
     }
 
 

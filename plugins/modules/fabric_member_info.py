@@ -223,7 +223,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes im
     own_addresses,
     used_networks,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, enabled, parse
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, is_enabled, parse
 
 try:
     import yaml
@@ -276,7 +276,7 @@ def arp(netdev: str) -> list[int]:
 def firewall(module: AnsibleModule, choice: str) -> dict[str, Any]:
     """Return the state of ufw, and its rules as far as the choice makes them matter."""
     tool = module.get_bin_path("ufw")
-    state: dict[str, Any] = {"installed": tool is not None, "enabled": enabled(read(Path(CONF))), "rules": []}
+    state: dict[str, Any] = {"installed": tool is not None, "enabled": is_enabled(Path(CONF)), "rules": []}
     if tool and (choice == "ufw" or (choice == "auto" and state["enabled"])):
         environment = {"LANG": "C", "LC_ALL": "C"}
         _rc, out, _err = module.run_command([tool, "show", "added"], check_rc=True, environ_update=environment)

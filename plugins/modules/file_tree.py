@@ -108,6 +108,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
 
 
@@ -136,7 +137,7 @@ def have_file(module: AnsibleModule, path: Path, content: str) -> dict[str, str]
         return None
     if not module.check_mode:
         write(module, path, content)
-    return {"before_header": str(path), "after_header": str(path), "before": before or "", "after": content}
+    return diff(before or "", content, str(path))
 
 
 def entries(mode: str, kind: str = "path", **more: Any) -> dict[str, Any]:
@@ -205,10 +206,10 @@ def main() -> None:
             changed |= set_mode(module, path, directory["mode"])
         for file in files:
             path = Path(file["path"])
-            diff = have_file(module, path, file["content"])
-            if diff:
+            shown = have_file(module, path, file["content"])
+            if shown:
                 written.append(str(path))
-                diffs.append(diff)
+                diffs.append(shown)
             changed |= set_mode(module, path, file["mode"])
         removed += [path for path in module.params["absent"] if remove(module, Path(path))]
         for path in module.params["absent_if_empty"]:

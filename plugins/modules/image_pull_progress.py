@@ -90,8 +90,6 @@ seconds:
 import os
 import time
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
@@ -101,16 +99,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     unfit,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
-
-
-def found(engine: Docker, name: str) -> dict[str, Any]:
-    """Return the image, empty where the engine has none of that name."""
-    try:
-        return engine.ask("GET", f"/images/{quote(name, safe='/:@')}/json")
-    except DockerError as exc:
-        if exc.status == 404:
-            return {}
-        raise
 
 
 def bare(name: str) -> str:
@@ -133,7 +121,7 @@ def main() -> None:
     asked, began, layers = module.params, time.monotonic(), Layers()
     engine = Docker(timeout=asked["stall_seconds"])
     try:
-        image = found(engine, asked["name"])
+        image = engine.image(asked["name"]) or {}
         missing = not image
         login = (asked["user"], asked["password"]) if asked["password"] else None
         if missing and module.check_mode:
@@ -147,7 +135,7 @@ def main() -> None:
                 Path(progress_file.PULL), f"{asked['name']} pulled", lambda: layers.whole, lambda: layers.there
             ):
                 engine.pull(asked["name"], login, layers.hear)
-            image = found(engine, asked["name"])
+            image = engine.image(asked["name"]) or {}
     except DockerError as exc:
         module.fail_json(msg=f"{asked['name']} cannot be pulled: {exc}. Is its name right, and may this login pull it?")
     digests = [name for name in image.get("RepoDigests", []) if name.startswith(f"{bare(asked['name'])}@")]

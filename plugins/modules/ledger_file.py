@@ -98,6 +98,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     ABSENT,
     OriginalError,
@@ -154,9 +155,9 @@ class Task:
             if not self.check_mode:
                 self.originals.forget(path)
             return False
-        before, later = read_file(Path(path)), self.originals.original_content(path)
-        shown = [(content or b"").decode(errors="replace") for content in (before, later)]
-        self.diffs.append({"before_header": path, "after_header": path, "before": shown[0], "after": shown[1]})
+        contents = read_file(Path(path)), self.originals.original_content(path)
+        before, later = ((content or b"").decode(errors="replace") for content in contents)
+        self.diffs.append(diff(before, later, path))
         self.changed |= not self.originals.is_restored(path)
         if not self.check_mode:
             self.originals.restore(path)

@@ -130,14 +130,15 @@ removed:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
     CONF,
     Line,
     Steps,
     UfwError,
     absent,
-    after,
-    enabled,
+    difference,
+    is_enabled,
     parse,
     spread,
     steps,
@@ -149,10 +150,7 @@ def concerned(module: AnsibleModule) -> bool:
     firewall, adds = module.params["firewall"], module.params["state"] == "exact" and bool(module.params["rules"])
     if firewall == "ufw":
         return bool(module.get_bin_path("ufw", required=adds))
-    try:
-        return firewall == "auto" and enabled(Path(CONF).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return False
+    return firewall == "auto" and is_enabled(Path(CONF))
 
 
 def look(module: AnsibleModule, tool: str) -> tuple[list[Line], Steps]:
@@ -210,13 +208,13 @@ def main() -> None:
                 take(module, tool, todo)
     except UfwError as exc:
         module.fail_json(msg=str(exc))
-    before, rules = after(there, Steps([], []), comment), after(there, todo, comment, first=first)
+    before, rules = difference(there, todo, comment, first=first)
     module.exit_json(
         changed=any(todo),
-        rules=rules,
+        rules=rules.splitlines(),
         added=todo.added,
         removed=todo.removed,
-        diff={"before": "".join(f"{one}\n" for one in before), "after": "".join(f"{one}\n" for one in rules)},
+        diff=diff(before, rules),
     )
 
 

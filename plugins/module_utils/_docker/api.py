@@ -17,7 +17,7 @@ import http.client
 import json
 import socket
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 from urllib.parse import quote
 
 SOCKET = "/var/run/docker.sock"
@@ -120,6 +120,18 @@ class Docker:
             if error.status != 404:
                 raise
             return None
+
+
+def store_of(info: Mapping[str, Any]) -> str:
+    """Return how an engine keeps images, ``containerd`` or ``graph driver``. With each an image has another ID.
+
+    :param info: as :meth:`Docker.info` returns it.
+
+    >>> store_of({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}), store_of({"DriverStatus": None})
+    ('containerd', 'graph driver')
+    """
+    by_containerd = ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or [])
+    return "containerd" if by_containerd else "graph driver"
 
 
 class Layers:

@@ -19,6 +19,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     refuse_restart,
     running_containers,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 
 NVIDIA = Settings({"default-runtime": "nvidia"}, {"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}})
 PACKAGES = "nvidia-container-toolkit nvidia-container-toolkit-base libnvidia-container-tools libnvidia-container1"
@@ -38,14 +39,6 @@ CHANGES = (KEY, SOURCE, PROXY, PIN, INSTALL, IMAGE, CONFIGURE, GROUP, RESTART)
 
 class DockerPlanError(ValueError):
     """The host cannot become what is asked for; the message names it, the cause and the mend."""
-
-
-def change(name: str, path: str = "", before: str = "", after: str = "") -> dict[str, Any]:
-    """Return one planned change; with a path, as a diff of that file or setting."""
-    if not path:
-        return {"name": name}
-    diff = {"before_header": path, "after_header": path, "before": before, "after": after}
-    return {"name": name, "diff": diff}
 
 
 def restart_refusal(host: str, engine: Mapping[str, Any], allowed: bool, option: str) -> None:
@@ -111,18 +104,12 @@ def plan_packages(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, A
     for purpose, name in (("source", SOURCE), ("proxy", PROXY), ("pin", PIN)):
         before = packages["apt_files"][purpose] or ""
         if purpose in files and before != files[purpose]:
-            changes.append(change(name, wanted["apt_files"][purpose], before, files[purpose]))
+            changes.append(change(name, before, files[purpose], wanted["apt_files"][purpose]))
     if not fits:
         present = packages["package_version"]
         after = version or (offered[0] if offered else "the newest")
-        changes.append(
-            change(
-                INSTALL,
-                "package nvidia-container-toolkit",
-                f"{present}\n" if present else "",
-                f"{after}\n",
-            )
-        )
+        before = f"{present}\n" if present else ""
+        changes.append(change(INSTALL, before, f"{after}\n", "package nvidia-container-toolkit"))
     return changes, files
 
 
@@ -138,7 +125,7 @@ def plan_daemon(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any
         )
     changes = []
     if text != daemon["text"]:
-        changes.append(change(CONFIGURE, daemon["path"], daemon["text"], text))
+        changes.append(change(CONFIGURE, daemon["text"], text, daemon["path"]))
     due = bool(changes or not_in_effect(NVIDIA.wanted(parse(text)), found["engine"]["info"]))
     if due:
         restart_refusal(host, found["engine"], wanted["allow_restart"], "container_toolkit_allow_restart")
@@ -159,7 +146,7 @@ def plan_group(host: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
             f"{host} has no user {user}. Nothing was changed. Name one of its users as container_toolkit_docker_user."
         )
     before = " ".join(group["members"])
-    return [change(GROUP, "group docker", f"{before}\n" if before else "", f"{before} {user}".strip() + "\n")]
+    return [change(GROUP, f"{before}\n" if before else "", f"{before} {user}".strip() + "\n", "group docker")]
 
 
 def plan_host(host: str, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,9 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Sequence
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
 
 PACKAGES = "Install the packages that Python environments need"
 CLIENT = "Install the hf client"
@@ -126,7 +128,7 @@ def _changes(asked: Asked, host: str, found: Found, copying: bool) -> list[Chang
         changes.append(_change(LINK, found["problems"], done))
     if not copying:  # a copy replaces what an interrupted one left, and removes everything at its end
         left = found["left_behind"]
-        changes += [{"name": name} for name, there in ((KEY, left["key"]), (ACCESS, left["authorized_key"])) if there]
+        changes += [change(name) for name, there in ((KEY, left["key"]), (ACCESS, left["authorized_key"])) if there]
     return changes
 
 
@@ -137,11 +139,7 @@ def _count(files: Sequence[str]) -> str:
 def _change(name: str, before: Sequence[str], after: Sequence[str]) -> Change:
     more = [f"and {len(before) - _SHOWN} more"] if len(before) > _SHOWN else []
     lines = [*before[:_SHOWN], *more]
-    return {"name": name, "diff": {"before": _text(lines), "after": _text(after)}}
-
-
-def _text(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+    return change(name, text_of(lines), text_of(after))
 
 
 def report(host: str, planned: Found, verified: Found | None, applied: bool) -> dict[str, Any]:

@@ -14,7 +14,10 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
+from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import text_of
 
 _LINE = re.compile(r"ufw (?P<rule>.+?)(?: comment '(?P<comment>.*)')?")
 CONF = "/etc/ufw/ufw.conf"  # says whether ufw is enabled
@@ -46,6 +49,14 @@ def enabled(conf: str) -> bool:
     (True, False)
     """
     return "enabled=yes" in conf.lower().split()
+
+
+def is_enabled(conf: Path = Path(CONF)) -> bool:
+    """Whether the firewall of this host is on. :param conf: the path of ``ufw.conf``, which need not be there."""
+    try:
+        return enabled(conf.read_text(encoding="utf-8", errors="replace"))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def parse(shown: str) -> list[Line]:
@@ -152,6 +163,15 @@ def after(there: Sequence[Line], todo: Steps, comment: str, *, first: bool = Fal
     """Return the rules with the comment, as they are once the steps are taken."""
     kept = [line.rule for line in there if line.comment == comment and line.rule not in todo.removed]
     return todo.added + kept if first else kept + todo.added
+
+
+def difference(there: Sequence[Line], todo: Steps, comment: str, *, first: bool = False) -> tuple[str, str]:
+    """Return the rules with the comment as texts, before the steps and after.
+
+    >>> difference([Line("allow 1", "us")], Steps([], ["allow 2"]), "us")
+    ('allow 1\\n', 'allow 1\\nallow 2\\n')
+    """
+    return text_of(after(there, Steps([], []), comment)), text_of(after(there, todo, comment, first=first))
 
 
 def _tail(there: Sequence[Line], rules: Sequence[str], comment: str) -> list[str]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
+
 COPY = "Copy the files from the leader"
 KEY = "Remove the key from the receivers"
 ACCESS = "Remove the authorized keys from the leader"
@@ -46,11 +48,11 @@ def plan(name: str, reserve_gb: int, found: Mapping[str, Mapping[str, Any]]) -> 
 
 def _changes(name: str, leader: str, found: Mapping[str, Any], copying: bool) -> list[Any]:
     if found["problems"]:
-        before = "".join(f"{path}: {what}\n" for path, what in sorted(found["problems"].items())[:10])
+        before = text_of(f"{path}: {what}" for path, what in sorted(found["problems"].items())[:10])
         count = len(found["problems"])
         figures = f"{count} file{'' if count == 1 else 's'}, {found['needed_bytes'] / 1e9:.2f} GB"
-        return [{"name": COPY, "diff": {"before": before, "after": f"Copy {name} from {leader} ({figures})\n"}}]
+        return [change(COPY, before, f"Copy {name} from {leader} ({figures})\n")]
     left = found["left_behind"]
     if copying:  # a copy replaces what an interrupted one left, and removes everything at its end
         return []
-    return [{"name": what} for what, there in ((KEY, left["key"]), (ACCESS, left["authorized_key"])) if there]
+    return [change(what) for what, there in ((KEY, left["key"]), (ACCESS, left["authorized_key"])) if there]

@@ -15,11 +15,11 @@ from typing import Any, Dict, ItemsView, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import bandwidth_problem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import HEADER, render
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
     Line,
-    Steps,
     UfwError,
-    after,
+    difference,
     spread,
     steps,
 )
@@ -149,10 +149,10 @@ def plan_changes(plan: Plan, members: Iterable[Found], key: str, settings: Setti
     for name, host in _hosts(plan):
         changes[name] = [*network[name], *_other_changes(name, host, found[name], plan, settings)]
         if takes_part[name] and found[name]["program"] != settings.program:
-            changes[name].insert(0, {"name": PROGRAM})
+            changes[name].insert(0, change(PROGRAM))
         if not measured:
-            changes[name] += [{"name": PACKAGE}] if settings.tool not in found[name]["tools"] else []
-            changes[name].append({"name": BANDWIDTH})
+            changes[name] += [change(PACKAGE)] if settings.tool not in found[name]["tools"] else []
+            changes[name].append(change(BANDWIDTH))
     return Changes(changes, takes_part)
 
 
@@ -176,22 +176,23 @@ def _network_changes(
     changes: list[Change] = []
     down = plan["admin_down"].get(member["name"], [])
     if down:
-        changes.append({"name": RAISE, "diff": _lines(down, "administratively down", "up")})
-    for change, path, mode in ((SYSCTL, settings.sysctl, "0644"), (NETPLAN, settings.netplan, "0600")):
+        before, later = (text_of(f"{netdev}: {state}" for netdev in down) for state in ("administratively down", "up"))
+        changes.append(change(RAISE, before, later))
+    for name, path, mode in ((SYSCTL, settings.sysctl, "0644"), (NETPLAN, settings.netplan, "0600")):
         if not _same_file(member["files"].get(path), host["files"][path], mode):
-            changes.append({"name": change, "diff": _file_diff(path, member["files"].get(path), host["files"][path])})
+            changes.append(change(name, _content(member["files"].get(path)), host["files"][path], path))
     if changes or drift:
-        changes.append({"name": ACTIVATE, "diff": _state_diff(host, member)})
+        changes.append(change(ACTIVATE, *_states(host, member)))
     return changes
 
 
 def _other_changes(name: str, host: HostPlan, member: Found, plan: Plan, settings: Settings) -> list[Change]:
     changes: list[Change] = []
     hosts_file = member["files"].get(HOSTS_FILE)
-    before = hosts_file["content"] if hosts_file else ""
+    before = _content(hosts_file)
     names = set_block(before, host["names"])
     if names != before:
-        changes.append({"name": HOSTS, "diff": _file_diff(HOSTS_FILE, hosts_file, names)})
+        changes.append(change(HOSTS, before, names, HOSTS_FILE))
     rules = _firewall_change(name, host, member["firewall"], plan, settings)
     return changes + ([rules] if rules else [])
 
@@ -205,7 +206,7 @@ def _firewall_change(
     if not state["installed"]:
         raise FabricError(f"{name} has no ufw, and cx7_network_firewall says {settings.firewall}: install ufw first")
     if plan["addressing"] != "static" and not host["links"]:
-        return {"name": FIREWALL}  # the addresses, and so the rules, are known once the links have them
+        return change(FIREWALL)  # the addresses, and so the rules, are known once the links have them
     there = [Line(*line) for line in state["rules"]]
     try:
         todo = steps(there, [text for rule in host["firewall"] for text in spread(rule)], COMMENT, first=True)
@@ -214,8 +215,7 @@ def _firewall_change(
         raise FabricError(f"{name}: {problem}") from error
     if not any(todo):
         return None
-    before, rules = after(there, Steps([], []), COMMENT), after(there, todo, COMMENT, first=True)
-    return {"name": FIREWALL, "diff": {"before": _text(before), "after": _text(rules)}}
+    return change(FIREWALL, *difference(there, todo, COMMENT, first=True))
 
 
 def _measured(plan: Plan, found: Mapping[str, Found], key: str, settings: Settings) -> bool:
@@ -234,24 +234,11 @@ def _same_file(state: Mapping[str, Any] | None, content: str, mode: str) -> bool
     return state is not None and (state["content"], state["mode"], state["uid"]) == (content, mode, 0)
 
 
-def _file_diff(path: str, state: Mapping[str, Any] | None, content: str) -> dict[str, str]:
-    before = state["content"] if state else ""
-    return {"before_header": path, "after_header": path, "before": before, "after": content}
+def _content(state: Mapping[str, Any] | None) -> str:
+    return state["content"] if state else ""
 
 
-def _lines(names: Iterable[str], before: str, later: str) -> dict[str, str]:
-    names = list(names)
-    return {
-        "before": _text(f"{name}: {before}" for name in names),
-        "after": _text(f"{name}: {later}" for name in names),
-    }
-
-
-def _text(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _state_diff(host: HostPlan, member: Found) -> dict[str, str]:
+def _states(host: HostPlan, member: Found) -> tuple[str, str]:
     """Return the state of the cabled netdevs now and as planned, one a line."""
     now = {link["netdev"]: link for link in member["links"]}
     before, later = [], []
@@ -265,7 +252,7 @@ def _state_diff(host: HostPlan, member: Found) -> dict[str, str]:
             wanted["addresses"] or link["ipv4"] or ([f"an address by {wanted['dynamic']}"] * bool(wanted["dynamic"]))
         )
         later.append(_netdev_line(netdev, "up", wanted["mtu"] or link["mtu"], addresses, [1, 2]))
-    return {"before": _text(before), "after": _text(later)}
+    return text_of(before), text_of(later)
 
 
 def _netdev_line(netdev: str, up: str, mtu: int, addresses: Sequence[str], arp: Sequence[int]) -> str:
