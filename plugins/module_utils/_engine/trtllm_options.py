@@ -16,8 +16,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_
 
 #: what the role itself says to trtllm-serve, and what to set instead
 OWNED = {
-    "host": "trtllm_serve_api_host",
-    "port": "trtllm_serve_api_port",
+    "host": "engine_serve_api_host",
+    "port": "engine_serve_api_port",
     "extra_llm_api_options": "trtllm_serve_options",
 }
 #: which key of the YAML says the same as a flag, where they do not go by one name
