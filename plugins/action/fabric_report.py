@@ -24,10 +24,10 @@ class ActionModule(Planner):
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the proven links and the bandwidth."""
-        return judge(task_vars["inventory_hostname"], **asked)
+        return report(task_vars["inventory_hostname"], **asked)
 
 
-def judge(
+def report(
     host: str,
     links: list[dict[str, Any]],
     answers: list[dict[str, Any]],

@@ -100,7 +100,7 @@ options:
       file is not read again unless somebody has touched it since.
     type: dict
     default: {}
-  doubted:
+  reread:
     description: >-
       Paths of files that M(sparkops.dgx_spark.hf_cache_info) found wrong when it read all. They are read again,
       whatever was noted of them.

@@ -237,11 +237,11 @@ def restore(module: AnsibleModule, originals: Originals, path: str, bom: bytes, 
 
 def merge_settings(module: AnsibleModule, originals: Originals, path: str, bom: bytes, after: str) -> None:
     """Write the merged text."""
-    note(path, {**noted(path), module.params["role"]: wish_of(module)})
+    note(path, {**noted(path), module.params["role"]: asked_settings(module)})
     originals.change(path, bom + after.encode())
 
 
-def wish_of(module: AnsibleModule) -> Settings:
+def asked_settings(module: AnsibleModule) -> Settings:
     """Return what this task asks for."""
     asked = module.params
     return Settings(asked["settings"], asked["defaults"], asked["resource_kind"], asked["resource_values"])
@@ -257,9 +257,9 @@ def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any
         after, changed = restored_text(module, originals, path, text)
         restart_due = changed
     else:
-        after = edit(text, wish_of(module).merged(before))
+        after = edit(text, asked_settings(module).merged(before))
         changed = after != text
-        restart_due = changed or bool(not_in_effect(wish_of(module).wanted(parse(after)), info))
+        restart_due = changed or bool(not_in_effect(asked_settings(module).wanted(parse(after)), info))
         if changed:
             validate(module, after, asked["dockerd"])
     if restart_due and not asked["allow_restart"] and not info.get("LiveRestoreEnabled"):

@@ -67,14 +67,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wish = module.params
-    wrong = problems(wish["peers"], wish["in_swarm"], wish["timeout"])
+    asked = module.params
+    wrong = problems(asked["peers"], asked["in_swarm"], asked["timeout"])
     if wrong:
         module.fail_json(
             msg=f"ports of the swarm do not reach {'; '.join(wrong)}. No swarm was changed. Allow the ports on that "
             "host, from the other members (ufw allow from <member> to any port <port> proto <tcp or udp>)"
         )
-    module.exit_json(changed=False, peers=sorted(wish["peers"]))
+    module.exit_json(changed=False, peers=sorted(asked["peers"]))
 
 
 if __name__ == "__main__":

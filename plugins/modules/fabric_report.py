@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fabric_report
-short_description: Judge the links and the bandwidth of a fabric
+short_description: Report the links and the bandwidth of a fabric
 version_added: "0.1.0"
 description:
   - Puts together what was proven of a host's fabric, and fails where a link or the bandwidth is not as wanted.

@@ -117,7 +117,7 @@ def set_mode(module: AnsibleModule, path: Path, mode: str) -> bool:
     return bool(path.exists()) and module.set_mode_if_different(str(path), mode, False)
 
 
-def make(module: AnsibleModule, path: Path) -> bool:
+def make_directory(module: AnsibleModule, path: Path) -> bool:
     """Make a directory. Returns whether it was not there."""
     if path.is_dir():
         return False
@@ -128,7 +128,7 @@ def make(module: AnsibleModule, path: Path) -> bool:
     return True
 
 
-def have_file(module: AnsibleModule, path: Path, content: str) -> dict[str, str] | None:
+def write_file(module: AnsibleModule, path: Path, content: str) -> dict[str, str] | None:
     """Have a file say that. Returns what that changes, or nothing."""
     if path.is_dir():
         module.fail_json(msg=f"{path} is to be a file, and is a directory: move it away")
@@ -201,12 +201,12 @@ def main() -> None:
     try:
         for directory in directories:
             path = Path(directory["path"])
-            if make(module, path):
+            if make_directory(module, path):
                 written.append(str(path))
             changed |= set_mode(module, path, directory["mode"])
         for file in files:
             path = Path(file["path"])
-            shown = have_file(module, path, file["content"])
+            shown = write_file(module, path, file["content"])
             if shown:
                 written.append(str(path))
                 diffs.append(shown)

@@ -96,7 +96,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     Docker,
     DockerError,
     Layers,
-    unfit,
+    other_platforms,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
 
@@ -126,7 +126,7 @@ def main() -> None:
         login = (asked["user"], asked["password"]) if asked["password"] else None
         if missing and module.check_mode:
             offered = engine.offered(asked["name"], login)
-            other = unfit(offered, os.uname().machine)
+            other = other_platforms(offered, os.uname().machine)
             if other:
                 module.fail_json(msg=f"{asked['name']} is made for {other}, and this host is {os.uname().machine}")
             image = {"RepoDigests": [f"{bare(asked['name'])}@{offered['Descriptor']['digest']}"]}
@@ -134,7 +134,7 @@ def main() -> None:
             with progress_file.written(
                 Path(progress_file.PULL), f"{asked['name']} pulled", lambda: layers.whole, lambda: layers.there
             ):
-                engine.pull(asked["name"], login, layers.hear)
+                engine.pull(asked["name"], login, layers.add)
             image = engine.image(asked["name"]) or {}
     except DockerError as exc:
         module.fail_json(msg=f"{asked['name']} cannot be pulled: {exc}. Is its name right, and may this login pull it?")

@@ -155,12 +155,12 @@ def concerned(module: AnsibleModule) -> bool:
 
 def look(module: AnsibleModule, tool: str) -> tuple[list[Line], Steps]:
     """Return the rules that are there, and the steps to the wanted ones."""
-    wish = module.params
+    asked = module.params
     there = parse(module.run_command([tool, "show", "added"], check_rc=True)[1])
-    wanted = [text for rule in wish["rules"] for text in spread(rule)]
-    if wish["state"] == "absent":
-        return there, absent(there, wanted, wish["comment"])
-    return there, steps(there, wanted, wish["comment"], first=wish["first"])
+    wanted = [text for rule in asked["rules"] for text in spread(rule)]
+    if asked["state"] == "absent":
+        return there, absent(there, wanted, asked["comment"])
+    return there, steps(there, wanted, asked["comment"], first=asked["first"])
 
 
 def take(module: AnsibleModule, tool: str, todo: Steps) -> None:

@@ -140,8 +140,8 @@ def probe_service(
         "Networks": [{"Target": "host"}],
     }
     if reserve:
-        wish = {"DiscreteResourceSpec": {"Kind": kind, "Value": reserve}}
-        template["Resources"] = {"Reservations": {"GenericResources": [wish]}}
+        resource = {"DiscreteResourceSpec": {"Kind": kind, "Value": reserve}}
+        template["Resources"] = {"Reservations": {"GenericResources": [resource]}}
     mode = {"Replicated": {"Replicas": 1}}
     return {"Name": name, "Labels": {LABEL: "service"}, "TaskTemplate": template, "Mode": mode}
 

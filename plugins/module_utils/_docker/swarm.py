@@ -305,7 +305,7 @@ def is_down(node: dict[str, Any]) -> bool:
     return node["Status"].get("State") == "down"
 
 
-def shortcomings(node: dict[str, Any], kind: str, values: Sequence[str], address: str | None = None) -> list[str]:
+def node_problems(node: dict[str, Any], kind: str, values: Sequence[str], address: str | None = None) -> list[str]:
     """Return what keeps a node (``/nodes/<id>``) from being ready, at its address, with exactly these resources."""
     found = []
     state, message = node["Status"].get("State"), node["Status"].get("Message")
@@ -328,7 +328,7 @@ def shortcomings(node: dict[str, Any], kind: str, values: Sequence[str], address
     return found
 
 
-def settle(timeout: float, problems: Callable[[], list[str]]) -> None:
+def wait_until_solved(timeout: float, problems: Callable[[], list[str]]) -> None:
     """Ask once a second until there is no problem any more.
 
     :param timeout: how many seconds that may take.

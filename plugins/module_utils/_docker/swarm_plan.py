@@ -210,7 +210,7 @@ def network_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def refuse_twins(members: Members) -> None:
+def refuse_duplicates(members: Members) -> None:
     """Refuse members that share an address or a host name."""
     addresses = [found["host"]["address"] for found in members.values()]
     hostnames = [found["host"]["hostname"] for found in members.values()]
@@ -308,7 +308,7 @@ def plan(members: Members, toolkit: Mapping[str, Mapping[str, Any]], host: str) 
         )
     selection = {name: gpu_selection(name, found, toolkit.get(name) or {}) for name, found in members.items()}
     docker = {name: plan_docker(name, found, toolkit_planned=name in toolkit) for name, found in members.items()}
-    refuse_twins(members)
+    refuse_duplicates(members)
     steps = steps_of(members)
     problems = [*entrance_problems(members, steps), *network_problems(members, steps)]
     if problems:

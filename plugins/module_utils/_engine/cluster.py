@@ -83,9 +83,9 @@ def nodes_of(members: Sequence[str], fabric: Mapping[str, Any]) -> list[dict[str
     if len(members) == 1:
         return [{"name": members[0], "address": "127.0.0.1", "network": "", "links": []}]
     names = [short(name) for name in members]
-    twins = [name for name in members if names.count(short(name)) > 1]
-    if twins:
-        raise ServeError(f"{' and '.join(twins)} are both {short(twins[0])} to MPI: give one another name")
+    same = [name for name in members if names.count(short(name)) > 1]
+    if same:
+        raise ServeError(f"{' and '.join(same)} are both {short(same[0])} to MPI: give one another name")
     missing = [name for name in members if not fabric.get(name, {}).get("control_address")]
     if missing:
         raise ServeError(

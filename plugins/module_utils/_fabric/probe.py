@@ -66,7 +66,7 @@ class Neighbors:
         """The machines that were found, this one left out."""
         return {end[0] for ends in self.found.values() for end in ends} - {self.own}
 
-    def hear(self, cage: int, frame: bytes) -> None:
+    def record(self, cage: int, frame: bytes) -> None:
         """Record the sender of a frame that came in at a cage."""
         content = unpack(frame)
         if content is None:
@@ -111,7 +111,7 @@ def probe(links: Sequence[Mapping[str, Any]], others: int, seconds: float) -> li
                 due = time.monotonic() + PERIOD
             for wire in select.select(list(wires), [], [], PERIOD / 4)[0]:
                 with contextlib.suppress(OSError):
-                    known.hear(wires[wire]["physical_port"], wire.recv(2048))
+                    known.record(wires[wire]["physical_port"], wire.recv(2048))
             if known.complete and not lingering:
                 lingering, end = True, min(end, time.monotonic() + LINGER)
     return [

@@ -48,6 +48,18 @@ def read(root: Path, devices: Sequence[str]) -> dict[str, dict[str, int]]:
     return found
 
 
+#: of a module, as the doc fragment ``rdma_counters`` describes them
+OPTIONS = {
+    "devices": {"type": "list", "elements": "str", "required": True},
+    "sysfs_root": {"type": "path", "default": "/sys/class/infiniband"},
+}
+
+
+def totals(devices: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Return ``sent_bytes`` and ``received_bytes`` of all devices together."""
+    return {name: total(devices, name) for name in ("sent_bytes", "received_bytes")}
+
+
 def total(devices: Mapping[str, Mapping[str, int]], name: str) -> int:
     """The sum of one counter over all devices."""
     return sum(device[name] for device in devices.values())

@@ -33,7 +33,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     config_file,
     parse_config,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_own, replace_text
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, hash_file
 
 OWN_DIR = ".dgx-spark"
@@ -99,14 +99,14 @@ class Notes:
         self._as_read = self._text()
         self.verified.update(found)
 
-    def learn(self, model: Model, verified: Mapping[str, Stamp], doubted: Container[str]) -> None:
+    def learn(self, model: Model, verified: Mapping[str, Stamp], reread: Container[str]) -> None:
         """Take over what another look found.
 
-        :param verified: stamps of blobs that were right. :param doubted: paths of files that are to be read again.
+        :param verified: stamps of blobs that were right. :param reread: paths of files that are to be read again.
         """
         self.verified.update(verified)
         for file in model.files:
-            if file.path in doubted:
+            if file.path in reread:
                 self.verified.pop(file.blob, None)
 
     def verify(self, file: HashedFile, path: Path) -> None:
@@ -121,12 +121,12 @@ class Notes:
         text = self._text()
         if text == self._as_read:
             return
-        make_own(self.path.parent)
+        make_private_directory(self.path.parent)
         replace_text(self.path, text)
         self._as_read = text
 
 
-class _Judged(NamedTuple):
+class _BlobState(NamedTuple):
     """What there is of one blob. ``stamp``: of one that is right."""
 
     state: str
@@ -192,53 +192,53 @@ def look(cache: Cache, model: Model, notes: Notes, read: str = READ_NEW) -> Repo
     """
     blobs = {file.blob: file for file in model.files}
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        judged = dict(zip(blobs, pool.map(lambda file: _judge(cache, model, notes, file, read), blobs.values())))
-    for blob, one in judged.items():
+        states = dict(zip(blobs, pool.map(lambda file: _check_blob(cache, model, notes, file, read), blobs.values())))
+    for blob, one in states.items():
         if one.stamp:
             notes.verified[blob] = one.stamp
         elif one.state != UNREAD:
             notes.verified.pop(blob, None)
     found = []
     for file in model.files:
-        state, detail, source, _stamp = judged[file.blob]
+        state, detail, source, _stamp = states[file.blob]
         if state == OK and not _is_linked(cache, model.commit, file):
             state, detail = UNLINKED, "is there, and its link is not"
         found.append(Found(file, state, detail, source))
-    lacking = [blob for blob, one in judged.items() if one.state in (MISSING, CORRUPT)]
+    lacking = [blob for blob, one in states.items() if one.state in (MISSING, CORRUPT)]
     return Report(
         found=found,
         ref_missing=model.revision != model.commit and not cache.ref(model.revision).exists(),
         needed=sum(blobs[blob].size for blob in lacking),
         reclaimable=sum(path.lstat().st_size for blob in lacking for path in _remains(cache, blob)),
-        stamps={blob: one.stamp for blob, one in judged.items() if one.stamp},
+        stamps={blob: one.stamp for blob, one in states.items() if one.stamp},
     )
 
 
-def _judge(cache: Cache, model: Model, notes: Notes, file: HashedFile, read: str) -> _Judged:
+def _check_blob(cache: Cache, model: Model, notes: Notes, file: HashedFile, read: str) -> _BlobState:
     path = cache.blobs / file.blob
     try:
         if path.is_file() and not path.is_symlink():
             # Taken before the file is read: whoever writes to it meanwhile gives it another stamp.
             now = stamp(path)
             if now[0] != file.size:
-                return _Judged(CORRUPT, f"has {now[0]} bytes instead of {file.size}")
+                return _BlobState(CORRUPT, f"has {now[0]} bytes instead of {file.size}")
             if read == READ_ALL or notes.verified.get(file.blob) != now:
                 if read == READ_NONE:
-                    return _Judged(UNREAD, "has not been read yet")
+                    return _BlobState(UNREAD, "has not been read yet")
                 digest = hash_file(path, file)
                 if digest != file.blob:
                     kind = "sha256" if file.sha256 else "git-sha1"
-                    return _Judged(CORRUPT, f"its {kind} is {digest} instead of {file.blob}")
-            return _Judged(OK, stamp=now)
+                    return _BlobState(CORRUPT, f"its {kind} is {digest} instead of {file.blob}")
+            return _BlobState(OK, stamp=now)
         for other in _namesakes(cache, model, file):
             if other.is_file() and other.stat().st_size == file.size:
                 if read == READ_NONE:
-                    return _Judged(UNREAD, f"may be there as {other}, which has not been read yet")
+                    return _BlobState(UNREAD, f"may be there as {other}, which has not been read yet")
                 if hash_file(other, file) == file.blob:
-                    return _Judged(UNLINKED, f"is there as {other}", other)
+                    return _BlobState(UNLINKED, f"is there as {other}", other)
     except OSError as exc:
         raise CacheError(f"{exc.filename or path} cannot be read ({exc.strerror}): {_chown(cache)}") from exc
-    return _Judged(MISSING, "is missing")
+    return _BlobState(MISSING, "is missing")
 
 
 def _namesakes(cache: Cache, model: Model, file: HashedFile) -> list[Path]:
@@ -435,7 +435,7 @@ def free_bytes(cache: Cache) -> int:
 @contextmanager
 def only_one(cache: Cache) -> Iterator[None]:
     """Let one process of ours at a time change a model's cache. A second one waits, and finds the work done."""
-    make_own(cache.own)
+    make_private_directory(cache.own)
     with cache.lock.open("a", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
@@ -612,6 +612,6 @@ MODEL_OPTION = {
 #: of a module: what hf_cache_info found before
 KNOWN_OPTIONS = {
     "verified": {"type": "dict", "default": {}},
-    "doubted": {"type": "list", "elements": "str", "default": []},
+    "reread": {"type": "list", "elements": "str", "default": []},
 }
 CACHE_OPTION = {"type": "path", "default": "~/.cache/huggingface"}

@@ -26,7 +26,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     parse_config,
     read_model,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_own, replace_text
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, hash_file
 
 REVISION = "local"
@@ -111,7 +111,7 @@ def recalled(cache: Cache) -> dict[str, Any]:
 def remember(cache: Cache, hashes: Mapping[str, Any]) -> None:
     """Note the hashes of a directory's files, so that the next run need not read the files again."""
     if hashes and dict(hashes) != recalled(cache):
-        make_own(cache.own)
+        make_private_directory(cache.own)
         replace_text(cache.source, json.dumps(hashes, indent=1, sort_keys=True) + "\n")
 
 

@@ -74,7 +74,7 @@ def replace_text(path: Path, text: str, mode: int = 0o600) -> None:
     write_atomically(path, text.encode(), mode)
 
 
-def make_own(folder: Path) -> Path:
+def make_private_directory(folder: Path) -> Path:
     """Create a directory that its owner alone may enter, with its parents as they usually are, and return it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -65,11 +65,11 @@ def hash_file(path: Path, file: HashedFile) -> str:
             if not count:
                 break
             digest.update(piece[:count])
-    give_back(path)
+    release_pages(path)
     return str(digest.hexdigest())
 
 
-def give_back(path: Path) -> None:
+def release_pages(path: Path) -> None:
     """Release the memory that holds a file's pages: on a Spark that memory is the GPU's too."""
     try:
         file = os.open(path, os.O_RDONLY)

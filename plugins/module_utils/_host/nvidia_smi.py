@@ -109,24 +109,24 @@ def _parse_row(number: int, row: str) -> dict[str, Any]:
     values = [value.strip() for value in left[:2] + left[-1].rsplit(",", 3)]
     if len(values) != len(_FORMS):
         raise NvidiaSmiError(f"line {number} of nvidia-smi's output is not a row of '{QUERY}': {row!r}")
-    told: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for (field, form), value in zip(_FORMS.items(), values):
         if field in ("compute_cap", "memory.total") and value.strip("[]").lower() in _NOT_TOLD:
-            told[field] = None
+            fields[field] = None
             continue
         match = re.fullmatch(form, value, re.ASCII)
         if match is None:
             raise NvidiaSmiError(
                 f"line {number} of nvidia-smi's output: {field} is {value!r}, {_why_not(field, value)}: {row!r}"
             )
-        told[field] = match[match.lastindex or 0]
-    memory = told["memory.total"]
+        fields[field] = match[match.lastindex or 0]
+    memory = fields["memory.total"]
     return {
-        "index": int(told["index"]),
-        "uuid": told["uuid"],
-        "name": told["name"],
-        "driver_version": told["driver_version"],
-        "compute_capability": told["compute_cap"],
+        "index": int(fields["index"]),
+        "uuid": fields["uuid"],
+        "name": fields["name"],
+        "driver_version": fields["driver_version"],
+        "compute_capability": fields["compute_cap"],
         "memory_total_mib": None if memory is None else int(memory),
     }
 

@@ -71,7 +71,7 @@ def listeners(table: str) -> list[Listener]:
     return found
 
 
-def in_the_way(found: Iterable[Listener], address: IpAddress, port: int) -> list[Listener]:
+def conflicting(found: Iterable[Listener], address: IpAddress, port: int) -> list[Listener]:
     """Return those that leave no room for one more listener at ``address`` (which may stand for all) and ``port``."""
     same = [one for one in found if one.port == port]
     return [one for one in same if one.address == address or one.address.is_unspecified or address.is_unspecified]
@@ -135,7 +135,7 @@ def taken(
     """
     tables = [proc / "net" / name for name in ("tcp", "tcp6")]
     found = [one for table in tables if table.exists() for one in listeners(table.read_text(encoding="ascii"))]
-    near = in_the_way(found, ipaddress.ip_address(address), port)
+    near = conflicting(found, ipaddress.ip_address(address), port)
     who = holders(proc, {one.inode for one in near}, names or {}) if near else []
     # A probe could be in the way of the caller's own process that is just about to listen, so only where it must be.
     return bool(near) and not any(is_own(one.container, own) for one in who) and refused(address, port), who

@@ -110,17 +110,24 @@ def write(rule: str, netdev: str, source: str, target: str, port: int, proto: st
     return " ".join(words)
 
 
-def spread(wish: Mapping[str, Any]) -> list[str]:
+def spread(wanted: Mapping[str, Any]) -> list[str]:
     """Return the rules for every pair of places and every port.
 
-    :param wish: ``rule``, ``interface_in`` and ``proto``, each or None; lists ``from_ip``, ``to_ip`` and ``to_port``.
+    :param wanted: ``rule``, ``interface_in`` and ``proto``, each or None; lists ``from_ip``, ``to_ip`` and ``to_port``.
 
     >>> spread({"rule": "allow", "from_ip": ["10.0.0.2"], "to_ip": ["any"], "to_port": [1, 2], "proto": "udp"})
     ['allow from 10.0.0.2 to any port 1 proto udp', 'allow from 10.0.0.2 to any port 2 proto udp']
     """
     return [
-        write(wish["rule"], wish.get("interface_in") or "", place(source), place(target), port, wish.get("proto") or "")
-        for source, target, port in itertools.product(wish["from_ip"], wish["to_ip"], wish.get("to_port") or [0])
+        write(
+            wanted["rule"],
+            wanted.get("interface_in") or "",
+            place(source),
+            place(target),
+            port,
+            wanted.get("proto") or "",
+        )
+        for source, target, port in itertools.product(wanted["from_ip"], wanted["to_ip"], wanted.get("to_port") or [0])
     ]
 
 

@@ -26,8 +26,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Iterable, NamedTuple, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_own, replace_text
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import give_back
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory, replace_text
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import release_pages
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import send as peer_send
 
 # AES in hardware carries twice what ssh's default does; where a site forbids it, the rest are still safe.
@@ -78,7 +78,7 @@ class Place:
             if not path.is_file() or path.read_text(encoding="utf-8") != content:
                 changed = True
                 if not check_mode:
-                    make_own(path.parent)
+                    make_private_directory(path.parent)
                     replace_text(path, content)
         return changed
 
@@ -174,7 +174,7 @@ def left_behind(top: str | os.PathLike[str], name: str) -> dict[str, bool]:
 def program() -> str:
     """Return the program of the forced command."""
     return "\n\n".join(
-        [inspect.getsource(peer_send), inspect.getsource(give_back), "raise SystemExit(main(give_back))\n"]
+        [inspect.getsource(peer_send), inspect.getsource(release_pages), "raise SystemExit(main(release_pages))\n"]
     )
 
 

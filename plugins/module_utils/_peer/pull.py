@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Sequence, cast
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, give_back, new_hash
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, new_hash, release_pages
 
 _PIECE = 1 << 20
 _PIPE = getattr(fcntl, "F_SETPIPE_SZ", 1031)  # Python names it from 3.10 on
@@ -247,7 +247,7 @@ class Pull:
             raise WrongError(f"{file.path} came wrong: its hash is {digest.hexdigest()} instead of {file.blob}")
         whole = self._target / file.blob
         part.replace(whole)
-        give_back(whole)
+        release_pages(whole)
         with self._lock:
             self._sign_of_life = time.monotonic()
             self._on_whole(file, whole)

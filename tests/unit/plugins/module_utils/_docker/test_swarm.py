@@ -20,10 +20,10 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm i
     leader_step,
     leftovers,
     membership,
+    node_problems,
     overlays,
     rank_labels,
     settled,
-    shortcomings,
     tasks_of,
     usable_address,
     with_labels,
@@ -293,7 +293,7 @@ def node(state: str = "ready", availability: str = "active", *resources: tuple[s
     ],
 )
 def test_says_what_a_node_lacks(there: dict, message: str) -> None:
-    found = shortcomings(there, "gpu", ["A", "B"])
+    found = node_problems(there, "gpu", ["A", "B"])
     assert len(found) == bool(message)
     if message:
         assert found[0].startswith(message.replace("\\", ""))
