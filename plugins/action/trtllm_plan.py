@@ -14,7 +14,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.renamed import renamed_variables
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
-#: what TensorRT-LLM is told changes nothing by itself: the changes are those of engine_plan
+#: the configuration of TensorRT-LLM is no change by itself: the changes are those of engine_plan
 CHANGES: tuple[str, ...] = ()
 
 

@@ -15,8 +15,8 @@ description:
     fails, naming host and port, where no answer comes. Nothing has to listen there: a host that can be reached answers
     that a port is closed, and a firewall that drops answers nothing.
   - >-
-    A firewall that refuses instead of dropping cannot be told from a closed port, and a UDP port that is in use not
-    from a filtered one: silence on UDP counts for hosts alone that are in no swarm yet.
+    A firewall that refuses instead of dropping looks like a closed port, and a UDP port that is in use looks
+    like a filtered one: silence on UDP counts for hosts alone that are in no swarm yet.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info

@@ -16,7 +16,7 @@ description:
     again if it is wrong or the connection broke.
   - >-
     From a directory on this host, the files are hard linked, or copied where they cannot be linked. The directory
-    itself is not changed. Whoever edits a file there spoils the cache's, which the next run finds.
+    itself is not changed. An edit of a file there changes the cached file too, which the next run finds.
   - >-
     From another Spark's cache, the files are copied over several ssh streams, each hashed as it comes. What came before
     a connection broke is not copied again. Files that the other Spark is still downloading are waited for. Needs
@@ -250,7 +250,7 @@ def main() -> None:
         report = hf_cache.look(cache, model, notes)
         if report.to_do and not module.check_mode:
             make_private_directory(cache.own)
-            notes.save()  # whoever brings files next reads what is written
+            notes.save()  # the next process that brings files reads these notes
             fetch, tell = source_of(module, cache, model, notes)
             what = f"{model.repo} {DONE_BY[asked['source']]}"
             with progress_file.written(

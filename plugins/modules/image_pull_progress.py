@@ -18,7 +18,7 @@ description:
     to a file that M(sparkops.dgx_spark.async_follow) always shows. Images of 20 GB take half an hour.
   - >-
     In check mode, the registry is asked for an image that is not there, so that a wrong name, tag or login, and an
-    image for other processors, are told before anything is done for it.
+    image for other processors, are reported before anything is changed.
   - A login is used for this pull alone. It stands in no file and on no command line.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes

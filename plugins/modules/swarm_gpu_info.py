@@ -94,7 +94,7 @@ image:
   sample: sha256:0d6f1b9c…
 swarm:
   description: >-
-    The C(place) of the engine in a swarm, or why it cannot be told (C(problem)); C(nodes), C(services) and the
+    The C(place) of the engine in a swarm, or why that is unknown (C(problem)); C(nodes), C(services) and the
     swarm's own C(networks), known to managers alone.
   returned: success
   type: dict

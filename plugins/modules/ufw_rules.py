@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ufw_rules
-short_description: Write rules of the firewall ufw that are told apart by their comment
+short_description: Write rules of the firewall ufw that are recognised by their comment
 version_added: "0.1.0"
 description:
   - >-
     Adds and deletes rules of ufw until those that carry O(comment) are the wanted ones. All other rules stay as they
     are, to the byte and in their order.
   - >-
-    ufw keeps one rule for the same packets. Where that is somebody else's rule, it counts if it does the same, and
-    stays theirs. The module refuses, with nothing changed, where that rule does another thing, or O(first=true).
+    ufw keeps one rule for the same packets. Where that is another owner's rule, it counts if it does the same, and
+    stays. The module refuses, with nothing changed, where that rule does another thing, or O(first=true).
   - Never enables ufw.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -28,7 +28,7 @@ attributes:
     support: full
 options:
   comment:
-    description: The comment by which the rules are told from all others.
+    description: The comment by which the rules are recognised.
     type: str
     required: true
   rules:

@@ -156,8 +156,8 @@ def _different_platforms(members: Sequence[str], found: Mapping[str, Any]) -> st
 def _taken(name: str, place: Mapping[str, Any]) -> str:
     who = " and ".join(place["holders"]) or "something that /proc does not name"
     return (
-        f"{name}: port {place['port']} of {place['address']} is taken by {who}. End that, or choose another port "
-        "(engine_serve_api_port, engine_serve_ssh_port)"
+        f"{name}: port {place['port']} of {place['address']} is taken by {who}. Stop that program, or choose another "
+        "port (engine_serve_api_port, engine_serve_ssh_port)"
     )
 
 

@@ -141,7 +141,7 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str]) -> dic
 
 
 def listeners(docker: Docker, wanted: Sequence[Mapping[str, Any]], own: str) -> list[dict[str, Any]]:
-    """For each ``address`` and ``port`` whether somebody else has it (``taken``), and who listens there (``holders``).
+    """For each ``address`` and ``port`` whether it is ``taken`` by another program, and by which ``holders``.
 
     :param own: the name of the container, or of the stack, that may listen there.
     :raises OSError: and ValueError, when /proc does not tell.

@@ -64,7 +64,7 @@ class Request:
 
 
 def plan(asked: Request) -> dict[str, Any]:
-    """What the serving is told of its engine.
+    """The engine's part of a serving's plan.
 
     :returns: ``name`` and ``title``; ``settings`` for ``cluster.json``; ``serve``, the command line; ``environment`` of
         all ranks; ``options``, the YAML of :data:`OPTIONS_FILE`; ``downloads``, each ``name``, ``url`` and ``sha256``;

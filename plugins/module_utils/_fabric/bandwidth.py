@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Measure the bandwidth of the fabric, and judge the figures.
+"""Measure the bandwidth of the fabric, and explain figures that are too small.
 
 This module util is private to the collection.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Judge a link by pings that may not fragment, the MAC address that answers, speed and GIDs.
+"""Check a link by pings that may not fragment, the MAC address that answers, speed and GIDs.
 
 This module util is private to the collection.
 """
@@ -69,7 +69,7 @@ def link_problems(
     name, found = _link_name(host, link), []
     if link.get("peer_mac") and mac != link["peer_mac"]:
         found.append(
-            f"{name}: {mac or 'nobody'} answers for {link['peer_address']}, and the planned half has "
+            f"{name}: {mac or 'no MAC address'} answers for {link['peer_address']}, and the planned half has "
             f"{link['peer_mac']}: see on {link['peer']} that net.ipv4.conf.<netdev>.arp_ignore is 1 and arp_announce "
             "is 2 for both halves "
             "('sysctl -a -r arp_'), or who else has that address"

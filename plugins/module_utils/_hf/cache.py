@@ -169,7 +169,7 @@ class Report(NamedTuple):
 
     @property
     def unread(self) -> int:
-        """Bytes of the files that would have to be read for a judgement."""
+        """Bytes of the files that have to be read before their state is known."""
         return sum({one.file.blob: one.file.size for one in self.found if one.state == UNREAD}.values())
 
     def wrong(self, states: Container[str] = (UNLINKED, MISSING, CORRUPT, UNREAD)) -> list[str]:
@@ -218,7 +218,7 @@ def _check_blob(cache: Cache, model: Model, notes: Notes, file: HashedFile, read
     path = cache.blobs / file.blob
     try:
         if path.is_file() and not path.is_symlink():
-            # Taken before the file is read: whoever writes to it meanwhile gives it another stamp.
+            # Taken before the file is read: a write in the meantime gives the file another stamp.
             now = stamp(path)
             if now[0] != file.size:
                 return _BlobState(CORRUPT, f"has {now[0]} bytes instead of {file.size}")

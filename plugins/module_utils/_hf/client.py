@@ -37,7 +37,7 @@ _FINAL = (
 def hf_argv(
     program: str, repo: str, commit: str, hub: str | os.PathLike[str], files: Iterable[HashedFile]
 ) -> list[str]:
-    """Return the command line. Nothing secret is on it: anybody can read it."""
+    """Return the command line. It holds no secret, since every user can read it."""
     names = [file.path for file in files]
     if len(names) > 1:  # then each is taken for a pattern, in which a bracket does not stand for itself
         names = [name.replace("[", "[[]") for name in names]

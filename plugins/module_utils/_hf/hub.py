@@ -106,7 +106,7 @@ def chosen(model: Model, allow: Sequence[str], ignore: Sequence[str]) -> Model:
 
 
 def check_names(repo: str, revision: str) -> None:
-    """Refuse what cannot be a repository and a revision, before anybody is asked."""
+    """Refuse what cannot be a repository and a revision, before a hub is asked."""
     if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo or repo.endswith((".git", ".", "-")):
         raise HubError(
             f"{repo!r} is no model of the hub: give it as organisation/name, such as nvidia/Qwen3-235B-A22B-FP4"
@@ -251,7 +251,7 @@ class Hub:
         check_names(repo, revision)
         about = f"/api/models/{repo}/revision/{urllib.parse.quote(revision, safe='')}?blobs=true"
         model, gated = parse_model_info(self._ask(about, repo, revision), repo, revision)
-        if gated:  # whose description anybody may read, and whose files not
+        if gated:  # its description is public, its files are not
             self._ask(f"/api/models/{repo}/auth-check", repo, revision)
         return model, gated
 

@@ -143,9 +143,9 @@ def _change(name: str, before: Sequence[str], after: Sequence[str]) -> Change:
 
 
 def report(host: str, planned: Found, verified: Found | None, applied: bool) -> dict[str, Any]:
-    """Return what is proven of a host's model.
+    """Return the verified facts of a host's model.
 
-    :param planned: the plan, with what its look at the cache proved. :param verified: what hf_cache_verify returned,
+    :param planned: the plan, with what its look at the cache found. :param verified: what hf_cache_verify returned,
         None where nothing was to be verified again. :param applied: whether the planned changes have been made.
     :raises ModelPlanError: where the host does not have the model as planned.
     """

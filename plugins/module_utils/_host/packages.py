@@ -14,7 +14,7 @@ from typing import Iterable
 #: what ``dpkg-query -W -f`` is to print of each package, for :func:`installed`
 FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
 TOOLKIT = "nvidia-container-toolkit"
-#: Docker Engine and what it starts containers with, by whoever packed it
+#: Docker Engine and what it starts containers with, in the packages of all distributors
 DOCKER = (
     "docker-ce",
     "docker.io",

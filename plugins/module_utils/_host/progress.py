@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How far a long step is: the step writes it to a file once a second, and whoever follows the step reads it there.
+"""How far a long step is: the step writes it to a file once a second, where the play that follows the step reads it.
 
 This module util is private to the collection.
 """
@@ -48,7 +48,7 @@ def written(
         now = there()
         about = {"what": what, "bytes": whole(), "bytes_there": now, "bytes_moved": now - first, "began": began}
         draft = path.with_name(f"{path.name}.new")
-        with suppress(OSError):  # whoever writes the data reports a full disk
+        with suppress(OSError):  # the step itself reports a full disk
             draft.write_text(json.dumps(about), encoding="utf-8")
             draft.replace(path)
 

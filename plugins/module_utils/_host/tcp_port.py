@@ -113,7 +113,7 @@ def is_own(container: str, own: str) -> bool:
 
 
 def refused(address: str, port: int) -> bool:
-    """Whether the kernel lets nobody else listen there. Only what TIME_WAIT holds back is not counted."""
+    """Whether the kernel refuses another listener there. Only what TIME_WAIT holds back is not counted."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -128,7 +128,7 @@ def refused(address: str, port: int) -> bool:
 def taken(
     address: str, port: int, own: str = "", names: Mapping[str, str] | None = None, proc: Path = Path("/proc")
 ) -> tuple[bool, list[Holder]]:
-    """Tell whether somebody else listens where the caller wants to, and who listens there at all.
+    """Tell whether another program listens where the caller wants to, and which programs listen there.
 
     :param address: an IP address, which the host need not have yet. :param own: as ``is_own`` takes it.
     :param names: of containers, by their IDs.

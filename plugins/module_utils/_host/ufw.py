@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules of the firewall ufw that are told apart from all other rules by their comment.
+"""Rules of the firewall ufw that are recognised by their comment.
 
 A rule is here what ``ufw show added`` writes of it, without ``ufw`` and the comment: ``allow 22/tcp``.
 
@@ -135,7 +135,7 @@ def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: 
     """Return what to take away and what to add, so that exactly the wanted rules carry the comment.
 
     With ``first`` the rules come before all others, in their order, and are to be added from the last to the first,
-    each to the front. Somebody else's rule that says the same counts as wanted, and stays theirs.
+    each to the front. A rule of another owner that does the same counts as wanted, and stays.
 
     >>> steps([Line("allow 1", "us"), Line("allow 2", "")], ["allow 2", "allow 3"], "us")
     Steps(removed=['allow 1'], added=['allow 3'])
@@ -148,7 +148,7 @@ def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: 
         if other and (first or other != rule):
             where = " before all others" if first else ""
             raise UfwError(
-                f"ufw has somebody else's rule '{other}', and '{rule}' is needed{where}. Nothing was changed. "
+                f"ufw has the rule '{other}' of another owner, and '{rule}' is needed{where}. Nothing was changed. "
                 f"Delete that rule (ufw delete {other})"
             )
     rules = [rule for rule in rules if rule not in theirs.values()]

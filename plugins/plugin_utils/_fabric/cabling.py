@@ -240,7 +240,7 @@ def _explain_unpaired_cage(segment: Segment, strangers: Mapping[End, set[str]]) 
             f"itself {min(others)}): add it to the inventory, or take that cable out"
         )
     return (
-        f"nobody answers through the cable in {cage_name(cage)} of {name}, although it has a signal: plug its other "
+        f"no Spark answers through the cable in {cage_name(cage)} of {name}, although it has a signal: plug its other "
         "end into a Spark of this inventory, or take it out; if it is in one, see 'ip -br link' there"
     )
 

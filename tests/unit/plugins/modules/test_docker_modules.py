@@ -206,7 +206,7 @@ class TestDaemonConfig:
         run(capsys, docker_daemon_config, **options)
         path.write_text("{}")
         options = {**options, "state": "restored"}
-        assert "changed by somebody else" in run(capsys, docker_daemon_config, **options)["msg"]
+        assert "changed by another program or person" in run(capsys, docker_daemon_config, **options)["msg"]
         assert run(capsys, docker_daemon_config, force=True, **options)["changed"]
         assert path.read_text() == '{"debug": true}'
 

@@ -13,7 +13,7 @@ def obstacles(nodes: bool, devices: set[str], wanted: list[str], memlock: int, l
     """Why a rank cannot use RDMA, as far as its container shows, each with its mend; none where it can.
 
     :param nodes: whether /dev/infiniband is there. :param devices: the RoCE devices of the kernel.
-    :param wanted: those that NCCL is told to use. :param memlock: bytes that may be locked, -1 for any number.
+    :param wanted: those in ``NCCL_IB_HCA``. :param memlock: bytes that may be locked, -1 for any number.
     :param least: bytes that it has to be, -1 for any number.
 
     >>> obstacles(True, {"rocep1s0f0"}, ["rocep1s0f0"], -1, -1)

@@ -354,7 +354,7 @@ def test_the_rules_are_taken_by_the_module_that_writes_them(capsys: pytest.Captu
 def test_a_rule_in_the_way_is_refused_with_its_host() -> None:
     members = pair()
     members[1]["firewall"]["rules"] = [[f"deny in on {A0} from 192.168.100.0/24", ""]]
-    with pytest.raises(FabricError, match=r"^spark2: ufw has somebody else's rule 'deny in on .*ufw delete deny"):
+    with pytest.raises(FabricError, match=r"^spark2: ufw has the rule 'deny in on .*ufw delete deny"):
         planned(members)
     assert names(planned(members, firewall="none")) == {"spark1": [], "spark2": []}
     members[1]["firewall"]["enabled"] = False
