@@ -168,7 +168,7 @@ def clear(docker: Docker, asked: dict[str, Any], *, check: bool) -> dict[str, li
     done: dict[str, list[str]] = {"removed": [], "drained": []}
     for node in leftovers(nodes, ours):
         gone = is_down(node)
-        if hostname(node) in hosts:  # a member's host, before it joined anew: the manager will see that it left
+        if hostname(node) in hosts:  # a member's host, before it joined anew: the manager will notice that it left
             gone = True
             if not check:
                 wait_until_solved(asked["timeout"], partial(not_down, docker, {hostname(node): node["ID"]}))

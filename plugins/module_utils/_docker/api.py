@@ -61,8 +61,8 @@ class Docker:
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as exc:
             raise DockerError(
-                f"Docker Engine does not answer at {self.path} ({exc or type(exc).__name__}): see that it is installed "
-                "and runs (systemctl status docker), and that the task runs as root (become)"
+                f"Docker Engine does not answer at {self.path} ({exc or type(exc).__name__}): check that it is "
+                "installed and runs (systemctl status docker), and that the task runs as root (become)"
             ) from None
         finally:
             connection.close()

@@ -161,15 +161,6 @@ def _taken(name: str, place: Mapping[str, Any]) -> str:
     )
 
 
-def listen(members: Sequence[str], member: str, api: tuple[str, int], ssh: tuple[str, int]) -> list[dict[str, Any]]:
-    """Where a host is to listen: the leader for the API's clients, a worker for the leader's ssh.
-
-    :param api: address and port of the API. :param ssh: the worker's control address, and the port.
-    """
-    address, port = api if member == members[0] else ssh
-    return [{"address": address, "port": port}]
-
-
 def changes(asked: Request) -> dict[str, list[dict[str, Any]]]:
     """By member the changes that make the serving what it is planned to be, in the order in which they are made."""
     before = {name: [*_image(asked, name), *_configuration(asked, name)] for name in asked.serving.members}

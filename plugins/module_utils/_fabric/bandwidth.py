@@ -151,7 +151,7 @@ def bandwidth_problem(host: str, found: Mapping[str, Any], wanted: float, tool: 
     name = f"{host} sends {gbps} Gb/s to {peer} over all its links ({tool}), and {wanted:g} are wanted"
     if found["errors"]:
         netdev, error = next(iter(found["errors"].items()))
-        return f"{host} cannot send to {peer} out of {netdev} ({tool}: {error}): see whether a firewall drops it"
+        return f"{host} cannot send to {peer} out of {netdev} ({tool}: {error}): check whether a firewall drops it"
     weak = [netdev for netdev, part in links.items() if part < max(links.values()) / 5]
     if gbps <= 0.15 * wanted:
         return (
@@ -165,10 +165,10 @@ def bandwidth_problem(host: str, found: Mapping[str, Any], wanted: float, tool: 
         )
     if gbps <= 0.65 * wanted:
         return (
-            f"{name}: this is what one half of the cable gives. See that both halves have their address on both "
+            f"{name}: this is what one half of the cable gives. Check that both halves have their address on both "
             "Sparks, and that both PCIe links are whole (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4)"
         )
     return (
-        f"{name}: see that nothing else uses the fabric or the processor now; iperf3 measures TCP, install perftest on "
-        "all Sparks to measure RDMA; or set cx7_network_min_gbps to what you accept"
+        f"{name}: check that nothing else uses the fabric or the processor now; iperf3 measures TCP, install perftest "
+        "on all Sparks to measure RDMA; or set cx7_network_min_gbps to what you accept"
     )

@@ -121,7 +121,7 @@ def explain(
     if not carrier:
         return (
             f"{name}: {netdev} has no carrier: reseat the QSFP cable in cage {link['physical_port']} of {host} and in "
-            f"cage {link['peer_physical_port']} of {peer}, and see that {peer} is switched on"
+            f"cage {link['peer_physical_port']} of {peer}, and check that {peer} is switched on"
         )
     if _NO_ADDRESS.search(output):
         return (

@@ -42,7 +42,7 @@ def read(root: Path, devices: Sequence[str]) -> dict[str, dict[str, int]]:
         ports = sorted((root / device / "ports").glob("[0-9]*"))
         if not ports:
             there = ", ".join(sorted(path.name for path in root.glob("*"))) or "none"
-            raise CountersError(f"no RDMA device {device} in {root}, there is {there}: see that its driver is loaded")
+            raise CountersError(f"no RDMA device {device} in {root}, there is {there}: check that its driver is loaded")
         each = [read_port(port) for port in ports]
         found[device] = {name: sum(port[name] for port in each) for name in ("sent_bytes", "received_bytes")}
     return found

@@ -175,7 +175,7 @@ class Originals:
         original = "there was no such file" if record.digest == ABSENT else f"it is kept as {self.content_path(path)}"
         return (
             f"{record.path} was changed by another program or person since this collection last wrote it, and the "
-            f"original does not have that change ({original}): put it right by hand, or force the original back"
+            f"original does not have that change ({original}): correct it by hand, or force the original back"
         )
 
     def is_restored(self, path: str) -> bool:

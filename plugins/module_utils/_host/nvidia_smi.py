@@ -35,7 +35,7 @@ _FAILURES = (
         r"is not a valid field to query",
         2,
         "this nvidia-smi does not know a field that drivers have had since R510: install the nvidia-utils package of "
-        "the driver's own version, and see that no older nvidia-smi comes first on PATH",
+        "the driver's own version, and check that no older nvidia-smi comes first on PATH",
     ),
     (
         r"unable to determine the device handle|gpu is lost|fallen off the bus",

@@ -82,8 +82,8 @@ def read_carriers(host: str, cages: Mapping[int, Cage]) -> tuple[list[int], list
     """
     if not cages:
         raise FabricError(
-            f"{host} shows no ConnectX-7 port at all: see whether it is a DGX Spark, and whether its driver is loaded "
-            "('ls /sys/class/infiniband' must list four devices)"
+            f"{host} shows no ConnectX-7 port at all: check whether it is a DGX Spark, and whether its driver is "
+            "loaded ('ls /sys/class/infiniband' must list four devices)"
         )
     with_carrier: list[int] = []
     no_carrier: list[int] = []
@@ -110,7 +110,7 @@ def read_carriers(host: str, cages: Mapping[int, Cage]) -> tuple[list[int], list
         with_carrier,
         admin_down,
         f"{host} has no live QSFP cable (no carrier in {' and '.join(f'cage {number}' for number in no_carrier)}): "
-        "plug the cable into the cage next to the RJ-45 socket of each Spark until it clicks, and see that the Spark "
+        "plug the cable into the cage next to the RJ-45 socket of each Spark until it clicks, and check that the Spark "
         "at its other end is switched on",
     )
 
