@@ -8,6 +8,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
@@ -21,6 +22,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 
+_USER_INFO = re.compile(r"://[^/@\s\"]+@")
 NVIDIA = Settings({"default-runtime": "nvidia"}, {"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}})
 PACKAGES = "nvidia-container-toolkit nvidia-container-toolkit-base libnvidia-container-tools libnvidia-container1"
 
@@ -84,6 +86,15 @@ def apt_files(wanted: Mapping[str, Any], *, add_repository: bool) -> dict[str, s
     return files
 
 
+def masked(text: str) -> str:
+    """Return a text for a diff: without the user and the password of addresses in it, such as a proxy's.
+
+    >>> masked('Proxy "http://me:secret@proxy:3128";'), masked('URIs: https://nvidia.github.io/deb')
+    ('Proxy "http://***@proxy:3128";', 'URIs: https://nvidia.github.io/deb')
+    """
+    return _USER_INFO.sub("://***@", text)
+
+
 def plan_packages(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Return the changes to apt and to the package, and the files that apt is to read."""
     wanted, packages = found["wanted"], found["packages"]
@@ -104,7 +115,7 @@ def plan_packages(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, A
     for purpose, name in (("source", SOURCE), ("proxy", PROXY), ("pin", PIN)):
         before = packages["apt_files"][purpose] or ""
         if purpose in files and before != files[purpose]:
-            changes.append(change(name, before, files[purpose], wanted["apt_files"][purpose]))
+            changes.append(change(name, masked(before), masked(files[purpose]), wanted["apt_files"][purpose]))
     if not fits:
         present = packages["package_version"]
         after = version or (offered[0] if offered else "the newest")
