@@ -20,6 +20,9 @@ description:
     Refuses, before it writes, a file that is not valid JSON, a result that C(dockerd --validate) refuses, and, unless
     O(allow_restart=true), a change under running containers: Docker would have to be restarted to follow it.
   - It does not restart Docker. RV(restart_due) tells whether that is needed.
+  - >-
+    Where this collection has written nothing, V(restored) asks neither the engine nor the file, and returns both as
+    empty.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.docker
@@ -247,9 +250,16 @@ def asked_settings(module: AnsibleModule) -> Settings:
     return Settings(asked["settings"], asked["defaults"], asked["resource_kind"], asked["resource_values"])
 
 
+def unchanged(path: str) -> dict[str, Any]:
+    """Return what the module returns where this collection has written nothing."""
+    return {"changed": False, "path": path, "before": {}, "config": {}, "restart_due": False, "containers": []}
+
+
 def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any]:
     """Merge or restore; return what the module returns."""
     asked, restoring = module.params, module.params["state"] == "restored"
+    if restoring and originals.record(path) is None and asked["role"] not in noted(path):
+        return unchanged(path)  # an undo of nothing needs no Docker, and no file that can be read
     bom, text = decode(read_file(Path(path)) or b"")
     before, docker = parse(text), Docker(asked["docker_socket"])
     info, containers = docker.info(), running_containers(docker.running(), but_tasks=asked["but_tasks"])

@@ -256,7 +256,7 @@ def test_knows_a_managers_address() -> None:
         ("rpc error: code = InvalidArgument desc = A valid join token is necessary: invalid join token", "rotated"),
         ("rpc error: code = Unavailable desc = connection refused", "let TCP 2377"),
         ("Timeout was reached before node joined.", "let TCP 2377"),
-        ("x509: certificate is not valid yet", "set the clocks"),
+        ("x509: certificate is not valid yet", "synchronise the clocks"),
         ("something else", "joining the swarm of 10.0.0.9:2377 failed: something else"),
     ],
 )
