@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-# The checkout and the environment's own collections, and no stray copy in somebody's home.
+# The checkout and the environment's own collections, and no stray copy in a home directory.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
 
 # A lab of another name, size or cabling: make lab-up LAB=ring SPARKS=3 CABLING=ring

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: docker_daemon_config
 short_description: Merge settings into Docker's daemon.json
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - >-
     Makes C(daemon.json) say what is asked for, and leaves all else in it as it is: other keys, their order, the

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: docker_group_member
 short_description: Add a user to the group docker, and undo that
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - Makes a user a member of the group C(docker). A member of that group has the rights of root.
   - Notes below C(/var/lib/dgx-spark) which users it added, so that V(restored) removes exactly these.

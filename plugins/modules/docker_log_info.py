@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: docker_log_info
 short_description: Read the last lines of the newest container of a name
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - Reads what the newest container whose name begins as asked has written, also when it has ended.
 extends_documentation_fragment:

@@ -62,7 +62,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 layout:
-  description: Paths and names of the serving, such as RV(layout.config_dir), RV(layout.state_dir) and RV(layout.name).
+  description: Paths and names of the serving, such as C(config_dir), C(state_dir) and C(name).
   returned: success
   type: dict
 hostname:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: fabric_bandwidth
 short_description: Measure the bandwidth of a fabric
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - >-
     Measures one host's part of the planned fabric, over all links of two hosts at once, one direction after the other.

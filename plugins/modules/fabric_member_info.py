@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: fabric_member_info
 short_description: Read all that the plan of a fabric needs to know of a host
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - >-
     Reads what M(sparkops.dgx_spark.fabric_plan) needs of one host, in one call. This is its ConnectX-7 links, the IPv4

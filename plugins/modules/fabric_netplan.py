@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: fabric_netplan
 short_description: Write the fabric's netplan file, once netplan has accepted it
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - Writes the file that M(sparkops.dgx_spark.fabric_plan) rendered.
   - >-

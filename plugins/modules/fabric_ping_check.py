@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: fabric_ping_check
 short_description: Check the links of a fabric
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - >-
     Pings the peer of each planned link with packets of exactly the MTU that may not fragment, out of the planned

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: fabric_plan
 short_description: Plan the addresses of a fabric of DGX Sparks, and the changes that they need
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - >-
     Finds out which cages face each other, and gives each half of each cabled cage an address. The two ends of a link

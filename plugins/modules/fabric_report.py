@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: fabric_report
 short_description: Report the links and the bandwidth of a fabric
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - Combines the verified links and the measured bandwidth of a host, and fails where one of them is not as wanted.
   - Runs on the controller and asks no host.

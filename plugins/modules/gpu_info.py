@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: gpu_info
 short_description: List the NVIDIA GPUs of a host
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - Lists the GPUs that the driver knows, with their UUIDs, by asking C(nvidia-smi).
   - >-

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ibdev2netdev_info
 short_description: Tell which network device belongs to which RDMA device, and its state
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - Lists the RDMA (RoCE) ports of a host with their network devices, link state, addresses and place in the machine.
   - >-

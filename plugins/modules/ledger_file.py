@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ledger_file
 short_description: Keep the originals of files in a ledger, and restore them
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - >-
     Keeps the original of a file, that is its content, mode and owner, or the fact that there was none, before the first

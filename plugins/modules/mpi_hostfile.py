@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mpi_hostfile
 short_description: Write an Open MPI hostfile
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - Writes the file that C(mpirun --hostfile) reads, one line a node, in the order given; rank 0 runs on the first.
   - Refuses, before it writes, a node that Open MPI could not use or would take for another.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nvidia_toolkit_config
 short_description: Have the NVIDIA runtime select the GPU that Docker Swarm chose
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - >-
     Makes C(swarm-resource) in the NVIDIA Container Toolkit's C(config.toml) name a variable. Swarm sets that variable

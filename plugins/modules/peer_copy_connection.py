@@ -65,7 +65,13 @@ EXAMPLES = r"""
     host_keys: "{{ access.host_keys }}"
 """
 
-RETURN = r""" # """
+RETURN = r"""
+path:
+  description: The file that tells how the other Spark is reached.
+  returned: success
+  type: str
+  sample: /home/nvidia/.dgx-spark/copy-openai--gpt-oss-120b/connection.json
+"""
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
@@ -98,7 +104,7 @@ def main() -> None:
         changed = place.connect(how, asked["host_keys"], module.check_mode)
     except (CopyError, OSError) as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=changed)
+    module.exit_json(changed=changed, path=str(place.connection))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ufw_rules
 short_description: Write rules of the firewall ufw that are recognised by their comment
-version_added: "0.1.0"
+version_added: 0.1.0
 description:
   - >-
     Adds and deletes rules of ufw until those that carry O(comment) are the wanted ones. All other rules stay as they
