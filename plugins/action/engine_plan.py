@@ -164,7 +164,7 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
         "grace_s": GRACE_S,
     }
     own = asked["meminfo_path"] == contract.MEMINFO
-    told, nodes = cluster.plan(
+    config, nodes = cluster.plan(
         cluster.Request(
             limits=limits,
             model_bytes=asked["model"].get("bytes", 0),
@@ -177,7 +177,7 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
     )
     return serving.Serving(
         engine=asked["engine"],
-        cluster=told,
+        cluster=config,
         nodes=nodes,
         image_id=image_id,
         repo_dir=asked["model"]["repo_dir"],

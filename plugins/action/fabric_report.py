@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge what was found of a fabric that is as planned; the module of this name documents it."""
+"""Report the links and the bandwidth of a fabric that is as planned; the module of this name documents it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class ActionModule(Planner):
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Return the proven links and the bandwidth."""
-        return judge(task_vars["inventory_hostname"], **asked)
+        """Return the verified links and the bandwidth."""
+        return report(task_vars["inventory_hostname"], **asked)
 
 
-def judge(
+def report(
     host: str,
     links: list[dict[str, Any]],
     answers: list[dict[str, Any]],

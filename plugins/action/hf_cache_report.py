@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judge whether a Spark has the planned model; the module of this name documents it."""
+"""Report whether a Spark has the planned model; the module of this name documents it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ class ActionModule(Planner):
     ERRORS = (ModelPlanError,)
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Return what is proven of this host's model."""
+        """Return the verified facts of this host's model."""
         verified = asked["verified"] if "snapshot" in asked["verified"] else None
         return report(task_vars["inventory_hostname"], asked["plan"], verified, asked["applied"])

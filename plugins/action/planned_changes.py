@@ -13,14 +13,21 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import 
 class ActionModule(Planner):
     """Runs on the controller."""
 
-    SPEC: ClassVar[dict[str, Any]] = {"changes": {"type": "dict", "required": True}}
+    SPEC: ClassVar[dict[str, Any]] = {
+        "changes": {"type": "dict", "default": {}},
+        "plans": {"type": "list", "elements": "dict", "default": []},
+    }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the names of this host's changes, and their diffs."""
         host = task_vars["inventory_hostname"]
-        if host not in asked["changes"]:
-            raise PlanError(f"the plan knows no {host}, but {', '.join(asked['changes']) or 'nobody'}: plan it first")
-        own = asked["changes"][host]
+        every = [asked["changes"], *(plan["changes"] for plan in asked["plans"])]
+        known = list(dict.fromkeys(name for changes in every for name in changes))
+        if host not in known:
+            raise PlanError(
+                f"{host} is in no plan, which is for {', '.join(known) or 'no host'}: run the entry point plan on it"
+            )
+        own = [change for changes in every for change in changes.get(host, [])]
         return {
             "changed": bool(own) and self._task.check_mode,
             "planned": [change["name"] for change in own],

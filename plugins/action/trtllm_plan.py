@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plan what TensorRT-LLM is told, on the controller; the module of this name documents it."""
+"""Plan the configuration of TensorRT-LLM, on the controller; the module of this name documents it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.renamed import renamed_variables
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
-#: what TensorRT-LLM is told changes nothing by itself: the changes are those of engine_plan
+#: the configuration of TensorRT-LLM is no change by itself: the changes are those of engine_plan
 CHANGES: tuple[str, ...] = ()
 
 

@@ -97,10 +97,10 @@ options:
   verified:
     description: >-
       What M(sparkops.dgx_spark.hf_cache_info) found right, RV(sparkops.dgx_spark.hf_cache_info#module:verified). Such a
-      file is not read again unless somebody has touched it since.
+      file is not read again unless it was changed since.
     type: dict
     default: {}
-  doubted:
+  reread:
     description: >-
       Paths of files that M(sparkops.dgx_spark.hf_cache_info) found wrong when it read all. They are read again,
       whatever was noted of them.

@@ -168,6 +168,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger im
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import NvidiaSmiError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import (
     DOCKER,
+    FORMAT,
     TOOLKIT,
     candidate,
     engine_of,
@@ -186,7 +187,6 @@ WANTED = {
     "proxy": {"type": "str", "default": ""},
     "apt_files": {"type": "dict", "default": {}},
 }
-FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
 
 
 def read_packages(module: AnsibleModule, wanted: dict[str, Any], *, present: bool) -> dict[str, Any]:
@@ -194,7 +194,6 @@ def read_packages(module: AnsibleModule, wanted: dict[str, Any], *, present: boo
 
     :param present: whether the toolkit is there, from a package or not.
     """
-    # It fails where one is missing, and lists the others.
     packages = installed(output(module, "dpkg-query", "-W", "-f", FORMAT, TOOLKIT, *DOCKER))
     fits = present and wanted["version"] in ("", packages.get(TOOLKIT, ""))
     policy = "" if fits else output(module, "apt-cache", "policy", TOOLKIT)

@@ -20,6 +20,9 @@ description:
     Refuses, before it writes, a file that is not valid JSON, a result that C(dockerd --validate) refuses, and, unless
     O(allow_restart=true), a change under running containers: Docker would have to be restarted to follow it.
   - It does not restart Docker. RV(restart_due) tells whether that is needed.
+  - >-
+    Where this collection has written nothing, V(restored) asks neither the engine nor the file, and returns both as
+    empty.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.docker
@@ -163,6 +166,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     with_settings,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import validate
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     OriginalError,
     Originals,
@@ -201,7 +205,7 @@ def revert(module: AnsibleModule, originals: Originals, path: str) -> None:
     if not module.check_mode:
         originals.revert(path)
     after = text if module.check_mode else decode(read_file(Path(path)) or b"")[1]
-    module.exit_json(changed=True, path=path, diff={"before": text, "after": after})
+    module.exit_json(changed=True, path=path, diff=diff(text, after))
 
 
 def others_of(module: AnsibleModule, path: str) -> dict[str, Settings]:
@@ -242,19 +246,26 @@ def restore(module: AnsibleModule, originals: Originals, path: str, bom: bytes, 
 
 def merge_settings(module: AnsibleModule, originals: Originals, path: str, bom: bytes, after: str) -> None:
     """Write the merged text."""
-    note(path, {**noted(path), module.params["role"]: wish_of(module)})
+    note(path, {**noted(path), module.params["role"]: asked_settings(module)})
     originals.change(path, bom + after.encode())
 
 
-def wish_of(module: AnsibleModule) -> Settings:
+def asked_settings(module: AnsibleModule) -> Settings:
     """Return what this task asks for."""
     asked = module.params
     return Settings(asked["settings"], asked["defaults"], asked["resource_kind"], asked["resource_values"])
 
 
+def unchanged(path: str) -> dict[str, Any]:
+    """Return what the module returns where this collection has written nothing."""
+    return {"changed": False, "path": path, "before": {}, "config": {}, "restart_due": False, "containers": []}
+
+
 def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any]:
     """Merge or restore; return what the module returns."""
     asked, restoring = module.params, module.params["state"] == "restored"
+    if restoring and originals.record(path) is None and asked["role"] not in noted(path):
+        return unchanged(path)  # an undo of nothing needs no Docker, and no file that can be read
     bom, text = decode(read_file(Path(path)) or b"")
     before, docker = parse(text), Docker(asked["docker_socket"])
     info = docker.info()
@@ -263,16 +274,15 @@ def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any
         after, changed = restored_text(module, originals, path, text)
         restart_due = changed
     else:
-        after = edit(text, wish_of(module).merged(before))
+        after = edit(text, asked_settings(module).merged(before))
         changed = after != text
-        restart_due = changed or bool(not_in_effect(wish_of(module).wanted(parse(after)), info))
+        restart_due = changed or bool(not_in_effect(asked_settings(module).wanted(parse(after)), info))
         if changed:
             validate(module, after, asked["dockerd"])
     if restart_due and not asked["allow_restart"] and not info.get("LiveRestoreEnabled"):
         refuse_restart(containers)
     if not module.check_mode and (changed or restoring):
         (restore if restoring else merge_settings)(module, originals, path, bom, after)
-    shown = {"before_header": path, "after_header": path, "before": text, "after": after}
     config = parse(after)
     return {
         "changed": changed,
@@ -281,7 +291,7 @@ def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any
         "config": config,
         "restart_due": restart_due,
         "containers": containers,
-        "diff": shown,
+        "diff": diff(text, after, path),
     }
 
 

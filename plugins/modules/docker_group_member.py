@@ -10,7 +10,7 @@ module: docker_group_member
 short_description: Add a user to the group docker, and undo that
 version_added: 0.1.0
 description:
-  - Makes a user a member of the group C(docker). Whoever is in it is as good as root.
+  - Makes a user a member of the group C(docker). A member of that group has the rights of root.
   - Notes below C(/var/lib/dgx-spark) which users it added, so that V(restored) removes exactly these.
   - A login from before the change does not have the group yet, see M(ansible.builtin.meta).
 extends_documentation_fragment:

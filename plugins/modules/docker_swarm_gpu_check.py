@@ -73,26 +73,28 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     SwarmError,
     address_of,
-    settle,
-    shortcomings,
+    node_problems,
+    wait_until_solved,
 )
 
 
-def problems(docker: Docker, wish: dict[str, Any]) -> list[str]:
+def problems(docker: Docker, asked: dict[str, Any]) -> list[str]:
     """Return what keeps the members from being ready, each with its own resources."""
     found = []
-    for member in wish["members"]:
-        node = docker.ask("GET", f"/nodes/{wish['node_ids'][member]}")
-        address = wish["addresses"].get(member)
-        found += [f"{member} {what}" for what in shortcomings(node, wish["kind"], wish["resources"][member], address)]
+    for member in asked["members"]:
+        node = docker.ask("GET", f"/nodes/{asked['node_ids'][member]}")
+        address = asked["addresses"].get(member)
+        found += [
+            f"{member} {what}" for what in node_problems(node, asked["kind"], asked["resources"][member], address)
+        ]
     return found
 
 
-def nodes_of(docker: Docker, wish: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def nodes_of(docker: Docker, asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the node of each member."""
     found = {}
-    for rank, member in enumerate(wish["members"]):
-        node = docker.ask("GET", f"/nodes/{wish['node_ids'][member]}")
+    for rank, member in enumerate(asked["members"]):
+        node = docker.ask("GET", f"/nodes/{asked['node_ids'][member]}")
         found[member] = {"node_id": node["ID"], "address": address_of(node), "rank": rank}
     return found
 
@@ -111,14 +113,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wish = module.params
-    docker = Docker(wish["docker_socket"])
-    outside = [member for member in wish["members"] if not wish["node_ids"].get(member)]
+    asked = module.params
+    docker = Docker(asked["docker_socket"])
+    outside = [member for member in asked["members"] if not asked["node_ids"].get(member)]
     if outside:
         module.fail_json(msg=f"{', '.join(outside)} is in no swarm: run the role swarm_gpu")
     try:
-        settle(wish["timeout"], partial(problems, docker, wish))
-        nodes = nodes_of(docker, wish)
+        wait_until_solved(asked["timeout"], partial(problems, docker, asked))
+        nodes = nodes_of(docker, asked)
     except (SwarmError, DockerError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, nodes=nodes)

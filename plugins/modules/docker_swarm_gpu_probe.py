@@ -102,36 +102,36 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_pro
 )
 
 
-def start(docker: Docker, wish: dict[str, Any]) -> tuple[dict[str, str], dict[str, int]]:
+def start(docker: Docker, asked: dict[str, Any]) -> tuple[dict[str, str], dict[str, int]]:
     """Start the services; return their IDs and what they reserve."""
     tasks = docker.ask("GET", "/tasks")
     services, free = {}, {}
-    for member in wish["members"]:
-        node_id, gpus = wish["node_ids"][member], wish["resources"][member]
-        free[member] = max(0, len(gpus) - reserved(tasks, node_id, wish["kind"]))
+    for member in asked["members"]:
+        node_id, gpus = asked["node_ids"][member], asked["resources"][member]
+        free[member] = max(0, len(gpus) - reserved(tasks, node_id, asked["kind"]))
         if free[member] < len(gpus):
             free[member] = 0  # some have work: ask for all without reserving any
         service = probe_service(
             f"dgx-spark-probe-{node_id}",
             node_id,
-            wish["images"][member],
-            wish["kind"],
+            asked["images"][member],
+            asked["kind"],
             gpus,
             reserve=free[member],
-            rdma=wish["rdma"],
-            memlock=wish["memlock"],
+            rdma=asked["rdma"],
+            memlock=asked["memlock"],
         )
         services[member] = docker.ask("POST", "/services/create", service)["ID"]
     return services, free
 
 
-def wait(docker: Docker, wish: dict[str, Any], services: dict[str, str]) -> None:
+def wait(docker: Docker, asked: dict[str, Any], services: dict[str, str]) -> None:
     """Wait until each has said what it saw."""
-    deadline = time.monotonic() + wish["timeout"]
+    deadline = time.monotonic() + asked["timeout"]
     while True:
         tasks = {task["ServiceID"]: task for task in docker.ask("GET", "/tasks")}
         said = {
-            member: task_problem(tasks.get(service), wish["resources"][member], wish["memlock"])
+            member: task_problem(tasks.get(service), asked["resources"][member], asked["memlock"])
             for member, service in services.items()
         }
         if None not in said.values():
@@ -182,13 +182,13 @@ def main() -> None:
     )
     if module.check_mode:
         module.exit_json(changed=False, skipped=True, msg="check mode: no service is started to look from")
-    wish = module.params
-    docker = Docker(wish["docker_socket"])
+    asked = module.params
+    docker = Docker(asked["docker_socket"])
     try:
         clean(docker)
         try:
-            services, free = start(docker, wish)
-            wait(docker, wish, services)
+            services, free = start(docker, asked)
+            wait(docker, asked, services)
         finally:
             with contextlib.suppress(DockerError):
                 clean(docker)

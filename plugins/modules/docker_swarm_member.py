@@ -214,9 +214,9 @@ def has_bridge(docker: Docker) -> bool:
     return any(network["Name"] == BRIDGE for network in docker.ask("GET", "/networks"))
 
 
-def refuse_entry(wish: dict[str, Any], clock: float, routes: list[Route]) -> None:
+def refuse_entry(asked: dict[str, Any], clock: float, routes: list[Route]) -> None:
     """Refuse a host that would be in trouble in the swarm."""
-    problem = None if wish["leader_clock"] is None else clock_problem(clock, wish["leader_clock"])
+    problem = None if asked["leader_clock"] is None else clock_problem(clock, asked["leader_clock"])
     if problem:
         raise SwarmError(problem)
     if not resolves(socket.gethostname()):
@@ -224,7 +224,7 @@ def refuse_entry(wish: dict[str, Any], clock: float, routes: list[Route]) -> Non
             f"its own name, {socket.gethostname()!r}, does not resolve on it. Nothing was changed. Put it into "
             f"/etc/hosts (127.0.1.1 {socket.gethostname()})"
         )
-    refuse_collisions([wish["address_pool"]] if wish["address_pool"] else [], routes)
+    refuse_collisions([asked["address_pool"]] if asked["address_pool"] else [], routes)
 
 
 def refuse_leave(docker: Docker, here: Membership, ending: Sequence[str] = ()) -> None:
@@ -243,39 +243,40 @@ def refuse_leave(docker: Docker, here: Membership, ending: Sequence[str] = ()) -
         )
 
 
-def pool_for(wish: dict[str, Any], networks: list[str]) -> dict[str, Any]:
+def pool_for(asked: dict[str, Any], networks: list[str]) -> dict[str, Any]:
     """Return the options for the swarm's own networks."""
-    pool = wish["address_pool"] or free_pool([*networks, *wish["avoid"]])
+    pool = asked["address_pool"] or free_pool([*networks, *asked["avoid"]])
     return {"DefaultAddrPool": [pool], "SubnetSize": 24} if pool else {}
 
 
-def enter(docker: Docker, wish: dict[str, Any], address: str, networks: list[str]) -> None:
+def enter(docker: Docker, asked: dict[str, Any], address: str, networks: list[str]) -> None:
     """Make the swarm or join it."""
     bridge = note().get("bridge_was_there", has_bridge(docker))
     body: dict[str, Any] = {"ListenAddr": f"0.0.0.0:{PORT}", "AdvertiseAddr": address}
-    if wish["state"] == "leader":
-        body.update(pool_for(wish, networks), Spec={})
-    elif not wish["join_token"]:
+    if asked["state"] == "leader":
+        body.update(pool_for(asked, networks), Spec={})
+    elif not asked["join_token"]:
         raise SwarmError("there is no join_token to join the leader's swarm with")
     write_note(RECORD, {"entering": True, "bridge_was_there": bridge})
     if state(docker.info()) != "inactive":
         docker.ask("POST", "/swarm/leave?force=1")
-    if wish["state"] == "leader":
+    if asked["state"] == "leader":
         docker.ask("POST", "/swarm/init", body)
         return
-    leader = f"{wish['leader_address']}:{PORT}"
+    leader = f"{asked['leader_address']}:{PORT}"
     try:
-        docker.ask("POST", "/swarm/join", {**body, "RemoteAddrs": [leader], "JoinToken": wish["join_token"]})
+        docker.ask("POST", "/swarm/join", {**body, "RemoteAddrs": [leader], "JoinToken": asked["join_token"]})
     except DockerError as exc:
         with contextlib.suppress(DockerError):  # it would go on trying in the background
             docker.ask("POST", "/swarm/leave?force=1")
         raise SwarmError(explain_join(str(exc), leader)) from None
 
 
-def arrive(wish: dict[str, Any], here: Membership, address: str) -> None:
+def arrive(asked: dict[str, Any], here: Membership, address: str) -> None:
     """Check that the engine is where it should be, and complete the note of how it came there."""
-    if wish["state"] == "worker" and worker_step(here, wish["cluster_id"], address, wish["leader_address"]) != "stay":
-        raise SwarmError(f"after joining it is in {here.in_words()}, and not in that of {wish['leader_address']}")
+    leader = asked["leader_address"]
+    if asked["state"] == "worker" and worker_step(here, asked["cluster_id"], address, leader) != "stay":
+        raise SwarmError(f"after joining it is in {here.in_words()}, and not in that of {leader}")
     noted = note()
     if noted.get("entering"):
         place = {"cluster_id": here.cluster_id, "node_id": here.node_id}
@@ -300,17 +301,17 @@ def leave(docker: Docker, here: Membership, ending: Sequence[str], *, check: boo
     return ours or bool(noted)
 
 
-def find_step(wish: dict[str, Any], info: dict[str, Any], here: Membership, address: str) -> str:
+def find_step(asked: dict[str, Any], info: dict[str, Any], here: Membership, address: str) -> str:
     """Return what there is to do on this host."""
     if info.get("LiveRestoreEnabled"):
         raise SwarmError(
             "'live-restore: true' is set in Docker's daemon.json, and Swarm does not work with it. Nothing was "
             "changed. Remove it, restart Docker, and run this again"
         )
-    if wish["state"] == "leader":
-        return leader_step(here, address, allow_rejoin=wish["allow_rejoin"])
+    if asked["state"] == "leader":
+        return leader_step(here, address, allow_rejoin=asked["allow_rejoin"])
     return worker_step(
-        here, wish["cluster_id"] or None, address, wish["leader_address"], allow_rejoin=wish["allow_rejoin"]
+        here, asked["cluster_id"] or None, address, asked["leader_address"], allow_rejoin=asked["allow_rejoin"]
     )
 
 
@@ -352,26 +353,26 @@ def run_left(module: AnsibleModule, docker: Docker, networks: list[str]) -> dict
 
 def run_entry(module: AnsibleModule, docker: Docker, routes: list[Route], networks: list[str]) -> dict[str, Any]:
     """Make a swarm on the leader, or have a worker join."""
-    wish, clock, check = module.params, time.time(), module.check_mode
+    asked, clock, check = module.params, time.time(), module.check_mode
     info = settled_info(docker)
     here = membership_of(info, note())
-    address = own_address(wish["advertise_address"], later=wish["address_later"] and check)
-    step, left, own = find_step(wish, info, here, address), None, []
+    address = own_address(asked["advertise_address"], later=asked["address_later"] and check)
+    step, left, own = find_step(asked, info, here, address), None, []
     if step == "rejoin":
         left = here.in_words()
         refuse_leave(docker, here)
     if step != "stay":
-        refuse_entry(wish, clock, routes)
-    if wish["state"] == "leader" and here.manager and step == "stay":
+        refuse_entry(asked, clock, routes)
+    if asked["state"] == "leader" and here.manager and step == "stay":
         own = overlays(docker.ask("GET", "/networks"))
-    refuse_collisions([*own, *wish["swarm_networks"]], routes)
+    refuse_collisions([*own, *asked["swarm_networks"]], routes)
     if check and step == "rejoin":
         return result(step, Membership(), address, networks, left=left, clock=clock)
     if not check:
         if step != "stay":
-            enter(docker, wish, address, networks)
+            enter(docker, asked, address, networks)
             here = membership_of(settled_info(docker), note())
-        arrive(wish, here, address)
+        arrive(asked, here, address)
     return result(step, here, address, networks, left=left, swarm_networks=own, clock=clock)
 
 

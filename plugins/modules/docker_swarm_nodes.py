@@ -103,7 +103,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm i
     is_down,
     leftovers,
     rank_labels,
-    settle,
+    wait_until_solved,
     with_labels,
 )
 
@@ -160,18 +160,18 @@ def not_down(docker: Docker, node_ids: dict[str, str]) -> list[str]:
     return [f"{member} has not left" for member, node_id in node_ids.items() if node_id not in down]
 
 
-def clear(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, list[str]]:
+def clear(docker: Docker, asked: dict[str, Any], *, check: bool) -> dict[str, list[str]]:
     """Remove or drain the nodes that are members no more."""
-    ours = [node_id for node_id in wish["node_ids"].values() if node_id]
+    ours = [node_id for node_id in asked["node_ids"].values() if node_id]
     nodes = docker.ask("GET", "/nodes") if ours else []
     hosts = {hostname(node) for node in nodes if node["ID"] in ours}
     done: dict[str, list[str]] = {"removed": [], "drained": []}
     for node in leftovers(nodes, ours):
         gone = is_down(node)
-        if hostname(node) in hosts:  # a member's host, before it joined anew: the manager will see that it left
+        if hostname(node) in hosts:  # a member's host, before it joined anew: the manager will notice that it left
             gone = True
             if not check:
-                settle(wish["timeout"], partial(not_down, docker, {hostname(node): node["ID"]}))
+                wait_until_solved(asked["timeout"], partial(not_down, docker, {hostname(node): node["ID"]}))
         done["removed" if gone else "drained"].append(node["ID"])
         if not check:
             (remove if gone else drain)(docker, node["ID"])
@@ -183,15 +183,15 @@ def hostname(node: dict[str, Any]) -> str:
     return (node.get("Description") or {}).get("Hostname", "")
 
 
-def find(docker: Docker, wish: dict[str, Any], *, check: bool) -> list[dict[str, Any]]:
+def find(docker: Docker, asked: dict[str, Any], *, check: bool) -> list[dict[str, Any]]:
     """Return the nodes to label, with the names that the labels go by."""
-    if wish["state"] == "absent":
+    if asked["state"] == "absent":
         if not docker.info()["Swarm"].get("ControlAvailable"):
             return []
         return [{"member": hostname(node), "rank": 0, "node": node} for node in docker.ask("GET", "/nodes")]
     found = []
-    for rank, member in enumerate(wish["members"]):
-        node_id = wish["node_ids"].get(member)
+    for rank, member in enumerate(asked["members"]):
+        node_id = asked["node_ids"].get(member)
         if not node_id and not check:
             raise SwarmError(f"{member} is in no swarm, so it has no node to label")
         node = docker.ask("GET", f"/nodes/{node_id}") if node_id else {"ID": None, "Spec": {}}
@@ -199,16 +199,16 @@ def find(docker: Docker, wish: dict[str, Any], *, check: bool) -> list[dict[str,
     return found
 
 
-def take_out(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, list[str]]:
+def take_out(docker: Docker, asked: dict[str, Any], *, check: bool) -> dict[str, list[str]]:
     """Drain the members' nodes, or remove them."""
     manages = docker.info()["Swarm"].get("ControlAvailable")
     known = {node["ID"]: node for node in (docker.ask("GET", "/nodes") if manages else [])}
-    ids = {member: wish["node_ids"].get(member) for member in wish["members"]}
+    ids = {member: asked["node_ids"].get(member) for member in asked["members"]}
     ids = {member: node_id for member, node_id in ids.items() if node_id in known}
     done: dict[str, list[str]] = {"removed": [], "drained": []}
-    if wish["state"] == "removed":
+    if asked["state"] == "removed":
         if not check:
-            settle(wish["timeout"], partial(not_down, docker, ids))
+            wait_until_solved(asked["timeout"], partial(not_down, docker, ids))
             for node_id in ids.values():
                 remove(docker, node_id)
         return {**done, "removed": sorted(ids.values())}
@@ -216,16 +216,16 @@ def take_out(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, 
     if not check:
         for node_id in busy:
             drain(docker, node_id)
-        settle(wish["timeout"], partial(still_runs, docker, ids))
+        wait_until_solved(asked["timeout"], partial(still_runs, docker, ids))
     return {**done, "drained": sorted(busy)}
 
 
-def place(docker: Docker, wish: dict[str, Any], *, check: bool) -> dict[str, Any]:
+def place(docker: Docker, asked: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """Label the nodes, or remove the labels."""
-    there = wish["state"] == "present"
+    there = asked["state"] == "present"
     nodes, before, after = [], {}, {}
-    done = clear(docker, wish, check=check) if there else {"removed": [], "drained": []}
-    for one in find(docker, wish, check=check):
+    done = clear(docker, asked, check=check) if there else {"removed": [], "drained": []}
+    for one in find(docker, asked, check=check):
         member, node, ours = one["member"], one["node"], rank_labels(one["rank"])
         before[member] = node["Spec"].get("Labels") or {}
         after[member] = with_labels(before[member], ours, there=there)
@@ -254,13 +254,13 @@ def main() -> None:
         ],
         supports_check_mode=True,
     )
-    wish = module.params
-    docker = Docker(wish["docker_socket"])
+    asked = module.params
+    docker = Docker(asked["docker_socket"])
     try:
-        if wish["state"] in ("drained", "removed"):
-            done = take_out(docker, wish, check=module.check_mode)
+        if asked["state"] in ("drained", "removed"):
+            done = take_out(docker, asked, check=module.check_mode)
             module.exit_json(changed=any(done.values()), nodes=[], **done)
-        module.exit_json(**place(docker, wish, check=module.check_mode))
+        module.exit_json(**place(docker, asked, check=module.check_mode))
     except (SwarmError, DockerError) as exc:
         module.fail_json(msg=str(exc))
 

@@ -15,8 +15,8 @@ description:
     fails, naming host and port, where no answer comes. Nothing has to listen there: a host that can be reached answers
     that a port is closed, and a firewall that drops answers nothing.
   - >-
-    A firewall that refuses instead of dropping cannot be told from a closed port, and a UDP port that is in use not
-    from a filtered one: silence on UDP counts for hosts alone that are in no swarm yet.
+    A firewall that refuses instead of dropping looks like a closed port, and a UDP port that is in use looks
+    like a filtered one: silence on UDP counts for hosts alone that are in no swarm yet.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
@@ -67,14 +67,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wish = module.params
-    wrong = problems(wish["peers"], wish["in_swarm"], wish["timeout"])
+    asked = module.params
+    wrong = problems(asked["peers"], asked["in_swarm"], asked["timeout"])
     if wrong:
         module.fail_json(
             msg=f"ports of the swarm do not reach {'; '.join(wrong)}. No swarm was changed. Allow the ports on that "
             "host, from the other members (ufw allow from <member> to any port <port> proto <tcp or udp>)"
         )
-    module.exit_json(changed=False, peers=sorted(wish["peers"]))
+    module.exit_json(changed=False, peers=sorted(asked["peers"]))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ options:
     required: true
   engine:
     description: >-
-      What the engine is told, as M(sparkops.dgx_spark.trtllm_plan) returns it.
+      The configuration of the engine, as M(sparkops.dgx_spark.trtllm_plan) returns it.
     type: dict
     required: true
   model:
@@ -203,7 +203,7 @@ endpoint:
   type: str
   sample: http://127.0.0.1:8355/v1
 cluster:
-  description: What all nodes are told.
+  description: The configuration that is equal on all nodes.
   returned: success
   type: dict
 config_digest:

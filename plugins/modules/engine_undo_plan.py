@@ -10,7 +10,7 @@ module: engine_undo_plan
 short_description: Plan what an undo removes of a serving
 version_added: 0.1.0
 description:
-  - Computes from what each host has what is to be removed, whoever was a leader or a member.
+  - Computes from what each host has what is to be removed, whatever host was the leader.
   - Runs on the controller and asks no host.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes

@@ -15,7 +15,7 @@ description:
     All hosts must do so at the same time, so it needs at least as many forks as there are hosts.
   - >-
     The figures are written to a file together with O(key). A host whose file has that key already does not measure
-    again, and is judged by these figures.
+    again, and these figures count.
   - A figure that is too small is a failure that says what it means, and the mend.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes

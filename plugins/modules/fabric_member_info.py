@@ -209,8 +209,8 @@ import hashlib
 import json
 import shutil
 import traceback
-import typing as t
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import Ibdev2netdevError
@@ -223,7 +223,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes im
     own_addresses,
     used_networks,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, enabled, parse
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, is_enabled, parse
 
 try:
     import yaml
@@ -245,7 +245,7 @@ def read(path: Path) -> str:
         return ""
 
 
-def file_state(path: Path) -> dict[str, t.Any] | None:
+def file_state(path: Path) -> dict[str, Any] | None:
     """Return a file's text, mode and owner, None where there is none."""
     if not path.is_file():
         return None
@@ -258,7 +258,7 @@ def digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def bandwidth(text: str) -> dict[str, t.Any] | None:
+def bandwidth(text: str) -> dict[str, Any] | None:
     """Return the figures of an earlier measurement, None where there are none."""
     try:
         found = json.loads(text)
@@ -273,10 +273,10 @@ def arp(netdev: str) -> list[int]:
     return [int(read(root / name) or 0) for name in ("arp_ignore", "arp_announce")]
 
 
-def firewall(module: AnsibleModule, choice: str) -> dict[str, t.Any]:
+def firewall(module: AnsibleModule, choice: str) -> dict[str, Any]:
     """Return the state of ufw, and its rules as far as the choice makes them matter."""
     tool = module.get_bin_path("ufw")
-    state: dict[str, t.Any] = {"installed": tool is not None, "enabled": enabled(read(Path(CONF))), "rules": []}
+    state: dict[str, Any] = {"installed": tool is not None, "enabled": is_enabled(Path(CONF)), "rules": []}
     if tool and (choice == "ufw" or (choice == "auto" and state["enabled"])):
         environment = {"LANG": "C", "LC_ALL": "C"}
         _rc, out, _err = module.run_command([tool, "show", "added"], check_rc=True, environ_update=environment)
@@ -284,7 +284,7 @@ def firewall(module: AnsibleModule, choice: str) -> dict[str, t.Any]:
     return state
 
 
-def documents() -> dict[str, t.Any]:
+def documents() -> dict[str, Any]:
     """Return the content of each netplan file that netplan would read. Invalid YAML is left for netplan to refuse."""
     files = {path.name: path for place in PLACES for path in Path(place).glob("*.yaml")}
     found = {}
@@ -296,7 +296,7 @@ def documents() -> dict[str, t.Any]:
     return found
 
 
-def member(module: AnsibleModule) -> dict[str, t.Any]:
+def member(module: AnsibleModule) -> dict[str, Any]:
     """Return all that is read of the host."""
     wanted = module.params
     links, _source = read_links(module)

@@ -60,6 +60,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan
     GENERATORS,
     PLACES,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
 
 
@@ -113,13 +114,12 @@ def main() -> None:
         ask_netplan(module, path, content)
         if not module.check_mode:
             write(module, path, content)
-    diff = {"before_header": str(path), "after_header": str(path), "before": before, "after": content}
     if path.exists():
         changed = module.set_fs_attributes_if_different(
             module.load_file_common_arguments({"owner": "root", "group": "root", "mode": "0600"}, path=str(path)),
             changed,
         )
-    module.exit_json(changed=changed, path=str(path), diff=diff)
+    module.exit_json(changed=changed, path=str(path), diff=diff(before, content, str(path)))
 
 
 if __name__ == "__main__":

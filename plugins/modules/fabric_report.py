@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fabric_report
-short_description: Judge the links and the bandwidth of a fabric
+short_description: Report the links and the bandwidth of a fabric
 version_added: 0.1.0
 description:
-  - Puts together what was proven of a host's fabric, and fails where a link or the bandwidth is not as wanted.
+  - Combines the verified links and the measured bandwidth of a host, and fails where one of them is not as wanted.
   - Runs on the controller and asks no host.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -35,7 +35,7 @@ options:
     type: dict
     default: {}
   min_gbps:
-    description: Gbit/s to each peer, over all links at once. With V(0) the bandwidth is not judged.
+    description: Gbit/s to each peer, over all links at once. With V(0) any bandwidth will do.
     type: float
     default: 0
 author:
@@ -43,7 +43,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Judge the links
+- name: Report the links
   sparkops.dgx_spark.fabric_report:
     links: "{{ fabric.hosts[inventory_hostname].links }}"
     answers: "{{ pings.answers }}"
@@ -51,16 +51,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 links:
-  description: The proven links (RV(sparkops.dgx_spark.fabric_ping_check#module:answers)).
+  description: The verified links (RV(sparkops.dgx_spark.fabric_ping_check#module:answers)).
   returned: success
   type: list
   elements: dict
 bandwidth:
-  description: C(tool) and C(measured) (RV(sparkops.dgx_spark.fabric_bandwidth#module:measured)), null where not judged.
+  description: C(tool) and C(measured) (RV(sparkops.dgx_spark.fabric_bandwidth#module:measured)), or null.
   returned: success
   type: dict
 at:
-  description: When it was judged, in seconds since the epoch.
+  description: When the report was made, in seconds since the epoch.
   returned: success
   type: float
   sample: 1795953600.0

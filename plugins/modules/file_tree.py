@@ -108,6 +108,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
 
 
@@ -116,7 +117,7 @@ def set_mode(module: AnsibleModule, path: Path, mode: str) -> bool:
     return bool(path.exists()) and module.set_mode_if_different(str(path), mode, False)
 
 
-def make(module: AnsibleModule, path: Path) -> bool:
+def make_directory(module: AnsibleModule, path: Path) -> bool:
     """Make a directory. Returns whether it was not there."""
     if path.is_dir():
         return False
@@ -127,7 +128,7 @@ def make(module: AnsibleModule, path: Path) -> bool:
     return True
 
 
-def have_file(module: AnsibleModule, path: Path, content: str) -> dict[str, str] | None:
+def write_file(module: AnsibleModule, path: Path, content: str) -> dict[str, str] | None:
     """Have a file say that. Returns what that changes, or nothing."""
     if path.is_dir():
         module.fail_json(msg=f"{path} is to be a file, and is a directory: move it away")
@@ -136,7 +137,7 @@ def have_file(module: AnsibleModule, path: Path, content: str) -> dict[str, str]
         return None
     if not module.check_mode:
         write(module, path, content)
-    return {"before_header": str(path), "after_header": str(path), "before": before or "", "after": content}
+    return diff(before or "", content, str(path))
 
 
 def entries(mode: str, kind: str = "path", **more: Any) -> dict[str, Any]:
@@ -200,15 +201,15 @@ def main() -> None:
     try:
         for directory in directories:
             path = Path(directory["path"])
-            if make(module, path):
+            if make_directory(module, path):
                 written.append(str(path))
             changed |= set_mode(module, path, directory["mode"])
         for file in files:
             path = Path(file["path"])
-            diff = have_file(module, path, file["content"])
-            if diff:
+            shown = write_file(module, path, file["content"])
+            if shown:
                 written.append(str(path))
-                diffs.append(diff)
+                diffs.append(shown)
             changed |= set_mode(module, path, file["mode"])
         removed += [path for path in module.params["absent"] if remove(module, Path(path))]
         for path in module.params["absent_if_empty"]:

@@ -228,7 +228,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     explain,
     read_model,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import installed
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import FORMAT, installed
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     DIR_OPTION,
     CopyError,
@@ -250,7 +250,7 @@ def missing_packages(module: AnsibleModule, packages: list[str]) -> list[str]:
     """Return the packages that dpkg does not have installed."""
     if not packages:
         return []
-    show = ["dpkg-query", "-W", "-f", "${Package}\\t${db:Status-Abbrev}\\t${Version}\\n", *packages]
+    show = ["dpkg-query", "-W", "-f", FORMAT, *packages]
     there = installed(module.run_command(show)[1])  # the exit status tells that some are unknown
     return [name for name in packages if name not in there]
 

@@ -16,7 +16,7 @@ description:
     again if it is wrong or the connection broke.
   - >-
     From a directory on this host, the files are hard linked, or copied where they cannot be linked. The directory
-    itself is not changed. Whoever edits a file there spoils the cache's, which the next run finds.
+    itself is not changed. An edit of a file there changes the cached file too, which the next run finds.
   - >-
     From another Spark's cache, the files are copied over several ssh streams, each hashed as it comes. What came before
     a connection broke is not copied again. Files that the other Spark is still downloading are waited for. Needs
@@ -161,7 +161,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.directory i
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, Model, read_model
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.child import run_while_moving
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_own
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import DIR_OPTION, CopyError, Place
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.counters import netdev_towards
@@ -181,7 +181,7 @@ def download(module: AnsibleModule, cache: hf_cache.Cache, model: Model, files: 
         module.fail_json(
             msg=f"{asked['executable']} is not there: install huggingface_hub, or name its hf (executable)", done=[]
         )
-    home = make_own(cache.hf_home)  # never the user's, who may have saved a token there
+    home = make_private_directory(cache.hf_home)  # never the user's, who may have saved a token there
     try:
         rc, output = run_while_moving(
             hf_argv(program, cache.repo, model.commit, cache.hub, files),
@@ -246,11 +246,11 @@ def main() -> None:
         model = read_model(asked["model"])
         cache = hf_cache.Cache(asked["cache_dir"], model.repo)
         notes = hf_cache.Notes(cache.notes)
-        notes.learn(model, asked["verified"], asked["doubted"])
+        notes.learn(model, asked["verified"], asked["reread"])
         report = hf_cache.look(cache, model, notes)
         if report.to_do and not module.check_mode:
-            make_own(cache.own)
-            notes.save()  # whoever brings files next reads what is written
+            make_private_directory(cache.own)
+            notes.save()  # the next process that brings files reads these notes
             fetch, tell = source_of(module, cache, model, notes)
             what = f"{model.repo} {DONE_BY[asked['source']]}"
             with progress_file.written(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hf_cache_report
-short_description: Judge whether a Spark has the planned model
+short_description: Report whether a Spark has the planned model
 version_added: 0.1.0
 description:
   - Fails where the plan still lists changes for this host that were not made, or where the model was not verified.
@@ -73,7 +73,7 @@ bytes:
   type: int
   sample: 134217728000
 at:
-  description: When the model was judged, in seconds since the epoch.
+  description: When the report was made, in seconds since the epoch.
   returned: success
   type: float
   sample: 1795953600.0

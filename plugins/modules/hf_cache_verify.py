@@ -114,7 +114,7 @@ def main() -> None:
         model = read_model(module.params["model"])
         cache = hf_cache.Cache(module.params["cache_dir"], model.repo)
         notes = hf_cache.Notes(cache.notes)
-        notes.learn(model, module.params["verified"], module.params["doubted"])
+        notes.learn(model, module.params["verified"], module.params["reread"])
         report = hf_cache.look(cache, model, notes)
         problems = report.wrong() + hf_cache.index_errors(cache, model)
     except (HubError, hf_cache.CacheError, OSError) as exc:

@@ -76,7 +76,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import ImageError, save, there
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import (
+    ImageError,
+    common_layers,
+    save,
+)
 
 
 def main() -> None:
@@ -93,7 +97,7 @@ def main() -> None:
     docker = module.get_bin_path("docker", required=True)
     try:
         about = Docker().ask("GET", f"/images/{image}/json")
-        without = there(about["RootFS"]["Layers"], [images.values() for images in module.params["receivers"]])
+        without = common_layers(about["RootFS"]["Layers"], [images.values() for images in module.params["receivers"]])
         found = {"id": about["Id"], "left_out": len(without)}
         if not module.check_mode:
             if folder.exists():

@@ -41,7 +41,7 @@ store:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError, store_of
 
 
 def main() -> None:
@@ -51,10 +51,9 @@ def main() -> None:
     try:
         ids = {image["Id"] for image in docker.ask("GET", "/images/json")}
         images = {name: docker.ask("GET", f"/images/{name}/json")["RootFS"].get("Layers", []) for name in sorted(ids)}
-        status = docker.ask("GET", "/info").get("DriverStatus") or []
+        store = store_of(docker.info())
     except DockerError as exc:
         module.fail_json(msg=str(exc))
-    store = "containerd" if ["driver-type", "io.containerd.snapshotter.v1"] in status else "graph driver"
     module.exit_json(changed=False, images=images, store=store)
 
 

@@ -18,7 +18,7 @@ description:
     to a file that M(sparkops.dgx_spark.async_follow) always shows. Images of 20 GB take half an hour.
   - >-
     In check mode, the registry is asked for an image that is not there, so that a wrong name, tag or login, and an
-    image for other processors, are told before anything is done for it.
+    image for other processors, are reported before anything is changed.
   - A login is used for this pull alone. It stands in no file and on no command line.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -90,27 +90,15 @@ seconds:
 import os
 import time
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
     Docker,
     DockerError,
     Layers,
-    unfit,
+    other_platforms,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
-
-
-def found(engine: Docker, name: str) -> dict[str, Any]:
-    """Return the image, empty where the engine has none of that name."""
-    try:
-        return engine.ask("GET", f"/images/{quote(name, safe='/:@')}/json")
-    except DockerError as exc:
-        if exc.status == 404:
-            return {}
-        raise
 
 
 def bare(name: str) -> str:
@@ -133,12 +121,12 @@ def main() -> None:
     asked, began, layers = module.params, time.monotonic(), Layers()
     engine = Docker(timeout=asked["stall_seconds"])
     try:
-        image = found(engine, asked["name"])
+        image = engine.image(asked["name"]) or {}
         missing = not image
         login = (asked["user"], asked["password"]) if asked["password"] else None
         if missing and module.check_mode:
             offered = engine.offered(asked["name"], login)
-            other = unfit(offered, os.uname().machine)
+            other = other_platforms(offered, os.uname().machine)
             if other:
                 module.fail_json(msg=f"{asked['name']} is made for {other}, and this host is {os.uname().machine}")
             image = {"RepoDigests": [f"{bare(asked['name'])}@{offered['Descriptor']['digest']}"]}
@@ -146,8 +134,8 @@ def main() -> None:
             with progress_file.written(
                 Path(progress_file.PULL), f"{asked['name']} pulled", lambda: layers.whole, lambda: layers.there
             ):
-                engine.pull(asked["name"], login, layers.hear)
-            image = found(engine, asked["name"])
+                engine.pull(asked["name"], login, layers.add)
+            image = engine.image(asked["name"]) or {}
     except DockerError as exc:
         module.fail_json(msg=f"{asked['name']} cannot be pulled: {exc}. Is its name right, and may this login pull it?")
     digests = [name for name in image.get("RepoDigests", []) if name.startswith(f"{bare(asked['name'])}@")]

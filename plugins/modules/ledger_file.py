@@ -34,20 +34,20 @@ options:
       - V(kept) keeps each file as it is now, unless an original is kept already. Use it before the first change.
       - >-
         V(written) records that each file as it is now was written by this collection. Use it after each change, so that
-        V(restored) can tell a change that somebody else made.
+        V(restored) can tell a change that others made.
       - V(restored) restores the original, byte for byte. A file without an original stays as it is.
     type: str
     choices: [kept, written, restored]
     default: kept
   foreign:
     description:
-      - What V(restored) does where somebody else has changed one of the files since.
+      - What V(restored) does where others have changed one of the files since.
       - V(refuse) fails, and restores none of the files. V(overwrite) restores the original all the same.
       - >-
         V(keep) leaves that file as it is, forgets its original, and warns. Use it for a file of which only a part
         belongs to this collection, and remove that part afterwards (RV(files.restored) is false).
       - >-
-        Give V(keep) with O(state=kept) too, before each change of such a file. Then changes that somebody else made
+        Give V(keep) with O(state=kept) too, before each change of such a file. Then changes that others made
         between two changes of this collection count.
     type: str
     choices: [refuse, overwrite, keep]
@@ -98,6 +98,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     ABSENT,
     OriginalError,
@@ -136,7 +137,7 @@ class Task:
                 self.originals.note_written(path, record.written or record.digest)
 
     def refuse(self, paths: list[str]) -> None:
-        """Fail where somebody else has changed a file whose original is to be restored."""
+        """Fail where others have changed a file whose original is to be restored."""
         problems = [problem for problem in map(self.originals.problem, paths) if problem]
         if problems and self.foreign == "refuse":
             raise OriginalError("; ".join(problems))
@@ -149,14 +150,14 @@ class Task:
         # A run that ended between a change and its record leaves open whose the file is now.
         unknown = record.written is None and not self.originals.is_restored(path)
         if self.foreign == "keep" and (unknown or self.originals.problem(path)):
-            self.warnings.append(f"{path} was changed by somebody else: it is not restored as a whole.")
+            self.warnings.append(f"{path} was changed by another program or person: it is not restored as a whole.")
             self.changed = True
             if not self.check_mode:
                 self.originals.forget(path)
             return False
-        before, later = read_file(Path(path)), self.originals.original_content(path)
-        shown = [(content or b"").decode(errors="replace") for content in (before, later)]
-        self.diffs.append({"before_header": path, "after_header": path, "before": shown[0], "after": shown[1]})
+        contents = read_file(Path(path)), self.originals.original_content(path)
+        before, later = ((content or b"").decode(errors="replace") for content in contents)
+        self.diffs.append(diff(before, later, path))
         self.changed |= not self.originals.is_restored(path)
         if not self.check_mode:
             self.originals.restore(path)

@@ -84,6 +84,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff, text_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import (
     ROOT,
     read_note,
@@ -91,13 +92,13 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes imp
     write_note,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import (
+    FORMAT,
     installed,
     new_packages,
     removed_packages,
 )
 
 RECORD = str(Path(ROOT, "packages.json"))
-FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
 
 
 def apt(module: AnsibleModule, *argv: str) -> str:
@@ -111,7 +112,6 @@ def there(module: AnsibleModule, packages: list[str]) -> list[str]:
     if not packages:
         return []
     tool = module.get_bin_path("dpkg-query", required=True)
-    # It fails where one is unknown, and lists the others.
     return sorted(installed(module.run_command([tool, "-W", "-f", FORMAT, *packages])[1]))
 
 
@@ -170,7 +170,7 @@ def removed(module: AnsibleModule, record: dict[str, list[str]]) -> dict[str, An
 
 def difference(before: list[str], after: list[str]) -> dict[str, str]:
     """Return two lists of packages as a diff."""
-    return {"before": "".join(f"{one}\n" for one in before), "after": "".join(f"{one}\n" for one in after)}
+    return diff(text_of(before), text_of(after))
 
 
 def main() -> None:

@@ -103,6 +103,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfil
     render,
     validate_nodes,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
 
 
@@ -145,12 +146,7 @@ def main() -> None:
     there = os.path.lexists(path)
     before = path.read_bytes() if path.exists() else b""
     changed = before != content.encode() if present else there
-    content_diff = {
-        "before_header": str(path),
-        "after_header": str(path),
-        "before": before.decode(errors="replace"),
-        "after": content,
-    }
+    content_diff = diff(before.decode(errors="replace"), content, str(path))
     attribute_diff = {"before_header": f"{path} (attributes)", "after_header": f"{path} (attributes)"}
     if changed and not module.check_mode:
         if present:

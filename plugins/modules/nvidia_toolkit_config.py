@@ -70,6 +70,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit
     string,
     with_resource,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     OriginalError,
     Originals,
@@ -124,12 +125,12 @@ def main() -> None:
             Originals().change(str(path), after or b"")
     except (OriginalError, ToolkitConfigError) as exc:
         module.fail_json(msg=str(exc))
-    shown = [(one or b"").decode(errors="replace") for one in (content, after)]
+    before, later = ((one or b"").decode(errors="replace") for one in (content, after))
     module.exit_json(
         changed=changed,
         path=str(path),
         swarm_resource=wanted,
-        diff={"before_header": str(path), "after_header": str(path), "before": shown[0], "after": shown[1]},
+        diff=diff(before, later, str(path)),
     )
 
 

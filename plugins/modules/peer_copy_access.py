@@ -100,7 +100,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_own, replace_text
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     COMMENT,
     DIR_OPTION,
@@ -178,7 +178,7 @@ def main() -> None:
         changed = before != after or (sender.exists() and not in_use)
         if changed and not module.check_mode:
             if lines:
-                make_own(sender.parent)
+                make_private_directory(sender.parent)
                 replace_text(sender, program())
             if before != after:
                 write(path, after)

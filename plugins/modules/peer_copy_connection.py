@@ -49,7 +49,7 @@ options:
       - Whether the files' bytes are encrypted on their way. What is asked for, and by whom, always is.
       - >-
         With V(false) they come over TCP connections of their own, from the other Spark to this one, on any port.
-        Whoever can listen on that network can read them. A file that was changed on the way is not kept.
+        Any host on that network can read them. A file that was changed on the way is not kept.
     type: bool
     default: true
 author:

@@ -92,7 +92,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_own
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     DIR_OPTION,
     CopyError,
@@ -109,8 +109,8 @@ def make_key(module: AnsibleModule, place: Place) -> str:
     program = module.get_bin_path("ssh-keygen")
     if program is None:
         module.fail_json(msg="ssh-keygen is not there: install openssh-client")
-    make_own(place.top)
-    make_own(place.folder)
+    make_private_directory(place.top)
+    make_private_directory(place.folder)
     draft = place.folder / "new"
     for path in (draft, draft.with_suffix(".pub")):
         path.unlink(missing_ok=True)

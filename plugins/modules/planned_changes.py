@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: planned_changes
-short_description: Show what a role's plan would change on this host
+short_description: Show what the plans of roles would change on this host
 version_added: 0.1.0
 description:
   - Every role of this collection plans before it changes anything, and its plan lists the changes for each host. This
@@ -28,7 +28,12 @@ options:
     description: >-
       C(changes) of a role's plan, by host a list of changes, each with C(name) and, where a text changes, C(diff).
     type: dict
-    required: true
+    default: {}
+  plans:
+    description: Plans of several roles. Their changes are shown after O(changes), in the order of the plans.
+    type: list
+    elements: dict
+    default: []
 author:
   - sparkops contributors (@sparkops)
 """
@@ -37,6 +42,12 @@ EXAMPLES = r"""
 - name: Show what would change
   sparkops.dgx_spark.planned_changes:
     changes: "{{ cx7_network_plan.changes }}"
+
+- name: Show what two roles would change
+  sparkops.dgx_spark.planned_changes:
+    plans:
+      - "{{ cx7_network_plan }}"
+      - "{{ hf_cache_plan }}"
 """
 
 RETURN = r"""

@@ -12,16 +12,12 @@ version_added: 0.1.0
 description:
   - Reads the ports' counters from sysfs until they are higher than M(sparkops.dgx_spark.rdma_counters_info) found them
     before a request, and fails where they do not move, since the request went another way than by RDMA then.
-  - On a ConnectX-7 they count RDMA's traffic alone. In the lab's simulation they follow the netdev's, TCP included.
+  - On a ConnectX-7 the counters are of RDMA traffic alone.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
+  - sparkops.dgx_spark.rdma_counters
 options:
-  devices:
-    description: The names of the RDMA devices.
-    type: list
-    elements: str
-    required: true
   since:
     description: Bytes that the devices had sent before.
     type: int
@@ -30,10 +26,6 @@ options:
     description: How many seconds to wait for that. Drivers bring counters up to date now and then.
     type: int
     default: 10
-  sysfs_root:
-    description: Where the kernel lists them.
-    type: path
-    default: /sys/class/infiniband
 author:
   - sparkops contributors (@sparkops)
 """
@@ -68,17 +60,22 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_counters import CountersError, read, total
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_counters import (
+    OPTIONS,
+    CountersError,
+    read,
+    total,
+    totals,
+)
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "devices": {"type": "list", "elements": "str", "required": True},
+            **OPTIONS,
             "since": {"type": "int", "required": True},
             "timeout": {"type": "int", "default": 10},
-            "sysfs_root": {"type": "path", "default": "/sys/class/infiniband"},
         },
         supports_check_mode=True,
     )
@@ -91,7 +88,7 @@ def main() -> None:
             devices = read(root, names)
     except CountersError as error:
         module.fail_json(msg=str(error))
-    sums: dict[str, Any] = {name: total(devices, name) for name in ("sent_bytes", "received_bytes")}
+    sums: dict[str, Any] = {**totals(devices)}
     if sums["sent_bytes"] <= since:
         module.fail_json(
             msg=f"{', '.join(names)} sent nothing since: the answer went another way than by RDMA",

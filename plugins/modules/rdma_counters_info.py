@@ -11,20 +11,11 @@ short_description: Read how many bytes RDMA devices have carried
 version_added: 0.1.0
 description:
   - Reads the ports' counters from sysfs. M(sparkops.dgx_spark.rdma_counters_check) tells whether they moved since.
-  - On a ConnectX-7 they count RDMA's traffic alone. In the lab's simulation they follow the netdev's, TCP included.
+  - On a ConnectX-7 the counters are of RDMA traffic alone.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
-options:
-  devices:
-    description: The names of the RDMA devices.
-    type: list
-    elements: str
-    required: true
-  sysfs_root:
-    description: Where the kernel lists them.
-    type: path
-    default: /sys/class/infiniband
+  - sparkops.dgx_spark.rdma_counters
 author:
   - sparkops contributors (@sparkops)
 """
@@ -57,24 +48,22 @@ received_bytes:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_counters import CountersError, read, total
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_counters import (
+    OPTIONS,
+    CountersError,
+    read,
+    totals,
+)
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "devices": {"type": "list", "elements": "str", "required": True},
-            "sysfs_root": {"type": "path", "default": "/sys/class/infiniband"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     try:
         devices = read(Path(module.params["sysfs_root"]), module.params["devices"])
     except CountersError as error:
         module.fail_json(msg=str(error))
-    sums = {name: total(devices, name) for name in ("sent_bytes", "received_bytes")}
-    module.exit_json(changed=False, devices=devices, **sums)
+    module.exit_json(changed=False, devices=devices, **totals(devices))
 
 
 if __name__ == "__main__":

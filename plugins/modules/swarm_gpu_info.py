@@ -94,7 +94,7 @@ image:
   sample: sha256:0d6f1b9c…
 swarm:
   description: >-
-    The C(place) of the engine in a swarm, or why it cannot be told (C(problem)); C(nodes), C(services) and the
+    The C(place) of the engine in a swarm, or why that is unknown (C(problem)); C(nodes), C(services) and the
     swarm's own C(networks), known to managers alone.
   returned: success
   type: dict
@@ -151,9 +151,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_h
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_config import ToolkitConfigError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import NvidiaSmiError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import parse_routes
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import enabled
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, is_enabled
 
-UFW_CONF = "/etc/ufw/ufw.conf"
 WANTED = {
     "kind": {"type": "str", "default": "gpu"},
     "advertise_address": {"type": "str", "required": True},
@@ -206,10 +205,7 @@ def read_host(wanted: dict[str, Any]) -> dict[str, Any]:
 
 def read_ufw(module: AnsibleModule, firewall: str) -> dict[str, Any]:
     """Return the state of ufw; its rules only where they may be written."""
-    try:
-        active = enabled(Path(UFW_CONF).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        active = False
+    active = is_enabled(Path(CONF))
     present = module.get_bin_path("ufw", opt_dirs=["/usr/sbin"]) is not None
     concerned = present and (firewall == "ufw" or (firewall == "auto" and active))
     rules = output(module, "ufw", "show", "added") if concerned else ""

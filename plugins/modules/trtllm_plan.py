@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: trtllm_plan
-short_description: Plan what TensorRT-LLM is told to serve a model
+short_description: Plan the configuration of TensorRT-LLM to serve a model
 version_added: 0.1.0
 description:
   - >-

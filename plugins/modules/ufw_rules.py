@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ufw_rules
-short_description: Write rules of the firewall ufw that are told apart by their comment
+short_description: Write rules of the firewall ufw that are recognised by their comment
 version_added: 0.1.0
 description:
   - >-
     Adds and deletes rules of ufw until those that carry O(comment) are the wanted ones. All other rules stay as they
     are, to the byte and in their order.
   - >-
-    ufw keeps one rule for the same packets. Where that is somebody else's rule, it counts if it does the same, and
-    stays theirs. The module refuses, with nothing changed, where that rule does another thing, or O(first=true).
+    ufw keeps one rule for the same packets. Where that is another owner's rule, it counts if it does the same, and
+    stays. The module refuses, with nothing changed, where that rule does another thing, or O(first=true).
   - Never enables ufw.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -28,7 +28,7 @@ attributes:
     support: full
 options:
   comment:
-    description: The comment by which the rules are told from all others.
+    description: The comment by which the rules are recognised.
     type: str
     required: true
   rules:
@@ -130,14 +130,15 @@ removed:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
     CONF,
     Line,
     Steps,
     UfwError,
     absent,
-    after,
-    enabled,
+    difference,
+    is_enabled,
     parse,
     spread,
     steps,
@@ -149,20 +150,17 @@ def concerned(module: AnsibleModule) -> bool:
     firewall, adds = module.params["firewall"], module.params["state"] == "exact" and bool(module.params["rules"])
     if firewall == "ufw":
         return bool(module.get_bin_path("ufw", required=adds))
-    try:
-        return firewall == "auto" and enabled(Path(CONF).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return False
+    return firewall == "auto" and is_enabled(Path(CONF))
 
 
 def look(module: AnsibleModule, tool: str) -> tuple[list[Line], Steps]:
     """Return the rules that are there, and the steps to the wanted ones."""
-    wish = module.params
+    asked = module.params
     there = parse(module.run_command([tool, "show", "added"], check_rc=True)[1])
-    wanted = [text for rule in wish["rules"] for text in spread(rule)]
-    if wish["state"] == "absent":
-        return there, absent(there, wanted, wish["comment"])
-    return there, steps(there, wanted, wish["comment"], first=wish["first"])
+    wanted = [text for rule in asked["rules"] for text in spread(rule)]
+    if asked["state"] == "absent":
+        return there, absent(there, wanted, asked["comment"])
+    return there, steps(there, wanted, asked["comment"], first=asked["first"])
 
 
 def take(module: AnsibleModule, tool: str, todo: Steps) -> None:
@@ -210,13 +208,13 @@ def main() -> None:
                 take(module, tool, todo)
     except UfwError as exc:
         module.fail_json(msg=str(exc))
-    before, rules = after(there, Steps([], []), comment), after(there, todo, comment, first=first)
+    before, rules = difference(there, todo, comment, first=first)
     module.exit_json(
         changed=any(todo),
-        rules=rules,
+        rules=rules.splitlines(),
         added=todo.added,
         removed=todo.removed,
-        diff={"before": "".join(f"{one}\n" for one in before), "after": "".join(f"{one}\n" for one in rules)},
+        diff=diff(before, rules),
     )
 
 

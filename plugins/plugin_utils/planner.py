@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The base of action plugins that plan or judge on the controller, and ask no host.
+"""The base of action plugins that plan or check on the controller, without a remote call.
 
 This plugin util is private to the collection.
 """

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from roles_support import KEYWORDS, ROLES_AND_LAB, ROOT, Task, flat, specs
+from roles_support import KEYWORDS, PLAYBOOKS, ROLES_AND_LAB, ROOT, Task, flat, specs, tasks_in, tasks_of
 
 NAMESPACES = {"sparkops.dgx_spark": ROOT, "sparkops.virtual_spark": ROOT / "lab"}
 MODULES = sorted(
@@ -124,6 +124,27 @@ def test_examples_of_a_module_are_what_it_takes(collection: str, path: Path) -> 
         assert validator.validate(given).error_messages == [], task.name
 
 
+def own_tasks() -> list[Any]:
+    """The tasks of roles and playbooks that run a module of this repository with options that are written there."""
+    modules = {f"{collection}.{path.stem}": (collection, path) for collection, path in MODULES}
+    tasks = [task for role in ROLES_AND_LAB for task in tasks_of(role)]
+    tasks += [task for playbook in PLAYBOOKS for task in tasks_in(playbook)]
+    return [
+        pytest.param(task, *modules[task.module], id=str(task))
+        for task in tasks
+        if task.module in modules and not isinstance(task.arguments, str)
+    ]
+
+
+@pytest.mark.parametrize(("task", "collection", "path"), own_tasks())
+def test_a_task_gives_a_module_what_it_takes(task: Task, collection: str, path: Path) -> None:
+    rules = arguments_of(collection, path)
+    spec = rules.pop("argument_spec")
+    arguments = task.arguments or {}
+    given = {key: stood_in(value, spec.get(key, {"type": "raw"})) for key, value in arguments.items()}
+    assert ArgumentSpecValidator(spec, **rules).validate(given).error_messages == []
+
+
 def snippets(language: str) -> list[Any]:
     return [
         pytest.param(
@@ -209,7 +230,11 @@ def exists_as_key(name: str) -> bool:
     return name in ("collections", "roles", "dependencies")
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("**/inventory/*.yml")), ids=lambda path: str(path.relative_to(ROOT)))
+#: not **, which would find those of an environment in the checkout
+INVENTORIES = sorted(path for top in (ROOT, ROOT / "lab") for path in top.glob("inventory/*.yml"))
+
+
+@pytest.mark.parametrize("path", INVENTORIES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_inventories_name_variables_that_exist(path: Path) -> None:
     if "collections" not in path.parts:
         assert_an_inventory_is_right(yaml.safe_load(path.read_text()))

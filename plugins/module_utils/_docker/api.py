@@ -17,7 +17,7 @@ import http.client
 import json
 import socket
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 from urllib.parse import quote
 
 SOCKET = "/var/run/docker.sock"
@@ -63,8 +63,8 @@ class Docker:
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as exc:
             raise DockerError(
-                f"Docker Engine does not answer at {self.path} ({exc or type(exc).__name__}): see that it is installed "
-                "and runs (systemctl status docker), and that the task runs as root (become)"
+                f"Docker Engine does not answer at {self.path} ({exc or type(exc).__name__}): check that it is "
+                "installed and runs (systemctl status docker), and that the task runs as root (become)"
             ) from None
         finally:
             connection.close()
@@ -75,11 +75,11 @@ class Docker:
         with self._answer(method, target, payload, {"Content-Type": "application/json"} if payload else {}) as answer:
             return _checked(answer.status, answer.read().decode(errors="replace"))
 
-    def pull(self, name: str, login: tuple[str, str] | None, told: Callable[[dict[str, Any]], None]) -> None:
+    def pull(self, name: str, login: tuple[str, str] | None, on_message: Callable[[dict[str, Any]], None]) -> None:
         """Have an image pulled.
 
         :param name: with its tag or digest. :param login: user and password at its registry.
-        :param told: is called with each message of the engine, see :class:`Layers`.
+        :param on_message: is called with each message of the engine, see :class:`Layers`.
         """
         target = f"/images/create?fromImage={quote(name, safe='')}"
         with self._answer("POST", target, None, _login(name, login)) as answer:
@@ -90,7 +90,7 @@ class Docker:
                 if isinstance(message, dict):
                     if "error" in message:
                         raise DockerError(str(message["error"]).strip())
-                    told(message)
+                    on_message(message)
 
     def offered(self, name: str, login: tuple[str, str] | None) -> dict[str, Any]:
         """Return what its registry says of an image, of which nothing is pulled: ``Descriptor`` and ``Platforms``."""
@@ -124,13 +124,25 @@ class Docker:
             return None
 
 
+def store_of(info: Mapping[str, Any]) -> str:
+    """Return how an engine keeps images, ``containerd`` or ``graph driver``. With each an image has another ID.
+
+    :param info: as :meth:`Docker.info` returns it.
+
+    >>> store_of({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}), store_of({"DriverStatus": None})
+    ('containerd', 'graph driver')
+    """
+    by_containerd = ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or [])
+    return "containerd" if by_containerd else "graph driver"
+
+
 class Layers:
     """How far a pull is, from the engine's messages.
 
     >>> layers = Layers()
     >>> for status, current in (("Downloading", 3), ("Extracting", 1)):
     ...     detail = {"current": current, "total": 10}
-    ...     layers.hear({"id": "4f4fb700ef54", "status": status, "progressDetail": detail})
+    ...     layers.add({"id": "4f4fb700ef54", "status": status, "progressDetail": detail})
     ...     layers.there, layers.whole
     (3, 10)
     (10, 10)
@@ -139,7 +151,7 @@ class Layers:
     def __init__(self) -> None:
         self._layers: dict[str, tuple[int, int]] = {}
 
-    def hear(self, message: dict[str, Any]) -> None:
+    def add(self, message: dict[str, Any]) -> None:
         """Take note of a message."""
         layer, status = message.get("id", ""), message.get("status")
         detail = message.get("progressDetail") or {}
@@ -159,15 +171,17 @@ class Layers:
         return sum(whole for _there, whole in self._layers.values())
 
 
-def unfit(offered: dict[str, Any], architecture: str) -> str:
+def other_platforms(offered: dict[str, Any], architecture: str) -> str:
     """Return for what an image is made, where that is not this machine; else nothing.
 
     :param offered: what :meth:`Docker.offered` returned. :param architecture: the machine's, as the kernel names it.
 
-    >>> unfit({"Platforms": [{"architecture": "amd64", "os": "linux"}]}, "aarch64")
+    >>> other_platforms({"Platforms": [{"architecture": "amd64", "os": "linux"}]}, "aarch64")
     'linux/amd64'
-    >>> unfit({"Platforms": [{"architecture": "arm64"}, {"architecture": "amd64"}]}, "aarch64"), unfit({}, "aarch64")
-    ('', '')
+    >>> other_platforms({"Platforms": [{"architecture": "arm64"}, {"architecture": "amd64"}]}, "aarch64")
+    ''
+    >>> other_platforms({}, "aarch64")
+    ''
     """
     wanted = {"aarch64": "arm64", "x86_64": "amd64"}.get(architecture, architecture)
     made_for = [one for one in offered.get("Platforms") or [] if one.get("architecture") not in (None, "", "unknown")]

@@ -211,7 +211,7 @@ def _put(target: dict[str, Any], wanted: dict[str, Any], path: str, *, overwrite
         elif isinstance(value, dict) and isinstance(target[key], dict):
             _put(target[key], value, f"{place}.", overwrite=overwrite)
         elif isinstance(value, dict):
-            raise DaemonJsonError(f"{place!r} is {_kind_of(target[key])}, and must be an object: mend it by hand")
+            raise DaemonJsonError(f"{place!r} is {_kind_of(target[key])}, and must be an object: correct it by hand")
         elif overwrite and not same(target[key], value):
             target[key] = copy.deepcopy(value)
 
@@ -221,7 +221,7 @@ def _put_resources(target: dict[str, Any], kind: str, values: Sequence[str]) -> 
         raise DaemonJsonError(f"kind {kind!r} is no kind of resource: letters, digits, '-' and '_', a letter first")
     present = target.get(RESOURCES, [])
     if not isinstance(present, list) or not all(isinstance(entry, str) for entry in present):
-        raise DaemonJsonError(f"{RESOURCES!r} must be a list of KIND=VALUE: mend it by hand")
+        raise DaemonJsonError(f"{RESOURCES!r} must be a list of KIND=VALUE: correct it by hand")
     wanted = [f"{kind}={value}" for value in values]
     kept: list[str] = []
     for entry in present:

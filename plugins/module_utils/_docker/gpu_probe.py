@@ -48,17 +48,17 @@ _MEANINGS = (
     ),
     (
         r"initialize NVML|nvml error: driver not loaded|couldn't communicate with the NVIDIA driver",
-        "the NVIDIA driver is not loaded: see that 'nvidia-smi' works on the host, and reboot if it was just updated",
+        "the NVIDIA driver is not loaded: check that 'nvidia-smi' works on the host, and reboot if it was just updated",
     ),
     (r"GPU is lost|gpu is lost", "the GPU fell off the bus: reboot the host"),
     (
         r'"?nvidia-smi"?: executable file not found',
-        "the container started without the NVIDIA runtime: see that 'docker info' names 'nvidia' as default runtime, "
+        "the container started without the NVIDIA runtime: check that 'docker info' names 'nvidia' as default runtime, "
         "and that nvidia-container-runtime.mode in config.toml is 'auto'",
     ),
     (
         r"unknown or invalid runtime name|nvidia-container-runtime\"?: executable file not found",
-        "Docker does not know the NVIDIA runtime: restart Docker, and see that nvidia-container-toolkit is installed",
+        "Docker does not know the NVIDIA runtime: restart Docker, and check that nvidia-container-toolkit is installed",
     ),
     (r"Unable to find image|No such image", "the image is not on the host: pull it, or name one that is"),
 )
@@ -140,8 +140,8 @@ def probe_service(
         "Networks": [{"Target": "host"}],
     }
     if reserve:
-        wish = {"DiscreteResourceSpec": {"Kind": kind, "Value": reserve}}
-        template["Resources"] = {"Reservations": {"GenericResources": [wish]}}
+        resource = {"DiscreteResourceSpec": {"Kind": kind, "Value": reserve}}
+        template["Resources"] = {"Reservations": {"GenericResources": [resource]}}
     mode = {"Replicated": {"Replicas": 1}}
     return {"Name": name, "Labels": {LABEL: "service"}, "TaskTemplate": template, "Mode": mode}
 

@@ -27,7 +27,7 @@ class ImageError(ValueError):
     """The image cannot be taken apart, or not be put together; the message says why."""
 
 
-def there(image: Sequence[str], receivers: Iterable[Iterable[Sequence[str]]]) -> set[str]:
+def common_layers(image: Sequence[str], receivers: Iterable[Iterable[Sequence[str]]]) -> set[str]:
     """Return the layers of an image that need not travel.
 
     :param image: its layers, as diff IDs, lowest first.
@@ -50,7 +50,7 @@ def _equal_beginning(one: Sequence[str], other: Sequence[str]) -> int:
     return count
 
 
-def take_apart(saved: IO[bytes], folder: Path, without: set[str]) -> list[dict[str, Any]]:
+def unpack(saved: IO[bytes], folder: Path, without: set[str]) -> list[dict[str, Any]]:
     """Write what is in ``docker save``'s tar (the layout of Docker 25 and later) to a directory, but for some layers.
 
     :returns: the files: ``path`` in the tar, ``size`` and ``sha256``, by which it is called in the directory.
@@ -78,7 +78,7 @@ def take_apart(saved: IO[bytes], folder: Path, without: set[str]) -> list[dict[s
     return files
 
 
-def put_together(files: Sequence[Mapping[str, Any]], folder: Path, target: IO[bytes]) -> None:
+def pack(files: Sequence[Mapping[str, Any]], folder: Path, target: IO[bytes]) -> None:
     """Write the tar for ``docker load``."""
     with tarfile.open(fileobj=target, mode="w|") as tar:
         for file in files:
@@ -99,7 +99,7 @@ def save(docker: str, image: str, folder: Path, without: set[str]) -> list[dict[
         with subprocess.Popen([docker, "save", image], stdout=subprocess.PIPE, stderr=errors) as saving:
             stream = cast(IO[bytes], saving.stdout)
             try:
-                files = take_apart(stream, folder, without)
+                files = unpack(stream, folder, without)
             except tarfile.TarError as exc:
                 broken = str(exc)
             stream.close()
@@ -115,7 +115,7 @@ def load(docker: str, files: Sequence[Mapping[str, Any]], folder: Path) -> None:
         with subprocess.Popen([docker, "load", "--quiet"], stdin=subprocess.PIPE, stdout=said, stderr=said) as loading:
             stream = cast(IO[bytes], loading.stdin)
             try:
-                put_together(files, folder, stream)
+                pack(files, folder, stream)
                 stream.close()
             except BrokenPipeError:
                 pass  # docker has said why

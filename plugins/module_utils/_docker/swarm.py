@@ -180,7 +180,7 @@ def _same_address(here: Membership, address: str) -> None:
 def _not_pending(here: Membership) -> None:
     if here.pending:
         raise SwarmError(
-            f"it is in {here.in_words()} and does not find its manager. See that it runs, that {PORTS} are let "
+            f"it is in {here.in_words()} and does not find its manager. Check that it runs, that {PORTS} are let "
             "through, and 'journalctl -u docker'"
         )
 
@@ -192,7 +192,7 @@ def clock_problem(here: float, leader: float) -> str | None:
         return None
     return (
         f"its clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} its leader's, and a swarm's "
-        "certificates are good for a certain time. Nothing was changed. Set both right (timedatectl set-ntp true)"
+        "certificates are good for a certain time. Nothing was changed. Synchronise both (timedatectl set-ntp true)"
     )
 
 
@@ -236,7 +236,7 @@ def explain_join(said: str, leader: str) -> str:
     if "invalid join token" in said:
         return f"the leader at {leader} does not know the token, which was perhaps rotated since it was read: {said}"
     if re.search(r"x509|certificate", said):
-        return f"the certificates do not fit: set the clocks of all members right. Docker said: {said}"
+        return f"the certificates do not fit: synchronise the clocks of all members. Docker said: {said}"
     return f"joining the swarm of {leader} failed: {said}"
 
 
@@ -305,7 +305,7 @@ def is_down(node: dict[str, Any]) -> bool:
     return node["Status"].get("State") == "down"
 
 
-def shortcomings(node: dict[str, Any], kind: str, values: Sequence[str], address: str | None = None) -> list[str]:
+def node_problems(node: dict[str, Any], kind: str, values: Sequence[str], address: str | None = None) -> list[str]:
     """Return what keeps a node (``/nodes/<id>``) from being ready, at its address, with exactly these resources."""
     found = []
     state, message = node["Status"].get("State"), node["Status"].get("Message")
@@ -328,7 +328,7 @@ def shortcomings(node: dict[str, Any], kind: str, values: Sequence[str], address
     return found
 
 
-def settle(timeout: float, problems: Callable[[], list[str]]) -> None:
+def wait_until_solved(timeout: float, problems: Callable[[], list[str]]) -> None:
     """Ask once a second until there is no problem any more.
 
     :param timeout: how many seconds that may take.

@@ -36,13 +36,13 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit
     NVIDIA,
     RESTART,
     DockerPlanError,
-    change,
     edited,
     restart_refusal,
     unread,
     uuids,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ufw
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
 
 COMMENT = "DGX Spark Swarm"
 TCP_PORTS = [2377, 7946]
@@ -109,7 +109,7 @@ def plan_docker(host: str, found: Mapping[str, Any], *, toolkit_planned: bool) -
         )
     changes = [] if found["image"] else [change(IMAGE)]
     if text != base:
-        changes.append(change(ADVERTISE, daemon["path"], base, text))
+        changes.append(change(ADVERTISE, base, text, daemon["path"]))
     changes += plan_selection(host, found)
     in_force = {**gpus.wanted(config), **(NVIDIA.wanted(config) if toolkit_planned else {})}
     if text != daemon["text"] or not_in_effect(in_force, found["engine"]["info"]):
@@ -129,7 +129,7 @@ def plan_selection(host: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
         return []
     line = 'swarm-resource = "{}"\n'.format
     before = "" if present is None else line(present)
-    return [change(SELECT, "/etc/nvidia-container-runtime/config.toml", before, line(after))]
+    return [change(SELECT, before, line(after), "/etc/nvidia-container-runtime/config.toml")]
 
 
 def variable(kind: str) -> str:
@@ -210,7 +210,7 @@ def network_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def refuse_twins(members: Members) -> None:
+def refuse_duplicates(members: Members) -> None:
     """Refuse members that share an address or a host name."""
     addresses = [found["host"]["address"] for found in members.values()]
     hostnames = [found["host"]["hostname"] for found in members.values()]
@@ -248,8 +248,7 @@ def plan_firewall(host: str, found: Mapping[str, Any], others: Sequence[str]) ->
         raise DockerPlanError(f"On {host}: {error}.") from None
     if not any(todo):
         return []
-    before, after = (ufw.after(there, some, COMMENT) for some in (ufw.Steps([], []), todo))
-    return [change(FIREWALL, "ufw", _lines(before), _lines(after))]
+    return [change(FIREWALL, *ufw.difference(there, todo, COMMENT), "ufw")]
 
 
 def plan_labels(members: Members, steps: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -268,15 +267,11 @@ def plan_labels(members: Members, steps: Mapping[str, str]) -> list[dict[str, An
         before.append(f"former member {node['Description']['Hostname']} ({node['ID']})")
     if before == after:
         return []
-    return [change(LABEL, "nodes of the swarm", _lines(before), _lines(after))]
+    return [change(LABEL, text_of(before), text_of(after), "nodes of the swarm")]
 
 
 def _labels(host: str, labels: Mapping[str, str]) -> list[str]:
     return [f"{host}: {key}={value}" for key, value in sorted(labels.items())]
-
-
-def _lines(lines: Sequence[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
 
 
 def plan_swarm(members: Members, steps: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
@@ -292,7 +287,7 @@ def plan_swarm(members: Members, steps: Mapping[str, str]) -> dict[str, list[dic
             place = place_of(found)
             before = f"{place.in_words()}\n" if place.active else ""
             after = f"swarm of {leader} ({addresses[leader]}), advertised address {addresses[host]}\n"
-            planned[host].append(change(name, "swarm", before, after))
+            planned[host].append(change(name, before, after, "swarm"))
     planned[leader] += plan_labels(members, steps)
     return planned
 
@@ -313,7 +308,7 @@ def plan(members: Members, toolkit: Mapping[str, Mapping[str, Any]], host: str) 
         )
     selection = {name: gpu_selection(name, found, toolkit.get(name) or {}) for name, found in members.items()}
     docker = {name: plan_docker(name, found, toolkit_planned=name in toolkit) for name, found in members.items()}
-    refuse_twins(members)
+    refuse_duplicates(members)
     steps = steps_of(members)
     problems = [*entrance_problems(members, steps), *network_problems(members, steps)]
     if problems:

@@ -28,7 +28,7 @@ def string(text: str, key: str, table: str = "") -> str | None:
         elif here == table and line.startswith(key) and line[len(key) :].lstrip().startswith("="):
             match = _STRING.fullmatch(line)
             if match is None:
-                raise ToolkitConfigError(f"cannot read {line!r}: mend it by hand")
+                raise ToolkitConfigError(f"cannot read {line!r}: correct it by hand")
             quoted = match["value"]
             return json.loads(quoted) if quoted.startswith('"') else quoted[1:-1]
     return None

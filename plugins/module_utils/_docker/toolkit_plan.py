@@ -8,6 +8,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
@@ -19,7 +20,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     refuse_restart,
     running_containers,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 
+_USER_INFO = re.compile(r"://[^/@\s\"]+@")
 NVIDIA = Settings({"default-runtime": "nvidia"}, {"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}})
 PACKAGES = "nvidia-container-toolkit nvidia-container-toolkit-base libnvidia-container-tools libnvidia-container1"
 
@@ -38,14 +41,6 @@ CHANGES = (KEY, SOURCE, PROXY, PIN, INSTALL, IMAGE, CONFIGURE, GROUP, RESTART)
 
 class DockerPlanError(ValueError):
     """The host cannot become what is asked for; the message names it, the cause and the mend."""
-
-
-def change(name: str, path: str = "", before: str = "", after: str = "") -> dict[str, Any]:
-    """Return one planned change; with a path, as a diff of that file or setting."""
-    if not path:
-        return {"name": name}
-    diff = {"before_header": path, "after_header": path, "before": before, "after": after}
-    return {"name": name, "diff": diff}
 
 
 def restart_refusal(host: str, engine: Mapping[str, Any], allowed: bool, option: str) -> None:
@@ -91,6 +86,15 @@ def apt_files(wanted: Mapping[str, Any], *, add_repository: bool) -> dict[str, s
     return files
 
 
+def masked(text: str) -> str:
+    """Return a text for a diff: without the user and the password of addresses in it, such as a proxy's.
+
+    >>> masked('Proxy "http://me:secret@proxy:3128";'), masked('URIs: https://nvidia.github.io/deb')
+    ('Proxy "http://***@proxy:3128";', 'URIs: https://nvidia.github.io/deb')
+    """
+    return _USER_INFO.sub("://***@", text)
+
+
 def plan_packages(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Return the changes to apt and to the package, and the files that apt is to read."""
     wanted, packages = found["wanted"], found["packages"]
@@ -111,18 +115,12 @@ def plan_packages(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, A
     for purpose, name in (("source", SOURCE), ("proxy", PROXY), ("pin", PIN)):
         before = packages["apt_files"][purpose] or ""
         if purpose in files and before != files[purpose]:
-            changes.append(change(name, wanted["apt_files"][purpose], before, files[purpose]))
+            changes.append(change(name, masked(before), masked(files[purpose]), wanted["apt_files"][purpose]))
     if not fits:
         present = packages["package_version"]
         after = version or (offered[0] if offered else "the newest")
-        changes.append(
-            change(
-                INSTALL,
-                "package nvidia-container-toolkit",
-                f"{present}\n" if present else "",
-                f"{after}\n",
-            )
-        )
+        before = f"{present}\n" if present else ""
+        changes.append(change(INSTALL, before, f"{after}\n", "package nvidia-container-toolkit"))
     return changes, files
 
 
@@ -138,7 +136,7 @@ def plan_daemon(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any
         )
     changes = []
     if text != daemon["text"]:
-        changes.append(change(CONFIGURE, daemon["path"], daemon["text"], text))
+        changes.append(change(CONFIGURE, daemon["text"], text, daemon["path"]))
     due = bool(changes or not_in_effect(NVIDIA.wanted(parse(text)), found["engine"]["info"]))
     if due:
         restart_refusal(host, found["engine"], wanted["allow_restart"], "container_toolkit_allow_restart")
@@ -159,7 +157,7 @@ def plan_group(host: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
             f"{host} has no user {user}. Nothing was changed. Name one of its users as container_toolkit_docker_user."
         )
     before = " ".join(group["members"])
-    return [change(GROUP, "group docker", f"{before}\n" if before else "", f"{before} {user}".strip() + "\n")]
+    return [change(GROUP, f"{before}\n" if before else "", f"{before} {user}".strip() + "\n", "group docker")]
 
 
 def plan_host(host: str, found: Mapping[str, Any]) -> dict[str, Any]:

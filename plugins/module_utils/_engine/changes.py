@@ -28,6 +28,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout 
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.serving import Image, Serving
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ufw
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
 
 #: the names of the tasks that make the changes, in their order
 INSTALL = "Install the Python packages of Ansible's Docker modules"
@@ -155,47 +156,30 @@ def _different_platforms(members: Sequence[str], found: Mapping[str, Any]) -> st
 def _taken(name: str, place: Mapping[str, Any]) -> str:
     who = " and ".join(place["holders"]) or "something that /proc does not name"
     return (
-        f"{name}: port {place['port']} of {place['address']} is taken by {who}. End that, or choose another port "
-        "(engine_serve_api_port, engine_serve_ssh_port)"
+        f"{name}: port {place['port']} of {place['address']} is taken by {who}. Stop that program, or choose another "
+        "port (engine_serve_api_port, engine_serve_ssh_port)"
     )
-
-
-def listen(members: Sequence[str], member: str, api: tuple[str, int], ssh: tuple[str, int]) -> list[dict[str, Any]]:
-    """Where a host is to listen: the leader for the API's clients, a worker for the leader's ssh.
-
-    :param api: address and port of the API. :param ssh: the worker's control address, and the port.
-    """
-    address, port = api if member == members[0] else ssh
-    return [{"address": address, "port": port}]
 
 
 def changes(asked: Request) -> dict[str, list[dict[str, Any]]]:
     """By member the changes that make the serving what it is planned to be, in the order in which they are made."""
     before = {name: [*_image(asked, name), *_configuration(asked, name)] for name in asked.serving.members}
-    drifted = any(change["name"] in (KEY, WRITE, HOSTFILE) for some in before.values() for change in some)
+    drifted = any(one["name"] in (KEY, WRITE, HOSTFILE) for some in before.values() for one in some)
     return {name: [*some, *_running(asked, name, drifted), *_firewall(asked, name)] for name, some in before.items()}
-
-
-def named(name: str, before: str | None = None, after: str = "", header: str = "") -> dict[str, Any]:
-    """A change; with a diff where a text changes."""
-    if before is None:
-        return {"name": name}
-    headers = {"before_header": header, "after_header": header} if header else {}
-    return {"name": name, "diff": {"before": before, "after": after, **headers}}
 
 
 def _image(asked: Request, member: str) -> Iterator[dict[str, Any]]:
     found, known = asked.found[member], asked.image.id
     missing = sorted(set(PACKAGES) - set(found["packages"]))
     if missing:
-        yield named(INSTALL, "", "".join(f"{name}\n" for name in missing))
+        yield change(INSTALL, "", text_of(missing))
     if member == asked.serving.members[0]:
         if not known and not asked.image.base_id:
-            yield named(PULL, "", f"{asked.image.base}\n")
+            yield change(PULL, "", f"{asked.image.base}\n")
         if not known:
-            yield named(BUILD)
+            yield change(BUILD)
     elif known not in found["docker"]["images"]:
-        yield named(LOAD, "", f"{known or serving.UNKNOWN}\n")
+        yield change(LOAD, "", f"{known or serving.UNKNOWN}\n")
 
 
 def _content(found: Mapping[str, Any], path: str) -> str:
@@ -207,22 +191,22 @@ def _configuration(asked: Request, member: str) -> Iterator[dict[str, Any]]:
     entries = found["entries"]
     wrong = [each for each in serving.directories(one) if not _is_directory(entries, each)]
     if wrong:
-        yield named(DIRECTORIES, "", "".join(f"{each['path']} (mode {each['mode']})\n" for each in wrong))
+        yield change(DIRECTORIES, "", text_of(f"{each['path']} (mode {each['mode']})" for each in wrong))
     if len(one.members) > 1 and not _has_key(entries, serving.key_path(one, member)):
-        yield named(KEY)
+        yield change(KEY)
     differing = [file for file in serving.files(one, member, asked.public_keys) if not _is_file(entries, file)]
     if differing:
         before = "".join(f"# {file.path}\n{_content(found, file.path)}" for file in differing)
-        yield named(WRITE, before, "".join(f"# {file.path}\n{file.content}" for file in differing))
+        yield change(WRITE, before, "".join(f"# {file.path}\n{file.content}" for file in differing))
     if member != one.members[0]:
         return
     path = f"{one.layout['config_dir']}/{contract.HOSTFILE}"
     if len(one.members) > 1 and not _is_file(entries, serving.File(path, serving.hostfile(one))):
-        yield named(HOSTFILE, _content(found, path), serving.hostfile(one), path)
+        yield change(HOSTFILE, _content(found, path), serving.hostfile(one), path)
     for item in one.engine.get("downloads", []):
         entry = entries.get(f"{one.layout['state_dir']}/{item['name']}", {})
         if entry.get("digest") != item["sha256"]:
-            yield named(DOWNLOAD, "", "".join(f"{each['url']}\n" for each in one.engine["downloads"]))
+            yield change(DOWNLOAD, "", text_of(each["url"] for each in one.engine["downloads"]))
             break
 
 
@@ -256,12 +240,12 @@ def remove_unit(found: Mapping[str, Any], places: Mapping[str, str]) -> Iterator
     if entries[places["unit_file"]]["kind"] == "absent":
         return
     if found["unit"]["active"] not in ("inactive", "failed", ""):
-        yield named(STOP_UNIT)
+        yield change(STOP_UNIT)
     if found["docker"].get("container"):
-        yield named(REMOVE_CONTAINER)
+        yield change(REMOVE_CONTAINER)
     if entries[places["unit_link"]]["kind"] != "absent":
-        yield named(DISABLE_UNIT)
-    yield named(REMOVE_UNIT, _content(found, places["unit_file"]), "", places["unit_file"])
+        yield change(DISABLE_UNIT)
+    yield change(REMOVE_UNIT, _content(found, places["unit_file"]), "", places["unit_file"])
 
 
 def remove_stack(
@@ -271,11 +255,11 @@ def remove_stack(
     found = all_found[member]
     manager = next((name for name, one in all_found.items() if one["docker"].get("services")), "")
     if member == manager:
-        yield named(REMOVE_STACK)
+        yield change(REMOVE_STACK)
     if not manager and found["docker"].get("stack_containers"):
-        yield named(REMOVE_STACK_CONTAINERS)
+        yield change(REMOVE_STACK_CONTAINERS)
     if found["entries"][places["stack"]]["kind"] != "absent":
-        yield named(REMOVE_STACK_FILE, _content(found, places["stack"]), "", places["stack"])
+        yield change(REMOVE_STACK_FILE, _content(found, places["stack"]), "", places["stack"])
 
 
 def has_given_up(asked: Request) -> bool:
@@ -291,34 +275,34 @@ def _swarm(asked: Request, member: str, drifted: bool) -> Iterator[dict[str, Any
     path = one.layout["stack"]
     written = _is_file(found["entries"], serving.File(path, asked.stack_text))
     if not written:
-        yield named(WRITE_STACK, _content(found, path), asked.stack_text, path)
+        yield change(WRITE_STACK, _content(found, path), asked.stack_text, path)
     labels = {name: about.get(OPTIONS_LABEL) for name, about in found["docker"]["services"].items()}
     deployed = written and labels == serving.stack_labels(one)
     if not deployed:
-        yield named(DEPLOY)
+        yield change(DEPLOY)
     # To deploy a stack starts no service again whose own part in it is what it was.
     if has_given_up(asked) or (deployed and drifted):
-        yield named(RESTART_SERVICES)
+        yield change(RESTART_SERVICES)
 
 
 def _systemd(asked: Request, member: str, drifted: bool) -> Iterator[dict[str, Any]]:
     one, found = asked.serving, asked.found[member]
     places, text, active = one.layout, serving.unit(one), found["unit"]["active"]
     if not _is_file(found["entries"], serving.File(places["unit_file"], text)):
-        yield named(WRITE_UNIT, _content(found, places["unit_file"]), text, places["unit_file"])
+        yield change(WRITE_UNIT, _content(found, places["unit_file"]), text, places["unit_file"])
     if found["entries"][places["unit_link"]]["kind"] == "absent":
-        yield named(ENABLE_UNIT)
+        yield change(ENABLE_UNIT)
     wanted = serving.container(one, member)
     labels = found["docker"]["container"].get("labels", {})
     create = labels.get(OPTIONS_LABEL) != wanted["labels"][OPTIONS_LABEL]
     if create:
-        yield named(CREATE_CONTAINER, json.dumps(labels), json.dumps(wanted, indent=2, sort_keys=True) + "\n")
+        yield change(CREATE_CONTAINER, json.dumps(labels), json.dumps(wanted, indent=2, sort_keys=True) + "\n")
     if active == "failed":  # systemd would not start it again for a while
-        yield named(RESET_UNIT)
+        yield change(RESET_UNIT)
     if create or active not in RUNNING:
-        yield named(START_UNIT)
+        yield change(START_UNIT)
     elif drifted:
-        yield named(RESTART_UNIT)
+        yield change(RESTART_UNIT)
 
 
 def firewall_rules(asked: Request, member: str) -> list[dict[str, Any]]:
@@ -356,8 +340,7 @@ def _firewall(asked: Request, member: str) -> Iterator[dict[str, Any]]:
     there = [ufw.Line(one["rule"], one["comment"]) for one in state["rules"]]
     todo = ufw.steps(there, wanted, COMMENT)
     if any(todo):
-        before, after = ufw.after(there, ufw.Steps([], []), COMMENT), ufw.after(there, todo, COMMENT)
-        yield named(FIREWALL, "".join(f"{line}\n" for line in before), "".join(f"{line}\n" for line in after))
+        yield change(FIREWALL, *ufw.difference(there, todo, COMMENT))
 
 
 def host_plan(asked: Request, member: str) -> dict[str, Any]:
@@ -391,14 +374,14 @@ def undo_changes(found: Mapping[str, Mapping[str, Any]], member: str) -> Iterato
     yield from remove_unit(own, places)
     ours = [one["rule"] for one in own["firewall"]["rules"] if one["comment"] == COMMENT]
     if ours:
-        yield named(REMOVE_RULES, "".join(f"{rule}\n" for rule in ours))
+        yield change(REMOVE_RULES, text_of(ours))
     built = own["docker"].get("built", [])
     if built:
-        yield named(REMOVE_IMAGES, "".join(f"{one['id']}\n" for one in built))
+        yield change(REMOVE_IMAGES, text_of(one["id"] for one in built))
     left = [path for path in places_of(places) if entries[path]["kind"] != "absent"]
     left += [path for path in ROOTS if entries[path].get("empty")]
     if left:
-        yield named(REMOVE_FILES, "".join(f"{path}\n" for path in left))
+        yield change(REMOVE_FILES, text_of(left))
 
 
 def places_of(places: Mapping[str, str]) -> list[str]:

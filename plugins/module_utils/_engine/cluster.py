@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plan a cluster that serves: what all nodes are told, and what each node is told, whatever the engine. Pure functions.
+"""Plan a cluster that serves: the configuration of all nodes and of each node, for any engine. Pure functions.
 
 This module util is private to the collection.
 """
@@ -83,9 +83,9 @@ def nodes_of(members: Sequence[str], fabric: Mapping[str, Any]) -> list[dict[str
     if len(members) == 1:
         return [{"name": members[0], "address": "127.0.0.1", "network": "", "links": []}]
     names = [short(name) for name in members]
-    twins = [name for name in members if names.count(short(name)) > 1]
-    if twins:
-        raise ServeError(f"{' and '.join(twins)} are both {short(twins[0])} to MPI: give one another name")
+    same = [name for name in members if names.count(short(name)) > 1]
+    if same:
+        raise ServeError(f"{' and '.join(same)} are both {short(same[0])} to MPI: rename one of them")
     missing = [name for name in members if not fabric.get(name, {}).get("control_address")]
     if missing:
         raise ServeError(
@@ -167,5 +167,5 @@ def memory_problem(memory_mib: int, need_mib: int, reserve_mib: int) -> str:
 
 
 def digest(*parts: Any) -> str:
-    """12 hex digits over JSON values: changes when what the containers are told changes."""
+    """12 hex digits over JSON values: changes when the configuration of the containers changes."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -33,7 +33,7 @@ CONFIG_VARIABLE = "DGX_SPARK_CONFIG"  #: the digest of the configuration, a dash
 WAITING = "waiting"  #: for an address, a port or a worker; never counts as a failed start
 STARTING = "starting"
 SERVING = "serving"
-FAILED = "failed"  #: this start; whoever started the container starts it again
+FAILED = "failed"  #: this start; systemd or Swarm starts the container again
 GAVE_UP = "gave up"  #: too many starts in a row have failed; only a person or a play starts it again
 STOPPED = "stopped"  #: it was asked to end
 LISTENING = "listening"  #: a worker's sshd
@@ -46,7 +46,7 @@ UNHEALTHY = (FAILED, GAVE_UP)
 EXIT_GAVE_UP = 0  #: must not be started again by itself
 EXIT_FAILED = 1  #: to be started again
 EXIT_USAGE = 2
-EXIT_TERMINATED = 143  #: by SIGTERM: started again unless whoever sent it wants it to stay down
+EXIT_TERMINATED = 143  #: by SIGTERM: started again unless it was stopped by systemctl stop or Swarm
 
 # --- transports, as a rank's entry in the state names them -----------------------------------------------------------
 

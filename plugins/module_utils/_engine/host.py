@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import STACK_LABEL, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    STACK_LABEL,
+    Docker,
+    store_of,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import ROOTS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port, ufw
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import installed
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import FORMAT, installed
 
 #: runs a program and returns its exit status and what it printed
 Run = Callable[[Sequence[str]], "tuple[int, str]"]
-
-UFW_CONF = "/etc/ufw/ufw.conf"
-DPKG_FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
 
 
 def platform(run: Run, sysfs: Path = Path("/sys/class/infiniband")) -> dict[str, str]:
@@ -85,28 +86,20 @@ def unit(run: Run, name: str) -> dict[str, str]:
 
 def packages(run: Run, names: Sequence[str]) -> list[str]:
     """Those of the Debian packages that are installed."""
-    return sorted(set(names) & set(installed(run(["dpkg-query", "-W", "-f", DPKG_FORMAT, *names])[1]))) if names else []
+    return sorted(set(names) & set(installed(run(["dpkg-query", "-W", "-f", FORMAT, *names])[1]))) if names else []
 
 
-def firewall(run: Run, conf: Path = Path(UFW_CONF)) -> dict[str, Any]:
+def firewall(run: Run, conf: Path = Path(ufw.CONF)) -> dict[str, Any]:
     """Whether ufw is ``installed`` and ``enabled``, and its ``rules``, each with ``rule`` and ``comment``."""
     code, said = run(["ufw", "show", "added"])
-    enabled = conf.exists() and ufw.enabled(conf.read_text(encoding="utf-8"))
     rules = [] if code else [line._asdict() for line in ufw.parse(said)]
-    return {"installed": not code, "enabled": enabled and not code, "rules": rules}
+    return {"installed": not code, "enabled": ufw.is_enabled(conf) and not code, "rules": rules}
 
 
 def image_named(docker: Docker, name: str) -> dict[str, str]:
     """``id`` and ``digest`` of an image, empty where the engine has none of that name."""
-    if not name:
-        return {}
-    try:
-        found = docker.ask("GET", f"/images/{quote(name, safe='/:@')}/json")
-    except DockerError as error:
-        if error.status == 404:
-            return {}
-        raise
-    return {"id": found["Id"], "digest": next(iter(found.get("RepoDigests") or []), "")}
+    found = docker.image(name) if name else None
+    return {"id": found["Id"], "digest": next(iter(found.get("RepoDigests") or []), "")} if found else {}
 
 
 def _filtered(docker: Docker, target: str, **filters: Sequence[str]) -> list[dict[str, Any]]:
@@ -121,13 +114,12 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str]) -> dic
     """
     name = places["name"]
     info = docker.info()
-    kept = ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or [])
     swarm = info.get("Swarm") or {}
     manager = bool(swarm.get("ControlAvailable"))
     mine = [f"{STACK_LABEL}={name}"]
     containers = _filtered(docker, "/containers/json?all=1", name=[f"^/{name}$"])
     return {
-        "store": "containerd" if kept else "graph driver",
+        "store": store_of(info),
         "swarm": {"manager": manager, "state": swarm.get("LocalNodeState", "")},
         "base": image_named(docker, base_image),
         "images": sorted(one["Id"] for one in docker.ask("GET", "/images/json")),
@@ -151,7 +143,7 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str]) -> dic
 
 
 def listeners(docker: Docker, wanted: Sequence[Mapping[str, Any]], own: str) -> list[dict[str, Any]]:
-    """For each ``address`` and ``port`` whether somebody else has it (``taken``), and who listens there (``holders``).
+    """For each ``address`` and ``port`` whether it is ``taken`` by another program, and by which ``holders``.
 
     :param own: the name of the container, or of the stack, that may listen there.
     :raises OSError: and ValueError, when /proc does not tell.

@@ -2,14 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""Open MPI hostfiles."""
+"""Open MPI hostfiles.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-import typing as t
+from typing import Any, Mapping, NamedTuple, Sequence
 
 HEADER = "# Ansible managed (sparkops.dgx_spark.mpi_hostfile): changes made here will be lost.\n"
 
@@ -34,14 +36,14 @@ class HostfileError(ValueError):
     """A node cannot stand in a hostfile; the message names it and the mend."""
 
 
-class Node(t.NamedTuple):
+class Node(NamedTuple):
     """One line of a hostfile."""
 
     address: str
     slots: int
 
 
-def validate_nodes(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[Node]:
+def validate_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Node]:
     """Return the nodes, or refuse the first that Open MPI could not use as it stands."""
     if not nodes:
         raise HostfileError("nodes is empty: give at least one node, the leader")
@@ -66,7 +68,7 @@ def validate_nodes(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[Node]:
     return valid
 
 
-def render(nodes: t.Sequence[Node], first_is_here: bool = False) -> str:
+def render(nodes: Sequence[Node], first_is_here: bool = False) -> str:
     """Return the hostfile's text, in the order of the nodes: rank 0 runs on the first.
 
     :param first_is_here: whether mpirun runs on the first node, which is localhost to it then: mpirun calls by ssh what

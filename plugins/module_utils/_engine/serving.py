@@ -149,9 +149,9 @@ def _service(serving: Serving, role: str, deploy: Mapping[str, Any]) -> dict[str
 def stack(serving: Serving) -> dict[str, Any]:
     """The stack for Docker Swarm, as its file has it.
 
-    A start that fails is told by the leader's state, and must not leave an update half done: hence ``failure_action``.
+    A failed start shows in the leader's state, and must not leave an update half done: hence ``failure_action``.
     Each service carries a digest of the whole as a label, so that a stack that was not deployed as it is written, or
-    only in part, is told from one that was.
+    only in part, can be recognised.
     """
     leader = {
         "replicas": 1,
@@ -208,7 +208,7 @@ ExecStop=/usr/bin/docker stop {name}
 StandardOutput=null
 StandardError=null
 Restart=on-failure
-# 143 is an end that was asked for: by "systemctl stop", which is obeyed, or by somebody's "docker restart".
+# 143 is an end that was asked for: by "systemctl stop", which is obeyed, or by "docker restart".
 SuccessExitStatus=143
 RestartForceExitStatus=143
 RestartSec=5
@@ -263,7 +263,7 @@ def directories(serving: Serving) -> list[dict[str, str]]:
 
 
 def files(serving: Serving, member: str, public_keys: Mapping[str, str]) -> list[File]:
-    """The configuration of a host: what all nodes are told, what this node is told, and whom it trusts.
+    """The configuration of a host: what is equal on all nodes, what differs on this node, and the trusted keys.
 
     :param public_keys: by member, empty for one that is yet to be created.
     """

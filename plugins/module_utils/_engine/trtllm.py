@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plan what TensorRT-LLM is told to serve one model: its command line, its YAML, its environment. Pure functions.
+"""Plan the configuration of TensorRT-LLM for one model: command line, YAML and environment. Pure functions.
 
 This module util is private to the collection.
 """
@@ -64,7 +64,7 @@ class Request:
 
 
 def plan(asked: Request) -> dict[str, Any]:
-    """What the serving is told of its engine.
+    """The engine's part of a serving's plan.
 
     :returns: ``name`` and ``title``; ``settings`` for ``cluster.json``; ``serve``, the command line; ``environment`` of
         all ranks; ``options``, the YAML of :data:`OPTIONS_FILE`; ``downloads``, each ``name``, ``url`` and ``sha256``;

@@ -6,18 +6,20 @@
 An unknown flag or key ends a start, the key only minutes into it. The tables are transcriptions, not dumps, of files of
 NVIDIA/TensorRT-LLM: ``tests/unittest/api_stability/references/trtllm_serve_cli.yaml`` and
 ``tensorrt_llm/usage/llm_args_golden_manifest.json`` (era C), ``commands/serve.py`` and ``llmapi/llm_args.py`` of eras A
-and B. They are private to the collection.
+and B.
+
+This module util is private to the collection.
 """
 
 from __future__ import annotations
 
-import typing as t
+from typing import NamedTuple
 
 #: what of TensorRT-LLM each letter stands for
 ERAS = {"A": "1.2", "B": "1.3.0rc", "C": "1.3 and later"}
 
 
-class Flag(t.NamedTuple):
+class Flag(NamedTuple):
     """A spelling of an option of ``trtllm-serve``."""
 
     option: str  # what all its spellings stand for
@@ -26,7 +28,7 @@ class Flag(t.NamedTuple):
     choices: tuple[str, ...] = ()
 
 
-class Key(t.NamedTuple):
+class Key(NamedTuple):
     """A key of the YAML, and what its value may be."""
 
     kind: str

@@ -1,20 +1,23 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check the settings of TensorRT-LLM before anything is started with them. Pure, private to the collection."""
+"""Check the settings of TensorRT-LLM before anything is started with them. Pure functions.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
-import typing as t
+from typing import Any, Iterable, Iterator, List, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import ERAS, FLAGS, KEYS, OPEN
 
 #: what the role itself says to trtllm-serve, and what to set instead
 OWNED = {
-    "host": "trtllm_serve_api_host",
-    "port": "trtllm_serve_api_port",
+    "host": "engine_serve_api_host",
+    "port": "engine_serve_api_port",
     "extra_llm_api_options": "trtllm_serve_options",
 }
 #: which key of the YAML says the same as a flag, where they do not go by one name
@@ -27,7 +30,7 @@ TRUE, FALSE = {"true", "1", "yes", "on", "t", "y"}, {"false", "0", "no", "off", 
 #: whose value is taken in any case
 ANY_CASE = {"load_format"}
 
-Problems = t.List[str]
+Problems = List[str]
 
 
 def era_of(version: str) -> str:
@@ -67,12 +70,12 @@ def _of_another_era(kind: str, name: str, eras: str, era: str) -> str:
     )
 
 
-def _unknown(word: str, name: str, known: t.Iterable[str]) -> str:
+def _unknown(word: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f"{name} is no {word} of TensorRT-LLM's{f'; did you mean {close[0]}?' if close else ''}"
 
 
-def flatten(options: t.Mapping[str, t.Any], prefix: str = "") -> t.Iterator[tuple[str, t.Any]]:
+def flatten(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The dotted keys of nested options with their values. A key below which anything goes is a leaf.
 
     >>> list(flatten({"a": {"b": 1, "c": {}}, "d": None}))
@@ -86,7 +89,7 @@ def flatten(options: t.Mapping[str, t.Any], prefix: str = "") -> t.Iterator[tupl
             yield key, value
 
 
-def _value_problem(name: str, kind: str, choices: t.Sequence[str], value: t.Any) -> str:
+def _value_problem(name: str, kind: str, choices: Sequence[str], value: Any) -> str:
     """What a value must be and is not; empty where it will do. Goes by what pydantic and Click take."""
     container, _bracket, inner = kind.partition("[")
     if container in ("list", "set"):
@@ -111,7 +114,7 @@ def _value_problem(name: str, kind: str, choices: t.Sequence[str], value: t.Any)
     return "must be a string" if kind == "str" and not isinstance(value, str) else ""
 
 
-def check_options(options: t.Mapping[str, t.Any], era: str) -> Problems:
+def check_options(options: Mapping[str, Any], era: str) -> Problems:
     """One sentence for every key and value of the YAML that this era of TensorRT-LLM would refuse.
 
     :param era: letters of :data:`ERAS`; with several, what any of them takes will do.
@@ -134,7 +137,7 @@ def check_options(options: t.Mapping[str, t.Any], era: str) -> Problems:
     return problems
 
 
-def _argument_problem(name: str, value: t.Any, options: t.Mapping[str, t.Any], era: str) -> str:
+def _argument_problem(name: str, value: Any, options: Mapping[str, Any], era: str) -> str:
     flag = FLAGS.get(name)
     if flag is None:
         return _unknown("flag", name, FLAGS)
@@ -165,7 +168,7 @@ def _argument_problem(name: str, value: t.Any, options: t.Mapping[str, t.Any], e
     return ""
 
 
-def check_arguments(arguments: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], era: str) -> Problems:
+def check_arguments(arguments: Mapping[str, Any], options: Mapping[str, Any], era: str) -> Problems:
     """The same for flags of ``trtllm-serve``; and for what the YAML, which wins, says differently.
 
     A flag that is null is left out.
@@ -175,13 +178,13 @@ def check_arguments(arguments: t.Mapping[str, t.Any], options: t.Mapping[str, t.
     return [problem for problem in problems if problem]
 
 
-def size(name: str, arguments: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> int:
+def size(name: str, arguments: Mapping[str, Any], options: Mapping[str, Any]) -> int:
     """How many ways ``tensor_parallel_size`` or another such size splits the model, whichever way it is said."""
     said = [value for spelling, value in arguments.items() if spelling in FLAGS and FLAGS[spelling].option == name]
     return int(options.get(name) or next(iter(said), None) or 1)
 
 
-def render(arguments: t.Mapping[str, t.Any]) -> list[str]:
+def render(arguments: Mapping[str, Any]) -> list[str]:
     """The flags of a command line, by name.
 
     >>> render({"tp_size": 2, "trust_remote_code": True, "enable_chunked_prefill": False})

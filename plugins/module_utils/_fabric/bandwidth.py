@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""Measure the bandwidth of the fabric, and judge the figures."""
+"""Measure the bandwidth of the fabric, and explain figures that are too small.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +13,22 @@ import json
 import re
 import subprocess
 import time
-import typing as t
+from typing import Any, Mapping, Tuple
 
 PORT = 18515  # of the first link; both ends count on from it
 STREAMS = 8  # one TCP stream is the processor's speed, not the link's
 READY_SECONDS = 30  # that the other end may take to be ready
 _ROW = re.compile(r"^\s*\d+\s+\d+\s+[\d.]+\s+([\d.]+)\s+[\d.]+\s*$", re.MULTILINE)
 
-Job = t.Tuple[str, str]  # who sends, who receives
-Link = t.Mapping[str, t.Any]  # an entry of the plan's links
+Job = Tuple[str, str]  # who sends, who receives
+Link = Mapping[str, Any]  # an entry of the plan's links
 
 
 class BandwidthError(ValueError):
     """A tool did not measure. The message says why."""
 
 
-def stages(plan: t.Mapping[str, t.Any]) -> list[list[Job]]:
+def stages(plan: Mapping[str, Any]) -> list[list[Job]]:
     """Return the pairs that send at the same time, stage by stage, each pair in both directions.
 
     On a switch each host is measured with one other: all pairs at once would measure the switch.
@@ -39,7 +41,7 @@ def stages(plan: t.Mapping[str, t.Any]) -> list[list[Job]]:
     return [[(a, b) if ahead else (b, a) for a, b in stage] for stage in pairs if stage for ahead in (True, False)]
 
 
-def links_of(plan: t.Mapping[str, t.Any], sender: str, receiver: str) -> list[tuple[Link, Link, int]]:
+def links_of(plan: Mapping[str, Any], sender: str, receiver: str) -> list[tuple[Link, Link, int]]:
     """Return each link of a pair, from the sender's and from the receiver's end, with its own port."""
     ends = {
         (link["netdev"], link["peer_netdev"]): link
@@ -88,7 +90,7 @@ def parse(tool: str, output: str) -> float:
     return float(rows[-1])
 
 
-def measure(plan: t.Mapping[str, t.Any], host: str, tool: str, seconds: int) -> list[dict[str, t.Any]]:
+def measure(plan: Mapping[str, Any], host: str, tool: str, seconds: int) -> list[dict[str, Any]]:
     """Measure all stages from this host; returns the Gb/s to each peer over all links of the pair at once."""
     measured = []
     for stage in stages(plan):
@@ -113,7 +115,7 @@ def measure(plan: t.Mapping[str, t.Any], host: str, tool: str, seconds: int) -> 
     return measured
 
 
-def _send(plan: t.Mapping[str, t.Any], host: str, peer: str, tool: str, seconds: int) -> dict[str, t.Any]:
+def _send(plan: Mapping[str, Any], host: str, peer: str, tool: str, seconds: int) -> dict[str, Any]:
     waiting = {link["netdev"]: (link, port) for link, _there, port in links_of(plan, host, peer)}
     figures: dict[str, float] = {}
     errors: dict[str, str] = {}
@@ -141,7 +143,7 @@ def _send(plan: t.Mapping[str, t.Any], host: str, peer: str, tool: str, seconds:
     }
 
 
-def bandwidth_problem(host: str, found: t.Mapping[str, t.Any], wanted: float, tool: str) -> str | None:
+def bandwidth_problem(host: str, found: Mapping[str, Any], wanted: float, tool: str) -> str | None:
     """Return what a figure that is too small means and the mend, None where it is enough."""
     if not found["errors"] and found["gbps"] >= wanted:
         return None
@@ -149,7 +151,7 @@ def bandwidth_problem(host: str, found: t.Mapping[str, t.Any], wanted: float, to
     name = f"{host} sends {gbps} Gb/s to {peer} over all its links ({tool}), and {wanted:g} are wanted"
     if found["errors"]:
         netdev, error = next(iter(found["errors"].items()))
-        return f"{host} cannot send to {peer} out of {netdev} ({tool}: {error}): see whether a firewall drops it"
+        return f"{host} cannot send to {peer} out of {netdev} ({tool}: {error}): check whether a firewall drops it"
     weak = [netdev for netdev, part in links.items() if part < max(links.values()) / 5]
     if gbps <= 0.15 * wanted:
         return (
@@ -163,10 +165,10 @@ def bandwidth_problem(host: str, found: t.Mapping[str, t.Any], wanted: float, to
         )
     if gbps <= 0.65 * wanted:
         return (
-            f"{name}: this is what one half of the cable gives. See that both halves have their address on both "
+            f"{name}: this is what one half of the cable gives. Check that both halves have their address on both "
             "Sparks, and that both PCIe links are whole (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4)"
         )
     return (
-        f"{name}: see that nothing else uses the fabric or the processor now; iperf3 measures TCP, install perftest on "
-        "all Sparks to measure RDMA; or set cx7_network_min_gbps to what you accept"
+        f"{name}: check that nothing else uses the fabric or the processor now; iperf3 measures TCP, install perftest "
+        "on all Sparks to measure RDMA; or set cx7_network_min_gbps to what you accept"
     )

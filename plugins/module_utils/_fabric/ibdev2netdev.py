@@ -2,15 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""RDMA ports and their network devices, as ``ibdev2netdev`` prints them or as sysfs has them."""
+"""RDMA ports and their network devices, as ``ibdev2netdev`` prints them or as sysfs has them.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-import typing as t
 from pathlib import Path
+from typing import Any, Iterable, NamedTuple
 
 # A verbose line is anchored at both ends, because its middle (part number and description, from the card's VPD) may
 # hold anything, parentheses and commas included; the PCI address before the device's name may be missing.
@@ -34,7 +36,7 @@ class Ibdev2netdevError(ValueError):
     """What a tool printed cannot be read."""
 
 
-class Mapping(t.NamedTuple):
+class Mapping(NamedTuple):
     """What one line of the tool says."""
 
     rdma_device: str
@@ -91,7 +93,7 @@ def read_sysfs(root: str) -> list[Mapping]:
     ]
 
 
-def describe_links(mappings: t.Iterable[Mapping], root: str, ipv4: dict[str, list[str]]) -> list[dict[str, t.Any]]:
+def describe_links(mappings: Iterable[Mapping], root: str, ipv4: dict[str, list[str]]) -> list[dict[str, Any]]:
     """Add to each mapping what sysfs knows of it, null where that cannot be read."""
     links = []
     for mapping in sorted(mappings, key=lambda mapping: mapping[:2]):
@@ -139,9 +141,9 @@ def physical_port(phys_port_name: str | None, name: str, pci_address: str | None
     return int(pci_address[-1]) if pci_address else None
 
 
-def group_ports(links: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+def group_ports(links: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Group the links by QSFP cage, half A first; a link whose cage is not known is in no group."""
-    cages: dict[int, list[dict[str, t.Any]]] = {}
+    cages: dict[int, list[dict[str, Any]]] = {}
     for link in sorted(links, key=lambda link: (link["half"] or "", _pci_key(link), link["rdma_device"], link["port"])):
         if link["physical_port"] is not None:
             cages.setdefault(link["physical_port"], []).append(link)
@@ -156,7 +158,7 @@ def group_ports(links: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
     ]
 
 
-def _name_halves(links: list[dict[str, t.Any]]) -> None:
+def _name_halves(links: list[dict[str, Any]]) -> None:
     # Each cage of a DGX Spark hangs on two PCI domains, with the same function number in both.
     domains: dict[str, set[int]] = {}
     for link in links:
@@ -168,7 +170,7 @@ def _name_halves(links: list[dict[str, t.Any]]) -> None:
             link["half"] = dict(zip(siblings, "AB")).get(_pci_key(link)[0])
 
 
-def _pci_key(link: dict[str, t.Any]) -> tuple[int, ...]:
+def _pci_key(link: dict[str, Any]) -> tuple[int, ...]:
     return tuple(int(part, 16) for part in re.split("[:.]", link["pci_address"] or "ffffffff"))
 
 

@@ -2,14 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""Render the fabric's netplan file, and find what other netplan files configure on the same netdevs."""
+"""Render the fabric's netplan file, and find what other netplan files configure on the same netdevs.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 import re
-import typing as t
+from typing import Any, Iterable, Mapping
 
 HEADER = "# Ansible managed (sparkops.dgx_spark.cx7_network): changes made here will be lost.\n"
 PLACES = ("/lib/netplan", "/etc/netplan", "/run/netplan")  # a file hides one of the same name in a place before it
@@ -23,7 +25,7 @@ class NetplanError(ValueError):
     """The netplan file cannot be rendered from this."""
 
 
-def render(netdevs: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
+def render(netdevs: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the file's text. Netdevs without a cable get no address and no DHCP.
 
     The file names no renderer, so that the host keeps its own.
@@ -59,9 +61,7 @@ def render(netdevs: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
     return HEADER + "\n".join(lines) + "\n"
 
 
-def find_conflicts(
-    documents: t.Mapping[str, t.Any], own: str, links: t.Iterable[t.Mapping[str, t.Any]]
-) -> list[dict[str, t.Any]]:
+def find_conflicts(documents: Mapping[str, Any], own: str, links: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return what files other than ``own`` configure on the links' netdevs.
 
     :param documents: the parsed YAML of each file by its path. A file that is not valid is left for netplan to refuse.
@@ -95,13 +95,13 @@ def find_conflicts(
     return conflicts
 
 
-def _entries(network: t.Mapping[str, t.Any], kind: str) -> list[tuple[str, dict[str, t.Any]]]:
+def _entries(network: Mapping[str, Any], kind: str) -> list[tuple[str, dict[str, Any]]]:
     entries = network.get(kind)
     return [(key, one) for key, one in entries.items() if isinstance(one, dict)] if isinstance(entries, dict) else []
 
 
-def _settings(key: str, entry: t.Mapping[str, t.Any], link: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    nothing: dict[str, t.Any] = {"sets": [], "addresses": [], "mtu": None}
+def _settings(key: str, entry: Mapping[str, Any], link: Mapping[str, Any]) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"sets": [], "addresses": [], "mtu": None}
     match = entry.get("match")
     if isinstance(match, dict):
         hit = (not match.get("name") or fnmatch.fnmatchcase(link["netdev"], str(match["name"]))) and (

@@ -2,15 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""Judge a link by pings that may not fragment, the MAC address that answers, speed and GIDs."""
+"""Check a link by pings that may not fragment, the MAC address that answers, speed and GIDs.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import json
 import re
-import typing as t
+from typing import Any, Iterable, Mapping, Sequence
 
 _RTT = re.compile(r"(?:rtt|round-trip) min/avg/max(?:/mdev)? = ([\d.]+)/([\d.]+)/([\d.]+)")
 _TOO_LONG = re.compile(r"(?:message too long|Frag needed and DF set)(?:(?:, mtu=| \(mtu = )(\d+))?", re.IGNORECASE)
@@ -21,7 +23,7 @@ COUNT = 3
 HEADERS = 28  # IPv4 and ICMP
 
 
-def ping_command(ping: str, link: t.Mapping[str, t.Any], size: int) -> list[str]:
+def ping_command(ping: str, link: Mapping[str, Any], size: int) -> list[str]:
     """Return the command for pings of ``size`` bytes of data, out of the link's netdev, from its own address."""
     source = link["address"].split("/")[0]
     quickly = ["-n", "-q", "-c", str(COUNT), "-i", "0.2", "-W", "1"]
@@ -44,7 +46,7 @@ def neighbor_mac(neigh: str) -> str | None:
         return None
 
 
-def has_roce_v2(gids: t.Iterable[tuple[str, str]], address: str) -> bool:
+def has_roce_v2(gids: Iterable[tuple[str, str]], address: str) -> bool:
     """Tell whether a GID table, as pairs of GID and type, has a RoCE v2 entry for an IPv4 address."""
     wanted = ipaddress.IPv6Address(f"::ffff:{address.split('/')[0]}")
     return any(kind == "RoCE v2" and ipaddress.IPv6Address(gid) == wanted for gid, kind in gids)
@@ -52,11 +54,11 @@ def has_roce_v2(gids: t.Iterable[tuple[str, str]], address: str) -> bool:
 
 def link_problems(
     host: str,
-    link: t.Mapping[str, t.Any],
+    link: Mapping[str, Any],
     mac: str | None,
     speed: int | None,
     wanted_speed: int,
-    gids: t.Sequence[tuple[str, str]] | None,
+    gids: Sequence[tuple[str, str]] | None,
     verbs: bool = True,
 ) -> list[str]:
     """Return the problems of a link that answers, each with its mend.
@@ -67,7 +69,7 @@ def link_problems(
     name, found = _link_name(host, link), []
     if link.get("peer_mac") and mac != link["peer_mac"]:
         found.append(
-            f"{name}: {mac or 'nobody'} answers for {link['peer_address']}, and the planned half has "
+            f"{name}: {mac or 'no MAC address'} answers for {link['peer_address']}, and the planned half has "
             f"{link['peer_mac']}: see on {link['peer']} that net.ipv4.conf.<netdev>.arp_ignore is 1 and arp_announce "
             "is 2 for both halves "
             "('sysctl -a -r arp_'), or who else has that address"
@@ -90,7 +92,7 @@ def link_problems(
     return found
 
 
-def _link_name(host: str, link: t.Mapping[str, t.Any]) -> str:
+def _link_name(host: str, link: Mapping[str, Any]) -> str:
     return (
         f"{host} {link['netdev']} (cage {link['physical_port']}, half {link['half']}) to {link['peer']} "
         f"({link['peer_address']}, cage {link['peer_physical_port']})"
@@ -99,7 +101,7 @@ def _link_name(host: str, link: t.Mapping[str, t.Any]) -> str:
 
 def explain(
     host: str,
-    link: t.Mapping[str, t.Any],
+    link: Mapping[str, Any],
     mtu: int,
     output: str,
     carrier: bool | None,
@@ -119,7 +121,7 @@ def explain(
     if not carrier:
         return (
             f"{name}: {netdev} has no carrier: reseat the QSFP cable in cage {link['physical_port']} of {host} and in "
-            f"cage {link['peer_physical_port']} of {peer}, and see that {peer} is switched on"
+            f"cage {link['peer_physical_port']} of {peer}, and check that {peer} is switched on"
         )
     if _NO_ADDRESS.search(output):
         return (

@@ -2,13 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""Read the RDMA ports of the host that a module runs on, by ``ibdev2netdev`` or sysfs."""
+"""Read the RDMA ports of the host that a module runs on, by ``ibdev2netdev`` or sysfs.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
-import typing as t
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import (
     Ibdev2netdevError,
@@ -19,13 +21,13 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2n
     read_sysfs,
 )
 
-if t.TYPE_CHECKING:
+if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 
 def read_links(
     module: AnsibleModule, source: str = "auto", executable: str = "ibdev2netdev", sysfs_root: str = "/sys"
-) -> tuple[list[dict[str, t.Any]], str]:
+) -> tuple[list[dict[str, Any]], str]:
     """Return the links as ``ibdev2netdev_info`` documents them, and where the mapping came from (tool or sysfs).
 
     :raises Ibdev2netdevError: where the tool fails or its output cannot be read.

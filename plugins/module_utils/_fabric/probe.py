@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
 """Find out which machine is at the other end of each cable.
 
 Every member sends broadcast frames out of each half that has a signal and listens, all at the same time. This needs no
 address, no software on the host and no change to the host, and the frames do not leave the cable. One cable joins both
 halves of both ends, so a frame tells the cage that it came from, never the half.
+
+This module util is private to the collection.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import select
 import socket
 import time
-import typing as t
+from typing import Any, Iterable, Mapping, Sequence, Tuple
 
 ETHERTYPE = 0x88B5  # IEEE 802: for local experiments
 MAGIC = b"dgx-spark-fabric/1\0"
@@ -25,15 +26,15 @@ BROADCAST = b"\xff" * 6
 PERIOD = 0.1  # s between frames
 LINGER = 0.5  # s to go on once all is known, so that the others learn the rest too
 
-End = t.Tuple[str, int]  # a machine's id and the number of its cage
+End = Tuple[str, int]  # a machine's id and the number of its cage
 
 
-def machine_id(links: t.Iterable[t.Mapping[str, t.Any]]) -> str | None:
+def machine_id(links: Iterable[Mapping[str, Any]]) -> str | None:
     """Return what a machine calls itself on the wire: the lowest hardware address of its ConnectX-7."""
     return min((link["mac"] for link in links if link["mac"]), default=None)
 
 
-def pack(mac: str, sender: End, met: t.Iterable[str]) -> bytes:
+def pack(mac: str, sender: End, met: Iterable[str]) -> bytes:
     """Return the frame that ``sender`` sends out of the netdev with address ``mac``."""
     content = json.dumps({"id": sender[0], "cage": sender[1], "met": sorted(met)}).encode()
     header = BROADCAST + bytes.fromhex(mac.replace(":", "")) + ETHERTYPE.to_bytes(2, "big")
@@ -55,7 +56,7 @@ def unpack(frame: bytes) -> tuple[End, set[str]] | None:
 class Neighbors:
     """The machines that were found at each cage, and whether all are found."""
 
-    def __init__(self, own: str, cages: t.Iterable[int], others: int) -> None:
+    def __init__(self, own: str, cages: Iterable[int], others: int) -> None:
         self.own, self.others = own, others
         self.found: dict[int, set[End]] = {cage: set() for cage in cages}
         self._known_to: set[str] = set()
@@ -65,7 +66,7 @@ class Neighbors:
         """The machines that were found, this one left out."""
         return {end[0] for ends in self.found.values() for end in ends} - {self.own}
 
-    def hear(self, cage: int, frame: bytes) -> None:
+    def record(self, cage: int, frame: bytes) -> None:
         """Record the sender of a frame that came in at a cage."""
         content = unpack(frame)
         if content is None:
@@ -83,7 +84,7 @@ class Neighbors:
         return len(self.met) >= self.others and self.met <= self._known_to and all(self.found.values())
 
 
-def probe(links: t.Sequence[t.Mapping[str, t.Any]], others: int, seconds: float) -> list[dict[str, t.Any]]:
+def probe(links: Sequence[Mapping[str, Any]], others: int, seconds: float) -> list[dict[str, Any]]:
     """Return the machines that answered at each cage, as ``physical_port``, ``id`` and ``cage`` (of the other machine).
 
     :param links: of this machine; those without a signal are left out.  :param others: how many machines to wait for.
@@ -110,7 +111,7 @@ def probe(links: t.Sequence[t.Mapping[str, t.Any]], others: int, seconds: float)
                 due = time.monotonic() + PERIOD
             for wire in select.select(list(wires), [], [], PERIOD / 4)[0]:
                 with contextlib.suppress(OSError):
-                    known.hear(wires[wire]["physical_port"], wire.recv(2048))
+                    known.record(wires[wire]["physical_port"], wire.recv(2048))
             if known.complete and not lingering:
                 lingering, end = True, min(end, time.monotonic() + LINGER)
     return [

@@ -3,14 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read what RDMA devices have carried, from sysfs.
 
-Source: the kernel's Documentation/ABI/stable/sysfs-class-infiniband. Data is counted in words of four bytes. It is
-private to the collection.
+Source: the kernel's Documentation/ABI/stable/sysfs-class-infiniband. Data is counted in words of four bytes.
+
+This module util is private to the collection.
 """
 
 from __future__ import annotations
 
-import typing as t
 from pathlib import Path
+from typing import Mapping, Sequence
 
 WORD = 4  # bytes
 
@@ -31,7 +32,7 @@ def read_port(port: Path) -> dict[str, int]:
         raise CountersError(f"{port} does not tell what it carried: {error}") from error
 
 
-def read(root: Path, devices: t.Sequence[str]) -> dict[str, dict[str, int]]:
+def read(root: Path, devices: Sequence[str]) -> dict[str, dict[str, int]]:
     """The bytes that each device has carried on all its ports since its driver was loaded.
 
     :param root: where the class directory is, ``/sys/class/infiniband``.
@@ -41,12 +42,24 @@ def read(root: Path, devices: t.Sequence[str]) -> dict[str, dict[str, int]]:
         ports = sorted((root / device / "ports").glob("[0-9]*"))
         if not ports:
             there = ", ".join(sorted(path.name for path in root.glob("*"))) or "none"
-            raise CountersError(f"no RDMA device {device} in {root}, there is {there}: see that its driver is loaded")
+            raise CountersError(f"no RDMA device {device} in {root}, there is {there}: check that its driver is loaded")
         each = [read_port(port) for port in ports]
         found[device] = {name: sum(port[name] for port in each) for name in ("sent_bytes", "received_bytes")}
     return found
 
 
-def total(devices: t.Mapping[str, t.Mapping[str, int]], name: str) -> int:
+#: of a module, as the doc fragment ``rdma_counters`` describes them
+OPTIONS = {
+    "devices": {"type": "list", "elements": "str", "required": True},
+    "sysfs_root": {"type": "path", "default": "/sys/class/infiniband"},
+}
+
+
+def totals(devices: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Return ``sent_bytes`` and ``received_bytes`` of all devices together."""
+    return {name: total(devices, name) for name in ("sent_bytes", "received_bytes")}
+
+
+def total(devices: Mapping[str, Mapping[str, int]], name: str) -> int:
     """The sum of one counter over all devices."""
     return sum(device[name] for device in devices.values())

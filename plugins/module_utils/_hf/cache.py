@@ -22,10 +22,10 @@ import pwd
 import shutil
 import stat
 import time
-import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, Callable, Container, Iterator, List, Mapping, NamedTuple
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
     HubError,
@@ -33,7 +33,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     config_file,
     parse_config,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_own, replace_text
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, hash_file
 
 OWN_DIR = ".dgx-spark"
@@ -45,7 +45,7 @@ OK, UNLINKED, MISSING, CORRUPT, UNREAD = "ok", "unlinked", "missing", "corrupt",
 #: which files are read: none, the ones that are not noted as right, all
 READ_NONE, READ_NEW, READ_ALL = "none", "new", "all"
 
-Stamp = t.List[int]
+Stamp = List[int]
 
 
 class CacheError(ValueError):
@@ -99,14 +99,14 @@ class Notes:
         self._as_read = self._text()
         self.verified.update(found)
 
-    def learn(self, model: Model, verified: t.Mapping[str, Stamp], doubted: t.Container[str]) -> None:
+    def learn(self, model: Model, verified: Mapping[str, Stamp], reread: Container[str]) -> None:
         """Take over what another look found.
 
-        :param verified: stamps of blobs that were right. :param doubted: paths of files that are to be read again.
+        :param verified: stamps of blobs that were right. :param reread: paths of files that are to be read again.
         """
         self.verified.update(verified)
         for file in model.files:
-            if file.path in doubted:
+            if file.path in reread:
                 self.verified.pop(file.blob, None)
 
     def verify(self, file: HashedFile, path: Path) -> None:
@@ -121,12 +121,12 @@ class Notes:
         text = self._text()
         if text == self._as_read:
             return
-        make_own(self.path.parent)
+        make_private_directory(self.path.parent)
         replace_text(self.path, text)
         self._as_read = text
 
 
-class _Judged(t.NamedTuple):
+class _BlobState(NamedTuple):
     """What there is of one blob. ``stamp``: of one that is right."""
 
     state: str
@@ -135,7 +135,7 @@ class _Judged(t.NamedTuple):
     stamp: Stamp | None = None
 
 
-class Found(t.NamedTuple):
+class Found(NamedTuple):
     """What there is of one file. ``source``: its content under another name."""
 
     file: HashedFile
@@ -144,7 +144,7 @@ class Found(t.NamedTuple):
     source: Path | None = None
 
 
-class Report(t.NamedTuple):
+class Report(NamedTuple):
     """What there is of a model."""
 
     found: list[Found]
@@ -169,10 +169,10 @@ class Report(t.NamedTuple):
 
     @property
     def unread(self) -> int:
-        """Bytes of the files that would have to be read for a judgement."""
+        """Bytes of the files that have to be read before their state is known."""
         return sum({one.file.blob: one.file.size for one in self.found if one.state == UNREAD}.values())
 
-    def wrong(self, states: t.Container[str] = (UNLINKED, MISSING, CORRUPT, UNREAD)) -> list[str]:
+    def wrong(self, states: Container[str] = (UNLINKED, MISSING, CORRUPT, UNREAD)) -> list[str]:
         """Return what is wrong, a line for each file."""
         return [f"{one.file.path}: {one.detail}" for one in self.found if one.state in states]
 
@@ -192,53 +192,53 @@ def look(cache: Cache, model: Model, notes: Notes, read: str = READ_NEW) -> Repo
     """
     blobs = {file.blob: file for file in model.files}
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        judged = dict(zip(blobs, pool.map(lambda file: _judge(cache, model, notes, file, read), blobs.values())))
-    for blob, one in judged.items():
+        states = dict(zip(blobs, pool.map(lambda file: _check_blob(cache, model, notes, file, read), blobs.values())))
+    for blob, one in states.items():
         if one.stamp:
             notes.verified[blob] = one.stamp
         elif one.state != UNREAD:
             notes.verified.pop(blob, None)
     found = []
     for file in model.files:
-        state, detail, source, _stamp = judged[file.blob]
+        state, detail, source, _stamp = states[file.blob]
         if state == OK and not _is_linked(cache, model.commit, file):
             state, detail = UNLINKED, "is there, and its link is not"
         found.append(Found(file, state, detail, source))
-    lacking = [blob for blob, one in judged.items() if one.state in (MISSING, CORRUPT)]
+    lacking = [blob for blob, one in states.items() if one.state in (MISSING, CORRUPT)]
     return Report(
         found=found,
         ref_missing=model.revision != model.commit and not cache.ref(model.revision).exists(),
         needed=sum(blobs[blob].size for blob in lacking),
         reclaimable=sum(path.lstat().st_size for blob in lacking for path in _remains(cache, blob)),
-        stamps={blob: one.stamp for blob, one in judged.items() if one.stamp},
+        stamps={blob: one.stamp for blob, one in states.items() if one.stamp},
     )
 
 
-def _judge(cache: Cache, model: Model, notes: Notes, file: HashedFile, read: str) -> _Judged:
+def _check_blob(cache: Cache, model: Model, notes: Notes, file: HashedFile, read: str) -> _BlobState:
     path = cache.blobs / file.blob
     try:
         if path.is_file() and not path.is_symlink():
-            # Taken before the file is read: whoever writes to it meanwhile gives it another stamp.
+            # Taken before the file is read: a write in the meantime gives the file another stamp.
             now = stamp(path)
             if now[0] != file.size:
-                return _Judged(CORRUPT, f"has {now[0]} bytes instead of {file.size}")
+                return _BlobState(CORRUPT, f"has {now[0]} bytes instead of {file.size}")
             if read == READ_ALL or notes.verified.get(file.blob) != now:
                 if read == READ_NONE:
-                    return _Judged(UNREAD, "has not been read yet")
+                    return _BlobState(UNREAD, "has not been read yet")
                 digest = hash_file(path, file)
                 if digest != file.blob:
                     kind = "sha256" if file.sha256 else "git-sha1"
-                    return _Judged(CORRUPT, f"its {kind} is {digest} instead of {file.blob}")
-            return _Judged(OK, stamp=now)
+                    return _BlobState(CORRUPT, f"its {kind} is {digest} instead of {file.blob}")
+            return _BlobState(OK, stamp=now)
         for other in _namesakes(cache, model, file):
             if other.is_file() and other.stat().st_size == file.size:
                 if read == READ_NONE:
-                    return _Judged(UNREAD, f"may be there as {other}, which has not been read yet")
+                    return _BlobState(UNREAD, f"may be there as {other}, which has not been read yet")
                 if hash_file(other, file) == file.blob:
-                    return _Judged(UNLINKED, f"is there as {other}", other)
+                    return _BlobState(UNLINKED, f"is there as {other}", other)
     except OSError as exc:
         raise CacheError(f"{exc.filename or path} cannot be read ({exc.strerror}): {_chown(cache)}") from exc
-    return _Judged(MISSING, "is missing")
+    return _BlobState(MISSING, "is missing")
 
 
 def _namesakes(cache: Cache, model: Model, file: HashedFile) -> list[Path]:
@@ -362,7 +362,7 @@ def _below(cache: Cache, place: Path) -> list[Path]:
     return [place] if cache.root in place.parents else []
 
 
-def _tree(top: Path) -> t.Iterator[Path]:
+def _tree(top: Path) -> Iterator[Path]:
     if top.is_dir():
         yield top
         for folder, folders, files in os.walk(top):
@@ -433,15 +433,15 @@ def free_bytes(cache: Cache) -> int:
 
 
 @contextmanager
-def only_one(cache: Cache) -> t.Iterator[None]:
+def only_one(cache: Cache) -> Iterator[None]:
     """Let one process of ours at a time change a model's cache. A second one waits, and finds the work done."""
-    make_own(cache.own)
+    make_private_directory(cache.own)
     with cache.lock.open("a", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
-def list_models(root: str | os.PathLike[str]) -> list[dict[str, t.Any]]:
+def list_models(root: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Return the models that a cache holds, the largest first."""
     models = []
     for path in Path(root, "hub").glob("models--*--*"):
@@ -465,7 +465,7 @@ def noted(root: str | os.PathLike[str]) -> list[str]:
     return sorted(name[len("models--") :].replace("--", "/", 1) for name in names if not name.endswith(".progress"))
 
 
-def refuse_busy(caches: t.Sequence[Cache]) -> None:
+def refuse_busy(caches: Sequence[Cache]) -> None:
     """Refuse to remove anything that a process of ours still writes to: it would come back.
 
     :raises CacheError: with the lock that such a process holds.
@@ -530,10 +530,10 @@ def bring(
     cache: Cache,
     model: Model,
     notes: Notes,
-    fetch: t.Callable[[list[HashedFile]], str],
+    fetch: Callable[[list[HashedFile]], str],
     attempts: int,
     done: list[str],
-    sleep: t.Callable[[float], None] | None = None,
+    sleep: Callable[[float], None] | None = None,
 ) -> int:
     """Fetch content until all of a model is there, right and linked. Return how often that was tried.
 
@@ -571,7 +571,7 @@ def bring(
     return started
 
 
-def describe(cache: Cache, model: Model, report: Report) -> dict[str, t.Any]:
+def describe(cache: Cache, model: Model, report: Report) -> dict[str, Any]:
     """Return what modules tell of a model in a cache."""
     states = {one.file.path: one.state for one in report.found}
     named = (MISSING, CORRUPT, UNLINKED, UNREAD)
@@ -592,7 +592,7 @@ def describe(cache: Cache, model: Model, report: Report) -> dict[str, t.Any]:
     }
 
 
-def config_in(cache: Cache, model: Model) -> dict[str, t.Any] | None:
+def config_in(cache: Cache, model: Model) -> dict[str, Any] | None:
     """Return the model's parsed config.json if the cache has the right one, else None."""
     file = config_file(model)
     if file is None:
@@ -627,6 +627,6 @@ MODEL_OPTION = {
 #: of a module: what hf_cache_info found before
 KNOWN_OPTIONS = {
     "verified": {"type": "dict", "default": {}},
-    "doubted": {"type": "list", "elements": "str", "default": []},
+    "reread": {"type": "list", "elements": "str", "default": []},
 }
 CACHE_OPTION = {"type": "path", "default": "~/.cache/huggingface"}

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-import typing as t
 from pathlib import Path
+from typing import Iterable
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
 
@@ -35,9 +35,9 @@ _FINAL = (
 
 
 def hf_argv(
-    program: str, repo: str, commit: str, hub: str | os.PathLike[str], files: t.Iterable[HashedFile]
+    program: str, repo: str, commit: str, hub: str | os.PathLike[str], files: Iterable[HashedFile]
 ) -> list[str]:
-    """Return the command line. Nothing secret is on it: anybody can read it."""
+    """Return the command line. It holds no secret, since every user can read it."""
     names = [file.path for file in files]
     if len(names) > 1:  # then each is taken for a pattern, in which a bracket does not stand for itself
         names = [name.replace("[", "[[]") for name in names]

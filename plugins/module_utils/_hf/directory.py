@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import shutil
-import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import Cache, stamp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
@@ -26,14 +26,14 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     parse_config,
     read_model,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_own, replace_text
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, hash_file
 
 REVISION = "local"
 _NO_HASH = "0" * 64  # has hash_file use SHA-256
 
 
-def commit_of(files: t.Iterable[HashedFile]) -> str:
+def commit_of(files: Iterable[HashedFile]) -> str:
     """Return what stands for a commit: 40 digits over all paths and contents.
 
     >>> one = HashedFile("config.json", 2, sha256="44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
@@ -57,14 +57,14 @@ def paths_in(top: Path) -> list[Path]:
     return found
 
 
-class Described(t.NamedTuple):
+class Described(NamedTuple):
     """What a directory holds. ``model`` is None where files were left unread.
 
     ``hashes`` are size, mtime and inode of each file, and its hash, by path: what :func:`remember` takes.
     """
 
     model: Model | None
-    hashes: dict[str, list[t.Any]]
+    hashes: dict[str, list[Any]]
     is_remembered: bool
     unread_bytes: int
 
@@ -80,7 +80,7 @@ def describe(top: Path, repo: str, cache: Cache, read: bool = True) -> Described
     check_names(repo, REVISION)
     remembered = recalled(cache)
 
-    def one(path: Path) -> tuple[str, t.Any, HashedFile]:
+    def one(path: Path) -> tuple[str, Any, HashedFile]:
         now, name = stamp(path)[:3], str(path)  # not when the file was last linked to
         known = remembered.get(name)
         file = HashedFile(name, now[0], sha256=_NO_HASH)
@@ -101,21 +101,21 @@ def describe(top: Path, repo: str, cache: Cache, read: bool = True) -> Described
     return Described(model, hashes, hashes == remembered, 0)
 
 
-def recalled(cache: Cache) -> dict[str, t.Any]:
+def recalled(cache: Cache) -> dict[str, Any]:
     """Return the hashes of the directory that the model was last taken from."""
     with suppress(OSError, ValueError):
         return dict(json.loads(cache.source.read_text(encoding="utf-8")))
     return {}
 
 
-def remember(cache: Cache, hashes: t.Mapping[str, t.Any]) -> None:
+def remember(cache: Cache, hashes: Mapping[str, Any]) -> None:
     """Note the hashes of a directory's files, so that the next run need not read the files again."""
     if hashes and dict(hashes) != recalled(cache):
-        make_own(cache.own)
+        make_private_directory(cache.own)
         replace_text(cache.source, json.dumps(hashes, indent=1, sort_keys=True) + "\n")
 
 
-def config_in(top: Path, model: Model) -> dict[str, t.Any]:
+def config_in(top: Path, model: Model) -> dict[str, Any]:
     """Return the parsed config.json of a directory; empty where the model has none at its top.
 
     :raises HubError: when the file is not the one that was hashed, or no JSON object.
@@ -132,7 +132,7 @@ def linkable(top: Path, cache: Cache) -> bool:
     return top.stat().st_dev == place.stat().st_dev
 
 
-def take(top: Path, cache: Cache, files: t.Sequence[HashedFile]) -> str:
+def take(top: Path, cache: Cache, files: Sequence[HashedFile]) -> str:
     """Bring a directory's files into the cache, by hard links where possible. Return why that failed, or nothing."""
     cache.blobs.mkdir(parents=True, exist_ok=True)
     for file in files:

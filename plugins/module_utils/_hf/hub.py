@@ -13,11 +13,11 @@ import http.client
 import json
 import re
 import time
-import typing as t
 import urllib.error
 import urllib.parse
 import urllib.request
 from email.message import Message
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, new_hash
 
@@ -43,7 +43,7 @@ class HubError(ValueError):
         self.option = option
 
 
-def explain(error: Exception, hints: t.Mapping[str, str]) -> str:
+def explain(error: Exception, hints: Mapping[str, str]) -> str:
     """Return an error's message, with the option that mends it as the caller calls it.
 
     >>> explain(HubError("give a token", "token"), {"token": "hf_cache_token"})
@@ -57,7 +57,7 @@ def explain(error: Exception, hints: t.Mapping[str, str]) -> str:
 HINTS_OPTION = {"type": "dict", "default": {}}
 
 
-class Model(t.NamedTuple):
+class Model(NamedTuple):
     """A model at one commit. ``revision`` is the name under which it was asked for."""
 
     repo: str
@@ -70,16 +70,16 @@ class Model(t.NamedTuple):
         """Bytes of all files."""
         return sum(file.size for file in self.files)
 
-    def as_dict(self) -> dict[str, t.Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return what ``read_model`` takes."""
         return {**self._asdict(), "files": [file._asdict() for file in self.files]}
 
 
-class Answer(t.NamedTuple):
+class Answer(NamedTuple):
     """An HTTP answer."""
 
     status: int
-    headers: t.Mapping[str, str] | Message
+    headers: Mapping[str, str] | Message
     body: bytes
 
 
@@ -90,10 +90,10 @@ PATTERN_OPTIONS = {
 }
 
 
-def chosen(model: Model, allow: t.Sequence[str], ignore: t.Sequence[str]) -> Model:
+def chosen(model: Model, allow: Sequence[str], ignore: Sequence[str]) -> Model:
     """Return the model with the files that are wanted, by patterns as `hf` has them: an asterisk passes slashes."""
 
-    def matches(file: HashedFile, patterns: t.Sequence[str]) -> bool:
+    def matches(file: HashedFile, patterns: Sequence[str]) -> bool:
         return any(fnmatch.fnmatchcase(file.path, one + "*" if one.endswith("/") else one) for one in patterns)
 
     files = tuple(file for file in model.files if (not allow or matches(file, allow)) and not matches(file, ignore))
@@ -106,7 +106,7 @@ def chosen(model: Model, allow: t.Sequence[str], ignore: t.Sequence[str]) -> Mod
 
 
 def check_names(repo: str, revision: str) -> None:
-    """Refuse what cannot be a repository and a revision, before anybody is asked."""
+    """Refuse what cannot be a repository and a revision, before a hub is asked."""
     if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo or repo.endswith((".git", ".", "-")):
         raise HubError(
             f"{repo!r} is no model of the hub: give it as organisation/name, such as nvidia/Qwen3-235B-A22B-FP4"
@@ -115,7 +115,7 @@ def check_names(repo: str, revision: str) -> None:
         raise HubError(f"{revision!r} is no revision of {repo}: give a branch (main), a tag or a commit of 40 digits")
 
 
-def read_model(about: t.Mapping[str, t.Any]) -> Model:
+def read_model(about: Mapping[str, Any]) -> Model:
     """Return a model from the parts that ``Model.as_dict`` gives, or refuse them."""
     repo, commit, revision = about["repo"], about["commit"], about["revision"]
     check_names(repo, revision)
@@ -160,7 +160,7 @@ def config_file(model: Model) -> HashedFile | None:
     return next((file for file in model.files if file.path == CONFIG and file.size <= CONFIG_BYTES), None)
 
 
-def parse_config(content: bytes, file: HashedFile, place: str) -> dict[str, t.Any]:
+def parse_config(content: bytes, file: HashedFile, place: str) -> dict[str, Any]:
     """Return a model's parsed config.json.
 
     :param content: what was read at ``place``, which messages name. :param file: what the hub tells of the file.
@@ -208,9 +208,7 @@ def refusal(answer: Answer, endpoint: str, repo: str, revision: str, with_token:
 class _SameOrigin(urllib.request.HTTPRedirectHandler):
     """Takes the token along within one origin only."""
 
-    def redirect_request(
-        self, req: urllib.request.Request, *args: t.Any, **kwargs: t.Any
-    ) -> urllib.request.Request | None:
+    def redirect_request(self, req: urllib.request.Request, *args: Any, **kwargs: Any) -> urllib.request.Request | None:
         """Return the request that follows a redirection."""
         new = super().redirect_request(req, *args, **kwargs)
         old = urllib.parse.urlsplit(req.full_url)
@@ -253,11 +251,11 @@ class Hub:
         check_names(repo, revision)
         about = f"/api/models/{repo}/revision/{urllib.parse.quote(revision, safe='')}?blobs=true"
         model, gated = parse_model_info(self._ask(about, repo, revision), repo, revision)
-        if gated:  # whose description anybody may read, and whose files not
+        if gated:  # its description is public, its files are not
             self._ask(f"/api/models/{repo}/auth-check", repo, revision)
         return model, gated
 
-    def config(self, model: Model) -> dict[str, t.Any]:
+    def config(self, model: Model) -> dict[str, Any]:
         """Return the model's config.json, parsed; empty where the model has none.
 
         :raises HubError: when the hub sends another file than it describes, or one that is no JSON.

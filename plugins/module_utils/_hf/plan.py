@@ -8,7 +8,9 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import typing as t
+from typing import Any, Dict, Mapping, NamedTuple, Sequence
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
 
 PACKAGES = "Install the packages that Python environments need"
 CLIENT = "Install the hf client"
@@ -21,15 +23,15 @@ CHANGES = (PACKAGES, CLIENT, BRING, LINK, KEY, ACCESS)
 
 _SHOWN = 10  # files that a diff names
 
-Found = t.Mapping[str, t.Any]
-Change = t.Dict[str, t.Any]
+Found = Mapping[str, Any]
+Change = Dict[str, Any]
 
 
 class ModelPlanError(ValueError):
     """The model cannot come to all Sparks; the message names host, value, cause and mend."""
 
 
-class Asked(t.NamedTuple):
+class Asked(NamedTuple):
     """What is wanted, and where the model comes from.
 
     :param members: inventory names, the leader first.
@@ -40,7 +42,7 @@ class Asked(t.NamedTuple):
     :param tool_version: of the hf client.
     """
 
-    members: t.Sequence[str]
+    members: Sequence[str]
     model: Found
     source: str
     place: str
@@ -67,7 +69,7 @@ def gigabytes(count: float) -> str:
     return f"{count / 1e9:.2f} GB"
 
 
-def plan(asked: Asked, found: t.Mapping[str, Found]) -> dict[str, list[Change]]:
+def plan(asked: Asked, found: Mapping[str, Found]) -> dict[str, list[Change]]:
     """Return the changes of each host, in the order in which they are made.
 
     :param found: what hf_cache_info returned, by host.
@@ -80,7 +82,7 @@ def plan(asked: Asked, found: t.Mapping[str, Found]) -> dict[str, list[Change]]:
     return {host: _changes(asked, host, found[host], copying) for host in asked.members}
 
 
-def receivers(asked: Asked, found: t.Mapping[str, Found]) -> list[str]:
+def receivers(asked: Asked, found: Mapping[str, Found]) -> list[str]:
     """Return the members that copy files from the leader."""
     return [host for host in asked.members[1:] if _lacking(found[host])]
 
@@ -126,28 +128,24 @@ def _changes(asked: Asked, host: str, found: Found, copying: bool) -> list[Chang
         changes.append(_change(LINK, found["problems"], done))
     if not copying:  # a copy replaces what an interrupted one left, and removes everything at its end
         left = found["left_behind"]
-        changes += [{"name": name} for name, there in ((KEY, left["key"]), (ACCESS, left["authorized_key"])) if there]
+        changes += [change(name) for name, there in ((KEY, left["key"]), (ACCESS, left["authorized_key"])) if there]
     return changes
 
 
-def _count(files: t.Sequence[str]) -> str:
+def _count(files: Sequence[str]) -> str:
     return f"{len(files)} file{'' if len(files) == 1 else 's'}"
 
 
-def _change(name: str, before: t.Sequence[str], after: t.Sequence[str]) -> Change:
+def _change(name: str, before: Sequence[str], after: Sequence[str]) -> Change:
     more = [f"and {len(before) - _SHOWN} more"] if len(before) > _SHOWN else []
     lines = [*before[:_SHOWN], *more]
-    return {"name": name, "diff": {"before": _text(lines), "after": _text(after)}}
+    return change(name, text_of(lines), text_of(after))
 
 
-def _text(lines: t.Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+def report(host: str, planned: Found, verified: Found | None, applied: bool) -> dict[str, Any]:
+    """Return the verified facts of a host's model.
 
-
-def report(host: str, planned: Found, verified: Found | None, applied: bool) -> dict[str, t.Any]:
-    """Return what is proven of a host's model.
-
-    :param planned: the plan, with what its look at the cache proved. :param verified: what hf_cache_verify returned,
+    :param planned: the plan, with what its look at the cache found. :param verified: what hf_cache_verify returned,
         None where nothing was to be verified again. :param applied: whether the planned changes have been made.
     :raises ModelPlanError: where the host does not have the model as planned.
     """

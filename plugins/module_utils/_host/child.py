@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""A program that is ended when nothing moves any more."""
+"""A program that is ended when nothing moves any more.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,13 @@ import os
 import subprocess
 import tempfile
 import time
-import typing as t
+from typing import Any, Callable, Mapping, Sequence
 
 
 def run_while_moving(
-    argv: t.Sequence[str],
-    environment: t.Mapping[str, str],
-    moved: t.Callable[[], t.Any],
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    moved: Callable[[], Any],
     stall_seconds: float,
     every: float = 1,
 ) -> tuple[int | None, str]:

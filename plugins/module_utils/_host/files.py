@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""Replace a file in one step, so that no reader ever sees a part of it."""
+"""Replace a file in one step, so that no reader ever sees a part of it.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,7 @@ def replace_text(path: Path, text: str, mode: int = 0o600) -> None:
     write_atomically(path, text.encode(), mode)
 
 
-def make_own(folder: Path) -> Path:
+def make_private_directory(folder: Path) -> Path:
     """Create a directory that its owner alone may enter, with its parents as they usually are, and return it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import typing as t
 from pathlib import Path
+from typing import Any, NamedTuple
 
 _GIT = "sha1"  # git's choice, not ours
 _PIECE = 4 << 20
 
 
-class HashedFile(t.NamedTuple):
+class HashedFile(NamedTuple):
     """One file with its size in bytes. It has a SHA-256 or, where the Hugging Face hub keeps it in git, git's SHA-1."""
 
     path: str
@@ -44,7 +44,7 @@ FILES_OPTION = {
 }
 
 
-def new_hash(file: HashedFile) -> t.Any:
+def new_hash(file: HashedFile) -> Any:
     """Return a hash object of the kind that the file is named by, to be updated with the file's content."""
     if file.sha256:
         return hashlib.sha256()
@@ -65,11 +65,11 @@ def hash_file(path: Path, file: HashedFile) -> str:
             if not count:
                 break
             digest.update(piece[:count])
-    give_back(path)
+    release_pages(path)
     return str(digest.hexdigest())
 
 
-def give_back(path: Path) -> None:
+def release_pages(path: Path) -> None:
     """Release the memory that holds a file's pages: on a Spark that memory is the GPU's too."""
     try:
         file = os.open(path, os.O_RDONLY)

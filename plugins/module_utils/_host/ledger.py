@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""The ledger of original files: what a file was before its first change, to be put back byte for byte."""
+"""The ledger of original files: what a file was before its first change, to be put back byte for byte.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +130,7 @@ class Originals:
         if record is None or record.previous is None:
             raise OriginalError(f"{path} was not changed here, so there is nothing to go back to")
         if self.problem(path):
-            raise OriginalError(f"{path} was changed by somebody else since: put it right by hand")
+            raise OriginalError(f"{path} was changed by another program or person since: correct it by hand")
         file = Path(record.path)
         if record.previous == ABSENT:
             file.unlink()
@@ -152,7 +154,7 @@ class Originals:
         self._store(replace(record, written=now, foreign=record.foreign or before not in expected))
 
     def note_foreign(self, path: str) -> None:
-        """Record whether somebody else has changed the file since our last write."""
+        """Record whether others have changed the file since our last write."""
         record = self.record(path)
         if record is None or record.written is None:
             return
@@ -172,8 +174,8 @@ class Originals:
             return None
         original = "there was no such file" if record.digest == ABSENT else f"it is kept as {self.content_path(path)}"
         return (
-            f"{record.path} was changed by somebody else since this collection last wrote it, and the original does "
-            f"not have that change ({original}): put it right by hand, or force the original back"
+            f"{record.path} was changed by another program or person since this collection last wrote it, and the "
+            f"original does not have that change ({original}): correct it by hand, or force the original back"
         )
 
     def is_restored(self, path: str) -> bool:

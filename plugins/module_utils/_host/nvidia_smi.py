@@ -2,13 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""GPUs, as ``nvidia-smi --query-gpu`` prints them, and what its failures mean."""
+"""GPUs, as ``nvidia-smi --query-gpu`` prints them, and what its failures mean.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
 import re
-import typing as t
+from typing import Any
 
 # nvidia-smi quotes nothing, so a name may hold commas. It stands between fields of a strict form: a comma that a
 # locale put into a number then shifts one of these and is refused, instead of being misread.
@@ -33,7 +35,7 @@ _FAILURES = (
         r"is not a valid field to query",
         2,
         "this nvidia-smi does not know a field that drivers have had since R510: install the nvidia-utils package of "
-        "the driver's own version, and see that no older nvidia-smi comes first on PATH",
+        "the driver's own version, and check that no older nvidia-smi comes first on PATH",
     ),
     (
         r"unable to determine the device handle|gpu is lost|fallen off the bus",
@@ -83,9 +85,9 @@ def explain_failure(rc: int, output: str) -> str:
     return f"nvidia-smi failed (exit status {rc}, it said {said!r}): {meaning}"
 
 
-def parse_gpus(text: str) -> list[dict[str, t.Any]]:
+def parse_gpus(text: str) -> list[dict[str, Any]]:
     """Read the answer to ``nvidia-smi --query-gpu=QUERY --format=csv,nounits``, with or without its header."""
-    gpus: list[dict[str, t.Any]] = []
+    gpus: list[dict[str, Any]] = []
     rows = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if rows and re.match(r"index,\s*uuid,\s*name,", rows[0][1]):
         rows.pop(0)
@@ -102,29 +104,29 @@ def parse_gpus(text: str) -> list[dict[str, t.Any]]:
     return gpus
 
 
-def _parse_row(number: int, row: str) -> dict[str, t.Any]:
+def _parse_row(number: int, row: str) -> dict[str, Any]:
     left = row.split(",", 2)
     values = [value.strip() for value in left[:2] + left[-1].rsplit(",", 3)]
     if len(values) != len(_FORMS):
         raise NvidiaSmiError(f"line {number} of nvidia-smi's output is not a row of '{QUERY}': {row!r}")
-    told: dict[str, t.Any] = {}
+    fields: dict[str, Any] = {}
     for (field, form), value in zip(_FORMS.items(), values):
         if field in ("compute_cap", "memory.total") and value.strip("[]").lower() in _NOT_TOLD:
-            told[field] = None
+            fields[field] = None
             continue
         match = re.fullmatch(form, value, re.ASCII)
         if match is None:
             raise NvidiaSmiError(
                 f"line {number} of nvidia-smi's output: {field} is {value!r}, {_why_not(field, value)}: {row!r}"
             )
-        told[field] = match[match.lastindex or 0]
-    memory = told["memory.total"]
+        fields[field] = match[match.lastindex or 0]
+    memory = fields["memory.total"]
     return {
-        "index": int(told["index"]),
-        "uuid": told["uuid"],
-        "name": told["name"],
-        "driver_version": told["driver_version"],
-        "compute_capability": told["compute_cap"],
+        "index": int(fields["index"]),
+        "uuid": fields["uuid"],
+        "name": fields["name"],
+        "driver_version": fields["driver_version"],
+        "compute_capability": fields["compute_cap"],
         "memory_total_mib": None if memory is None else int(memory),
     }
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 from typing import Iterable
 
+#: what ``dpkg-query -W -f`` is to print of each package, for :func:`installed`
+FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
 TOOLKIT = "nvidia-container-toolkit"
-#: Docker Engine and what it starts containers with, by whoever packed it
+#: Docker Engine and what it starts containers with, in the packages of all distributors
 DOCKER = (
     "docker-ce",
     "docker.io",
@@ -32,7 +34,11 @@ _GONE = re.compile(r"^(?:Purg|Remv) (?P<package>[a-z0-9][a-z0-9+.-]*)")
 
 
 def installed(listing: str) -> dict[str, str]:
-    """Return versions by package, of ``dpkg-query -W -f '${Package}\\t${db:Status-Abbrev}\\t${Version}\\n'``."""
+    """Return versions by package.
+
+    :param listing: what ``dpkg-query -W`` prints in :data:`FORMAT`. It fails where a package is unknown, and lists the
+        others.
+    """
     rows = [line.split("\t") for line in listing.splitlines() if line.count("\t") == 2]
     return {package: version for package, status, version in rows if status[1:2] == "i"}
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How far a long step is: the step writes it to a file once a second, and whoever follows the step reads it there.
+"""How far a long step is: the step writes it to a file once a second, where the play that follows the step reads it.
 
 This module util is private to the collection.
 """
@@ -12,15 +12,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-import typing as t
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping
 
 #: of the pull of an image, of which a host makes one at a time
 PULL = "/run/dgx-spark-image.progress"
 
 
-def describe(about: t.Mapping[str, t.Any], now: float) -> str:
+def describe(about: Mapping[str, Any], now: float) -> str:
     """Return the progress as one line.
 
     :param now: seconds since the epoch.
@@ -35,8 +35,8 @@ def describe(about: t.Mapping[str, t.Any], now: float) -> str:
 
 @contextmanager
 def written(
-    path: Path, what: str, whole: t.Callable[[], int], there: t.Callable[[], int], every: float = 1
-) -> t.Iterator[None]:
+    path: Path, what: str, whole: Callable[[], int], there: Callable[[], int], every: float = 1
+) -> Iterator[None]:
     """Write the progress of what runs in this context to a file, which goes at the end.
 
     :param whole: returns how many bytes there are to be. :param there: returns how many of them are there by now.
@@ -48,7 +48,7 @@ def written(
         now = there()
         about = {"what": what, "bytes": whole(), "bytes_there": now, "bytes_moved": now - first, "began": began}
         draft = path.with_name(f"{path.name}.new")
-        with suppress(OSError):  # whoever writes the data reports a full disk
+        with suppress(OSError):  # the step itself reports a full disk
             draft.write_text(json.dumps(about), encoding="utf-8")
             draft.replace(path)
 

@@ -2,17 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""The IPv4 networks, routes and addresses of a host, from what ``ip -j`` prints and ``/proc/net/route`` holds."""
+"""The IPv4 networks, routes and addresses of a host, from what ``ip -j`` prints and ``/proc/net/route`` holds.
+
+This module util is private to the collection.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import typing as t
+from typing import Any, Tuple
 
 # Route: network and interface
-Route = t.Tuple[ipaddress.IPv4Network, str]
+Route = Tuple[ipaddress.IPv4Network, str]
 # A VPN splits the default route into two halves of /1. Those are not networks in use.
 _SHORTEST_PREFIX = 8
 
@@ -21,7 +23,7 @@ class RoutesError(ValueError):
     """The routes or addresses of the host cannot be read."""
 
 
-def _entries(text: str, what: str) -> list[dict[str, t.Any]]:
+def _entries(text: str, what: str) -> list[dict[str, Any]]:
     try:
         entries = json.loads(text.strip() or "[]")
     except ValueError as exc:

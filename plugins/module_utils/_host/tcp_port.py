@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who listens on a TCP port of this host, from /proc.
 
-Source: proc_pid_net(5) and the kernel's Documentation/networking/proc_net_tcp.rst. It is private to the collection.
+Source: proc_pid_net(5) and the kernel's Documentation/networking/proc_net_tcp.rst.
+
+This module util is private to the collection.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ import ipaddress
 import os
 import re
 import socket
-import typing as t
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Collection, Iterable, Mapping, Union
 
 LISTEN = "0A"
 _CONTAINER = re.compile(r"\bdocker[-/]([0-9a-f]{64})\b")
-IpAddress = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+IpAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,13 @@ def listeners(table: str) -> list[Listener]:
     return found
 
 
-def in_the_way(found: t.Iterable[Listener], address: IpAddress, port: int) -> list[Listener]:
+def conflicting(found: Iterable[Listener], address: IpAddress, port: int) -> list[Listener]:
     """Return those that leave no room for one more listener at ``address`` (which may stand for all) and ``port``."""
     same = [one for one in found if one.port == port]
     return [one for one in same if one.address == address or one.address.is_unspecified or address.is_unspecified]
 
 
-def holder(process: Path, names: t.Mapping[str, str]) -> Holder:
+def holder(process: Path, names: Mapping[str, str]) -> Holder:
     """Tell who a process is.
 
     :param process: its directory in /proc. :param names: of the containers here, by their IDs; this host may be in one.
@@ -88,7 +90,7 @@ def holder(process: Path, names: t.Mapping[str, str]) -> Holder:
     )
 
 
-def holders(proc: Path, inodes: t.Collection[int], names: t.Mapping[str, str]) -> list[Holder]:
+def holders(proc: Path, inodes: Collection[int], names: Mapping[str, str]) -> list[Holder]:
     """Return the processes that have one of some sockets open, by number. Needs root for other users' ones."""
     links = {f"socket:[{inode}]" for inode in inodes}
     found = []
@@ -111,7 +113,7 @@ def is_own(container: str, own: str) -> bool:
 
 
 def refused(address: str, port: int) -> bool:
-    """Whether the kernel lets nobody else listen there. Only what TIME_WAIT holds back is not counted."""
+    """Whether the kernel refuses another listener there. Only what TIME_WAIT holds back is not counted."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -124,16 +126,16 @@ def refused(address: str, port: int) -> bool:
 
 
 def taken(
-    address: str, port: int, own: str = "", names: t.Mapping[str, str] | None = None, proc: Path = Path("/proc")
+    address: str, port: int, own: str = "", names: Mapping[str, str] | None = None, proc: Path = Path("/proc")
 ) -> tuple[bool, list[Holder]]:
-    """Tell whether somebody else listens where the caller wants to, and who listens there at all.
+    """Tell whether another program listens where the caller wants to, and which programs listen there.
 
     :param address: an IP address, which the host need not have yet. :param own: as ``is_own`` takes it.
     :param names: of containers, by their IDs.
     """
     tables = [proc / "net" / name for name in ("tcp", "tcp6")]
     found = [one for table in tables if table.exists() for one in listeners(table.read_text(encoding="ascii"))]
-    near = in_the_way(found, ipaddress.ip_address(address), port)
+    near = conflicting(found, ipaddress.ip_address(address), port)
     who = holders(proc, {one.inode for one in near}, names or {}) if near else []
     # A probe could be in the way of the caller's own process that is just about to listen, so only where it must be.
     return bool(near) and not any(is_own(one.container, own) for one in who) and refused(address, port), who

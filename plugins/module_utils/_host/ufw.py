@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module util is private to the collection: it may change at any time.
-"""Rules of the firewall ufw that are told apart from all other rules by their comment.
+"""Rules of the firewall ufw that are recognised by their comment.
 
 A rule is here what ``ufw show added`` writes of it, without ``ufw`` and the comment: ``allow 22/tcp``.
+
+This module util is private to the collection.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
+from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import text_of
 
 _LINE = re.compile(r"ufw (?P<rule>.+?)(?: comment '(?P<comment>.*)')?")
 CONF = "/etc/ufw/ufw.conf"  # says whether ufw is enabled
@@ -45,6 +49,14 @@ def enabled(conf: str) -> bool:
     (True, False)
     """
     return "enabled=yes" in conf.lower().split()
+
+
+def is_enabled(conf: Path = Path(CONF)) -> bool:
+    """Whether the firewall of this host is on. :param conf: the path of ``ufw.conf``, which need not be there."""
+    try:
+        return enabled(conf.read_text(encoding="utf-8", errors="replace"))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def parse(shown: str) -> list[Line]:
@@ -98,17 +110,24 @@ def write(rule: str, netdev: str, source: str, target: str, port: int, proto: st
     return " ".join(words)
 
 
-def spread(wish: Mapping[str, Any]) -> list[str]:
+def spread(wanted: Mapping[str, Any]) -> list[str]:
     """Return the rules for every pair of places and every port.
 
-    :param wish: ``rule``, ``interface_in`` and ``proto``, each or None; lists ``from_ip``, ``to_ip`` and ``to_port``.
+    :param wanted: ``rule``, ``interface_in`` and ``proto``, each or None; lists ``from_ip``, ``to_ip`` and ``to_port``.
 
     >>> spread({"rule": "allow", "from_ip": ["10.0.0.2"], "to_ip": ["any"], "to_port": [1, 2], "proto": "udp"})
     ['allow from 10.0.0.2 to any port 1 proto udp', 'allow from 10.0.0.2 to any port 2 proto udp']
     """
     return [
-        write(wish["rule"], wish.get("interface_in") or "", place(source), place(target), port, wish.get("proto") or "")
-        for source, target, port in itertools.product(wish["from_ip"], wish["to_ip"], wish.get("to_port") or [0])
+        write(
+            wanted["rule"],
+            wanted.get("interface_in") or "",
+            place(source),
+            place(target),
+            port,
+            wanted.get("proto") or "",
+        )
+        for source, target, port in itertools.product(wanted["from_ip"], wanted["to_ip"], wanted.get("to_port") or [0])
     ]
 
 
@@ -116,7 +135,7 @@ def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: 
     """Return what to take away and what to add, so that exactly the wanted rules carry the comment.
 
     With ``first`` the rules come before all others, in their order, and are to be added from the last to the first,
-    each to the front. Somebody else's rule that says the same counts as wanted, and stays theirs.
+    each to the front. A rule of another owner that does the same counts as wanted, and stays.
 
     >>> steps([Line("allow 1", "us"), Line("allow 2", "")], ["allow 2", "allow 3"], "us")
     Steps(removed=['allow 1'], added=['allow 3'])
@@ -129,7 +148,7 @@ def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: 
         if other and (first or other != rule):
             where = " before all others" if first else ""
             raise UfwError(
-                f"ufw has somebody else's rule '{other}', and '{rule}' is needed{where}. Nothing was changed. "
+                f"ufw has the rule '{other}' of another owner, and '{rule}' is needed{where}. Nothing was changed. "
                 f"Delete that rule (ufw delete {other})"
             )
     rules = [rule for rule in rules if rule not in theirs.values()]
@@ -151,6 +170,15 @@ def after(there: Sequence[Line], todo: Steps, comment: str, *, first: bool = Fal
     """Return the rules with the comment, as they are once the steps are taken."""
     kept = [line.rule for line in there if line.comment == comment and line.rule not in todo.removed]
     return todo.added + kept if first else kept + todo.added
+
+
+def difference(there: Sequence[Line], todo: Steps, comment: str, *, first: bool = False) -> tuple[str, str]:
+    """Return the rules with the comment as texts, before the steps and after.
+
+    >>> difference([Line("allow 1", "us")], Steps([], ["allow 2"]), "us")
+    ('allow 1\\n', 'allow 1\\nallow 2\\n')
+    """
+    return text_of(after(there, Steps([], []), comment)), text_of(after(there, todo, comment, first=first))
 
 
 def _tail(there: Sequence[Line], rules: Sequence[str], comment: str) -> list[str]:

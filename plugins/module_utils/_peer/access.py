@@ -22,12 +22,12 @@ import re
 import shlex
 import socket
 import time
-import typing as t
 from contextlib import suppress
 from pathlib import Path
+from typing import Iterable, NamedTuple, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_own, replace_text
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import give_back
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory, replace_text
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import release_pages
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import send as peer_send
 
 # AES in hardware carries twice what ssh's default does; where a site forbids it, the rest are still safe.
@@ -47,7 +47,7 @@ class CopyError(ValueError):
     """No copy can be made like this; the message says why, and the mend."""
 
 
-class Connection(t.NamedTuple):
+class Connection(NamedTuple):
     """How a receiver reaches the leader."""
 
     address: str
@@ -69,7 +69,7 @@ class Place:
         self.files = self.top / f"{self.folder.name}.files"  # files that are on their way to another place
         self.progress = self.top / f"{self.folder.name}.progress"
 
-    def connect(self, how: Connection, host_keys: t.Iterable[str], check_mode: bool = False) -> bool:
+    def connect(self, how: Connection, host_keys: Iterable[str], check_mode: bool = False) -> bool:
         """Note how the leader is reached; return whether that is new. Nothing is written in check mode."""
         ssh_argv(self, how)  # refuses what cannot be
         hosts, text = known_hosts(host_keys), json.dumps(how._asdict()) + "\n"
@@ -78,7 +78,7 @@ class Place:
             if not path.is_file() or path.read_text(encoding="utf-8") != content:
                 changed = True
                 if not check_mode:
-                    make_own(path.parent)
+                    make_private_directory(path.parent)
                     replace_text(path, content)
         return changed
 
@@ -140,7 +140,7 @@ def authorized_line(key: str, address: str, sender: Path, directory: Path, name:
     return f"{options} {check_key(key)} {COMMENT}{check_name(name)}\n"
 
 
-def with_lines(text: str, lines: t.Sequence[str], name: str | None) -> str:
+def with_lines(text: str, lines: Sequence[str], name: str | None) -> str:
     """Return authorized_keys with these lines for a copy, and no others for that copy; None is every copy.
 
     They stand first, so that what was there comes back byte for byte when they go.
@@ -174,7 +174,7 @@ def left_behind(top: str | os.PathLike[str], name: str) -> dict[str, bool]:
 def program() -> str:
     """Return the program of the forced command."""
     return "\n\n".join(
-        [inspect.getsource(peer_send), inspect.getsource(give_back), "raise SystemExit(main(give_back))\n"]
+        [inspect.getsource(peer_send), inspect.getsource(release_pages), "raise SystemExit(main(release_pages))\n"]
     )
 
 
@@ -189,7 +189,7 @@ def source_address(peer: str, port: int) -> str:
         raise CopyError(f"there is no way to {peer} ({exc.strerror or exc}): see the fabric's addresses") from exc
 
 
-def known_hosts(keys: t.Iterable[str]) -> str:
+def known_hosts(keys: Iterable[str]) -> str:
     """Return the known_hosts that pins a leader's host keys."""
     return "".join(f"{ALIAS} {check_key(key)}\n" for key in keys)
 

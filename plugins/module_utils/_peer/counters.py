@@ -9,8 +9,8 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import json
-import typing as t
 from pathlib import Path
+from typing import Callable, Mapping
 
 
 def received(root: Path = Path("/sys/class/net")) -> dict[str, int]:
@@ -33,7 +33,7 @@ def processor_time(stat: Path = Path("/proc/stat")) -> tuple[float, float]:
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 
 
-def netdev_towards(run_command: t.Callable[..., tuple[int, str, str]], address: str) -> str:
+def netdev_towards(run_command: Callable[..., tuple[int, str, str]], address: str) -> str:
     """Return the interface by which an address is reached, an empty string where no route leads there."""
     rc, out, _err = run_command(["ip", "-json", "route", "get", address])
     if rc:
@@ -41,7 +41,7 @@ def netdev_towards(run_command: t.Callable[..., tuple[int, str, str]], address: 
     return str(json.loads(out)[0].get("dev", ""))
 
 
-def bound_by(seconds: t.Mapping[str, float], cpu_busy: float, rate: float, link: float | None) -> str:
+def bound_by(seconds: Mapping[str, float], cpu_busy: float, rate: float, link: float | None) -> str:
     """Return what kept a copy from being faster: link, processor, disk, hashing or sender.
 
     :param seconds: what the streams spent their time on: receive, hash, write.

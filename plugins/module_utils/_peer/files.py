@@ -8,20 +8,20 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import typing as t
 from pathlib import Path
+from typing import Any, Iterable, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, hash_file
 
 PARTIAL = ".dgx-spark-partial"
 
 
-def from_rows(rows: t.Iterable[t.Mapping[str, t.Any]]) -> list[HashedFile]:
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> list[HashedFile]:
     """Return the files that a module's option of the type FILES_OPTION names."""
     return [HashedFile(row["path"], row["size"], row["sha256"]) for row in rows]
 
 
-def problems(folder: Path, files: t.Iterable[HashedFile], read: bool) -> dict[str, str]:
+def problems(folder: Path, files: Iterable[HashedFile], read: bool) -> dict[str, str]:
     """Return what is wrong with each file that is not right, by path; a file got its name when its hash was right.
 
     :param read: whether the content is hashed too.

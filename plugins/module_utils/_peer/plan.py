@@ -8,7 +8,9 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import typing as t
+from typing import Any, Mapping
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
 
 COPY = "Copy the files from the leader"
 KEY = "Remove the key from the receivers"
@@ -21,7 +23,7 @@ class PeerPlanError(ValueError):
     """The files cannot come to all Sparks; the message names host, value, cause and mend."""
 
 
-def plan(name: str, reserve_gb: int, found: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, list[t.Any]]:
+def plan(name: str, reserve_gb: int, found: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return the changes of each host.
 
     :param name: what is copied. :param reserve_gb: what is to stay free on every disk.
@@ -44,13 +46,13 @@ def plan(name: str, reserve_gb: int, found: t.Mapping[str, t.Mapping[str, t.Any]
     return {host: _changes(name, leader, one, copying) for host, one in found.items()}
 
 
-def _changes(name: str, leader: str, found: t.Mapping[str, t.Any], copying: bool) -> list[t.Any]:
+def _changes(name: str, leader: str, found: Mapping[str, Any], copying: bool) -> list[Any]:
     if found["problems"]:
-        before = "".join(f"{path}: {what}\n" for path, what in sorted(found["problems"].items())[:10])
+        before = text_of(f"{path}: {what}" for path, what in sorted(found["problems"].items())[:10])
         count = len(found["problems"])
         figures = f"{count} file{'' if count == 1 else 's'}, {found['needed_bytes'] / 1e9:.2f} GB"
-        return [{"name": COPY, "diff": {"before": before, "after": f"Copy {name} from {leader} ({figures})\n"}}]
+        return [change(COPY, before, f"Copy {name} from {leader} ({figures})\n")]
     left = found["left_behind"]
     if copying:  # a copy replaces what an interrupted one left, and removes everything at its end
         return []
-    return [{"name": what} for what, there in ((KEY, left["key"]), (ACCESS, left["authorized_key"])) if there]
+    return [change(what) for what, there in ((KEY, left["key"]), (ACCESS, left["authorized_key"])) if there]

@@ -21,12 +21,12 @@ import socket
 import subprocess
 import threading
 import time
-import typing as t
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, BinaryIO, Callable, Sequence, cast
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, give_back, new_hash
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, new_hash, release_pages
 
 _PIECE = 1 << 20
 _PIPE = getattr(fcntl, "F_SETPIPE_SZ", 1031)  # Python names it from 3.10 on
@@ -48,7 +48,7 @@ class WrongError(Exception):
 class Peer:
     """A connection to the program ``send`` on the other Spark."""
 
-    def __init__(self, argv: t.Sequence[str], stall_seconds: float, plain: str = "") -> None:
+    def __init__(self, argv: Sequence[str], stall_seconds: float, plain: str = "") -> None:
         """Connect.
 
         :param argv: the connecting command. :param plain: this Spark's address on which the files' bytes are awaited,
@@ -56,7 +56,7 @@ class Peer:
         """
         self._stall = stall_seconds
         self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self._asked, answers = t.cast(t.BinaryIO, self._child.stdin), t.cast(t.BinaryIO, self._child.stdout)
+        self._asked, answers = cast(BinaryIO, self._child.stdin), cast(BinaryIO, self._child.stdout)
         self._answers = answers.fileno()
         with suppress(OSError):  # fewer, larger pieces
             fcntl.fcntl(self._answers, _PIPE, _PIECE)
@@ -137,7 +137,7 @@ class Peer:
             self._child.wait(5)
         if self._child.poll() is None:
             return "ssh closed the connection"
-        said = t.cast(t.BinaryIO, self._child.stderr).read().decode(errors="replace").strip()
+        said = cast(BinaryIO, self._child.stderr).read().decode(errors="replace").strip()
         return f"ssh ended with {self._child.returncode} ({said[-300:] or 'no message'})"
 
 
@@ -146,11 +146,11 @@ class Pull:
 
     def __init__(
         self,
-        connect: t.Callable[[], Peer],
-        files: t.Sequence[HashedFile],
+        connect: Callable[[], Peer],
+        files: Sequence[HashedFile],
         target: Path,
         partial: Path,
-        on_whole: t.Callable[[HashedFile, Path], None],
+        on_whole: Callable[[HashedFile, Path], None],
         stall_seconds: float = 120,
     ) -> None:
         """Prepare to take files.
@@ -247,13 +247,13 @@ class Pull:
             raise WrongError(f"{file.path} came wrong: its hash is {digest.hexdigest()} instead of {file.blob}")
         whole = self._target / file.blob
         part.replace(whole)
-        give_back(whole)
+        release_pages(whole)
         with self._lock:
             self._sign_of_life = time.monotonic()
             self._on_whole(file, whole)
         return True
 
-    def _receive(self, peer: Peer, left: int, piece: memoryview, stream: t.BinaryIO, digest: t.Any) -> None:
+    def _receive(self, peer: Peer, left: int, piece: memoryview, stream: BinaryIO, digest: Any) -> None:
         spent, now = dict.fromkeys(self.seconds, 0.0), time.monotonic()
 
         def lap(what: str) -> None:

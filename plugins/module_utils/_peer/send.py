@@ -20,8 +20,8 @@ import os
 import re
 import socket
 import sys
-import typing as t
 from pathlib import Path
+from typing import BinaryIO, Callable
 
 REQUEST = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) ([0-9]{1,15})\n")
 PLAIN = re.compile(rb"PLAIN ([0-9]{1,5}) ([0-9a-f]{32})\n")
@@ -47,7 +47,7 @@ def plain_connection(port: int, token: bytes) -> int:
     return connection.detach()
 
 
-def send(folder: Path, asked: t.BinaryIO, answers: int, release: t.Callable[[Path], None]) -> int:
+def send(folder: Path, asked: BinaryIO, answers: int, release: Callable[[Path], None]) -> int:
     """Answer until nothing more is asked; return the exit status.
 
     :param release: called at the end for each file that was sent.
@@ -85,6 +85,6 @@ def send(folder: Path, asked: t.BinaryIO, answers: int, release: t.Callable[[Pat
     return 0
 
 
-def main(release: t.Callable[[Path], None]) -> int:
+def main(release: Callable[[Path], None]) -> int:
     """Send the files of the directory that the command line names."""
     return send(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.fileno(), release)

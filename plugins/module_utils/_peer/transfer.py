@@ -9,8 +9,8 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import time
-import typing as t
 from pathlib import Path
+from typing import Any, Callable, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import access, counters
@@ -37,10 +37,10 @@ class Transfer:
 
     def pull(
         self,
-        files: t.Sequence[HashedFile],
+        files: Sequence[HashedFile],
         target: Path,
         partial: Path,
-        on_whole: t.Callable[[HashedFile, Path], None],
+        on_whole: Callable[[HashedFile, Path], None],
     ) -> str:
         """Copy what can be had now. Return why that is not all, or an empty string.
 
@@ -58,7 +58,7 @@ class Transfer:
             raise PullError(lasting)
         return reason
 
-    def figures(self, netdev: str) -> dict[str, t.Any]:
+    def figures(self, netdev: str) -> dict[str, Any]:
         """Return what modules tell of a copy that is done; nothing where no byte was copied.
 
         :param netdev: the interface by which the leader is reached.

@@ -2,29 +2,31 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin util is private to the collection: it may change at any time.
-"""Find out which cages are joined, from the carrier of the ports and the neighbors that were found there."""
+"""Find out which cages are joined, from the carrier of the ports and the neighbors that were found there.
+
+This plugin util is private to the collection.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import itertools
-import typing as t
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 CAGE_NAMES = {0: "cage 0 (next to the RJ-45 socket)", 1: "cage 1 (away from the RJ-45 socket)"}
 
-Link = t.Dict[str, t.Any]  # one entry of ibdev2netdev_info's links
-Cage = t.Dict[str, Link]  # a QSFP cage: half -> link
-End = t.Tuple[str, int]  # a member's name and the number of its cage
-Segment = t.List[End]  # the cages that one cable, or one switch, joins
-Cables = t.Sequence[t.Sequence[str]]
+Link = Dict[str, Any]  # one entry of ibdev2netdev_info's links
+Cage = Dict[str, Link]  # a QSFP cage: half -> link
+End = Tuple[str, int]  # a member's name and the number of its cage
+Segment = List[End]  # the cages that one cable, or one switch, joins
+Cables = Sequence[Sequence[str]]
 
 
 class FabricError(ValueError):
     """No fabric can be planned of this; the message names the hosts and the mend."""
 
 
-class Member(t.NamedTuple):
+class Member(NamedTuple):
     """One host of the group, and what was discovered on it."""
 
     name: str
@@ -32,10 +34,10 @@ class Member(t.NamedTuple):
     cages: dict[int, Cage]
     networks: list[tuple[ipaddress.IPv4Network, str]]  # in use, and by which netdev
     neighbors: dict[int, list[tuple[str, int]]] | None  # cage -> (machine, cage there); None where none was looked for
-    netplan_conflicts: list[dict[str, t.Any]]  # what other netplan files say of the ConnectX-7's netdevs
+    netplan_conflicts: list[dict[str, Any]]  # what other netplan files say of the ConnectX-7's netdevs
 
 
-class Cabling(t.NamedTuple):
+class Cabling(NamedTuple):
     """Which cages are joined, and which netdevs must be raised before that is certain."""
 
     topology: str
@@ -43,7 +45,7 @@ class Cabling(t.NamedTuple):
     admin_down: dict[str, list[str]]
 
 
-def find_cabling(hosts: t.Sequence[Member], topology: str, stated: Cables) -> Cabling:
+def find_cabling(hosts: Sequence[Member], topology: str, stated: Cables) -> Cabling:
     """Return the topology and its segments; half A of the first segment carries the control addresses.
 
     A port that is administratively down tells nothing of its cable. Where there are some, and the other ports make no
@@ -73,15 +75,15 @@ def find_cabling(hosts: t.Sequence[Member], topology: str, stated: Cables) -> Ca
     return Cabling(*_usual(hosts, topology, cables, _maybe_with_carrier(hosts)), admin_down)
 
 
-def read_carriers(host: str, cages: t.Mapping[int, Cage]) -> tuple[list[int], list[str], str]:
+def read_carriers(host: str, cages: Mapping[int, Cage]) -> tuple[list[int], list[str], str]:
     """Return the cages with carrier, the netdevs that are administratively down, and why no cage has carrier.
 
     :raises FabricError: where one half of a cage has a signal and the other half, which is up too, has none.
     """
     if not cages:
         raise FabricError(
-            f"{host} shows no ConnectX-7 port at all: see whether it is a DGX Spark, and whether its driver is loaded "
-            "('ls /sys/class/infiniband' must list four devices)"
+            f"{host} shows no ConnectX-7 port at all: check whether it is a DGX Spark, and whether its driver is "
+            "loaded ('ls /sys/class/infiniband' must list four devices)"
         )
     with_carrier: list[int] = []
     no_carrier: list[int] = []
@@ -108,7 +110,7 @@ def read_carriers(host: str, cages: t.Mapping[int, Cage]) -> tuple[list[int], li
         with_carrier,
         admin_down,
         f"{host} has no live QSFP cable (no carrier in {' and '.join(f'cage {number}' for number in no_carrier)}): "
-        "plug the cable into the cage next to the RJ-45 socket of each Spark until it clicks, and see that the Spark "
+        "plug the cable into the cage next to the RJ-45 socket of each Spark until it clicks, and check that the Spark "
         "at its other end is switched on",
     )
 
@@ -118,7 +120,7 @@ def cage_name(number: int) -> str:
     return CAGE_NAMES.get(number, f"cage {number}")
 
 
-def _maybe_with_carrier(hosts: t.Sequence[Member]) -> dict[str, list[int]]:
+def _maybe_with_carrier(hosts: Sequence[Member]) -> dict[str, list[int]]:
     return {
         host.name: [
             number
@@ -132,7 +134,7 @@ def _maybe_with_carrier(hosts: t.Sequence[Member]) -> dict[str, list[int]]:
 # ---- what the user says
 
 
-def _parse_cables(stated: Cables, hosts: t.Sequence[Member]) -> list[Segment]:
+def _parse_cables(stated: Cables, hosts: Sequence[Member]) -> list[Segment]:
     cages = {host.name: host.cages for host in hosts}
     rank = {host.name: number for number, host in enumerate(hosts)}
     used: set[End] = set()
@@ -161,7 +163,7 @@ def _parse_cables(stated: Cables, hosts: t.Sequence[Member]) -> list[Segment]:
     return _sorted(parsed, rank)
 
 
-def _sorted(segments: t.Iterable[Segment], rank: t.Mapping[str, int]) -> list[Segment]:
+def _sorted(segments: Iterable[Segment], rank: Mapping[str, int]) -> list[Segment]:
     # By the ranks of both ends, then by cage, so that a further host at the end of the ranks moves no addresses.
     return sorted(
         (sorted(ends, key=lambda end: (rank[end[0]], end[1])) for ends in segments),
@@ -173,7 +175,7 @@ def _sorted(segments: t.Iterable[Segment], rank: t.Mapping[str, int]) -> list[Se
 
 
 def _from_neighbors(
-    hosts: t.Sequence[Member], topology: str, cables: list[Segment], with_carrier: dict[str, list[int]]
+    hosts: Sequence[Member], topology: str, cables: list[Segment], with_carrier: dict[str, list[int]]
 ) -> tuple[str, list[Segment]]:
     if any(host.neighbors is None for host in hosts):
         if not cables:
@@ -189,7 +191,7 @@ def _from_neighbors(
     return _classify([host.name for host in hosts], topology, segments)
 
 
-def _join_neighbors(hosts: t.Sequence[Member], with_carrier: dict[str, list[int]]) -> list[Segment]:
+def _join_neighbors(hosts: Sequence[Member], with_carrier: dict[str, list[int]]) -> list[Segment]:
     """Join the cages that found one another, or refuse a cable that leads to no member."""
     owner = {link["mac"]: host.name for host in hosts for cage in host.cages.values() for link in cage.values()}
     rank = {host.name: number for number, host in enumerate(hosts)}
@@ -216,7 +218,7 @@ def _join_neighbors(hosts: t.Sequence[Member], with_carrier: dict[str, list[int]
     return segments
 
 
-def _distinct(groups: t.Iterable[set[End]]) -> list[set[End]]:
+def _distinct(groups: Iterable[set[End]]) -> list[set[End]]:
     found: list[set[End]] = []
     for group in groups:
         if group not in found:
@@ -224,7 +226,7 @@ def _distinct(groups: t.Iterable[set[End]]) -> list[set[End]]:
     return found
 
 
-def _explain_unpaired_cage(segment: Segment, strangers: t.Mapping[End, set[str]]) -> str:
+def _explain_unpaired_cage(segment: Segment, strangers: Mapping[End, set[str]]) -> str:
     name, cage = segment[0]
     if len(segment) > 1:
         return (
@@ -238,12 +240,12 @@ def _explain_unpaired_cage(segment: Segment, strangers: t.Mapping[End, set[str]]
             f"itself {min(others)}): add it to the inventory, or take that cable out"
         )
     return (
-        f"nobody answers through the cable in {cage_name(cage)} of {name}, although it has a signal: plug its other "
+        f"no Spark answers through the cable in {cage_name(cage)} of {name}, although it has a signal: plug its other "
         "end into a Spark of this inventory, or take it out; if it is in one, see 'ip -br link' there"
     )
 
 
-def _in_words(segments: t.Iterable[Segment]) -> str:
+def _in_words(segments: Iterable[Segment]) -> str:
     return ", ".join("-".join(f"{name}:{cage}" for name, cage in segment) for segment in segments) or "nothing"
 
 
@@ -299,7 +301,7 @@ def _one_cage_each(names: list[str], segments: list[Segment]) -> list[Segment]:
 
 
 def _usual(
-    hosts: t.Sequence[Member], topology: str, cables: list[Segment], with_carrier: dict[str, list[int]]
+    hosts: Sequence[Member], topology: str, cables: list[Segment], with_carrier: dict[str, list[int]]
 ) -> tuple[str, list[Segment]]:
     names = [host.name for host in hosts]
     if topology == "auto":

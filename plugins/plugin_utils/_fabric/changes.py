@@ -2,23 +2,24 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin util is private to the collection: it may change at any time.
 """Compute what must change on each host, so that its fabric is as planned.
 
 Pure functions on the controller. Each change has the name of the task of the role cx7_network that makes it.
+
+This plugin util is private to the collection.
 """
 
 from __future__ import annotations
 
-import typing as t
+from typing import Any, Dict, ItemsView, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import bandwidth_problem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import HEADER, render
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
     Line,
-    Steps,
     UfwError,
-    after,
+    difference,
     spread,
     steps,
 )
@@ -40,20 +41,20 @@ HOSTS_FILE = "/etc/hosts"
 COMMENT = "DGX Spark fabric"  # of the firewall rules
 MARKER = "# {mark} fabric of DGX Sparks (Ansible, sparkops.dgx_spark.cx7_network)"  # around the block in the hosts file
 
-Change = t.Dict[str, t.Any]  # ``name``, and ``diff`` where a text changes
-Plan = t.Mapping[str, t.Any]
-HostPlan = t.Mapping[str, t.Any]
-Found = t.Mapping[str, t.Any]  # what ``fabric_member_info`` returned of a host
+Change = Dict[str, Any]  # ``name``, and ``diff`` where a text changes
+Plan = Mapping[str, Any]
+HostPlan = Mapping[str, Any]
+Found = Mapping[str, Any]  # what ``fabric_member_info`` returned of a host
 
 
-class Changes(t.NamedTuple):
+class Changes(NamedTuple):
     """What must change."""
 
     changes: dict[str, list[Change]]  # by host, in the order in which they are made; an empty list for none
     takes_part: dict[str, bool]  # by host, whether its network is changed, or planned again while another host's is
 
 
-class Settings(t.NamedTuple):
+class Settings(NamedTuple):
     """What the role is asked for, beside the plan of the fabric."""
 
     netplan: str  # path of the fabric's netplan file
@@ -61,15 +62,15 @@ class Settings(t.NamedTuple):
     program: str  # SHA-256 of the rollback program
     firewall: str  # auto, ufw or none
     tool: str  # that measures the bandwidth
-    min_gbps: t.Mapping[str, float]  # by topology
+    min_gbps: Mapping[str, float]  # by topology
     changing: bool = False  # whether this run is changing the network now, with its own rollback timer
 
 
-def add_contents(plan: Plan, settings: Settings) -> dict[str, t.Any]:
+def add_contents(plan: Plan, settings: Settings) -> dict[str, Any]:
     """Return the plan with all that is written on each host: ``files`` by path, ``names`` and ``firewall``."""
     hosts = {}
     for name, host in plan["hosts"].items():
-        contents: dict[str, t.Any] = {"files": {}, "names": [], "firewall": []}
+        contents: dict[str, Any] = {"files": {}, "names": [], "firewall": []}
         if plan["topology"] != "single":
             contents = {
                 "files": {settings.netplan: render(host["netdevs"]), settings.sysctl: arp_settings(host)},
@@ -93,7 +94,7 @@ def arp_settings(host: HostPlan) -> str:
     return HEADER + "".join(lines)
 
 
-def firewall_rules(host: HostPlan, addressing: str) -> list[dict[str, t.Any]]:
+def firewall_rules(host: HostPlan, addressing: str) -> list[dict[str, Any]]:
     """Return the rules for ``ufw_rules``: packets of a link's network are let in on that link, and on no other.
 
     Of 169.254.0.0/16, which other netdevs may use too, only the host's own addresses are closed to others.
@@ -101,7 +102,7 @@ def firewall_rules(host: HostPlan, addressing: str) -> list[dict[str, t.Any]]:
     links = host["links"]
     if not links:
         return []
-    rules: list[dict[str, t.Any]] = [
+    rules: list[dict[str, Any]] = [
         {"rule": "allow", "interface_in": netdev, "from_ip": [network], "to_ip": ["any"]}
         for netdev, network in {link["netdev"]: link["network"] for link in links}.items()
     ]
@@ -110,7 +111,7 @@ def firewall_rules(host: HostPlan, addressing: str) -> list[dict[str, t.Any]]:
     return [*rules, closed]
 
 
-def set_block(text: str, lines: t.Sequence[str], marker: str = MARKER) -> str:
+def set_block(text: str, lines: Sequence[str], marker: str = MARKER) -> str:
     """Return the text with the marked block replaced, or added at its end, as ``ansible.builtin.blockinfile`` does.
 
     >>> set_block("a\\n", ["b"], "# {mark}")
@@ -126,7 +127,7 @@ def set_block(text: str, lines: t.Sequence[str], marker: str = MARKER) -> str:
     return "".join([*there[:first], *block, *there[last + 1 :]])
 
 
-def plan_changes(plan: Plan, members: t.Iterable[Found], key: str, settings: Settings) -> Changes:
+def plan_changes(plan: Plan, members: Iterable[Found], key: str, settings: Settings) -> Changes:
     """Return the changes of each host.
 
     :param plan: of :func:`add_contents`. :param members: what was read of each host. :param key: what a measurement of
@@ -148,18 +149,18 @@ def plan_changes(plan: Plan, members: t.Iterable[Found], key: str, settings: Set
     for name, host in _hosts(plan):
         changes[name] = [*network[name], *_other_changes(name, host, found[name], plan, settings)]
         if takes_part[name] and found[name]["program"] != settings.program:
-            changes[name].insert(0, {"name": PROGRAM})
+            changes[name].insert(0, change(PROGRAM))
         if not measured:
-            changes[name] += [{"name": PACKAGE}] if settings.tool not in found[name]["tools"] else []
-            changes[name].append({"name": BANDWIDTH})
+            changes[name] += [change(PACKAGE)] if settings.tool not in found[name]["tools"] else []
+            changes[name].append(change(BANDWIDTH))
     return Changes(changes, takes_part)
 
 
-def _hosts(plan: Plan) -> t.ItemsView[str, HostPlan]:
+def _hosts(plan: Plan) -> ItemsView[str, HostPlan]:
     return plan["hosts"].items()
 
 
-def _refuse_pending_rollback(found: t.Mapping[str, Found]) -> None:
+def _refuse_pending_rollback(found: Mapping[str, Found]) -> None:
     pending = [name for name, member in found.items() if member.get("rollback_pending")]
     if pending:
         raise FabricError(
@@ -169,34 +170,35 @@ def _refuse_pending_rollback(found: t.Mapping[str, Found]) -> None:
 
 
 def _network_changes(
-    host: HostPlan, member: Found, drift: t.Sequence[str], plan: Plan, settings: Settings
+    host: HostPlan, member: Found, drift: Sequence[str], plan: Plan, settings: Settings
 ) -> list[Change]:
     """Return the changes that are made with a rollback timer running."""
     changes: list[Change] = []
     down = plan["admin_down"].get(member["name"], [])
     if down:
-        changes.append({"name": RAISE, "diff": _lines(down, "administratively down", "up")})
-    for change, path, mode in ((SYSCTL, settings.sysctl, "0644"), (NETPLAN, settings.netplan, "0600")):
+        before, later = (text_of(f"{netdev}: {state}" for netdev in down) for state in ("administratively down", "up"))
+        changes.append(change(RAISE, before, later))
+    for name, path, mode in ((SYSCTL, settings.sysctl, "0644"), (NETPLAN, settings.netplan, "0600")):
         if not _same_file(member["files"].get(path), host["files"][path], mode):
-            changes.append({"name": change, "diff": _file_diff(path, member["files"].get(path), host["files"][path])})
+            changes.append(change(name, _content(member["files"].get(path)), host["files"][path], path))
     if changes or drift:
-        changes.append({"name": ACTIVATE, "diff": _state_diff(host, member)})
+        changes.append(change(ACTIVATE, *_states(host, member)))
     return changes
 
 
 def _other_changes(name: str, host: HostPlan, member: Found, plan: Plan, settings: Settings) -> list[Change]:
     changes: list[Change] = []
     hosts_file = member["files"].get(HOSTS_FILE)
-    before = hosts_file["content"] if hosts_file else ""
+    before = _content(hosts_file)
     names = set_block(before, host["names"])
     if names != before:
-        changes.append({"name": HOSTS, "diff": _file_diff(HOSTS_FILE, hosts_file, names)})
+        changes.append(change(HOSTS, before, names, HOSTS_FILE))
     rules = _firewall_change(name, host, member["firewall"], plan, settings)
     return changes + ([rules] if rules else [])
 
 
 def _firewall_change(
-    name: str, host: HostPlan, state: t.Mapping[str, t.Any], plan: Plan, settings: Settings
+    name: str, host: HostPlan, state: Mapping[str, Any], plan: Plan, settings: Settings
 ) -> Change | None:
     """Return the change of the firewall's rules, None where there is none."""
     if not (settings.firewall == "ufw" or (settings.firewall == "auto" and state["enabled"])):
@@ -204,7 +206,7 @@ def _firewall_change(
     if not state["installed"]:
         raise FabricError(f"{name} has no ufw, and cx7_network_firewall says {settings.firewall}: install ufw first")
     if plan["addressing"] != "static" and not host["links"]:
-        return {"name": FIREWALL}  # the addresses, and so the rules, are known once the links have them
+        return change(FIREWALL)  # the addresses, and so the rules, are known once the links have them
     there = [Line(*line) for line in state["rules"]]
     try:
         todo = steps(there, [text for rule in host["firewall"] for text in spread(rule)], COMMENT, first=True)
@@ -213,11 +215,10 @@ def _firewall_change(
         raise FabricError(f"{name}: {problem}") from error
     if not any(todo):
         return None
-    before, rules = after(there, Steps([], []), COMMENT), after(there, todo, COMMENT, first=True)
-    return {"name": FIREWALL, "diff": {"before": _text(before), "after": _text(rules)}}
+    return change(FIREWALL, *difference(there, todo, COMMENT, first=True))
 
 
-def _measured(plan: Plan, found: t.Mapping[str, Found], key: str, settings: Settings) -> bool:
+def _measured(plan: Plan, found: Mapping[str, Found], key: str, settings: Settings) -> bool:
     """Whether every host measured this plan with this tool since it was started, and all figures are enough."""
     wanted = float(settings.min_gbps[plan["topology"]])
     for name in plan["hosts"]:
@@ -229,28 +230,15 @@ def _measured(plan: Plan, found: t.Mapping[str, Found], key: str, settings: Sett
     return True
 
 
-def _same_file(state: t.Mapping[str, t.Any] | None, content: str, mode: str) -> bool:
+def _same_file(state: Mapping[str, Any] | None, content: str, mode: str) -> bool:
     return state is not None and (state["content"], state["mode"], state["uid"]) == (content, mode, 0)
 
 
-def _file_diff(path: str, state: t.Mapping[str, t.Any] | None, content: str) -> dict[str, str]:
-    before = state["content"] if state else ""
-    return {"before_header": path, "after_header": path, "before": before, "after": content}
+def _content(state: Mapping[str, Any] | None) -> str:
+    return state["content"] if state else ""
 
 
-def _lines(names: t.Iterable[str], before: str, later: str) -> dict[str, str]:
-    names = list(names)
-    return {
-        "before": _text(f"{name}: {before}" for name in names),
-        "after": _text(f"{name}: {later}" for name in names),
-    }
-
-
-def _text(lines: t.Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _state_diff(host: HostPlan, member: Found) -> dict[str, str]:
+def _states(host: HostPlan, member: Found) -> tuple[str, str]:
     """Return the state of the cabled netdevs now and as planned, one a line."""
     now = {link["netdev"]: link for link in member["links"]}
     before, later = [], []
@@ -264,8 +252,8 @@ def _state_diff(host: HostPlan, member: Found) -> dict[str, str]:
             wanted["addresses"] or link["ipv4"] or ([f"an address by {wanted['dynamic']}"] * bool(wanted["dynamic"]))
         )
         later.append(_netdev_line(netdev, "up", wanted["mtu"] or link["mtu"], addresses, [1, 2]))
-    return {"before": _text(before), "after": _text(later)}
+    return text_of(before), text_of(later)
 
 
-def _netdev_line(netdev: str, up: str, mtu: int, addresses: t.Sequence[str], arp: t.Sequence[int]) -> str:
+def _netdev_line(netdev: str, up: str, mtu: int, addresses: Sequence[str], arp: Sequence[int]) -> str:
     return f"{netdev}: {up}, MTU {mtu}, {' '.join(addresses) or 'no address'}, ARP settings {arp[0]} {arp[1]}"

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin util is private to the collection: it may change at any time.
 """Plan the fabric of a group of DGX Sparks: which half gets which address.
 
 Pure functions on the controller over what was discovered on every member. The same input always gives the same plan.
+
+This plugin util is private to the collection.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
-import typing as t
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 try:
     from netaddr import IPNetwork, IPSet
@@ -39,10 +40,10 @@ FIRST_HOST = 10  # the leader's last octet; each member's follows from its rank 
 JUMBO = 9000  # between Sparks; what a switch carries is not ours to say
 SYNC = "99-nvidia-sync-cluster.yaml"  # NVIDIA Sync's Cluster Assistant writes it
 
-Overrides = t.Mapping[str, t.Mapping[str, str]]  # member -> netdev -> address with prefix length
+Overrides = Mapping[str, Mapping[str, str]]  # member -> netdev -> address with prefix length
 
 
-class End(t.NamedTuple):
+class End(NamedTuple):
     """One half of one cage, at one end of a segment."""
 
     name: str
@@ -51,7 +52,7 @@ class End(t.NamedTuple):
     address: ipaddress.IPv4Interface | None
 
 
-class Control(t.NamedTuple):
+class Control(NamedTuple):
     """Where all other members reach a host; netdev and network are None where the host's networks do not show them."""
 
     address: str
@@ -60,15 +61,15 @@ class Control(t.NamedTuple):
 
 
 def plan_fabric(
-    names: t.Sequence[str],
-    members: t.Sequence[t.Mapping[str, t.Any]],
+    names: Sequence[str],
+    members: Sequence[Mapping[str, Any]],
     topology: str = "auto",
     cables: Cables = (),
-    pool: t.Sequence[str] = POOL,
+    pool: Sequence[str] = POOL,
     mtu: int = 0,
     addressing: str = "static",
     addresses: Overrides | None = None,
-) -> dict[str, t.Any]:
+) -> dict[str, Any]:
     """Return the plan for all members, in rank order.
 
     :param names: of all members in rank order. :param members: what ``fabric_member_info`` returned of each, in any
@@ -119,7 +120,7 @@ def plan_fabric(
     }
 
 
-def find_drift(plan: t.Mapping[str, t.Any], members: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
+def find_drift(plan: Mapping[str, Any], members: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Return, by host, the netdevs whose state differs from the plan in address, MTU or ARP settings."""
     drift = {}
     known = {member["name"]: member for member in members}
@@ -141,7 +142,7 @@ def find_drift(plan: t.Mapping[str, t.Any], members: t.Iterable[t.Mapping[str, t
     return drift
 
 
-def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
+def describe(plan: Mapping[str, Any]) -> list[str]:
     """Return the plan as the lines of a table."""
     head = ["HOST", "CAGE", "HALF", "NETDEV", "RDMA DEVICE", "ADDRESS", "PEER", "CAGE", "ADDRESS"]
     rows = [
@@ -173,8 +174,8 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def _host(
-    host: Member, control: Control, links: list[dict[str, t.Any]], netdevs: dict[str, dict[str, t.Any]]
-) -> dict[str, t.Any]:
+    host: Member, control: Control, links: list[dict[str, Any]], netdevs: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "control_address": control.address,
         "control_netdev": control.netdev,
@@ -187,7 +188,7 @@ def _host(
     }
 
 
-def _fabric_control(link: t.Mapping[str, str]) -> Control:
+def _fabric_control(link: Mapping[str, str]) -> Control:
     """Return the control address on a link of the fabric."""
     return Control(link["address"].split("/")[0], link["netdev"], link["network"])
 
@@ -208,7 +209,7 @@ def fabric_name(name: str) -> str:
 # ---- what was discovered
 
 
-def _members(names: t.Sequence[str], members: t.Sequence[t.Mapping[str, t.Any]]) -> list[Member]:
+def _members(names: Sequence[str], members: Sequence[Mapping[str, Any]]) -> list[Member]:
     if not names:
         raise FabricError("there are no members: name the hosts of the fabric, the leader first")
     if len(set(names)) < len(names):
@@ -226,7 +227,7 @@ def _members(names: t.Sequence[str], members: t.Sequence[t.Mapping[str, t.Any]])
     return hosts
 
 
-def _member(member: t.Mapping[str, t.Any]) -> Member:
+def _member(member: Mapping[str, Any]) -> Member:
     cages: dict[int, Cage] = {}
     for link in member["links"]:
         if link["physical_port"] is None or link["netdev"] is None:
@@ -269,7 +270,7 @@ def _member(member: t.Mapping[str, t.Any]) -> Member:
     )
 
 
-def _refuse_duplicate_hosts(members: t.Sequence[t.Mapping[str, t.Any]], hosts: list[Member]) -> None:
+def _refuse_duplicate_hosts(members: Sequence[Mapping[str, Any]], hosts: list[Member]) -> None:
     for (one, first), (other, second) in itertools.combinations(zip(members, hosts), 2):
         shared = {link["mac"] for link in one["links"]} & {link["mac"] for link in other["links"]} - {None}
         if shared:
@@ -315,7 +316,7 @@ def _overrides(addresses: Overrides, hosts: list[Member]) -> dict[tuple[str, str
 # ---- what other tools' netplan files say
 
 
-def _refuse_netplan_conflicts(hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> None:
+def _refuse_netplan_conflicts(hosts: Sequence[Member], segments: Sequence[Segment]) -> None:
     """Refuse other files that configure the fabric's netdevs, and a part of a fabric in NVIDIA Sync's file."""
     problems = [
         f"{host.name}: {conflict['path']} configures {conflict['netdev']} too ({', '.join(conflict['sets'])}): move it "
@@ -343,7 +344,7 @@ def _refuse_netplan_conflicts(hosts: t.Sequence[Member], segments: t.Sequence[Se
         )
 
 
-def _adopted(hosts: t.Sequence[Member]) -> dict[tuple[str, str], ipaddress.IPv4Interface]:
+def _adopted(hosts: Sequence[Member]) -> dict[tuple[str, str], ipaddress.IPv4Interface]:
     """Return the addresses that NVIDIA Sync gave, to be kept."""
     found: dict[tuple[str, str], ipaddress.IPv4Interface] = {}
     for host in hosts:
@@ -360,7 +361,7 @@ def _adopted(hosts: t.Sequence[Member]) -> dict[tuple[str, str], ipaddress.IPv4I
     return found
 
 
-def _mtu(topology: str, mtu: int, hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> tuple[int | None, int]:
+def _mtu(topology: str, mtu: int, hosts: Sequence[Member], segments: Sequence[Segment]) -> tuple[int | None, int]:
     """Return the MTU to set, None to leave it alone, and the one that packets shall have."""
     by_others = {one["mtu"] for host in hosts for one in host.netplan_conflicts if one["mtu"]}
     if len(by_others) > 1:
@@ -387,7 +388,7 @@ def _mtu(topology: str, mtu: int, hosts: t.Sequence[Member], segments: t.Sequenc
 # ---- which half gets which address
 
 
-def _pool_networks(pool: t.Sequence[str]) -> list[ipaddress.IPv4Network]:
+def _pool_networks(pool: Sequence[str]) -> list[ipaddress.IPv4Network]:
     """Return the networks of the pool, or refuse one that cannot be used."""
     networks: list[ipaddress.IPv4Network] = []
     for entry in pool:
@@ -404,10 +405,10 @@ def _pool_networks(pool: t.Sequence[str]) -> list[ipaddress.IPv4Network]:
 
 
 def _free_subnets(
-    pool: t.Sequence[ipaddress.IPv4Network],
-    hosts: t.Sequence[Member],
-    given: t.Mapping[tuple[str, str], ipaddress.IPv4Interface],
-) -> t.Iterator[ipaddress.IPv4Network]:
+    pool: Sequence[ipaddress.IPv4Network],
+    hosts: Sequence[Member],
+    given: Mapping[tuple[str, str], ipaddress.IPv4Interface],
+) -> Iterator[ipaddress.IPv4Network]:
     """Yield the /24s of the pool that no host uses and no given address is in, in order."""
     used = [network for host in hosts for network, _netdev in host.networks]
     taken = IPSet([str(network) for network in [*used, *(address.network for address in given.values())]])
@@ -417,7 +418,7 @@ def _free_subnets(
                 yield ipaddress.IPv4Network(str(subnet))
 
 
-def _halves(hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> t.Iterator[list[tuple[str, int, Link]]]:
+def _halves(hosts: Sequence[Member], segments: Sequence[Segment]) -> Iterator[list[tuple[str, int, Link]]]:
     """Yield the ends that share a subnet: A with A and B with B, since no probe can tell the halves of a cable."""
     cages = {host.name: host.cages for host in hosts}
     for segment in segments:
@@ -434,10 +435,10 @@ def _halves(hosts: t.Sequence[Member], segments: t.Sequence[Segment]) -> t.Itera
 
 def _static(
     hosts: list[Member],
-    segments: t.Sequence[Segment],
-    free: t.Iterator[ipaddress.IPv4Network],
-    pool: t.Sequence[str],
-    given: t.Mapping[tuple[str, str], ipaddress.IPv4Interface],
+    segments: Sequence[Segment],
+    free: Iterator[ipaddress.IPv4Network],
+    pool: Sequence[str],
+    given: Mapping[tuple[str, str], ipaddress.IPv4Interface],
 ) -> list[list[End]]:
     octet = {host.name: FIRST_HOST + rank for rank, host in enumerate(hosts)}
     if FIRST_HOST + len(hosts) > 255:
@@ -502,7 +503,7 @@ def _refuse_clash(rows: list[list[End]]) -> None:
             )
 
 
-def _current(hosts: list[Member], segments: t.Sequence[Segment], addressing: str) -> list[list[End]]:
+def _current(hosts: list[Member], segments: Sequence[Segment], addressing: str) -> list[list[End]]:
     """Return the ends with the addresses that they have now, as far as there are any."""
     return [
         [
@@ -515,8 +516,8 @@ def _current(hosts: list[Member], segments: t.Sequence[Segment], addressing: str
     ]
 
 
-def _links(hosts: list[Member], rows: list[list[End]]) -> dict[str, list[dict[str, t.Any]]]:
-    links: dict[str, list[dict[str, t.Any]]] = {host.name: [] for host in hosts}
+def _links(hosts: list[Member], rows: list[list[End]]) -> dict[str, list[dict[str, Any]]]:
+    links: dict[str, list[dict[str, Any]]] = {host.name: [] for host in hosts}
     for row in rows:
         for here, there in itertools.permutations(row, 2):
             if here.address is None or there.address is None:
@@ -545,8 +546,8 @@ def _netdevs(
     rows: list[list[End]],
     mtu: int | None,
     addressing: str,
-    adopted: t.Mapping[tuple[str, str], ipaddress.IPv4Interface],
-) -> dict[str, dict[str, t.Any]]:
+    adopted: Mapping[tuple[str, str], ipaddress.IPv4Interface],
+) -> dict[str, dict[str, Any]]:
     """Return the wanted state of each netdev. All are named, so that no renderer asks for DHCP on the others."""
     ends = {end.link["netdev"]: end for row in rows for end in row if end.name == host.name}
     return {

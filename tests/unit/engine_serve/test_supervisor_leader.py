@@ -132,4 +132,4 @@ def test_a_long_run_and_not_a_long_load_sets_the_number_of_starts_back(lead, die
 def test_an_end_that_no_start_would_mend_is_the_last(lead, final: bool, status: int, phase: str) -> None:
     found, values = lead(720, final)
     assert (found, values["phase"]) == (status, phase)
-    assert values["reason"] == "it died (exit status 1; nobody to ask)"
+    assert values["reason"] == "it died (exit status 1; the engine has ended)"

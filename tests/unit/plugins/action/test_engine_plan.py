@@ -305,7 +305,7 @@ def taken(one: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (taken, "spark2: port 8355 of 127.0.0.1 is taken by nginx (process 4711). End that"),
+        (taken, "spark2: port 8355 of 127.0.0.1 is taken by nginx (process 4711). Stop that program"),
         (lambda one: one.update(hostname="spark1"), "spark1, spark2 have the host names spark1, spark1"),
         (lambda one: one["platform"].update(driver="570"), "driver differ"),
         (lambda one: one["docker"].update(store="containerd"), "'spark1': 'graph driver', 'spark2': 'containerd'"),
@@ -340,7 +340,7 @@ def test_a_rule_of_the_owners_in_the_way_is_named() -> None:
     asked = asked_for(PAIR, api_host="0.0.0.0")
     found = {name: blank(name) for name in PAIR}
     found["spark1"]["firewall"]["rules"] = [{"rule": "deny 8355/tcp", "comment": ""}]
-    with pytest.raises(PlanError, match="somebody else's rule 'deny 8355/tcp'"):
+    with pytest.raises(PlanError, match="ufw has the rule 'deny 8355/tcp' of another owner"):
         action(asked, found)
 
 

@@ -17,10 +17,11 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def shown(host: str, check_mode: bool) -> dict[str, Any]:
+def shown(host: str, check_mode: bool, *plans: dict[str, Any]) -> dict[str, Any]:
     plugin = ActionModule.__new__(ActionModule)
     plugin._task = SimpleNamespace(check_mode=check_mode)
-    return plugin.plan({"changes": CHANGES}, {"inventory_hostname": host})
+    asked = {"changes": {} if plans else CHANGES, "plans": list(plans)}
+    return plugin.plan(asked, {"inventory_hostname": host})
 
 
 def test_names_and_diffs() -> None:
@@ -40,5 +41,18 @@ def test_counts_in_check_mode_alone(host: str, check_mode: bool, changed: bool) 
 
 
 def test_a_host_without_a_plan_is_named() -> None:
-    with pytest.raises(PlanError, match="the plan knows no spark9, but spark1, spark2"):
+    with pytest.raises(PlanError, match="spark9 is in no plan, which is for spark1, spark2"):
         shown("spark9", check_mode=True)
+
+
+def test_several_plans_are_one_list_in_their_order() -> None:
+    later = {"changes": {"spark1": [{"name": "Start the unit"}], "spark2": [{"name": "Start the unit"}]}, "key": "x"}
+    none = {"changes": {}}
+    assert shown("spark1", True, {"changes": CHANGES}, none, later)["planned"] == [
+        "Write the file",
+        "Restart Docker",
+        "Start the unit",
+    ]
+    assert shown("spark2", True, {"changes": CHANGES}, none, later)["planned"] == ["Start the unit"]
+    with pytest.raises(PlanError, match="which is for no host"):
+        shown("spark1", True, none)

@@ -217,9 +217,16 @@ class TestDaemonConfig:
         run(capsys, docker_daemon_config, **options)
         path.write_text("{}")
         options = {**options, "state": "restored"}
-        assert "changed by somebody else" in run(capsys, docker_daemon_config, **options)["msg"]
+        assert "changed by another program or person" in run(capsys, docker_daemon_config, **options)["msg"]
         assert run(capsys, docker_daemon_config, force=True, **options)["changed"]
         assert path.read_text() == '{"debug": true}'
+
+    def test_an_undo_of_nothing_needs_no_docker_and_no_valid_file(self, capsys, path, options, tmp_path) -> None:
+        path.write_text("{ broken")
+        options = {**options, "state": "restored", "docker_socket": str(tmp_path / "no.sock")}
+        said = run(capsys, docker_daemon_config, **options)
+        assert (said["changed"], said["restart_due"]) == (False, False)
+        assert path.read_text() == "{ broken"
 
     def test_says_that_docker_does_not_answer(self, capsys, options, tmp_path) -> None:
         options["docker_socket"] = str(tmp_path / "nobody")

@@ -247,14 +247,14 @@ def test_what_rotted_is_brought_again_by_whoever_is_told(run, place: SimpleNames
     seen = run(hf_cache_info, model=MODEL, read="all", **place.options)
     assert seen["corrupt"] == ["model.safetensors"]
     assert not bring(run, place, source)["changed"]
-    assert bring(run, place, source, doubted=seen["corrupt"], verified=seen["verified"])["changed"]
+    assert bring(run, place, source, reread=seen["corrupt"], verified=seen["verified"])["changed"]
     assert blob.read_bytes() == CONTENTS["model.safetensors"]
 
 
 def test_what_rotted_is_no_longer_noted_once_verify_was_told(run, place: SimpleNamespace) -> None:
     bring(run, place)
     rotten(place)
-    told = run(hf_cache_verify, model=MODEL, doubted=["model.safetensors"], **place.options)
+    told = run(hf_cache_verify, model=MODEL, reread=["model.safetensors"], **place.options)
     assert "model.safetensors: its sha256 is" in told["msg"]
     assert run(hf_cache_info, model=MODEL, **place.options)["corrupt"] == ["model.safetensors"]
 

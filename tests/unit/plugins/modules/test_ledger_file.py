@@ -45,7 +45,7 @@ def test_keeps_and_restores(run, tmp_path: Path) -> None:
     assert run(path, state="written")["changed"]
     assert run(path, state="written")["changed"] is False
     path.write_text("theirs\n")
-    assert "somebody else" in run(path, state="restored")["msg"]
+    assert "another program or person" in run(path, state="restored")["msg"]
     restored = run(path, state="restored", foreign="overwrite")
     assert (restored["changed"], restored["diff"][0]["after"], path.read_text()) == (True, "first\n", "first\n")
     assert restored["files"][0] == {"path": str(path), "existed": True, "original": None, "restored": True}
@@ -60,7 +60,7 @@ def test_one_refusal_restores_none(run, tmp_path: Path) -> None:
         path.write_text("ours\n")
     run([one, other], state="written")
     other.write_text("theirs\n")
-    assert "other was changed by somebody else" in run([one, other], state="restored")["msg"]
+    assert "other was changed by another program or person" in run([one, other], state="restored")["msg"]
     assert one.exists()
     other.write_text("ours\n")
     assert run([one, other], state="restored", check_mode=True)["changed"]
@@ -91,7 +91,7 @@ def test_a_shared_file_keeps_what_others_changed(
     assert (planned["changed"], planned["files"][0]["restored"], root.exists()) == (True, False, True)
     undone = run(path, state="restored", foreign="keep")
     assert (undone["changed"], undone["files"][0]["restored"], path.read_text()) == (True, False, left)
-    assert warnings == [f"{path} was changed by somebody else: it is not restored as a whole."] * 2
+    assert warnings == [f"{path} was changed by another program or person: it is not restored as a whole."] * 2
     assert not root.parent.exists(), "nothing is left of the ledger"
 
 

@@ -48,7 +48,7 @@ def read(
     monkeypatch.setattr(swarm_gpu_info.AnsibleModule, "get_bin_path", lambda _self, name, **_more: str(tmp_path / name))
     monkeypatch.setattr(swarm_gpu_info, "read_daemon_json", lambda: {"path": "daemon.json", "text": "{}"})
     monkeypatch.setattr(swarm_gpu_info, "recorded", dict)
-    monkeypatch.setattr(swarm_gpu_info, "UFW_CONF", str(tmp_path / "ufw.conf"))
+    monkeypatch.setattr(swarm_gpu_info, "CONF", str(tmp_path / "ufw.conf"))
     directory = Path(tempfile.mkdtemp())  # the path of a socket must be short
 
     def run(**wanted: Any) -> dict[str, Any]:

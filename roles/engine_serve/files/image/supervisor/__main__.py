@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The words that the program is started with.
 
-``leader``: wait for the workers, clear what an earlier run left on them, start the engine, judge by a generated token
+``leader``: wait for the workers, clear what an earlier run left on them, start the engine, check by a generated token
 whether it serves, and end when it ends. ``worker``: run an sshd for the leader, nothing else. ``rank -- COMMAND``: give
 a rank what differs from node to node, watch its node's memory, and become the command. ``reset``, ``memory`` and
-``name``: asked by the leader, on a worker. ``health``: read the state file and ask nobody.
+``name``: asked by the leader, on a worker. ``health``: read the state file, and nothing else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The leader's container: start the engine, judge by a generated token whether it serves, and end when it ends."""
+"""The leader's container: start the engine, check by a generated token whether it serves, and end when it ends."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def lead(own: State) -> int:
 
 
 def give_up(own: State, reason: str) -> int:
-    """End for good, with the reason: nobody starts the container again but on purpose."""
+    """End for good, with the reason: the container is not started again by itself."""
     own.set(phase=contract.GAVE_UP, reason=reason, starts=0)
     return contract.EXIT_GAVE_UP
 
@@ -129,7 +129,7 @@ class Canary:
         probed = time.monotonic()
         second_look = self.limits["timeout_s"] / 10  # seconds of a probe's time, should it fail
         timeout = self.limits["timeout_s"] - second_look
-        found = token(self.address, timeout, self.path) if alive else Probe("", "", "nobody to ask")
+        found = token(self.address, timeout, self.path) if alive else Probe("", "", "the engine has ended")
         if found.problem is None:
             self._note_token(found)
         elif alive and self.served_since and self.running.engine.is_busy(self.address, second_look, second_look / 2):

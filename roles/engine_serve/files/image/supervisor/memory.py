@@ -67,7 +67,7 @@ def await_enough(cluster: dict[str, Any], own: dict[str, Any]) -> None:
 def guard(own: dict[str, Any], floor: int, end: Callable[[int], None]) -> None:
     """Start a child of this process that ends its rank before the node has less memory than ``floor`` MiB.
 
-    A Spark that has no memory left answers nobody, and has to be switched off by hand.
+    A Spark without free memory does not respond, and has to be switched off by hand.
 
     :param end: ends all that the process with this number started.
     """

@@ -83,7 +83,7 @@ def token(address: str, timeout: float, path: str = "") -> Probe:
 
 
 def is_healthy(address: str, timeout: float) -> bool:
-    """Whether the server itself answers, which is no proof that it makes tokens."""
+    """Whether the server itself answers. It may do so without making tokens."""
     try:
         get(address, "/health", timeout)
     except ERRORS:

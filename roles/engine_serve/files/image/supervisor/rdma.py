@@ -13,7 +13,7 @@ def obstacles(nodes: bool, devices: set[str], wanted: list[str], memlock: int, l
     """Why a rank cannot use RDMA, as far as its container shows, each with its mend; none where it can.
 
     :param nodes: whether /dev/infiniband is there. :param devices: the RoCE devices of the kernel.
-    :param wanted: those that NCCL is told to use. :param memlock: bytes that may be locked, -1 for any number.
+    :param wanted: those in ``NCCL_IB_HCA``. :param memlock: bytes that may be locked, -1 for any number.
     :param least: bytes that it has to be, -1 for any number.
 
     >>> obstacles(True, {"rocep1s0f0"}, ["rocep1s0f0"], -1, -1)
@@ -24,7 +24,7 @@ def obstacles(nodes: bool, devices: set[str], wanted: list[str], memlock: int, l
     found = []
     if not nodes:
         found.append(
-            "its container has no /dev/infiniband: see that the host has it, "
+            "its container has no /dev/infiniband: check that the host has it, "
             "and that NVIDIA's runtime is its Docker's default"
         )
     missing = [name for name in wanted if name not in devices]
@@ -34,7 +34,7 @@ def obstacles(nodes: bool, devices: set[str], wanted: list[str], memlock: int, l
             "plan the fabric anew, by running the play again"
         )
     if memlock != -1 and not 0 <= least <= memlock:
-        found.append(f"it may lock {memlock} bytes of memory: see that nothing lowers its memlock (ulimits)")
+        found.append(f"it may lock {memlock} bytes of memory: check that nothing lowers its memlock (ulimits)")
     return found
 
 

@@ -73,7 +73,7 @@ class Running:
         return serves or not self._seen
 
     def causes(self) -> str:
-        """Why it does not serve, as far as it and this program's rank wrappers told; empty where they did not."""
+        """Why it does not serve, as far as the engine and this program's rank wrappers reported; else empty."""
         for listener in self._listeners:
             listener.join(2)  # what it wrote last may still be read
         without = [

@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this node's supervisor does now: written to ``state.json``, for whoever reads it."""
+"""What this node's supervisor does now: written to ``state.json``."""
 
 from __future__ import annotations
 

@@ -24,6 +24,6 @@ def main() -> int:
     config.write_text(ssh.server_config(cluster, node))
     own.set(phase=contract.LISTENING, reason="", address=node["address"])
     sshd = os.spawnv(os.P_NOWAIT, "/usr/sbin/sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)])
-    while os.wait()[0] != sshd:  # process 1 reaps what the ranks leave behind
+    while os.wait()[0] != sshd:  # PID 1 reaps orphaned processes of ranks
         pass
     return contract.EXIT_FAILED  # an sshd's own status at SIGTERM differs from version to version

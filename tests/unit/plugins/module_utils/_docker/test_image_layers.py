@@ -31,11 +31,11 @@ MEMBERS = {"blobs/sha256/aa": b"lower", "blobs/sha256/bb": b"upper", "manifest.j
     ],
 )
 def test_which_layers_are_there(receivers: list[list[list[str]]], stay: str) -> None:
-    assert layers.there(["a", "b", "c"], receivers) == set(stay)
+    assert layers.common_layers(["a", "b", "c"], receivers) == set(stay)
 
 
 def test_an_empty_layer_that_comes_again_travels() -> None:
-    assert layers.there(["a", "e", "e"], [[["a", "e"]]]) == {"a"}
+    assert layers.common_layers(["a", "e", "e"], [[["a", "e"]]]) == {"a"}
 
 
 NAMES = st.lists(st.sampled_from("abcd"), max_size=5)
@@ -43,7 +43,7 @@ NAMES = st.lists(st.sampled_from("abcd"), max_size=5)
 
 @given(NAMES, st.lists(st.lists(NAMES, max_size=3), min_size=1, max_size=3))
 def test_what_stays_behind_is_at_every_receiver(image: list[str], receivers: list[list[list[str]]]) -> None:
-    stay = layers.there(image, receivers)
+    stay = layers.common_layers(image, receivers)
     assert all(any(stay <= set(one) for one in images) or not stay for images in receivers)
 
 
@@ -58,12 +58,12 @@ def tar_of(members: dict[str, bytes]) -> bytes:
 
 
 def test_there_and_back(tmp_path: Path) -> None:
-    files = layers.take_apart(io.BytesIO(tar_of(MEMBERS)), tmp_path, {"sha256:aa"})
+    files = layers.unpack(io.BytesIO(tar_of(MEMBERS)), tmp_path, {"sha256:aa"})
     assert {file["path"] for file in files} == {"blobs/sha256/bb", "manifest.json"}
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(file["sha256"] for file in files)
     assert hashlib.sha256(b"upper").hexdigest() in {file["sha256"] for file in files}
     target = io.BytesIO()
-    layers.put_together(files, tmp_path, target)
+    layers.pack(files, tmp_path, target)
     target.seek(0)
     with tarfile.open(fileobj=target) as tar:
         assert {one.name: tar.extractfile(one).read() for one in tar} == {
@@ -73,15 +73,15 @@ def test_there_and_back(tmp_path: Path) -> None:
 
 def test_refuses_a_tar_without_manifest_and_a_name_that_leads_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(layers.ImageError, match=r"no manifest\.json"):
-        layers.take_apart(io.BytesIO(tar_of({"other": b""})), tmp_path, set())
+        layers.unpack(io.BytesIO(tar_of({"other": b""})), tmp_path, set())
     with pytest.raises(layers.ImageError, match="is no SHA-256"):
-        layers.put_together([{"path": "x", "size": 1, "sha256": "../../etc/passwd"}], tmp_path, io.BytesIO())
+        layers.pack([{"path": "x", "size": 1, "sha256": "../../etc/passwd"}], tmp_path, io.BytesIO())
 
 
 def test_root_follows_no_link_in_a_users_directory(tmp_path: Path) -> None:
     (tmp_path / ("a" * 64)).symlink_to("/etc/passwd")
     with pytest.raises(OSError, match="symbolic links"):
-        layers.put_together([{"path": "x", "size": 1, "sha256": "a" * 64}], tmp_path, io.BytesIO())
+        layers.pack([{"path": "x", "size": 1, "sha256": "a" * 64}], tmp_path, io.BytesIO())
 
 
 def test_what_docker_says_is_told(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm i
     leader_step,
     leftovers,
     membership,
+    node_problems,
     overlays,
     rank_labels,
     settled,
-    shortcomings,
     tasks_of,
     usable_address,
     with_labels,
@@ -256,7 +256,7 @@ def test_knows_a_managers_address() -> None:
         ("rpc error: code = InvalidArgument desc = A valid join token is necessary: invalid join token", "rotated"),
         ("rpc error: code = Unavailable desc = connection refused", "let TCP 2377"),
         ("Timeout was reached before node joined.", "let TCP 2377"),
-        ("x509: certificate is not valid yet", "set the clocks"),
+        ("x509: certificate is not valid yet", "synchronise the clocks"),
         ("something else", "joining the swarm of 10.0.0.9:2377 failed: something else"),
     ],
 )
@@ -293,7 +293,7 @@ def node(state: str = "ready", availability: str = "active", *resources: tuple[s
     ],
 )
 def test_says_what_a_node_lacks(there: dict, message: str) -> None:
-    found = shortcomings(there, "gpu", ["A", "B"])
+    found = node_problems(there, "gpu", ["A", "B"])
     assert len(found) == bool(message)
     if message:
         assert found[0].startswith(message.replace("\\", ""))

@@ -243,7 +243,7 @@ DENY = "ufw deny from 192.168.1.21 to any port 2377 proto tcp\n"
         (changed(2, "ufw.installed", False, firewall="ufw"), "spark2 has no ufw"),
         (
             changed(2, "ufw", {"installed": True, "enabled": True, "rules": DENY}),
-            "On spark2: ufw has somebody else's rule",
+            "On spark2: ufw has the rule",
         ),
         ({"spark1": spark(1), "spark2": {"failed": True}}, "spark2 could not be read"),
     ],

@@ -53,7 +53,7 @@ def test_reads_a_string_before_the_first_table(text: str, value: str | None) -> 
 
 @pytest.mark.parametrize("line", ["swarm-resource = 1", 'swarm-resource = """A"""', 'swarm-resource = "A'])
 def test_refuses_what_it_cannot_read(line: str) -> None:
-    with pytest.raises(ToolkitConfigError, match="mend it by hand"):
+    with pytest.raises(ToolkitConfigError, match="correct it by hand"):
         string(line, KEY)
 
 

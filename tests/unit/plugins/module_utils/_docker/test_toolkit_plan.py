@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import json
 from typing import Any
 
@@ -208,3 +209,14 @@ def test_the_action_plans_for_its_host() -> None:
     plugin = ActionModule.__new__(ActionModule)
     found = plugin.plan({"members": {"spark1": blank()}}, {"inventory_hostname": "spark1"})
     assert list(found["changes"]) == ["spark1"]
+
+
+def test_no_diff_shows_the_password_of_a_proxy() -> None:
+    added = without_toolkit(proxy="http://me:secret@proxy.example:3128")
+    change = next(one for one in plan({"spark1": added}, "spark1")["changes"]["spark1"] if one["name"] == planner.PROXY)
+    assert "secret" not in str(change)
+    assert "http://***@proxy.example:3128" in change["diff"]["after"]
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(planner).failed == 0

@@ -93,7 +93,7 @@ def test_known_options_pass(options: dict[str, Any]) -> None:
             "A",
             "1.3.0rc and 1.3 and later, and the image is 1.2",
         ),
-        ({"host": "0.0.0.0"}, {}, "B", "set trtllm_serve_api_host instead"),
+        ({"host": "0.0.0.0"}, {}, "B", "set engine_serve_api_host instead"),
         ({"config": "/x.yml"}, {}, "B", "set trtllm_serve_options instead"),
         ({"log_level": "loud"}, {}, "B", "log_level must be one of debug"),
         ({"max_batch_size": "4 "}, {}, "B", "must be a whole number"),

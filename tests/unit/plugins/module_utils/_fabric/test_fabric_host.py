@@ -221,7 +221,7 @@ def test_a_link_that_is_as_planned_leaves_no_doubt() -> None:
     ("change", "words"),
     [
         ({"mac": "3c:6d:66:00:00:03"}, ["3c:6d:66:00:00:03 answers for 192.168.100.11", "arp_ignore is 1"]),
-        ({"mac": None}, ["nobody answers"]),
+        ({"mac": None}, ["no MAC address answers"]),
         ({"speed": 100000}, ["100000 Mb/s, and 200000 are wanted", "cx7_network_speed_mbps"]),
         ({"speed": None}, ["no known Mb/s"]),
         ({"gids": GIDS[:2]}, ["GID table of rocep1s0f0 has no RoCE v2 entry for 192.168.100.10"]),

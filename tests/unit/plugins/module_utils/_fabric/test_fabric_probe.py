@@ -42,21 +42,21 @@ def test_what_others_send_is_not_taken_for_it(noise: bytes) -> None:
 
 def test_all_is_known_once_everybody_has_met_everybody() -> None:
     one = Neighbors(OWN, [0, 1], others=2)
-    one.hear(0, pack(OTHER, (OTHER, 1), []))
-    one.hear(0, pack(OWN, (OWN, 0), []))  # its own other half
-    one.hear(1, b"noise")
+    one.record(0, pack(OTHER, (OTHER, 1), []))
+    one.record(0, pack(OWN, (OWN, 0), []))  # its own other half
+    one.record(1, b"noise")
     assert one.found == {0: {(OTHER, 1)}, 1: set()}
-    one.hear(1, pack(THIRD, (THIRD, 0), [OWN]))
+    one.record(1, pack(THIRD, (THIRD, 0), [OWN]))
     assert not one.complete, "the first has not heard it yet"
-    one.hear(0, pack(OTHER, (OTHER, 1), [OWN, THIRD]))
+    one.record(0, pack(OTHER, (OTHER, 1), [OWN, THIRD]))
     assert one.complete
 
 
 def test_a_cage_that_leads_nowhere_is_waited_for() -> None:
     one = Neighbors(OWN, [0, 1], others=1)
-    one.hear(0, pack(OTHER, (OTHER, 1), [OWN]))
+    one.record(0, pack(OTHER, (OTHER, 1), [OWN]))
     assert not one.complete
-    one.hear(1, pack(OWN, (OWN, 0), []))  # to itself
+    one.record(1, pack(OWN, (OWN, 0), []))  # to itself
     assert one.complete
 
 

@@ -76,7 +76,7 @@ def test_somebody_elses_change_is_objected_to(originals: Originals, path: Path, 
     path.write_bytes(THEIRS)
     if when == "between":
         change(originals, path, OURS)
-    assert "changed by somebody else" in (originals.problem(str(path)) or "")
+    assert "changed by another program or person" in (originals.problem(str(path)) or "")
 
 
 def test_somebody_else_may_put_the_original_back(originals: Originals, path: Path) -> None:
@@ -158,7 +158,7 @@ def test_going_back_to_the_original_forgets_it(originals: Originals, path: Path,
 def test_does_not_go_back_over_somebody_elses_change(originals: Originals, path: Path) -> None:
     originals.change(str(path), OURS)
     path.write_bytes(THEIRS)
-    with pytest.raises(OriginalError, match="changed by somebody else"):
+    with pytest.raises(OriginalError, match="changed by another program or person"):
         originals.revert(str(path))
     assert path.read_bytes() == THEIRS
 

@@ -54,7 +54,7 @@ def test_what_is_no_table_lists_nobody(text: str) -> None:
 def test_who_leaves_no_room(there: str, wanted: str, expected: bool) -> None:
     table = HEADING + LINE.format(printed(there), 8355, "0A", 4711) + LINE.format(printed(there), 22, "0A", 4712)
     table += LINE.format(printed(there), 8355, "01", 4713)  # a connection, not a listener
-    near = tcp_port.in_the_way(tcp_port.listeners(table), ipaddress.ip_address(wanted), 8355)
+    near = tcp_port.conflicting(tcp_port.listeners(table), ipaddress.ip_address(wanted), 8355)
     assert [one.inode for one in near] == ([4711] if expected else [])
 
 

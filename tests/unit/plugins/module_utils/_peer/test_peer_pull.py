@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, give_back
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, release_pages
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import send as peer_send
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import program
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.counters import bound_by
@@ -158,7 +158,7 @@ def test_silence_ends_a_connection(tmp_path: Path) -> None:
 def test_the_sender_gives_nothing_else(tmp_path: Path, asked: bytes) -> None:
     (tmp_path / "asked").write_bytes(asked)
     with (tmp_path / "asked").open("rb") as stream, (tmp_path / "answers").open("wb") as answers:
-        assert peer_send.send(tmp_path, stream, answers.fileno(), give_back) == 2
+        assert peer_send.send(tmp_path, stream, answers.fileno(), release_pages) == 2
     assert (tmp_path / "answers").read_bytes() == b""
 
 
@@ -167,7 +167,7 @@ def test_the_sender_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "some.incomplete").write_bytes(b"123")
     (tmp_path / "asked").write_bytes(b"a" * 64 + b" 0\n")
     with (tmp_path / "asked").open("rb") as stream, (tmp_path / "answers").open("wb") as answers:
-        assert peer_send.send(tmp_path, stream, answers.fileno(), give_back) == 0
+        assert peer_send.send(tmp_path, stream, answers.fileno(), release_pages) == 0
     assert (tmp_path / "answers").read_bytes() == b"-1 3\n"
 
 

@@ -16,7 +16,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible.modules import blockinfile
 from ansible_collections.sparkops.dgx_spark.plugins.action.fabric_plan import ActionModule, make_plan
-from ansible_collections.sparkops.dgx_spark.plugins.action.fabric_report import judge
+from ansible_collections.sparkops.dgx_spark.plugins.action.fabric_report import report
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import spread
 from ansible_collections.sparkops.dgx_spark.plugins.modules import ufw_rules
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric import changes
@@ -354,7 +354,7 @@ def test_the_rules_are_taken_by_the_module_that_writes_them(capsys: pytest.Captu
 def test_a_rule_in_the_way_is_refused_with_its_host() -> None:
     members = pair()
     members[1]["firewall"]["rules"] = [[f"deny in on {A0} from 192.168.100.0/24", ""]]
-    with pytest.raises(FabricError, match=r"^spark2: ufw has somebody else's rule 'deny in on .*ufw delete deny"):
+    with pytest.raises(FabricError, match=r"^spark2: ufw has the rule 'deny in on .*ufw delete deny"):
         planned(members)
     assert names(planned(members, firewall="none")) == {"spark1": [], "spark2": []}
     members[1]["firewall"]["enabled"] = False
@@ -408,10 +408,10 @@ FIGURES = {
 def test_a_report() -> None:
     bandwidth = {"tool": "iperf3", "measured": FIGURES["measured"]}
     for measured, earlier in ((FIGURES, {}), ({"skipped": True}, FIGURES), (FIGURES, {"measured": [], "tool": "x"})):
-        found = judge("spark1", [LINK], [LINK], measured, earlier, 175)
+        found = report("spark1", [LINK], [LINK], measured, earlier, 175)
         assert found == {"links": [LINK], "bandwidth": bandwidth}
-    assert judge("spark1", [LINK], [LINK], {}, {}, 0) == {"links": [LINK], "bandwidth": None}
-    assert judge("spark1", [], [], {}, {}, 175) == {"links": [], "bandwidth": None}
+    assert report("spark1", [LINK], [LINK], {}, {}, 0) == {"links": [LINK], "bandwidth": None}
+    assert report("spark1", [], [], {}, {}, 175) == {"links": [], "bandwidth": None}
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_a_report() -> None:
 )
 def test_a_report_that_is_refused(answers: list, earlier: dict, wanted: float, words: str) -> None:
     with pytest.raises(PlanError, match=words):
-        judge("spark1", [LINK], answers, {}, earlier, wanted)
+        report("spark1", [LINK], answers, {}, earlier, wanted)
 
 
 # ---- the role

@@ -408,7 +408,7 @@ def test_cables_are_taken_as_they_run(cables: str, count: int, topology: str) ->
     [
         (listened("1:0-2:1 2:0-3:1", 3), {}, ["three Sparks in a line", "join spark1 and spark3"]),
         (listened("1:0-1:1", 2, {2: "0"}), {}, ["cage 0 and cage 1 of spark1 are joined with one another"]),
-        (listened("1:0-2:0", 2, {1: "1"}), {}, ["nobody answers", "cage 1 (away from", "spark1"]),
+        (listened("1:0-2:0", 2, {1: "1"}), {}, ["no Spark answers", "cage 1 (away from", "spark1"]),
         (
             [member(1, heard="0-9:0"), member(2, heard="")],
             {},

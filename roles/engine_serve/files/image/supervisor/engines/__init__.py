@@ -79,8 +79,8 @@ class Engine(ABC):
     def is_busy(self, address: str, timeout: float, pause: float) -> bool:
         """Whether tokens are made although a canary got none: a busy server is not a sick one.
 
-        Asked only when a canary has failed. It must be told from the engine's own counters, since health of an HTTP
-        server is no proof, and two looks must differ.
+        Asked only when a canary has failed. Read from the engine's own counters, since the health check of an HTTP
+        server does not show that tokens are made; the counters must differ between two readings.
         """
 
     # --- its end -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from . import Engine
 
 QUIET = 2  # seconds without anything new after which a /metrics ends that follows its counters
 KEY = re.compile(r"(KEY=)[0-9a-f]{16,}")  # the launcher's own, which its trace would write into the log
-ERROR = re.compile(r"\[E\] (?P<told>.+)|(?:^|[\s>])(?P<raised>[\w.]*(?:Error|Exception): .+)")
+ERROR = re.compile(r"\[E\] (?P<message>.+)|(?:^|[\s>])(?P<raised>[\w.]*(?:Error|Exception): .+)")
 LOADING = re.compile(r"(?P<what>[Ll]oading (?:\w+ )*weights(?: \w+)*):\s*(?P<share>\d+)%")
 WARMING = re.compile(r"\b(warm-?up|autotuner|CUDA graph)", re.IGNORECASE)
 
@@ -45,7 +45,7 @@ def error_of(line: str) -> str:
     ('RuntimeError: CUDA out of memory', '')
     """
     found = ERROR.search(line)
-    return (found["told"] or found["raised"]).strip()[:300] if found else ""
+    return (found["message"] or found["raised"]).strip()[:300] if found else ""
 
 
 def makes_tokens(address: str, timeout: float, pause: float, follows: bool = False) -> bool:
