@@ -9,12 +9,13 @@ from __future__ import annotations
 class ModuleDocFragment:
     """The model, ``.optional`` where it may be left out; the others are further options."""
 
-    _MODEL = r"""
+    # ansible-test reads literals alone, so the model stands here twice.
+    DOCUMENTATION = r"""
 options:
   model:
     description: The model, as RV(sparkops.dgx_spark.hf_model_info#module:model) describes it.
     type: dict
-    required: {required}
+    required: true
     suboptions:
       repo:
         description: Its repository, C(organisation/name).
@@ -50,9 +51,45 @@ options:
             type: str
 """
 
-    DOCUMENTATION = _MODEL.format(required="true")
-
-    OPTIONAL = _MODEL.format(required="false")
+    OPTIONAL = r"""
+options:
+  model:
+    description: The model, as RV(sparkops.dgx_spark.hf_model_info#module:model) describes it.
+    type: dict
+    suboptions:
+      repo:
+        description: Its repository, C(organisation/name).
+        type: str
+        required: true
+      commit:
+        description: The commit, 40 hexadecimal digits.
+        type: str
+        required: true
+      revision:
+        description: The branch or tag that the commit was found by, or the commit.
+        type: str
+        required: true
+      files:
+        description: Its files.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          path:
+            description: Path within the repository.
+            type: str
+            required: true
+          size:
+            description: Bytes.
+            type: int
+            required: true
+          sha256:
+            description: SHA-256 of a file that the hub keeps outside of git.
+            type: str
+          git_sha1:
+            description: What git calls a file that the hub keeps in git.
+            type: str
+"""
 
     PATTERNS = r"""
 options:

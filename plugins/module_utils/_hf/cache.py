@@ -25,7 +25,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Container, Iterator, List, Mapping, NamedTuple
+from typing import Any, Callable, Container, Iterator, List, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
     HubError,
