@@ -57,20 +57,6 @@ def test_the_changelog_is_what_the_tool_makes(tmp_path: Path) -> None:
     assert (ROOT / "CHANGELOG.md").read_text() == (tmp_path / "CHANGELOG.md").read_text()
 
 
-def test_what_was_renamed_is_gone_and_its_new_name_is_there() -> None:
-    """The changelog's list for those who must follow: "``old`` is ``new``"."""
-    modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
-    lines = [
-        line for line in CHANGES["releases"][VERSION]["changes"]["breaking_changes"] if line.startswith("modules ")
-    ]
-    assert lines
-    for line in lines:
-        old, *new = re.findall(r"``(\w+)``", line)
-        assert old not in modules, line
-        assert new, line
-        assert set(new) <= modules, line
-
-
 def test_ansible_builder_takes_the_execution_environment(tmp_path: Path) -> None:
     for name in ("requirements.yml", "meta/ee-requirements.txt", "meta/ee-bindep.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
