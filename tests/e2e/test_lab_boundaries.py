@@ -168,5 +168,5 @@ def test_where_docker_cannot_be_had_it_says_so(lab: Lab, tmp_path: Path) -> None
     hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh"]
     said = play_alone(tmp_path, hide, APT_CONFIG=str(config))
     assert "No Docker Engine answers on localhost, and none could be installed and started" in said
-    assert "Engine | Install Docker from the distribution" in said
+    assert "engine | Install Docker from the distribution" in said
     assert "Nothing of lab lab was made" in said
