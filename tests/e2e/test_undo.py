@@ -15,7 +15,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from .conftest import ROOT, SERVED, Pair, Run, stocked, taken_down
+from .conftest import ROOT, SERVED, Pair, Run, eventually, stocked, taken_down
 from .state import BY_SERVING, Allowed, State, captured, differences, unused
 
 pytestmark = pytest.mark.matrix
@@ -68,6 +68,9 @@ def good(run: Run) -> Run:
 
 def undone(pair: Pair, plays: str | list[dict[str, Any]] = "undo.yml", **options: Any) -> Run:
     """Undo, after a dry run that changed nothing and told of the same changes, by host and by name."""
+    listed = "sudo docker ps --all --quiet --filter name=dgx-spark-probe"
+    for name in pair.names:  # Swarm removes what a check has run there, some seconds after the check
+        eventually(lambda name=name: pair.host(name).check_output(listed), "", seconds=60)
     before = captured(pair)
     dry = good(pair.play(plays, check=True, **SERVED, **options))
     assert differences(before, captured(pair), BY_SERVING) == [], "the dry run changed something"
@@ -97,7 +100,7 @@ def test_undo_puts_back_what_two_spark_changed(blank: Pair) -> None:
     assert "spark_undo_packages=true" not in says, "they are gone"
     back(blank, before, STAYS, MODEL_STAYS)
 
-    nameless = blank.play("undo.yml", spark_undo_model=True)
+    nameless = blank.play("undo.yml", spark_undo_model=True, spark_model="")
     assert nameless.status == "failed"
     assert "spark_model is not set" in nameless.words
     assert nameless.changed == {}
@@ -150,7 +153,10 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built, path = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("collections")
     subprocess.run([*galaxy, "build", ROOT, "--output-path", built], check=True, capture_output=True)
     tarball = next(built.glob("sparkops-dgx_spark-*.tar.gz"))
-    subprocess.run([*galaxy, "install", tarball, "-p", path, "--no-deps", "--offline"], check=True, capture_output=True)
+    # By force, since one that the configured path has already, such as the checkout, is not installed a second time.
+    subprocess.run(
+        [*galaxy, "install", tarball, "-p", path, "--no-deps", "--offline", "--force"], check=True, capture_output=True
+    )
     return path
 
 
