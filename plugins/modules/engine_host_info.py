@@ -46,6 +46,11 @@ options:
         description: The port.
         type: int
         required: true
+  rdma_devices:
+    description: The RDMA devices that the serving uses on this host, to read their counters.
+    type: list
+    elements: str
+    default: []
 author:
   - sparkops contributors (@sparkops)
 """
@@ -143,6 +148,13 @@ listen:
   returned: success
   type: list
   elements: dict
+rdma_sent_bytes:
+  description: >-
+    The bytes that O(rdma_devices) have sent since their driver was loaded, null where there are none, or one of them is
+    not there.
+  returned: success
+  type: int
+  sample: 8192
 """
 
 import os
@@ -153,6 +165,22 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import PACKAGES, layout
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_counters import (
+    SYSFS_ROOT,
+    CountersError,
+    read,
+    total,
+)
+
+
+def rdma_sent_bytes(devices: Sequence[str]) -> int | None:
+    """Return what the devices have sent, None where there are none, or one of them is not there."""
+    if not devices:
+        return None
+    try:
+        return total(read(Path(SYSFS_ROOT), devices), "sent_bytes")
+    except CountersError:
+        return None
 
 
 def look(module: AnsibleModule) -> dict[str, Any]:
@@ -184,6 +212,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "firewall": host.firewall(run),
         "docker": engine,
         "listen": listen,
+        "rdma_sent_bytes": rdma_sent_bytes(asked["rdma_devices"]),
     }
 
 
@@ -195,6 +224,7 @@ def main() -> None:
             "engine": {"type": "str", "required": True},
             "base_image": {"type": "str", "default": ""},
             "downloads": {"type": "list", "elements": "str", "default": []},
+            "rdma_devices": {"type": "list", "elements": "str", "default": []},
             "listen": {"type": "list", "elements": "dict", "default": [], "options": place},
         },
         supports_check_mode=True,

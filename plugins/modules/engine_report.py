@@ -38,7 +38,7 @@ EXAMPLES = r"""
   sparkops.dgx_spark.engine_report:
     plan: "{{ engine_serve_plan }}"
     state: "{{ waited.state }}"
-    answer: "{{ answered.json }}"
+    answer: "{{ question.answer }}"
   register: report
 """
 

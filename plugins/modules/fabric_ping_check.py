@@ -146,7 +146,7 @@ answers:
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ping import (
@@ -157,6 +157,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ping im
     parse_rtt,
     ping_command,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.child import run_together
+
+LOCALE = {"LANGUAGE": "C", "LC_ALL": "C"}
 
 
 def number(netdev: str, attribute: str) -> int | None:
@@ -182,7 +185,7 @@ def gid_table(device: str | None, port: int) -> list[tuple[str, str]] | None:
 
 
 class Checker:
-    """Checks one link after the other."""
+    """Checks the links."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -190,16 +193,22 @@ class Checker:
         self.ping = module.get_bin_path("ping", required=True)
         self.ip = module.get_bin_path("ip", required=True)
 
-    def _answer(self, link: dict[str, Any], size: int) -> tuple[dict[str, float] | None, str]:
-        rc, out, err = self.module.run_command(ping_command(self.ping, link, size))
-        return (parse_rtt(out) if rc == 0 else None), out + err
+    def _answers(self, links: Sequence[dict[str, Any]], size: int) -> list[tuple[dict[str, float] | None, str]]:
+        """The times of each link, None where nothing came back, and what ping said. All are pinged at the same time."""
+        said = run_together([ping_command(self.ping, link, size) for link in links], LOCALE)
+        return [(parse_rtt(out) if rc == 0 else None, out) for rc, out in said]
 
-    def check(self, link: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
-        """Return what was measured, and the problems of the link."""
-        times, output = self._answer(link, self.mtu - HEADERS)
+    def check(self, links: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any] | None, list[str]]]:
+        """For each link, what was measured, and its problems."""
+        answers = self._answers(links, self.mtu - HEADERS)
+        return [self._check(link, *answer) for link, answer in zip(links, answers)]
+
+    def _check(
+        self, link: dict[str, Any], times: dict[str, float] | None, output: str
+    ) -> tuple[dict[str, Any] | None, list[str]]:
         netdev = link["netdev"]
         if times is None:
-            passes = self._answer(link, 56)[0] is not None
+            passes = self._answers([link], 56)[0][0] is not None
             carrier, own_mtu = number(netdev, "carrier") == 1, number(netdev, "mtu")
             return None, [explain(self.host, link, self.mtu, output, carrier, passes, own_mtu)]
         _rc, neigh, _err = self.module.run_command(
@@ -232,21 +241,22 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
+    module.run_command_environ_update = LOCALE
     checker, links = Checker(module), module.params["links"]
     deadline = time.monotonic() + module.params["timeout"]
     measured: dict[int, dict[str, Any] | None] = {}
     problems: dict[int, list[str]] = {index: [] for index in range(len(links))}
     while True:
-        for index in [index for index in range(len(links)) if index not in measured or problems[index]]:
-            measured[index], problems[index] = checker.check(links[index])
+        open_ones = [index for index in range(len(links)) if index not in measured or problems[index]]
+        for index, found in zip(open_ones, checker.check([links[index] for index in open_ones])):
+            measured[index], problems[index] = found
         if not any(problems.values()) or time.monotonic() >= deadline:
             break
         time.sleep(1)
     answers = [measured[index] for index in sorted(measured) if measured[index]]
     if any(problems.values()):
-        found = "; ".join(problem for index in sorted(problems) for problem in problems[index])
-        module.fail_json(msg=f"The fabric does not work: {found}", answers=answers, mtu=module.params["mtu"])
+        words = "; ".join(problem for index in sorted(problems) for problem in problems[index])
+        module.fail_json(msg=f"The fabric does not work: {words}", answers=answers, mtu=module.params["mtu"])
     module.exit_json(changed=False, answers=answers, mtu=module.params["mtu"])
 
 

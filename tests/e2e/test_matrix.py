@@ -68,7 +68,7 @@ def left(lab: Pair, name: str) -> str:
 @pytest.mark.parametrize("launcher", ["swarm", "docker"])
 def test_served_run_again_changed_and_undone(sparks: Pair, launcher: str) -> None:
     first = serve(sparks, launcher)
-    answer = first.results("verify | Send a question to the engine")["spark1"]["json"]
+    answer = first.results("check | Send a question to the engine")["spark1"]["answer"]
     assert [rank["host"] for rank in answer["virtual_spark"]["ranks"]] == sparks.names
     if len(sparks.names) > 1:
         assert {name: about["transport"] for name, about in state(sparks)["ranks"].items()} == dict.fromkeys(
@@ -175,7 +175,7 @@ def test_a_base_model_that_does_not_chat_is_served_and_asked_all_the_same(sparks
     base = {"virtual_spark_model": "lab/tiny-base", "virtual_spark_model_chat": False}
     assert sparks.play("lab/playbooks/engine.yml", **base).status == "successful"
     run = serve(sparks, "docker", spark_model="lab/tiny-base")
-    assert "choices" in run.results("verify | Send a question to the engine")["spark1"]["json"]
+    assert "choices" in run.results("check | Send a question to the engine")["spark1"]["answer"]
     assert state(sparks)["path"] == "/v1/completions"
     assert sparks.asked() == {}
     assert serve(sparks, "docker", spark_model="lab/tiny-base").changed == {}

@@ -277,7 +277,7 @@ def test_two_make_a_swarm(trio: Lab) -> None:
     assert listed(trio) == in_order(*PAIR)
     report = done.registered("swarm_gpu_report")["spark2"]["nodes"]
     assert [(node["rank"], node["address"]) for node in report.values()] == list(enumerate(plan["addresses"].values()))
-    assert done.results("Check what a task of Swarm gets on every node")["spark1"]["reserved"] == {
+    assert done.results("Check every node's GPUs and what a task of Swarm gets there")["spark1"]["reserved"] == {
         "spark1": 1,
         "spark2": 1,
     }
@@ -348,7 +348,7 @@ def test_a_model_keeps_its_gpu_while_it_is_looked_at(trio: Lab) -> None:
     try:
         eventually(lambda: root(trio, "spark1", "docker service ps model --format '{{.CurrentState}}'")[:7], "Running")
         run = good(play(trio, PAIR))
-        seen = run.results("Check what a task of Swarm gets on every node")["spark1"]
+        seen = run.results("Check every node's GPUs and what a task of Swarm gets there")["spark1"]
         assert seen["reserved"] == {"spark1": 1, "spark2": 0}
         assert changes(run) == {}
         refused(undo(trio, PAIR), "services still run in the swarm: model")

@@ -33,7 +33,7 @@ def elder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 def test_one_spark_answers(alone: Pair) -> None:
     run = alone.serve("single_spark.yml")
     assert run.status == "successful", run.said
-    answer = run.results("verify | Send a question to the engine")["spark1"]["json"]
+    answer = run.results("check | Send a question to the engine")["spark1"]["answer"]
     assert [rank["host"] for rank in answer["virtual_spark"]["ranks"]] == ["spark1"]
     for check in (False, True):
         again = alone.serve("single_spark.yml", check=check)

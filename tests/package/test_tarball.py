@@ -108,8 +108,8 @@ def documented(installed: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(("collection", "module"), MODULES)
 def test_ansible_doc_shows_every_module(documented: dict[str, Any], collection: str, module: str) -> None:
     shown = documented[f"sparkops.{collection}.{module}"]
-    # docker_swarm_gpu_probe would start a service to look from: in check mode it skips itself.
-    expected = "partial" if module == "docker_swarm_gpu_probe" else "full"
+    # docker_swarm_gpu_check would start services to look from: in check mode it checks the nodes alone.
+    expected = "partial" if module == "docker_swarm_gpu_check" else "full"
     assert shown["doc"]["attributes"]["check_mode"]["support"] == expected
     assert shown["examples"]
     assert shown["return"]

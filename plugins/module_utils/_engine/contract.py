@@ -48,6 +48,10 @@ EXIT_FAILED = 1  #: to be started again
 EXIT_USAGE = 2
 EXIT_TERMINATED = 143  #: by SIGTERM: started again unless it was stopped by systemctl stop or Swarm
 
+# --- where a model that chats is asked for a token, and where one that completes texts is ----------------------------
+
+CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+
 # --- transports, as a rank's entry in the state names them -----------------------------------------------------------
 
 RDMA, TCP = "IB", "Socket"
@@ -132,7 +136,7 @@ class State(TypedDict, total=False):
     last_end: str  # why the last start failed
     ranks: dict[str, Transport]  # by short name
     model: str  # the name that requests have to give
-    path: str  # where requests are answered
+    path: str  # where requests are answered, CHAT or COMPLETION
     load_s: float  # from the start to the first token
     address: str  # of a worker
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 WORD = 4  # bytes
+SYSFS_ROOT = "/sys/class/infiniband"
 
 
 class CountersError(ValueError):
@@ -51,7 +52,7 @@ def read(root: Path, devices: Sequence[str]) -> dict[str, dict[str, int]]:
 #: of a module, as the doc fragment ``rdma_counters`` describes them
 OPTIONS = {
     "devices": {"type": "list", "elements": "str", "required": True},
-    "sysfs_root": {"type": "path", "default": "/sys/class/infiniband"},
+    "sysfs_root": {"type": "path", "default": SYSFS_ROOT},
 }
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A program that is ended when nothing moves any more.
+"""Programs that are ended when nothing moves any more, and programs that run at the same time.
 
 This module util is private to the collection.
 """
@@ -13,7 +13,7 @@ import os
 import subprocess
 import tempfile
 import time
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 
 def run_while_moving(
@@ -45,3 +45,25 @@ def run_while_moving(
                     ended = True
         said.seek(0)
         return None if ended else child.returncode, said.read().decode(errors="replace")
+
+
+def run_together(commands: Iterable[Sequence[str]], environment: Mapping[str, str]) -> list[tuple[int, str]]:
+    """Run programs at the same time, none of which needs input. Returns the exit status of each, and what it said.
+
+    :param environment: set for them beside this process's own.
+
+    >>> run_together([["sh", "-c", "echo $A; exit 3"], ["true"]], {"A": "1"})
+    [(3, '1\\n'), (0, '')]
+    """
+    children = [
+        subprocess.Popen(
+            argv,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for argv in commands
+    ]
+    said = [child.communicate()[0].decode(errors="replace") for child in children]
+    return [(child.returncode, text) for child, text in zip(children, said)]

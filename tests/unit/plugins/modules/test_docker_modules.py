@@ -24,7 +24,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_gpu_image,
     docker_restart,
     docker_swarm_gpu_check,
-    docker_swarm_gpu_probe,
     docker_swarm_member,
     docker_swarm_nodes,
     docker_swarm_token_info,
@@ -585,6 +584,13 @@ class TestSwarmProbe:
     def options(self, engine: Engine, socket: str) -> dict[str, Any]:
         self.services: list[dict[str, Any]] = []
         self.ends: dict[str, Any] = {"State": "complete"}
+        offered = [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-A"}}]
+        engine.answers["GET", "/nodes/one"] = {
+            "ID": "one",
+            "Spec": {"Availability": "active", "Role": "manager"},
+            "Status": {"State": "ready", "Addr": "10.0.0.1"},
+            "Description": {"Hostname": "spark1", "Resources": {"GenericResources": offered}},
+        }
         engine.answers["GET", "/services"] = self.services
         engine.answers["GET", "/tasks"] = []
         engine.answers["POST", "/services/create"] = {"ID": "service"}
@@ -605,11 +611,11 @@ class TestSwarmProbe:
         engine.answers["GET", "/tasks"] = [{"ServiceID": "service", "NodeID": "one", "Status": self.ends}]
 
     def test_looks_and_leaves_nothing(self, capsys, engine, options) -> None:
-        assert run(capsys, docker_swarm_gpu_probe, check_mode=True, **options)["skipped"]
-        assert engine.told == []
+        looked = run(capsys, docker_swarm_gpu_check, check_mode=True, **options)
+        assert (looked["nodes"]["spark1"]["rank"], looked["reserved"], engine.told) == (0, {}, [])
         self.services.append({"ID": "service", "Spec": {"Labels": {"sparkops.dgx_spark.probe": "service"}}})
         self.services.append({"ID": "web", "Spec": {"Name": "web"}})
-        done = run(capsys, docker_swarm_gpu_probe, **options)
+        done = run(capsys, docker_swarm_gpu_check, **options)
         assert (done["changed"], done["reserved"], self.services) == (False, {"spark1": 1}, [])
         methods = [told[:2] for told in engine.told]
         assert methods == [
@@ -623,7 +629,7 @@ class TestSwarmProbe:
         engine.answers["GET", "/tasks"] = [
             {"ServiceID": "x", "NodeID": "one", "DesiredState": "running", "GenericResources": gpu}
         ]
-        assert run(capsys, docker_swarm_gpu_probe, **options)["reserved"] == {"spark1": 0}
+        assert run(capsys, docker_swarm_gpu_check, **options)["reserved"] == {"spark1": 0}
 
     @pytest.mark.parametrize(
         ("status", "says"),
@@ -635,7 +641,7 @@ class TestSwarmProbe:
     )
     def test_names_the_host_and_what_it_does_not_see(self, capsys, options, status, says) -> None:
         self.ends = status
-        assert says in run(capsys, docker_swarm_gpu_probe, **options)["msg"]
+        assert says in run(capsys, docker_swarm_gpu_check, **options)["msg"]
         assert self.services == []
 
 

@@ -10,7 +10,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
-CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+from .contract import CHAT, COMPLETION
+
 NO_TEMPLATE = re.compile(r"chat.?template", re.IGNORECASE)
 #: what a server that is not well may lead to
 ERRORS = (OSError, http.client.HTTPException, ValueError)
