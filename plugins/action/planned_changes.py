@@ -14,6 +14,8 @@ class ActionModule(Planner):
     """Runs on the controller."""
 
     SPEC: ClassVar[dict[str, Any]] = {
+        "role": {"type": "str", "default": ""},
+        "entry_point": {"type": "str", "default": "apply"},
         "changes": {"type": "dict", "default": {}},
         "plans": {"type": "list", "elements": "dict", "default": []},
     }
@@ -22,6 +24,8 @@ class ActionModule(Planner):
         """Return the names of this host's changes, and their diffs."""
         host = task_vars["inventory_hostname"]
         every = [asked["changes"], *(plan["changes"] for plan in asked["plans"])]
+        if asked["role"]:
+            every.append(self._changes_of(asked["role"], asked["entry_point"], task_vars))
         known = list(dict.fromkeys(name for changes in every for name in changes))
         if host not in known:
             raise PlanError(
@@ -31,9 +35,21 @@ class ActionModule(Planner):
         return {
             "changed": bool(own) and self._task.check_mode,
             "planned": [change["name"] for change in own],
-            "diff": [self._diff(change) for change in own],
+            # What makes a change shows its diff.
+            "diff": [self._diff(change) for change in own] if self._task.check_mode or not asked["role"] else [],
             "_ansible_verbose_always": bool(own),
         }
+
+    def _changes_of(self, role: str, entry_point: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The changes of a role's plan in this play."""
+        name = f"{role}_plan"
+        if name not in task_vars:
+            raise PlanError(
+                f"Run the entry point plan of the role {role} before {entry_point}, in the same play. "
+                "Nothing was changed."
+            )
+        plan: dict[str, Any] = self._templar.template(task_vars[name])
+        return plan["changes"]
 
     @staticmethod
     def _diff(change: dict[str, Any]) -> dict[str, Any]:

@@ -172,6 +172,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages 
     TOOLKIT,
     candidate,
     engine_of,
+    held,
     installed,
     offered,
     upgraded_unattended,
@@ -194,16 +195,16 @@ def read_packages(module: AnsibleModule, wanted: dict[str, Any], *, present: boo
 
     :param present: whether the toolkit is there, from a package or not.
     """
-    packages = installed(output(module, "dpkg-query", "-W", "-f", FORMAT, TOOLKIT, *DOCKER))
+    listing = output(module, "dpkg-query", "-W", "-f", FORMAT, TOOLKIT, *DOCKER)
+    packages = installed(listing)
     fits = present and wanted["version"] in ("", packages.get(TOOLKIT, ""))
     policy = "" if fits else output(module, "apt-cache", "policy", TOOLKIT)
-    held = output(module, "apt-mark", "showhold").split()
     return {
         "installed": fits,
         "package_version": packages.get(TOOLKIT),
         "offered": offered(policy) if candidate(policy) else [],
         "engine": engine_of(packages),
-        "unattended": upgraded_unattended(output(module, "apt-config", "dump"), packages, held),
+        "unattended": upgraded_unattended(output(module, "apt-config", "dump"), packages, held(listing)),
         "apt_files": {purpose: text_of(path) for purpose, path in wanted["apt_files"].items()},
     }
 

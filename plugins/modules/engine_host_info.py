@@ -46,6 +46,12 @@ options:
         description: The port.
         type: int
         required: true
+  firewall:
+    description: >-
+      With V(ufw) the rules of ufw are read where it is installed, with V(auto) where it is enabled, with V(none) never.
+    type: str
+    choices: [auto, ufw, none]
+    default: ufw
   rdma_devices:
     description: The RDMA devices that the serving uses on this host, to read their counters.
     type: list
@@ -108,7 +114,9 @@ packages:
   elements: str
   sample: [python3-requests]
 firewall:
-  description: Whether ufw is C(installed) and C(enabled), and its C(rules), each with C(rule) and C(comment).
+  description: >-
+    Whether ufw is C(installed) and C(enabled), and its C(rules), each with C(rule) and C(comment), which are empty
+    where they were not read.
   returned: success
   type: dict
 docker:
@@ -209,7 +217,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "state": host.state_in(Path(places["state_dir"])),
         "unit": host.unit(run, places["unit"]),
         "packages": host.packages(run, PACKAGES),
-        "firewall": host.firewall(run),
+        "firewall": host.firewall(run, asked["firewall"]),
         "docker": engine,
         "listen": listen,
         "rdma_sent_bytes": rdma_sent_bytes(asked["rdma_devices"]),
@@ -224,6 +232,7 @@ def main() -> None:
             "engine": {"type": "str", "required": True},
             "base_image": {"type": "str", "default": ""},
             "downloads": {"type": "list", "elements": "str", "default": []},
+            "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "ufw"},
             "rdma_devices": {"type": "list", "elements": "str", "default": []},
             "listen": {"type": "list", "elements": "dict", "default": [], "options": place},
         },

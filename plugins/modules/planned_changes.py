@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Every role of this collection plans before it changes anything, and its plan lists the changes for each host. This
     shows the list, in words and as a diff.
+  - With O(role), it fails where the role has not planned yet in this run, and shows diffs in check mode alone.
   - In check mode a host with planned changes counts as changed, so that C(--check) shows exactly the plan.
   - Runs on the controller and asks no host.
 extends_documentation_fragment:
@@ -24,6 +25,14 @@ attributes:
   idempotent:
     support: full
 options:
+  role:
+    description: The role whose plan is shown, which is the variable that is named by the role and C(_plan).
+    type: str
+    default: ""
+  entry_point:
+    description: The entry point of O(role) that needs the plan, for the message.
+    type: str
+    default: apply
   changes:
     description: >-
       C(changes) of a role's plan, by host a list of changes, each with C(name) and, where a text changes, C(diff).
@@ -39,9 +48,9 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Show what would change
+- name: Show the planned changes of a role
   sparkops.dgx_spark.planned_changes:
-    changes: "{{ cx7_network_plan.changes }}"
+    role: cx7_network
 
 - name: Show what two roles would change
   sparkops.dgx_spark.planned_changes:

@@ -89,8 +89,13 @@ def packages(run: Run, names: Sequence[str]) -> list[str]:
     return sorted(set(names) & set(installed(run(["dpkg-query", "-W", "-f", FORMAT, *names])[1]))) if names else []
 
 
-def firewall(run: Run, conf: Path = Path(ufw.CONF)) -> dict[str, Any]:
-    """Whether ufw is ``installed`` and ``enabled``, and its ``rules``, each with ``rule`` and ``comment``."""
+def firewall(run: Run, choice: str = "ufw", conf: Path = Path(ufw.CONF)) -> dict[str, Any]:
+    """Whether ufw is ``installed`` and ``enabled``, and its ``rules``, each with ``rule`` and ``comment``.
+
+    :param choice: ``ufw``; ``auto``, with which ufw is asked where it is enabled; or ``none``, with which it never is.
+    """
+    if choice == "none" or (choice == "auto" and not ufw.is_enabled(conf)):
+        return {"installed": conf.is_file(), "enabled": False, "rules": []}
     code, said = run(["ufw", "show", "added"])
     rules = [] if code else [line._asdict() for line in ufw.parse(said)]
     return {"installed": not code, "enabled": ufw.is_enabled(conf) and not code, "rules": rules}

@@ -23,8 +23,8 @@ from typing import Any, Iterable, Mapping, Sequence, Tuple
 ETHERTYPE = 0x88B5  # IEEE 802: for local experiments
 MAGIC = b"dgx-spark-fabric/1\0"
 BROADCAST = b"\xff" * 6
-PERIOD = 0.05  # s between frames
-LINGER = 0.25  # s to go on once all is known, so that the others learn the rest too
+PERIOD = 0.02  # s between frames
+LINGER = 0.1  # s to go on once all is known, so that the others learn the rest too
 
 End = Tuple[str, int]  # a machine's id and the number of its cage
 

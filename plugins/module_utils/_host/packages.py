@@ -39,8 +39,22 @@ def installed(listing: str) -> dict[str, str]:
     :param listing: what ``dpkg-query -W`` prints in :data:`FORMAT`. It fails where a package is unknown, and lists the
         others.
     """
-    rows = [line.split("\t") for line in listing.splitlines() if line.count("\t") == 2]
-    return {package: version for package, status, version in rows if status[1:2] == "i"}
+    return {package: version for package, status, version in _rows(listing) if status[1:2] == "i"}
+
+
+def held(listing: str) -> list[str]:
+    """Return the packages that are held, as ``apt-mark showhold`` lists them.
+
+    :param listing: what ``dpkg-query -W`` prints in :data:`FORMAT`.
+
+    >>> held("docker-ce\\thi \\t5:29.1\\ncontainerd.io\\tii \\t2.2\\n")
+    ['docker-ce']
+    """
+    return [package for package, status, _version in _rows(listing) if status.startswith("h")]
+
+
+def _rows(listing: str) -> list[list[str]]:
+    return [line.split("\t") for line in listing.splitlines() if line.count("\t") == 2]
 
 
 def candidate(policy: str) -> str | None:

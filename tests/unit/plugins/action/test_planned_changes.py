@@ -20,7 +20,7 @@ CHANGES: dict[str, Any] = {
 def shown(host: str, check_mode: bool, *plans: dict[str, Any]) -> dict[str, Any]:
     plugin = ActionModule.__new__(ActionModule)
     plugin._task = SimpleNamespace(check_mode=check_mode)
-    asked = {"changes": {} if plans else CHANGES, "plans": list(plans)}
+    asked = {"changes": {} if plans else CHANGES, "plans": list(plans), "role": "", "entry_point": "apply"}
     return plugin.plan(asked, {"inventory_hostname": host})
 
 
@@ -56,3 +56,26 @@ def test_several_plans_are_one_list_in_their_order() -> None:
     assert shown("spark2", True, {"changes": CHANGES}, none, later)["planned"] == ["Start the unit"]
     with pytest.raises(PlanError, match="which is for no host"):
         shown("spark1", True, none)
+
+
+def of_role(check_mode: bool, variables: dict[str, Any]) -> dict[str, Any]:
+    plugin = ActionModule.__new__(ActionModule)
+    plugin._task = SimpleNamespace(check_mode=check_mode)
+    plugin._templar = SimpleNamespace(template=lambda value: value)
+    asked = {"changes": {}, "plans": [], "role": "cx7_network", "entry_point": "configure"}
+    return plugin.plan(asked, {"inventory_hostname": "spark1", **variables})
+
+
+def test_a_role_s_own_plan_shows_diffs_in_check_mode_alone() -> None:
+    variables = {"cx7_network_plan": {"changes": CHANGES}}
+    dry, real = (of_role(check_mode, variables) for check_mode in (True, False))
+    assert (dry["planned"], dry["changed"], len(dry["diff"])) == (["Write the file", "Restart Docker"], True, 2)
+    assert (real["planned"], real["changed"], real["diff"]) == (dry["planned"], False, [])
+
+
+def test_a_role_that_has_not_planned_is_told_so() -> None:
+    with pytest.raises(PlanError) as refused:
+        of_role(False, {})
+    assert str(refused.value) == (
+        "Run the entry point plan of the role cx7_network before configure, in the same play. Nothing was changed."
+    )

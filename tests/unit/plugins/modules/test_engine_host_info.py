@@ -139,7 +139,29 @@ def test_what_is_no_address_is_said(engine: Any, look: Any) -> None:
 def test_the_firewall(tmp_path: Path, code: int, conf: str, firewall: dict[str, Any]) -> None:
     (tmp_path / "ufw.conf").write_text(conf)
     shown = "Added user rules (see 'ufw status' for running firewall):\nufw allow 22/tcp comment 'me'\n"
-    assert host.firewall(lambda _argv: (code, shown), tmp_path / "ufw.conf") == firewall
+    assert host.firewall(lambda _argv: (code, shown), conf=tmp_path / "ufw.conf") == firewall
+
+
+@pytest.mark.parametrize(
+    ("choice", "conf", "asked"),
+    [("none", "yes", False), ("auto", "no", False), ("auto", "yes", True), ("ufw", "no", True)],
+)
+def test_ufw_is_asked_only_where_its_rules_matter(tmp_path: Path, choice: str, conf: str, asked: bool) -> None:
+    (tmp_path / "ufw.conf").write_text(f"ENABLED={conf}\n")
+    commands: list[Any] = []
+    host.firewall(lambda argv: commands.append(argv) or (0, ""), choice, tmp_path / "ufw.conf")
+    assert bool(commands) is asked
+
+
+def test_what_rdma_devices_have_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counters = tmp_path / "rocep1s0f0" / "ports" / "1" / "counters"
+    counters.mkdir(parents=True)
+    (counters / "port_xmit_data").write_text("100\n")
+    (counters / "port_rcv_data").write_text("50\n")
+    monkeypatch.setattr(engine_host_info, "SYSFS_ROOT", str(tmp_path))
+    assert engine_host_info.rdma_sent_bytes(["rocep1s0f0"]) == 400
+    assert engine_host_info.rdma_sent_bytes(["rocep1s0f0", "roceP2p1s0f0"]) is None
+    assert engine_host_info.rdma_sent_bytes([]) is None
 
 
 def test_the_platform_and_the_packages(tmp_path: Path) -> None:
