@@ -11,6 +11,9 @@ short_description: Load a Docker image from the files that image_layers_export w
 version_added: 0.1.0
 description:
   - Loads the image, and fails unless the engine then has an image of the same ID.
+  - >-
+    The files may lie in a user's directory. They are hashed while they are read, no link is followed, and an image of
+    which one file is not what O(files) says is not loaded.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import subprocess
 import tarfile
 import tempfile
@@ -79,16 +80,60 @@ def unpack(saved: IO[bytes], folder: Path, without: set[str]) -> list[dict[str, 
 
 
 def pack(files: Sequence[Mapping[str, Any]], folder: Path, target: IO[bytes]) -> None:
-    """Write the tar for ``docker load``."""
-    with tarfile.open(fileobj=target, mode="w|") as tar:
-        for file in files:
-            if not _SHA256.fullmatch(file["sha256"]):
-                raise ImageError(f"{file['sha256']!r} is no SHA-256")
-            member = tarfile.TarInfo(file["path"])
-            member.size = file["size"]
-            # The directory is a user's: root follows no link there. That the content is right, the image's ID tells.
-            with os.fdopen(os.open(folder / file["sha256"], os.O_RDONLY | os.O_NOFOLLOW), "rb") as content:
-                tar.addfile(member, content)
+    """Write the tar for ``docker load``, from files that a user of this host may change at any time.
+
+    What is hashed is what is written, so that no copy of root's own is needed. The last piece of a file is written only
+    once the hash is right: a tar that breaks off in the middle of a file is one that ``docker load`` refuses.
+
+    :raises ImageError: where a file is not what its name says. :raises OSError: where it cannot be read.
+    """
+    for file in files:
+        if not _SHA256.fullmatch(file["sha256"]):
+            raise ImageError(f"{file['sha256']!r} is no SHA-256")
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with tarfile.open(fileobj=target, mode="w|") as tar:
+            for file in files:
+                member = tarfile.TarInfo(file["path"])
+                member.size = file["size"]
+                with _opened(place, folder, file) as content:
+                    tar.addfile(member, cast(IO[bytes], _Hashed(content, folder, file)))
+    finally:
+        os.close(place)
+
+
+def _opened(place: int, folder: Path, file: Mapping[str, Any]) -> IO[bytes]:
+    """Open a file of the directory that is a file, not a link, a pipe or a device, which root would wait for."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    content = os.fdopen(os.open(file["sha256"], flags, dir_fd=place), "rb")
+    about = os.fstat(content.fileno())
+    if not stat.S_ISREG(about.st_mode) or about.st_size != file["size"]:
+        content.close()
+        raise ImageError(_changed(folder, file))
+    return content
+
+
+def _changed(folder: Path, file: Mapping[str, Any]) -> str:
+    return (
+        f"{file['path']} is not what was exported: {folder / file['sha256']} was changed after it was copied. Nothing "
+        "was loaded; find out which program of this user writes there, and run the playbook again"
+    )
+
+
+class _Hashed:
+    """A file that is hashed while it is read, and whose last piece is given away only where the hash is right."""
+
+    def __init__(self, content: IO[bytes], folder: Path, file: Mapping[str, Any]) -> None:
+        self._content, self._folder, self._file = content, folder, file
+        self._left, self._digest = int(file["size"]), hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        piece = self._content.read(min(size, self._left))
+        self._digest.update(piece)
+        self._left -= len(piece)
+        if not piece or (not self._left and self._digest.hexdigest() != self._file["sha256"]):
+            raise ImageError(_changed(self._folder, self._file))
+        return piece
 
 
 def save(docker: str, image: str, folder: Path, without: set[str]) -> list[dict[str, Any]]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import image_layers as layers
@@ -92,3 +94,59 @@ def test_what_docker_says_is_told(tmp_path: Path) -> None:
         layers.save(str(docker), "x", tmp_path, set())
     with pytest.raises(layers.ImageError, match="no such image"):
         layers.load(str(docker), [], tmp_path)
+
+
+def exported(folder: Path) -> list[dict[str, Any]]:
+    """An image's files as a receiver has them in its user's directory."""
+    return layers.unpack(io.BytesIO(tar_of({**MEMBERS, "blobs/sha256/cc": b"c" * 3_000_000})), folder, set())
+
+
+def packed(files: list[dict[str, Any]], folder: Path) -> tuple[str, bytes]:
+    """Why the files were refused, and what had been written by then."""
+    written = folder.with_suffix(".tar")
+    with written.open("wb") as target, pytest.raises((layers.ImageError, OSError)) as refused:
+        layers.pack(files, folder, target)
+    return str(refused.value), written.read_bytes()
+
+
+@pytest.mark.parametrize("member", ["manifest.json", "blobs/sha256/cc"])
+def test_what_was_swapped_after_the_copy_is_never_written_whole(tmp_path: Path, member: str) -> None:
+    files = exported(tmp_path)
+    file = next(one for one in files if one["path"] == member)
+    (tmp_path / file["sha256"]).write_bytes(b"x" * file["size"])
+    said, written = packed(files, tmp_path)
+    assert f"{member} is not what was exported" in said
+    assert file["sha256"] in said
+    with tarfile.open(fileobj=io.BytesIO(written), mode="r|") as tar, pytest.raises(tarfile.ReadError):
+        for one in tar:
+            content = tar.extractfile(one)
+            assert content is not None
+            content.read()  # what breaks off is this file: docker load refuses such a tar
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "shorter", "longer", "directory"])
+def test_root_reads_a_file_of_the_wanted_size_and_nothing_else(tmp_path: Path, kind: str) -> None:
+    files = exported(tmp_path)
+    path = tmp_path / files[0]["sha256"]
+    content = path.read_bytes()
+    path.unlink()
+    if kind == "link":
+        (tmp_path / "elsewhere").write_bytes(content)  # even where the content is right
+        path.symlink_to(tmp_path / "elsewhere")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.write_bytes(content[:-1] if kind == "shorter" else content + b"x")
+    said, _written = packed(files, tmp_path)
+    assert "is not what was exported" in said or "symbolic link" in said or "directory" in said
+
+
+def test_root_enters_no_directory_that_is_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    files = exported(tmp_path / "real")
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    said, written = packed(files, tmp_path / "linked")
+    assert "linked" in said
+    assert not written
