@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import changes as planning
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster, contract, serving
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import room as image_room
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import room
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import UfwError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
@@ -36,6 +38,9 @@ class ActionModule(Planner):
         "base_image": {"type": "str", "required": True},
         "context": {"type": "path", "required": True},
         "found": {"type": "dict", "required": True},
+        "base_bytes": {"type": "int", "default": -1},
+        "image_gb": {"type": "int", "default": 20},
+        "reserve_gb": {"type": "int", "default": 20},
         "base_id": {"type": "str", "default": ""},
         "image_id": {"type": "str", "default": ""},
         "public_keys": {"type": "dict", "default": {}},
@@ -89,12 +94,15 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         **{name: asked[name] for name in ("firewall", "api_sources", "memory_reserve_mib", "require_alike")},
     )
     planning.refuse(request)
+    sums = sums_of(asked)
+    refuse_full_disks(sums, asked["reserve_gb"])
     state = asked["found"][one.members[0]]["state"]
     changes = planning.changes(request)
     names = {change["name"] for some in changes.values() for change in some}
     restarts = planning.has_given_up(request) or names & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
     return {
         "changes": changes,
+        "room": {name: [room.line(each) for each in some] for name, some in sums.items()},
         "layout": one.layout,
         "engine": asked["engine"],
         "model": {name: asked["model"].get(name) for name in ("repo", "commit", "repo_dir", "bytes")},
@@ -119,6 +127,34 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         # A supervisor that gave up, or is to be started again, does not count.
         "ignore_started_at": state.get("began", 0) if restarts else 0,
     }
+
+
+def sums_of(asked: dict[str, Any]) -> dict[str, list[room.Sum]]:
+    """By member the most that will lie on each filesystem at once: the model and the image on their ways.
+
+    It goes by what there was before the first change, whatever was pulled or built since.
+    """
+    docker = {name: asked["found"][name]["docker"] for name in asked["members"]}
+    before = image_of({**asked, "base_id": "", "image_id": ""})
+    compressed = asked["base_bytes"] or int(asked["image_gb"] * 1e9)  # 0: the registry does not tell
+    image = image_room.needs(asked["members"], docker, before.id, compressed)
+    model = asked["model"].get("room", {})
+    return {
+        name: room.add_up([*map(room.from_facts, model.get(name, [])), *image[name]]) for name in asked["members"]
+    }
+
+
+def refuse_full_disks(sums: dict[str, list[room.Sum]], reserve_gb: int) -> None:
+    """Refuse what does not fit. :raises ServeError: with host, filesystem, sum, free bytes and mend."""
+    full = [
+        f"{name}: what will lie on {each.filesystem['mount']} does not fit: {room.line(each)}, and {reserve_gb} GB are "
+        "to stay free (engine_serve_reserve_gb). Make room there, or choose a larger disk for the cache (hf_cache_dir), "
+        'for copies (peer_copy_dir) or for Docker ("data-root" in /etc/docker/daemon.json)'
+        for name, some in sums.items()
+        for each in room.lacking(some, reserve_gb)
+    ]
+    if full:
+        raise ServeError(". ".join(full))
 
 
 def deploy_note(one: serving.Serving) -> str:
@@ -163,7 +199,7 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
         "forget_s": FORGET_S,
         "grace_s": GRACE_S,
     }
-    own = asked["meminfo_path"] == contract.MEMINFO
+    own, members = asked["meminfo_path"] == contract.MEMINFO, asked["members"]
     config, nodes = cluster.plan(
         cluster.Request(
             limits=limits,
@@ -180,7 +216,7 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
         cluster=config,
         nodes=nodes,
         image_id=image_id,
-        repo_dir=asked["model"]["repo_dir"],
+        repo_dirs={name: asked["model"].get("repo_dirs", {}).get(name, asked["model"]["repo_dir"]) for name in members},
         drop_caches_path=asked["drop_caches_path"] if asked["drop_caches"] else "",
         **{name: asked[name] for name in ("gpu_kind", "launcher", "meminfo_path")},
     )

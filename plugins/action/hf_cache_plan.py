@@ -13,6 +13,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.plan import
     ModelPlanError,
     plan,
     receivers,
+    room,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
 
@@ -52,6 +53,8 @@ class ActionModule(Planner):
         return {
             "changes": plan(wanted, found),
             "receivers": receivers(wanted, found),
+            "room": room(wanted, found),
+            "repo_dirs": {host: one["repo_dir"] for host, one in found.items()},
             "repo": model["repo"],
             "commit": model["commit"],
             "revision": model["revision"],

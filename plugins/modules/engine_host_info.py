@@ -57,6 +57,16 @@ options:
     type: list
     elements: str
     default: []
+  copy_dir:
+    description: >-
+      Where the files of an image that is copied are on their way to Docker, to read how much room there is; C(~) is the
+      home directory of O(copy_owner). Empty for nowhere.
+    type: str
+    default: ""
+  copy_owner:
+    description: The user who copies. Empty for the one who has become root.
+    type: str
+    default: ""
 author:
   - sparkops contributors (@sparkops)
 """
@@ -127,18 +137,23 @@ docker:
     store:
       description: How images are kept, C(graph driver) or C(containerd); an image goes by another ID with each.
       type: str
+    room:
+      description: >-
+        By what lies there (C(images), C(docker) for its temporary files, C(export), C(copy)) the C(path), and the
+        C(filesystem) with its C(device), C(mount) and C(free_bytes).
+      type: dict
     swarm:
       description: Whether this host is a C(manager), and its C(state).
       type: dict
     base:
-      description: C(id) and C(digest) of O(base_image), empty where it is not there.
+      description: C(id), C(digest), C(bytes) and C(layers) of O(base_image), empty where it is not there.
       type: dict
     images:
       description: The IDs of all images.
       type: list
       elements: str
     built:
-      description: C(id), C(tags) and C(labels) of the images that were built for the engine.
+      description: C(id), C(tags), C(labels), C(bytes) and C(layers) of the images that were built for the engine.
       type: list
       elements: dict
     container:
@@ -204,7 +219,8 @@ def look(module: AnsibleModule) -> dict[str, Any]:
 
     docker, places = Docker(), layout(asked["engine"])
     try:
-        engine = host.docker_of(docker, asked["base_image"], places)
+        copy_dir = host.copy_directory(asked["copy_dir"], asked["copy_owner"])
+        engine = host.docker_of(docker, asked["base_image"], places, copy_dir)
         listen = host.listeners(docker, asked["listen"], places["name"])
     except DockerError as error:
         engine, listen = {"problem": str(error)}, []
@@ -231,6 +247,8 @@ def main() -> None:
         argument_spec={
             "engine": {"type": "str", "required": True},
             "base_image": {"type": "str", "default": ""},
+            "copy_dir": {"type": "str", "default": ""},
+            "copy_owner": {"type": "str", "default": ""},
             "downloads": {"type": "list", "elements": "str", "default": []},
             "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "ufw"},
             "rdma_devices": {"type": "list", "elements": "str", "default": []},

@@ -31,7 +31,8 @@ options:
     required: true
   model:
     description: >-
-      C(repo_dir), the path of the model on all hosts, and C(bytes), the size of its files.
+      C(repo_dir), the path of the model on the leader, C(repo_dirs), its path by name where the paths differ, C(bytes),
+      the size of its files, and C(room), what they will take by name, as M(sparkops.dgx_spark.hf_cache_plan) tells.
     type: dict
     required: true
   fabric:
@@ -62,6 +63,22 @@ options:
       By name, what M(sparkops.dgx_spark.engine_host_info) returned.
     type: dict
     required: true
+  base_bytes:
+    description: >-
+      Compressed bytes of the base image, as M(sparkops.dgx_spark.image_pull_progress) tells in check mode; 0 where the
+      registry did not tell, which O(image_gb) stands for then, and less where it was not asked.
+    type: int
+    default: -1
+  image_gb:
+    description: >-
+      GB that the base image is taken to have, compressed, where its registry does not tell.
+    type: int
+    default: 20
+  reserve_gb:
+    description: >-
+      GB that are to stay free on each filesystem, beside all that will lie there at once.
+    type: int
+    default: 20
   base_id:
     description: >-
       The ID of O(base_image), where it was pulled since O(found).
@@ -197,6 +214,14 @@ changes:
   returned: success
   type: dict
   sample: {"spark1": [{"name": "Write the configuration"}]}
+room:
+  description: >-
+    By name the filesystems that something will lie on that is not there yet, a line each: what, how much at once, and how
+    much is free.
+  returned: success
+  type: dict
+  sample:
+    spark2: ["/: 65.25 GB for openai/gpt-oss-120b in /home/nvidia/… = 65.25 GB at once, 3400.00 GB are free"]
 endpoint:
   description: Where the OpenAI-compatible API will be, on the leader.
   returned: success

@@ -185,6 +185,13 @@ free_bytes:
   returned: with O(model)
   type: int
   sample: 3400000000000
+filesystem:
+  description: >-
+    The filesystem of the cache: C(device), by which two directories are known to share their room, C(mount), and
+    C(free_bytes), without those that wrong files take now.
+  returned: with O(model)
+  type: dict
+  sample: {"device": 66306, "mount": "/", "free_bytes": 3400000000000}
 obstacles:
   description: What keeps this user from writing to the cache, with the mend; empty if nothing does.
   returned: with O(model)
@@ -229,6 +236,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     read_model,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import FORMAT, installed
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import filesystem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     DIR_OPTION,
     CopyError,
@@ -268,6 +276,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "problems": report.wrong(),
         "index_problems": hf_cache.index_errors(cache, model),
         "free_bytes": hf_cache.free_bytes(cache) + report.reclaimable,
+        "filesystem": filesystem(cache.repo_dir),
         "obstacles": hf_cache.obstacles(cache, asked["hints"].get("cache_dir", "cache_dir")),
         "verified": report.stamps,
         "noted": all(before.get(blob) == stamp for blob, stamp in report.stamps.items()),

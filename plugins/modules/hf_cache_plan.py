@@ -76,6 +76,17 @@ receivers:
   type: list
   elements: str
   sample: [spark2]
+room:
+  description: >-
+    By host what the model will take there: C(what), C(path), C(filesystem), C(bytes), for the sum of all that will lie
+    there at once.
+  returned: success
+  type: dict
+repo_dirs:
+  description: The repository's directory in the cache of each host, there or not.
+  returned: success
+  type: dict
+  sample: {"spark1": "/data/hf/hub/models--openai--gpt-oss-20b"}
 repo:
   description: The repository.
   returned: success

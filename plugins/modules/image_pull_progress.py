@@ -18,7 +18,7 @@ description:
     to a file that M(sparkops.dgx_spark.async_follow) always shows. Images of 20 GB take half an hour.
   - >-
     In check mode, the registry is asked for an image that is not there, so that a wrong name, tag or login, and an
-    image for other processors, are reported before anything is changed.
+    image for other processors, are reported before anything is changed. The image's size is told as well.
   - A login is used for this pull alone. It stands in no file and on no command line.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -75,6 +75,12 @@ digest:
   returned: success
   type: str
   sample: nvcr.io/nvidia/tensorrt-llm/release@sha256:2fb9f1b0
+bytes:
+  description: >-
+    Compressed bytes of the image's layers, as the registry's manifest tells, 0 where the registry does not tell.
+  returned: in check mode if the image is not there
+  type: int
+  sample: 20123456789
 pulled_bytes:
   description: Bytes of the layers that came, compressed.
   returned: success
@@ -98,6 +104,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     Layers,
     other_platforms,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.registry import image_bytes
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
 
 
@@ -119,7 +126,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     asked, began, layers = module.params, time.monotonic(), Layers()
-    engine = Docker(timeout=asked["stall_seconds"])
+    engine, found = Docker(timeout=asked["stall_seconds"]), {}
     try:
         image = engine.image(asked["name"]) or {}
         missing = not image
@@ -129,7 +136,9 @@ def main() -> None:
             other = other_platforms(offered, os.uname().machine)
             if other:
                 module.fail_json(msg=f"{asked['name']} is made for {other}, and this host is {os.uname().machine}")
-            image = {"RepoDigests": [f"{bare(asked['name'])}@{offered['Descriptor']['digest']}"]}
+            digest = offered["Descriptor"]["digest"]
+            image = {"RepoDigests": [f"{bare(asked['name'])}@{digest}"]}
+            found["bytes"] = image_bytes(f"{bare(asked['name'])}@{digest}", os.uname().machine, login, engine.info())
         elif missing:
             with progress_file.written(
                 Path(progress_file.PULL), f"{asked['name']} pulled", lambda: layers.whole, lambda: layers.there
@@ -145,6 +154,7 @@ def main() -> None:
         digest=digests[0] if digests else "",
         pulled_bytes=layers.there,
         seconds=round(time.monotonic() - began, 1),
+        **found,
     )
 
 

@@ -261,7 +261,7 @@ SERVED = {
     "spark_model": "lab/tiny-chat",
     "spark_hf_endpoint": "http://huggingface.test",
     "spark_image": "nvcr.test/nvidia/tensorrt-llm/release:1.3.0rc13",
-    "hf_cache_reserve_gb": 1,  # all Sparks of a lab share one disk
+    "spark_reserve_gb": 1,  # all Sparks of a lab share one disk
 }
 
 

@@ -21,6 +21,8 @@ from typing import Any, Callable, Iterator, Mapping
 from urllib.parse import quote
 
 SOCKET = "/var/run/docker.sock"
+#: what images call a processor, by what the kernel calls it
+ARCHITECTURES = {"aarch64": "arm64", "x86_64": "amd64"}
 #: what Docker labels the services and containers of a stack with
 STACK_LABEL = "com.docker.stack.namespace"
 #: the option of all modules that speak to an engine; the doc fragment ``docker`` describes it
@@ -183,7 +185,7 @@ def other_platforms(offered: dict[str, Any], architecture: str) -> str:
     >>> other_platforms({}, "aarch64")
     ''
     """
-    wanted = {"aarch64": "arm64", "x86_64": "amd64"}.get(architecture, architecture)
+    wanted = ARCHITECTURES.get(architecture, architecture)
     made_for = [one for one in offered.get("Platforms") or [] if one.get("architecture") not in (None, "", "unknown")]
     if any(one["architecture"] == wanted for one in made_for):
         return ""

@@ -103,6 +103,7 @@ def _problems(asked: Request) -> Iterator[str]:
     yield from (f"{name}: {found[name]['docker'].get('problem', '')}" for name in members if _no_docker(found[name]))
     yield _same_hostnames(members, found)
     yield _different_stores(members, found)
+    yield _different_caches(asked.serving)
     yield _different_platforms(members, found) if asked.require_alike else ""
     need = asked.serving.cluster["limits"]["memory_need_mib"]
     for name in members:
@@ -138,6 +139,19 @@ def _different_stores(members: Sequence[str], found: Mapping[str, Any]) -> str:
         f"the Sparks' Dockers keep images in different ways, {stores}, so that no image would be the same on all of "
         'them: set "features": {"containerd-snapshotter": true} or false alike in /etc/docker/daemon.json and restart '
         "Docker; images that were kept the other way are to be pulled again then"
+    )
+
+
+def _different_caches(one: Serving) -> str:
+    """In a Swarm all workers are one service, whose mounts have one source on every node."""
+    workers = {name: one.repo_dirs[name] for name in one.members[1:]}
+    if one.launcher != "swarm" or len(set(workers.values())) < 2:
+        return ""
+    places = ", ".join(f"{name}: {path}" for name, path in workers.items())
+    return (
+        f"the workers have the model at different paths ({places}), and a Swarm mounts one path on all workers: name a "
+        "cache that has the same path on every Spark (hf_cache_dir, such as /var/lib/huggingface), or have systemd start "
+        "the containers (spark_launcher: docker)"
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
@@ -25,9 +26,13 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import ROOTS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port, ufw
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import FORMAT, installed
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import filesystem
 
 #: runs a program and returns its exit status and what it printed
 Run = Callable[[Sequence[str]], "tuple[int, str]"]
+#: where the leader exports an image for the others: ``__peer_copy_image_out`` of the role peer_copy
+EXPORT = "/var/lib/dgx-spark-image"
+DOCKER_ROOT, CONTAINERD_ROOT, CONTAINERD_CONFIG = "/var/lib/docker", "/var/lib/containerd", "/etc/containerd/config.toml"
 
 
 def platform(run: Run, sysfs: Path = Path("/sys/class/infiniband")) -> dict[str, str]:
@@ -101,10 +106,16 @@ def firewall(run: Run, choice: str = "ufw", conf: Path = Path(ufw.CONF)) -> dict
     return {"installed": not code, "enabled": ufw.is_enabled(conf) and not code, "rules": rules}
 
 
-def image_named(docker: Docker, name: str) -> dict[str, str]:
-    """``id`` and ``digest`` of an image, empty where the engine has none of that name."""
+def image_named(docker: Docker, name: str) -> dict[str, Any]:
+    """``id``, ``digest``, ``bytes`` and ``layers`` of an image, empty where the engine has none of that name."""
     found = docker.image(name) if name else None
-    return {"id": found["Id"], "digest": next(iter(found.get("RepoDigests") or []), "")} if found else {}
+    if not found:
+        return {}
+    return {"id": found["Id"], "digest": next(iter(found.get("RepoDigests") or []), ""), **_size(found)}
+
+
+def _size(image: Mapping[str, Any]) -> dict[str, Any]:
+    return {"bytes": image.get("Size", 0), "layers": (image.get("RootFS") or {}).get("Layers") or []}
 
 
 def _filtered(docker: Docker, target: str, **filters: Sequence[str]) -> list[dict[str, Any]]:
@@ -112,10 +123,11 @@ def _filtered(docker: Docker, target: str, **filters: Sequence[str]) -> list[dic
     return docker.ask("GET", f"{target}{mark}filters={quote(json.dumps(filters))}")
 
 
-def docker_of(docker: Docker, base_image: str, places: Mapping[str, str]) -> dict[str, Any]:
+def docker_of(docker: Docker, base_image: str, places: Mapping[str, str], copy_dir: str = "") -> dict[str, Any]:
     """What Docker has of the serving.
 
     :param base_image: an image to look up. :param places: as :func:`layout.layout` returns them.
+    :param copy_dir: where the files of a copy are on their way to Docker; empty for nowhere.
     """
     name = places["name"]
     info = docker.info()
@@ -125,11 +137,15 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str]) -> dic
     containers = _filtered(docker, "/containers/json?all=1", name=[f"^/{name}$"])
     return {
         "store": store_of(info),
+        "room": room_of(info, copy_dir),
         "swarm": {"manager": manager, "state": swarm.get("LocalNodeState", "")},
         "base": image_named(docker, base_image),
         "images": sorted(one["Id"] for one in docker.ask("GET", "/images/json")),
         "built": [
-            {"id": one["Id"], "tags": one.get("RepoTags") or [], "labels": one.get("Labels") or {}}
+            {
+                **{"id": one["Id"], "tags": one.get("RepoTags") or [], "labels": one.get("Labels") or {}},
+                **_size(docker.image(one["Id"]) or {}),
+            }
             for one in _filtered(docker, "/images/json", label=[places["label"]])
         ],
         "container": next(
@@ -145,6 +161,40 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str]) -> dic
             for one in (_filtered(docker, "/services", label=mine) if manager else [])
         },
     }
+
+
+def room_of(info: Mapping[str, Any], copy_dir: str) -> dict[str, dict[str, Any]]:
+    """Where an image lies on its way: ``images``, ``docker`` (its temporary files), ``export`` and ``copy``.
+
+    :returns: of each the ``path``, and the ``filesystem`` as :func:`room.filesystem` returns it.
+    """
+    root = info.get("DockerRootDir") or DOCKER_ROOT
+    paths = {"images": images_root(info, root), "docker": root, "export": EXPORT, **({"copy": copy_dir} if copy_dir else {})}
+    return {name: {"path": path, "filesystem": filesystem(path)} for name, path in paths.items()}
+
+
+def images_root(info: Mapping[str, Any], root: str, config: Path = Path(CONTAINERD_CONFIG)) -> str:
+    """Where an engine keeps its images: below its own root, or where its containerd does.
+
+    :param root: of the engine. :param config: of a containerd that the engine did not start.
+    """
+    if store_of(info) != "containerd":
+        return root
+    if "/docker/containerd/" in str((info.get("Containerd") or {}).get("Address", "")):
+        return f"{root}/containerd/daemon"  # the engine has started a containerd of its own
+    text = config.read_text(encoding="utf-8") if config.is_file() else ""
+    match = re.search(r"""^root\s*=\s*["']([^"']+)["']""", text.partition("\n[")[0], re.MULTILINE)
+    return match[1] if match else CONTAINERD_ROOT
+
+
+def copy_directory(path: str, owner: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The directory of copies, of the user who copies: the named one, or the one who has become root for this.
+
+    >>> copy_directory("~/.dgx-spark", "", {"SUDO_USER": "root"}), copy_directory("/data", "nobody", {})
+    ('/root/.dgx-spark', '/data')
+    """
+    user = owner or environment.get("SUDO_USER") or environment.get("DOAS_USER") or ""
+    return os.path.expanduser(f"~{user}{path[1:]}" if path.startswith("~/") else path)
 
 
 def listeners(docker: Docker, wanted: Sequence[Mapping[str, Any]], own: str) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ class Serving:
     cluster: Mapping[str, Any]
     nodes: Mapping[str, Mapping[str, Any]]
     image_id: str  # UNKNOWN before the image is built
-    repo_dir: str
+    repo_dirs: Mapping[str, str]  # by member, where the model is on its host
     gpu_kind: str = "gpu"
     launcher: str = "docker"
     meminfo_path: str = contract.MEMINFO
@@ -91,7 +91,7 @@ class Serving:
         """What a container of this configuration and this image says that it is."""
         if self.image_id == UNKNOWN:
             return UNKNOWN
-        parts = digest(self.cluster, self.nodes, self.engine.get("files", {}), self.repo_dir)
+        parts = digest(self.cluster, self.nodes, self.engine.get("files", {}), dict(self.repo_dirs))
         return f"{parts}-{self.image_id.rpartition(':')[2][:12]}"
 
 
@@ -106,13 +106,16 @@ def environment(serving: Serving) -> dict[str, str]:
     }
 
 
-def mounts(serving: Serving) -> list[dict[str, Any]]:
-    """The mounts of every container; of the Hugging Face cache the model's own directory alone."""
+def mounts(serving: Serving, member: str) -> list[dict[str, Any]]:
+    """The mounts of a member's container; of the Hugging Face cache the model's own directory alone.
+
+    Where the caches differ, as with login users of other names, the source differs, and never the target.
+    """
     places = serving.layout
     found: list[dict[str, Any]] = [
         {"type": "bind", "source": places["config_dir"], "target": contract.CONFIG_DIR, "read_only": True},
         {"type": "bind", "source": places["state_dir"], "target": contract.STATE_DIR},
-        {"type": "bind", "source": serving.repo_dir, "target": contract.MODEL_DIR, "read_only": True},
+        {"type": "bind", "source": serving.repo_dirs[member], "target": contract.MODEL_DIR, "read_only": True},
         {"type": "tmpfs", "target": contract.RUN_DIR},
         {"type": "tmpfs", "target": "/dev/shm"},  # noqa: S108 - a mount of a container
     ]
@@ -129,7 +132,7 @@ LOG_OPTIONS = {"max-size": "50m", "max-file": "3"}
 STACK_BYTES = 67108864  # ulimit
 
 
-def _service(serving: Serving, role: str, deploy: Mapping[str, Any]) -> dict[str, Any]:
+def _service(serving: Serving, role: str, member: str, deploy: Mapping[str, Any]) -> dict[str, Any]:
     gpu = {"discrete_resource_spec": {"kind": serving.gpu_kind, "value": 1}}
     return {
         "image": serving.image_id,
@@ -139,7 +142,7 @@ def _service(serving: Serving, role: str, deploy: Mapping[str, Any]) -> dict[str
         "ulimits": {"memlock": -1, "stack": STACK_BYTES},
         "cap_add": ["IPC_LOCK"],
         "stop_grace_period": f"{STOP_SECONDS}s",
-        "volumes": mounts(serving),
+        "volumes": mounts(serving, member),
         "healthcheck": HEALTHCHECK,
         "logging": {"driver": "local", "options": LOG_OPTIONS},
         "deploy": {**deploy, "resources": {"reservations": {"generic_resources": [gpu]}}},
@@ -165,9 +168,9 @@ def stack(serving: Serving) -> dict[str, Any]:
         "restart_policy": {"condition": "any", "delay": "2s"},
         "update_config": {"order": "stop-first", "parallelism": 0, "failure_action": "continue"},
     }
-    services = {"leader": _service(serving, "leader", leader)}
+    services = {"leader": _service(serving, "leader", serving.members[0], leader)}
     if len(serving.members) > 1:
-        services["worker"] = _service(serving, "worker", worker)
+        services["worker"] = _service(serving, "worker", serving.members[1], worker)  # the others' path is the same
     whole = digest(services)
     for one in services.values():
         one["deploy"]["labels"] = {OPTIONS_LABEL: whole}
@@ -230,7 +233,7 @@ def container(serving: Serving, member: str) -> dict[str, Any]:
         "env": environment(serving),
         "ulimits": ["memlock:-1:-1", f"stack:{STACK_BYTES}:{STACK_BYTES}"],
         "capabilities": ["IPC_LOCK"],
-        "mounts": mounts(serving),
+        "mounts": mounts(serving, member),
         "stop_timeout": STOP_SECONDS,
         "restart_policy": "no",  # systemd's unit does that
         "log_driver": "local",

@@ -8,9 +8,10 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Sequence
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import Need, as_facts, gigabytes
 
 PACKAGES = "Install the packages that Python environments need"
 CLIENT = "Install the hf client"
@@ -60,15 +61,6 @@ def short(model: Found) -> str:
     return f"{model['repo']}@{model['commit'][:7]}"
 
 
-def gigabytes(count: float) -> str:
-    """Return bytes as GB for people.
-
-    >>> gigabytes(65250000000), gigabytes(700)
-    ('65.25 GB', '0.00 GB')
-    """
-    return f"{count / 1e9:.2f} GB"
-
-
 def plan(asked: Asked, found: Mapping[str, Found]) -> dict[str, list[Change]]:
     """Return the changes of each host, in the order in which they are made.
 
@@ -85,6 +77,18 @@ def plan(asked: Asked, found: Mapping[str, Found]) -> dict[str, list[Change]]:
 def receivers(asked: Asked, found: Mapping[str, Found]) -> list[str]:
     """Return the members that copy files from the leader."""
     return [host for host in asked.members[1:] if _lacking(found[host])]
+
+
+def room(asked: Asked, found: Mapping[str, Found]) -> dict[str, list[dict[str, Any]]]:
+    """Return by host the room that the model will take, for the sum of all that will lie there at once."""
+    return {host: [as_facts(need) for need in _needs(asked, host, found[host])] for host in asked.members}
+
+
+def _needs(asked: Asked, host: str, found: Found) -> Iterator[Need]:
+    if not (asked.linkable and host == asked.members[0]):
+        reclaimed = found["free_bytes"] - found["filesystem"]["free_bytes"]  # what wrong files take, which go first
+        count = max(0, found["needed_bytes"] - reclaimed)
+        yield Need(asked.model["repo"], found["repo_dir"], {**found["filesystem"]}, count)
 
 
 def _refusals(asked: Asked, host: str, found: Found) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.action import engine_plan, engine_undo_plan
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import changes as planning
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import host, trtllm
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host, trtllm
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
     BASE_LABEL,
     COMMENT,
@@ -204,6 +204,115 @@ def test_the_other_launcher_leaves_nothing(members: list[str], launcher: str) ->
 def serving_pair(launcher: str = "swarm", **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     asked = asked_for(PAIR, launcher, **options)
     return asked, made(asked, {name: blank(name) for name in PAIR}, {})
+
+
+OTHER = "/home/ubuntu/.cache/huggingface/hub/models--lab--tiny"
+
+
+@pytest.mark.parametrize("launcher", ["swarm", "docker"])
+def test_login_users_of_other_names_have_the_model_mounted_from_their_own_caches(launcher: str) -> None:
+    model = {"repo": "lab/tiny", "repo_dir": REPO, "bytes": 10**9, "repo_dirs": {"spark1": REPO, "spark2": OTHER}}
+    asked = {**asked_for(PAIR, launcher), "model": model}
+    found = {name: blank(name) for name in PAIR}
+    plans = [
+        engine_plan.planned({**asked, "found": found, "model": {**model, "repo_dir": own}}) for own in (REPO, OTHER)
+    ]
+    for plan in plans:  # each host plans with its own repo_dir
+        if launcher == "swarm":
+            services = yaml.safe_load(plan["stack"])["services"]
+            mounts = [services[role]["volumes"] for role in ("leader", "worker")]
+        else:
+            mounts = [plan["hosts"][name]["container"]["mounts"] for name in PAIR]
+        sources = [next(one for one in some if one["target"] == contract.MODEL_DIR)["source"] for some in mounts]
+        assert sources == [REPO, OTHER]
+    assert plans[0]["changes"] == plans[1]["changes"]
+    after = made(asked, found, {})
+    for own in (REPO, OTHER):
+        assert changes({**asked, "model": {**model, "repo_dir": own}}, after) == {name: [] for name in PAIR}
+
+
+def test_workers_whose_caches_differ_cannot_be_one_service_of_a_swarm() -> None:
+    members = [*PAIR, "spark3"]
+    dirs = {"spark1": OTHER, "spark2": REPO, "spark3": OTHER}
+    asked = asked_for(members)
+    asked["model"] = {**asked["model"], "repo_dirs": dirs}
+    said = refusal(asked, {name: blank(name) for name in members})
+    assert f"spark2: {REPO}, spark3: {OTHER}" in said
+    assert "hf_cache_dir" in said
+    assert said.endswith("Nothing was changed.")
+    asked = {**asked_for(members, "docker"), "model": asked["model"]}
+    assert changes(asked, {name: blank(name) for name in members})
+
+
+def with_room(one: dict[str, Any], free_gb: int) -> dict[str, Any]:
+    """A Spark whose one disk has so much room."""
+    filesystem = {"device": 1, "mount": "/", "free_bytes": free_gb * 10**9}
+    room = {name: {"path": f"/{name}", "filesystem": filesystem} for name in ("images", "docker", "export", "copy")}
+    return {**one, "docker": {**one["docker"], "room": room}}
+
+
+def model_of(size_gb: int, frees: dict[str, int]) -> dict[str, Any]:
+    needs = {
+        name: [
+            {
+                **{"what": "lab/tiny", "path": REPO, "bytes": size_gb * 10**9, "step": ""},
+                "filesystem": {"device": 1, "mount": "/", "free_bytes": free * 10**9},
+            }
+        ]
+        for name, free in frees.items()
+    }
+    return {"repo": "lab/tiny", "repo_dir": REPO, "bytes": size_gb * 10**9, "room": needs}
+
+
+@pytest.mark.parametrize(
+    ("frees", "full"),
+    [
+        # the leader: 100 of the model + 50 of layers + 50 of export + 20; the worker: 100 + 50 + 50 + 50 + 20
+        ({"spark1": 220, "spark2": 270}, ""),
+        ({"spark1": 219, "spark2": 270}, "spark1"),
+        ({"spark1": 220, "spark2": 269}, "spark2"),
+    ],
+)
+def test_what_does_not_fit_beside_the_model_is_refused(frees: dict[str, int], full: str) -> None:
+    asked = {**asked_for(PAIR), "model": model_of(100, frees), "base_bytes": 20 * 10**9}
+    found = {name: with_room(blank(name), free) for name, free in frees.items()}
+    if not full:
+        lines = engine_plan.planned({**asked, "found": found})["room"]
+        assert "100.00 GB for lab/tiny" in lines["spark1"][0]
+        assert "= 250.00 GB at once, 270.00 GB are free" in lines["spark2"][0]
+        return
+    said = refusal(asked, found)
+    assert f"{full}: what will lie on / does not fit" in said
+    assert f"{frees[full]}.00 GB are free, and 20 GB are to stay free (engine_serve_reserve_gb)" in said
+    assert "peer_copy_dir" in said
+    assert said.endswith("Nothing was changed.")
+
+
+def test_a_registry_that_does_not_tell_is_taken_to_have_a_large_image() -> None:
+    frees = {"spark1": 219, "spark2": 270}
+    asked = {**asked_for(PAIR), "model": model_of(100, frees)}
+    found = {name: with_room(blank(name), free) for name, free in frees.items()}
+    assert "does not fit" in refusal({**asked, "base_bytes": 0}, found)
+    assert engine_plan.planned({**asked, "found": found, "base_bytes": 0, "image_gb": 5})
+    assert engine_plan.planned({**asked, "found": found}), "it was not asked yet"
+
+
+def test_what_is_pulled_and_built_by_now_is_no_news_of_the_room() -> None:
+    frees = {"spark1": 220, "spark2": 270}
+    asked = {**asked_for(PAIR), "model": model_of(100, frees), "base_bytes": 20 * 10**9}
+    found = {name: with_room(blank(name), free) for name, free in frees.items()}
+    rooms = [
+        engine_plan.planned({**asked, "found": found, "base_id": base, "image_id": built})["room"]
+        for base, built in (("", ""), (BASE, ""), (BASE, BUILT))
+    ]
+    assert rooms[0] == rooms[1] == rooms[2]
+
+
+def refusal(asked: dict[str, Any], found: dict[str, Any]) -> str:
+    plugin = engine_plan.ActionModule.__new__(engine_plan.ActionModule)
+    with pytest.raises(PlanError) as refused:
+        plugin.plan({**asked, "found": found}, {})
+    return str(refused.value)
 
 
 @pytest.mark.parametrize(

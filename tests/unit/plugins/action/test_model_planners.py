@@ -23,6 +23,7 @@ FOUND: dict[str, Any] = {
     "complete": True,
     "needed_bytes": 0,
     "free_bytes": 0,
+    "filesystem": {"device": 1, "mount": "/", "free_bytes": 0},
     "files": 3,
     "bytes": 11002,
     "repo_dir": "/r",
@@ -58,6 +59,25 @@ def test_each_host_gets_its_own_facts_and_all_changes() -> None:
         assert (plan["repo"], plan["commit"], plan["config"]) == ("lab/tiny", "c" * 40, {"model_type": "x"})
         assert (plan["complete"], plan["bytes"], plan["receivers"]) == (True, 11002, [])
     assert ASKED["members"]["spark2"]["complete"] is False, "what was registered stays as it is"
+
+
+def test_the_room_and_the_directories_of_all_are_told_on_each_host() -> None:
+    disk = {"device": 7, "mount": "/", "free_bytes": 10**12}
+    lacks = {**FOUND, "missing": ["a"], "to_do": True, "needed_bytes": 900, "filesystem": disk}
+    members = {
+        "spark1": {**lacks, "free_bytes": 10**12},
+        "spark2": {**lacks, "repo_dir": "/other", "free_bytes": 10**12 + 300},  # a wrong file of 300 bytes goes first
+    }
+    plan = planned(hf_cache_plan, {**ASKED, "members": members, "read": {}}, "spark2")
+    assert plan["repo_dirs"] == {"spark1": "/r", "spark2": "/other"}
+    need = {"what": "lab/tiny", "filesystem": disk, "step": ""}
+    assert plan["room"] == {
+        "spark1": [{**need, "path": "/r", "bytes": 900}],
+        "spark2": [{**need, "path": "/other", "bytes": 600}],
+    }
+    directory = {**ASKED["model"], "linkable": True}
+    plan = planned(hf_cache_plan, {**ASKED, "members": members, "read": {}, "model": directory}, "spark1")
+    assert plan["room"]["spark1"] == [], "the leader's own directory is linked"
 
 
 def test_a_skipped_verification_is_none() -> None:

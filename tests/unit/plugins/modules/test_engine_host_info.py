@@ -19,6 +19,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
 from ansible_collections.sparkops.dgx_spark.plugins.modules import engine_host_info
 
 BUILT = {"Id": "sha256:aa", "RepoTags": ["dgx-spark/trtllm-serve:0123"], "Labels": {"dgx-spark": "trtllm-serve"}}
+SIZES = {"Size": 45, "RootFS": {"Layers": ["a", "b", "c"]}}
+
+C8D = [["driver-type", "io.containerd.snapshotter.v1"]]
 
 
 @pytest.fixture
@@ -29,7 +32,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     one.answers.update(
         {
             ("GET", "/images/json"): [BUILT],
-            ("GET", "/images/base/json"): {"Id": "sha256:bb", "RepoDigests": ["base@sha256:cc"]},
+            ("GET", "/images/base/json"): {"Id": "sha256:bb", "RepoDigests": ["base@sha256:cc"], "Size": 44},
+            ("GET", "/images/sha256:aa/json"): {**BUILT, **SIZES},
             ("GET", "/containers/json"): [
                 {"Id": "c", "ImageID": "sha256:aa", "Labels": {"a": "b"}, "State": "running", "Names": ["/x_leader.1"]}
             ],
@@ -62,12 +66,56 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def test_what_docker_has(engine: Any, look: Any) -> None:
     docker = look(base_image="base")["docker"]
     assert (docker["store"], docker["swarm"]) == ("graph driver", {"manager": True, "state": "active"})
-    assert docker["base"] == {"id": "sha256:bb", "digest": "base@sha256:cc"}
+    assert docker["base"] == {"id": "sha256:bb", "digest": "base@sha256:cc", "bytes": 44, "layers": []}
     assert docker["images"] == ["sha256:aa"]
-    assert docker["built"] == [{"id": "sha256:aa", "tags": BUILT["RepoTags"], "labels": BUILT["Labels"]}]
+    sizes = {"bytes": 45, "layers": ["a", "b", "c"]}
+    assert docker["built"] == [{"id": "sha256:aa", "tags": BUILT["RepoTags"], "labels": BUILT["Labels"], **sizes}]
     assert docker["container"] == {"image": "sha256:aa", "labels": {"a": "b"}, "state": "running"}
     assert docker["stack_containers"] == [{"id": "c", "name": "x_leader.1", "state": "running"}]
     assert docker["services"] == {"dgx-spark-trtllm_leader": {"c": "d"}}
+
+
+def test_where_an_image_lies_on_its_way(engine: Any, look: Any, tmp_path: Path) -> None:
+    engine.info["DockerRootDir"] = "/dev/shm/docker"
+    room = look(copy_dir=str(tmp_path / "copies"))["docker"]["room"]
+    shared, here = os.stat("/dev/shm").st_dev, os.stat(tmp_path).st_dev
+    assert {name: place["filesystem"]["device"] for name, place in room.items()} == {
+        **{"images": shared, "docker": shared, "copy": here},
+        "export": os.stat("/var/lib").st_dev,
+    }
+    assert room["images"]["path"] == "/dev/shm/docker"
+    assert room["images"]["filesystem"]["mount"] == "/dev/shm"
+    assert "copy" not in look()["docker"]["room"]
+
+
+@pytest.mark.parametrize(
+    ("info", "config", "root"),
+    [
+        ({}, "", "/docker"),
+        ({"DriverStatus": C8D}, "", "/var/lib/containerd"),
+        ({"DriverStatus": C8D}, "version = 2\nroot = '/data/containerd'\n[plugins]\n  root = '/no'\n", "/data/containerd"),
+        ({"DriverStatus": C8D}, "version = 2\n[plugins]\nroot = '/no'\n", "/var/lib/containerd"),
+        ({"DriverStatus": C8D, "Containerd": {"Address": "/run/containerd/containerd.sock"}}, "", "/var/lib/containerd"),
+        (
+            {"DriverStatus": C8D, "Containerd": {"Address": "/var/run/docker/containerd/containerd.sock"}},
+            "root = '/data'",
+            "/docker/containerd/daemon",
+        ),
+    ],
+)
+def test_where_images_are_kept(tmp_path: Path, info: dict[str, Any], config: str, root: str) -> None:
+    (tmp_path / "config.toml").write_text(config)
+    assert host.images_root(info, "/docker", tmp_path / "config.toml") == root
+
+
+def test_the_directory_of_copies_is_the_login_users() -> None:
+    assert host.copy_directory("~/.dgx-spark", "", {"SUDO_USER": "daemon"}) == "/usr/sbin/.dgx-spark"
+    assert host.copy_directory("~/.dgx-spark", "root", {"SUDO_USER": "daemon"}) == "/root/.dgx-spark"
+
+
+def test_the_role_that_copies_exports_where_the_room_is_asked_for() -> None:
+    text = (Path(__file__).parents[4] / "roles" / "peer_copy" / "vars" / "main.yml").read_text()
+    assert f"__peer_copy_image_out: {host.EXPORT}\n" in text
 
 
 def test_a_worker_is_asked_for_no_services_and_a_missing_image_is_none(engine: Any, look: Any) -> None:

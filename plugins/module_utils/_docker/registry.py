@@ -1,0 +1,188 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How large an image is that is not pulled yet: its registry's manifest tells, which Docker's own API does not pass on.
+
+This module util is private to the collection. Nothing here is needed to pull: where a registry does not answer in this
+way, the size is unknown.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import ssl
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple, Tuple
+from urllib.parse import urlencode, urlsplit
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import ARCHITECTURES
+
+HUB, HUB_SERVER = "docker.io", "registry-1.docker.io"
+CERTIFICATES = "/etc/docker/certs.d"
+ACCEPT = ", ".join(
+    f"application/vnd.{kind}+json"
+    for kind in (
+        *("oci.image.index.v1", "oci.image.manifest.v1"),
+        *("docker.distribution.manifest.list.v2", "docker.distribution.manifest.v2"),
+    )
+)
+_TIMEOUT_S = 20.0
+_MOST_BYTES = 4 << 20  # of a manifest, as registries limit it
+_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+
+Login = Tuple[str, str]
+
+
+class RegistryError(ValueError):
+    """The registry does not tell."""
+
+
+class Reference(NamedTuple):
+    """An image at its registry."""
+
+    server: str
+    repository: str
+    version: str  # a tag or a digest
+
+
+def reference(name: str) -> Reference:
+    """Return where Docker would look for an image.
+
+    >>> reference("nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc5")
+    Reference(server='nvcr.io', repository='nvidia/tensorrt-llm/release', version='1.3.0rc5')
+    >>> reference("debian"), reference("localhost:5000/a@sha256:0f")[2]
+    (Reference(server='registry-1.docker.io', repository='library/debian', version='latest'), 'sha256:0f')
+    """
+    path, _at, digest = name.partition("@")
+    first, slash, rest = path.partition("/")
+    server = first if slash and (first == "localhost" or "." in first or ":" in first) else HUB
+    repository, _colon, tag = (rest if server is first else path).partition(":")
+    if server == HUB:
+        server, repository = HUB_SERVER, repository if "/" in repository else f"library/{repository}"
+    return Reference(server, repository, digest or tag or "latest")
+
+
+def compressed_bytes(manifest: Mapping[str, Any]) -> int:
+    """Return the bytes of an image's layers as the registry has them.
+
+    :raises RegistryError: where this is no manifest of one image.
+    """
+    layers = manifest.get("layers")
+    if not isinstance(layers, list) or not layers:
+        raise RegistryError("this is no manifest with layers")
+    return sum(int(layer["size"]) for layer in layers)
+
+
+def digest_for(index: Mapping[str, Any], machine: str) -> str:
+    """Return the digest of the image for a processor, from an index of images for several.
+
+    :param machine: as the kernel names it. :returns: empty where this is no index.
+    :raises RegistryError: where none is for that processor.
+    """
+    if "manifests" not in index:
+        return ""
+    wanted = ARCHITECTURES.get(machine, machine)
+    for one in index["manifests"]:
+        if (one.get("platform") or {}).get("architecture") == wanted:
+            return str(one["digest"])
+    raise RegistryError(f"no image is for {wanted}")
+
+
+def challenge(header: str) -> tuple[str, dict[str, str]]:
+    """Return the scheme of a WWW-Authenticate header, and its parameters.
+
+    >>> challenge('Bearer realm="https://nvcr.io/proxy_auth",scope="repository:nvidia/a:pull"')[0]
+    'bearer'
+    """
+    scheme, _blank, rest = header.partition(" ")
+    return scheme.lower(), dict(_PARAMETER.findall(rest))
+
+
+class Registry:
+    """One registry, over TLS, with the certificates that Docker trusts for it.
+
+    :param proxy: the address of an HTTP proxy; empty for none.
+    """
+
+    def __init__(self, server: str, proxy: str = "", certificates: str = CERTIFICATES) -> None:
+        self._server, self._proxy = server, proxy
+        self._trust = ssl.create_default_context()
+        for path in sorted(Path(certificates, server).glob("*.crt")):
+            self._trust.load_verify_locations(cafile=str(path))
+
+    def manifest(self, repository: str, version: str, login: Login | None) -> Any:
+        """Return a manifest or an index. :raises RegistryError: OSError and HTTPException, where there is none."""
+        url = f"https://{self._server}/v2/{repository}/manifests/{version}"
+        status, asks, found = self._json(url, "")
+        if status == 401:
+            status, _asks, found = self._json(url, self._authorization(asks, login))
+        if status != 200:
+            raise RegistryError(f"HTTP status {status}")
+        return found
+
+    def _authorization(self, asks: str, login: Login | None) -> str:
+        scheme, asked = challenge(asks)
+        basic = f"Basic {base64.b64encode(':'.join(login).encode()).decode()}" if login else ""
+        if scheme == "basic":
+            return basic
+        realm = asked.get("realm", "")
+        if scheme != "bearer" or not realm.startswith("https://"):
+            raise RegistryError(f"it asks for {scheme}, to be had from {realm}")
+        query = urlencode({name: value for name, value in asked.items() if name in ("service", "scope")})
+        _status, _asks, answer = self._json(f"{realm}?{query}", basic)
+        return f"Bearer {answer.get('token') or answer['access_token']}"
+
+    def _json(self, url: str, authorization: str) -> tuple[int, str, Any]:
+        """Return the status, what the server asks for where that is 401, and the answer."""
+        parts = urlsplit(url)
+        via = urlsplit(self._proxy if "//" in self._proxy else f"//{self._proxy}") if self._proxy else parts
+        connection = http.client.HTTPSConnection(
+            via.hostname or "", via.port, timeout=_TIMEOUT_S, context=self._trust
+        )
+        if self._proxy:
+            connection.set_tunnel(parts.hostname or "", parts.port or 443)
+        try:
+            headers = {"Accept": ACCEPT, **({"Authorization": authorization} if authorization else {})}
+            connection.request("GET", f"{parts.path}?{parts.query}" if parts.query else parts.path, headers=headers)
+            answer = connection.getresponse()
+            text = answer.read(_MOST_BYTES)
+            found = json.loads(text) if answer.status == 200 else {}
+            return answer.status, answer.headers.get("WWW-Authenticate", ""), found
+        finally:
+            connection.close()
+
+
+def proxy_for(server: str, info: Mapping[str, Any]) -> str:
+    """Return the proxy by which an engine reaches a registry; empty for none, or one with a password, which it hides.
+
+    :param info: what the engine says of itself.
+
+    >>> proxy_for("nvcr.io", {"HttpsProxy": "http://proxy:3128", "NoProxy": "localhost"})
+    'http://proxy:3128'
+    >>> proxy_for("nvcr.io", {"HttpsProxy": "http://proxy:3128", "NoProxy": "localhost,.io"})
+    ''
+    >>> proxy_for("nvcr.io", {"HttpsProxy": "http://xxxxx:xxxxx@proxy:3128"})
+    ''
+    """
+    proxy, host = str(info.get("HttpsProxy") or ""), server.partition(":")[0]
+    exempt = [one.strip().lstrip("*.") for one in str(info.get("NoProxy") or "").split(",") if one.strip()]
+    beside = any(host == one or host.endswith(f".{one}") for one in exempt)
+    return "" if beside or "xxxxx:xxxxx@" in proxy else proxy
+
+
+def image_bytes(name: str, machine: str, login: Login | None, info: Mapping[str, Any]) -> int:
+    """Return the compressed bytes of an image at its registry, 0 where the registry does not tell.
+
+    :param machine: the processor, as the kernel names it. :param info: what the engine says of itself.
+    """
+    asked = reference(name)
+    try:
+        registry = Registry(asked.server, proxy_for(asked.server, info))
+        found = registry.manifest(asked.repository, asked.version, login)
+        digest = digest_for(found, machine)
+        return compressed_bytes(registry.manifest(asked.repository, digest, login) if digest else found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, http.client.HTTPException):
+        return 0

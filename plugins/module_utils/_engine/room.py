@@ -1,0 +1,127 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The room that an image takes on its way to each Spark, from what is known before a byte of it has moved.
+
+This module util is private to the collection.
+
+Docker keeps images in one of two ways. The graph driver keeps unpacked layers, exports unpacked layers, and ``docker
+load`` unpacks the whole archive into a directory of its own before it looks at it (moby 28, image/tarexport/load.go).
+containerd keeps each layer twice, as it was pulled and unpacked, exports it as it was pulled, and loads without a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator, Mapping, Sequence
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import Need
+
+#: unpacked bytes for each byte of a layer as a registry has it; TensorRT-LLM's images of 20 GB are 40 GB and more
+UNPACKED = 2.5
+CONTAINERD = "containerd"
+PULL, COPY = "pull", "copy"  # the steps, of which each leaves no temporary file behind
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as it lies in Docker, or as a registry has it.
+
+    :param packed: bytes of its layers, compressed. :param unpacked: bytes of the same layers, unpacked.
+    """
+
+    packed: int
+    unpacked: int
+
+
+def of_registry(compressed: int) -> Image:
+    """Return the sizes of an image of which a registry's manifest tells the compressed bytes."""
+    return Image(compressed, int(compressed * UNPACKED))
+
+
+def of_docker(size: int, store: str) -> Image:
+    """Return the sizes of an image that Docker has.
+
+    :param size: as Docker tells it: unpacked with the graph driver, compressed with containerd.
+    """
+    return of_registry(size) if store == CONTAINERD else Image(int(size / UNPACKED), size)
+
+
+def leader_needs(found: Mapping[str, Any], image: Image, pulled: bool, copied: Image | None) -> Iterator[Need]:
+    """Yield what the image takes on the leader.
+
+    :param found: ``store`` and ``room`` of its Docker. :param pulled: whether the image is yet to be pulled.
+    :param copied: what is exported for the other Sparks, None where nothing is.
+    """
+    room, containerd = found["room"], found["store"] == CONTAINERD
+    if pulled:
+        yield _need(room["images"], "the image's layers", image.unpacked)
+        if containerd:
+            yield _need(room["images"], "the image's layers as they were pulled", image.packed)
+        else:
+            yield _need(room["docker"], "the image's layers while they are pulled", image.packed, PULL)
+    if copied:
+        bytes_ = copied.packed if containerd else copied.unpacked
+        yield _need(room["export"], "the image's export for the other Sparks", bytes_, COPY)
+
+
+def worker_needs(found: Mapping[str, Any], copied: Image) -> Iterator[Need]:
+    """Yield what the image takes on a Spark that gets it from the leader."""
+    room = found["room"]
+    if found["store"] == CONTAINERD:
+        yield _need(room["copy"], "the image's copied files", copied.packed, COPY)
+        yield _need(room["images"], "the image's layers as they were copied", copied.packed)
+    else:
+        yield _need(room["copy"], "the image's copied files", copied.unpacked, COPY)
+        yield _need(room["docker"], "docker load's own copy", copied.unpacked, COPY)
+    yield _need(room["images"], "the image's layers", copied.unpacked)
+
+
+def _need(place: Mapping[str, Any], what: str, count: int, step: str = "") -> Need:
+    return Need(what, place["path"], {**place["filesystem"]}, count, step)
+
+
+def has_layers(base: Sequence[str], images: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether one of the images begins with all layers of the base, so that these need not travel.
+
+    >>> has_layers(["a", "b"], [{"layers": ["a", "b", "c"]}]), has_layers(["a", "b"], [{"layers": ["a"]}]), has_layers([], [])
+    (True, False, False)
+    """
+    return bool(base) and any(list(one.get("layers", []))[: len(base)] == list(base) for one in images)
+
+
+def needs(
+    members: Sequence[str], found: Mapping[str, Mapping[str, Any]], image_id: str, base_bytes: int
+) -> dict[str, list[Need]]:
+    """Return by member what the image takes there.
+
+    :param members: the leader first. :param found: by member the ``docker`` of engine_host_info, as it was before the
+        first change. :param image_id: the engine's image, empty where it was not built by then.
+    :param base_bytes: what a registry tells of the base image, negative where it was not asked.
+    """
+    leader = found[members[0]]
+    base, store = leader.get("base") or {}, leader["store"]
+    built = next((one for one in leader.get("built", []) if one["id"] == image_id), {}) if image_id else {}
+    there = built or base
+    if not there and base_bytes < 0:
+        return {name: [] for name in members}
+    image = of_docker(there.get("bytes", 0), store) if there else of_registry(base_bytes)
+    copies = {name: _travels(store, image, base, found[name]) for name in members[1:] if _lacks(found[name], image_id)}
+    largest = max(copies.values(), key=lambda one: one.unpacked, default=None)
+    return {
+        members[0]: list(leader_needs(leader, image, not there, largest)) if leader.get("room") else [],
+        **{name: [] for name in members[1:]},
+        **{name: list(worker_needs(found[name], copied)) for name, copied in copies.items() if found[name].get("room")},
+    }
+
+
+def _lacks(found: Mapping[str, Any], image_id: str) -> bool:
+    return not image_id or image_id not in found["images"]
+
+
+def _travels(store: str, image: Image, base: Mapping[str, Any], receiver: Mapping[str, Any]) -> Image:
+    """Return what of the image a Spark lacks. With containerd, all layers travel."""
+    if store == CONTAINERD or not has_layers(base.get("layers", []), receiver.get("built", [])):
+        return image
+    known = of_docker(base.get("bytes", 0), store)
+    return Image(max(0, image.packed - known.packed), max(0, image.unpacked - known.unpacked))
