@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import changes as planning
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster, contract, serving
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster, contract, exposed, serving
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import room as image_room
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
@@ -122,6 +122,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         "hostfile_nodes": serving.hostfile_nodes(one),
         "stack": stack,
         "hosts": {name: planning.host_plan(request, name) for name in one.members},
+        "exposed": exposed.sentences(one.cluster, one.launcher, asked["found"]),
         "require_rdma": asked["require_rdma"] and len(one.members) > 1,
         "load_timeout": asked["load_timeout"],
         # A supervisor that gave up, or is to be started again, does not count.
@@ -139,9 +140,7 @@ def sums_of(asked: dict[str, Any]) -> dict[str, list[room.Sum]]:
     compressed = asked["base_bytes"] or int(asked["image_gb"] * 1e9)  # 0: the registry does not tell
     image = image_room.needs(asked["members"], docker, before.id, compressed)
     model = asked["model"].get("room", {})
-    return {
-        name: room.add_up([*map(room.from_facts, model.get(name, [])), *image[name]]) for name in asked["members"]
-    }
+    return {name: room.add_up([*map(room.from_facts, model.get(name, [])), *image[name]]) for name in asked["members"]}
 
 
 def refuse_full_disks(sums: dict[str, list[room.Sum]], reserve_gb: int) -> None:

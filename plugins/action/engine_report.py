@@ -37,6 +37,7 @@ class ActionModule(Planner):
             "ranks": state.get("ranks", {}),
             "load_s": state["load_s"],
             "answer": text_of(asked["answer"]),
+            "exposed": plan["exposed"],
         }
 
 

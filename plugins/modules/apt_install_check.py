@@ -13,7 +13,9 @@ description:
   - >-
     Has apt simulate an installation, and fails where apt would install, upgrade or remove a package of Docker Engine.
     DGX OS brings its own Docker, and another would end what runs in it.
-  - Fails with apt's reason where apt cannot install the packages at all.
+  - >-
+    Fails with apt's reason where apt cannot install the packages at all. A host that has no package lists yet passes: an
+    installation updates the lists first.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
@@ -43,7 +45,11 @@ new:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import docker_steps, new_packages
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import (
+    docker_steps,
+    has_lists,
+    new_packages,
+)
 
 
 def main() -> None:
@@ -55,8 +61,13 @@ def main() -> None:
     tool = module.get_bin_path("apt-get", required=True)
     argv = [tool, "--simulate", "--no-install-recommends", "--allow-downgrades", "install", *module.params["packages"]]
     rc, out, err = module.run_command(argv)
+    if rc != 0 and not has_lists():
+        module.exit_json(changed=False, new=[])
     if rc != 0:
-        module.fail_json(msg=err.strip() or out.strip())
+        module.fail_json(
+            msg=f"{err.strip() or out.strip()}. Update the package lists (sudo apt-get update), or enable the repository "
+            "that has the package"
+        )
     touched = docker_steps(out)
     if touched:
         module.fail_json(

@@ -123,12 +123,27 @@ packages:
   type: list
   elements: str
   sample: [python3-requests]
+unavailable:
+  description: Those of the packages that are neither installed nor in a package source that this host has lists of.
+  returned: success
+  type: list
+  elements: str
 firewall:
   description: >-
     Whether ufw is C(installed) and C(enabled), and its C(rules), each with C(rule) and C(comment), which are empty
     where they were not read.
   returned: success
   type: dict
+ufw_enabled:
+  description: Whether ufw is enabled, whatever O(firewall) says.
+  returned: success
+  type: bool
+addresses:
+  description: The global addresses of this host with their netdevs, without those of containers.
+  returned: success
+  type: list
+  elements: str
+  sample: [192.168.1.20/24 on enP7s7]
 docker:
   description: What Docker has of the serving. Where no Docker answers, there is C(problem) alone, which says why.
   returned: success
@@ -187,6 +202,7 @@ from typing import Any, Sequence
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.exposed import addresses
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import PACKAGES, layout
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_counters import (
     SYSFS_ROOT,
@@ -194,6 +210,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_co
     read,
     total,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ufw
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import unavailable
 
 
 def rdma_sent_bytes(devices: Sequence[str]) -> int | None:
@@ -217,7 +235,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         code, out, _err = module.run_command([tool, *argv[1:]])
         return code, out
 
-    docker, places = Docker(), layout(asked["engine"])
+    docker, places, packages = Docker(), layout(asked["engine"]), host.packages(run, PACKAGES)
     try:
         copy_dir = host.copy_directory(asked["copy_dir"], asked["copy_owner"])
         engine = host.docker_of(docker, asked["base_image"], places, copy_dir)
@@ -232,8 +250,11 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "entries": host.entries(places, asked["downloads"]),
         "state": host.state_in(Path(places["state_dir"])),
         "unit": host.unit(run, places["unit"]),
-        "packages": host.packages(run, PACKAGES),
+        "packages": packages,
+        "unavailable": unavailable(run, [name for name in PACKAGES if name not in packages]),
         "firewall": host.firewall(run, asked["firewall"]),
+        "ufw_enabled": ufw.is_enabled(Path(ufw.CONF)),
+        "addresses": addresses(run(["ip", "-j", "address"])[1]),
         "docker": engine,
         "listen": listen,
         "rdma_sent_bytes": rdma_sent_bytes(asked["rdma_devices"]),

@@ -222,6 +222,10 @@ room:
   type: dict
   sample:
     spark2: ["/: 65.25 GB for openai/gpt-oss-120b in /home/nvidia/… = 65.25 GB at once, 3400.00 GB are free"]
+exposed:
+  description: By name what answers on which networks while the model is served, and how to close it, where ufw is off.
+  returned: success
+  type: dict
 endpoint:
   description: Where the OpenAI-compatible API will be, on the leader.
   returned: success

@@ -83,6 +83,10 @@ answer:
   returned: success
   type: str
   sample: I am a language model.
+exposed:
+  description: By name what answers on which networks while the model is served, and how to close it, where ufw is off.
+  returned: success
+  type: dict
 at:
   description: When the report was made, in seconds since the epoch.
   returned: success

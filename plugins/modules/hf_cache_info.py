@@ -216,6 +216,11 @@ missing_packages:
   returned: with O(model)
   type: list
   elements: str
+unavailable_packages:
+  description: Which of RV(missing_packages) are in no package source that this host has lists of.
+  returned: with O(model)
+  type: list
+  elements: str
 left_behind:
   description: Whether an interrupted copy of the model left its C(key) or an C(authorized_key) on this host.
   returned: with O(model)
@@ -235,7 +240,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     explain,
     read_model,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import FORMAT, installed
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import FORMAT, installed, unavailable
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import filesystem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     DIR_OPTION,
@@ -271,6 +276,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
     notes = hf_cache.Notes(cache.notes)
     before = dict(notes.verified)
     report = hf_cache.look(cache, model, notes, asked["read"])
+    missing = missing_packages(module, asked["packages"])
     return {
         **hf_cache.describe(cache, model, report),
         "problems": report.wrong(),
@@ -281,7 +287,8 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "verified": report.stamps,
         "noted": all(before.get(blob) == stamp for blob, stamp in report.stamps.items()),
         "tool_version": tool_version(asked["tool_dir"] and Path(asked["tool_dir"])),
-        "missing_packages": missing_packages(module, asked["packages"]),
+        "missing_packages": missing,
+        "unavailable_packages": unavailable(lambda argv: module.run_command(list(argv))[:2], missing),
         "left_behind": left_behind(asked["copy_dir"], model.repo),
     }
 

@@ -93,6 +93,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes imp
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import (
     FORMAT,
+    LOCK_TIMEOUT_S,
     installed,
     new_packages,
     removed_packages,
@@ -104,7 +105,7 @@ RECORD = str(Path(ROOT, "packages.json"))
 def apt(module: AnsibleModule, *argv: str) -> str:
     """Run apt-get, wait for another that runs, and return what it prints."""
     tool = module.get_bin_path("apt-get", required=True)
-    return module.run_command([tool, "-o", "DPkg::Lock::Timeout=60", *argv], check_rc=True)[1]
+    return module.run_command([tool, "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT_S}", *argv], check_rc=True)[1]
 
 
 def there(module: AnsibleModule, packages: list[str]) -> list[str]:

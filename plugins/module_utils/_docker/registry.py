@@ -139,9 +139,7 @@ class Registry:
         """Return the status, what the server asks for where that is 401, and the answer."""
         parts = urlsplit(url)
         via = urlsplit(self._proxy if "//" in self._proxy else f"//{self._proxy}") if self._proxy else parts
-        connection = http.client.HTTPSConnection(
-            via.hostname or "", via.port, timeout=_TIMEOUT_S, context=self._trust
-        )
+        connection = http.client.HTTPSConnection(via.hostname or "", via.port, timeout=_TIMEOUT_S, context=self._trust)
         if self._proxy:
             connection.set_tunnel(parts.hostname or "", parts.port or 443)
         try:

@@ -25,10 +25,12 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout 
     OPTIONS_LABEL,
     PACKAGES,
     ROOTS,
+    WORKER_PACKAGES,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.serving import Image, Serving
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ufw
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import no_source
 
 #: the names of the tasks that make the changes, in their order
 INSTALL = "Install the Python packages of Ansible's Docker modules"
@@ -109,6 +111,7 @@ def _problems(asked: Request) -> Iterator[str]:
     for name in members:
         problem = memory_problem(found[name]["memory_mib"], need, asked.memory_reserve_mib)
         yield f"{name}: {problem}" if problem else ""
+        yield _no_source(asked, name)
         yield from (_taken(name, place) for place in found[name]["listen"] if place["taken"])
     if len(members) > 1:
         try:
@@ -182,9 +185,20 @@ def changes(asked: Request) -> dict[str, list[dict[str, Any]]]:
     return {name: [*some, *_running(asked, name, drifted), *_firewall(asked, name)] for name, some in before.items()}
 
 
+def missing_packages(asked: Request, member: str) -> list[str]:
+    """The packages that a member needs and lacks."""
+    needed = PACKAGES if member == asked.serving.members[0] else WORKER_PACKAGES
+    return sorted(set(needed) - set(asked.found[member]["packages"]))
+
+
+def _no_source(asked: Request, member: str) -> str:
+    packages = [one for one in missing_packages(asked, member) if one in asked.found[member].get("unavailable", [])]
+    return f"{member}: {no_source(packages)}" if packages else ""
+
+
 def _image(asked: Request, member: str) -> Iterator[dict[str, Any]]:
     found, known = asked.found[member], asked.image.id
-    missing = sorted(set(PACKAGES) - set(found["packages"]))
+    missing = missing_packages(asked, member)
     if missing:
         yield change(INSTALL, "", text_of(missing))
     if member == asked.serving.members[0]:
@@ -373,6 +387,7 @@ def host_plan(asked: Request, member: str) -> dict[str, Any]:
         "key": serving.key_path(one, member),
         "unit": serving.unit(one),
         "container": serving.container(one, member),
+        "packages": missing_packages(asked, member),
         "firewall_rules": firewall_rules(asked, member),
     }
 

@@ -32,7 +32,11 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room impo
 Run = Callable[[Sequence[str]], "tuple[int, str]"]
 #: where the leader exports an image for the others: ``__peer_copy_image_out`` of the role peer_copy
 EXPORT = "/var/lib/dgx-spark-image"
-DOCKER_ROOT, CONTAINERD_ROOT, CONTAINERD_CONFIG = "/var/lib/docker", "/var/lib/containerd", "/etc/containerd/config.toml"
+DOCKER_ROOT, CONTAINERD_ROOT, CONTAINERD_CONFIG = (
+    "/var/lib/docker",
+    "/var/lib/containerd",
+    "/etc/containerd/config.toml",
+)
 
 
 def platform(run: Run, sysfs: Path = Path("/sys/class/infiniband")) -> dict[str, str]:
@@ -169,7 +173,12 @@ def room_of(info: Mapping[str, Any], copy_dir: str) -> dict[str, dict[str, Any]]
     :returns: of each the ``path``, and the ``filesystem`` as :func:`room.filesystem` returns it.
     """
     root = info.get("DockerRootDir") or DOCKER_ROOT
-    paths = {"images": images_root(info, root), "docker": root, "export": EXPORT, **({"copy": copy_dir} if copy_dir else {})}
+    paths = {
+        "images": images_root(info, root),
+        "docker": root,
+        "export": EXPORT,
+        **({"copy": copy_dir} if copy_dir else {}),
+    }
     return {name: {"path": path, "filesystem": filesystem(path)} for name, path in paths.items()}
 
 

@@ -9,8 +9,9 @@ This module util is private to the collection.
 from __future__ import annotations
 
 ROOTS = ("/etc/dgx-spark", "/var/lib/dgx-spark")
-#: what Ansible's Docker modules need on a host
-PACKAGES = ("python3-jsondiff", "python3-requests", "python3-yaml")
+#: what Ansible's Docker modules need: to create containers and to remove images, and on the leader to deploy a stack
+WORKER_PACKAGES = ("python3-requests",)
+PACKAGES = ("python3-jsondiff", *WORKER_PACKAGES, "python3-yaml")
 #: of the firewall's rules
 COMMENT = "DGX Spark serving"
 #: labels of built images, of services and of containers

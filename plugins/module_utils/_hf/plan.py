@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import no_source
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import Need, as_facts, gigabytes
 
 PACKAGES = "Install the packages that Python environments need"
@@ -102,7 +103,9 @@ def _refusals(asked: Asked, host: str, found: Found) -> list[str]:
                 f"and {asked.reserve_gb} GB are to stay free (hf_cache_reserve_gb), but "
                 f"{gigabytes(found['free_bytes'])} are free: make room, or name a cache on a larger disk (hf_cache_dir)"
             )
-    elif found["index_problems"] and not found["to_do"]:
+    if _installs(asked, host, found) and found.get("unavailable_packages"):
+        lines.append(f"{host}: {no_source(found['unavailable_packages'])}")
+    if found["index_problems"] and not found["to_do"]:
         lines.append(f"{host}: {'; '.join(found['index_problems'])}")
     return lines
 
@@ -111,10 +114,14 @@ def _lacking(found: Found) -> list[str]:
     return [*found["missing"], *found["corrupt"]]
 
 
+def _installs(asked: Asked, host: str, found: Found) -> bool:
+    return host == asked.members[0] and bool(_lacking(found)) and asked.source == "hub"
+
+
 def _changes(asked: Asked, host: str, found: Found, copying: bool) -> list[Change]:
     is_leader, lacking = host == asked.members[0], _lacking(found)
     changes: list[Change] = []
-    if is_leader and lacking and asked.source == "hub":
+    if _installs(asked, host, found):
         if found["missing_packages"]:
             changes.append(_change(PACKAGES, [], [" ".join(found["missing_packages"])]))
         if found["tool_version"] != asked.tool_version:

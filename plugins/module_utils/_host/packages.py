@@ -9,10 +9,14 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import re
-from typing import Iterable
+from pathlib import Path
+from typing import Callable, Iterable, Sequence
 
 #: what ``dpkg-query -W -f`` is to print of each package, for :func:`installed`
 FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
+#: how long an installation waits for another, such as unattended-upgrades after a boot; also in the roles' tasks
+LOCK_TIMEOUT_S = 900
+LISTS = "/var/lib/apt/lists"
 TOOLKIT = "nvidia-container-toolkit"
 #: Docker Engine and what it starts containers with, in the packages of all distributors
 DOCKER = (
@@ -61,6 +65,41 @@ def candidate(policy: str) -> str | None:
     """Return the version that ``apt-cache policy`` would install, None where no source has one."""
     match = re.search(r"^  Candidate: (\S+)$", policy, re.MULTILINE)
     return None if match is None or match[1] == "(none)" else match[1]
+
+
+def has_lists(lists: str = LISTS) -> bool:
+    """Tell whether apt has lists of any package source, as it has not on a host whose lists were removed."""
+    return any(Path(lists).glob("*_Packages*"))
+
+
+def unavailable(
+    run: Callable[[Sequence[str]], tuple[int, str]], packages: Sequence[str], lists: str = LISTS
+) -> list[str]:
+    """Return the packages that no source of apt's lists has. A host without lists gets them before it installs.
+
+    :param run: runs a program and returns its exit status and what it printed.
+    """
+    if not packages or not has_lists(lists):
+        return []
+    return without_candidate(run(["apt-cache", "policy", *packages])[1], packages)
+
+
+def without_candidate(policy: str, packages: Sequence[str]) -> list[str]:
+    """Return the packages that ``apt-cache policy`` does not name, or has no version of.
+
+    >>> without_candidate("jq:\\n  Installed: (none)\\n  Candidate: 1.7\\nyq:\\n  Candidate: (none)\\n", ["jq", "yq", "zq"])
+    ['yq', 'zq']
+    """
+    blocks = {block.partition(":\n")[0]: block for block in re.split(r"^(?=\S)", policy, flags=re.MULTILINE) if block}
+    return [name for name in packages if candidate(blocks.get(name, "")) is None]
+
+
+def no_source(packages: Sequence[str]) -> str:
+    """Return that no source has some packages, and the mend."""
+    return (
+        f"no package source has {' and '.join(packages)}: update the lists (sudo apt-get update), or enable the "
+        "repository (on Ubuntu: universe)"
+    )
 
 
 def offered(policy: str) -> list[str]:

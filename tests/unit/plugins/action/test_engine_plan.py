@@ -315,6 +315,39 @@ def refusal(asked: dict[str, Any], found: dict[str, Any]) -> str:
     return str(refused.value)
 
 
+def diff_of(plan: dict[str, Any], member: str, name: str) -> str:
+    return next(one for one in plan["changes"][member] if one["name"] == name)["diff"]["after"]
+
+
+def test_a_worker_needs_the_packages_of_its_own_tasks_alone() -> None:
+    asked, found = asked_for(PAIR), {name: blank(name) for name in PAIR}
+    plan = engine_plan.planned({**asked, "found": found})
+    assert diff_of(plan, "spark1", planning.INSTALL).split() == list(PACKAGES)
+    assert diff_of(plan, "spark2", planning.INSTALL).split() == ["python3-requests"]
+    assert plan["hosts"]["spark2"]["packages"] == ["python3-requests"]
+    found["spark2"]["packages"] = ["python3-requests"]
+    assert planning.INSTALL not in changes(asked, found)["spark2"]
+
+
+@pytest.mark.parametrize(
+    ("member", "package", "refused"),
+    [
+        ("spark1", "python3-jsondiff", True),
+        ("spark2", "python3-requests", True),
+        ("spark2", "python3-jsondiff", False),  # which it does not need
+    ],
+)
+def test_a_package_that_no_source_has_is_refused_where_it_is_needed(member: str, package: str, refused: bool) -> None:
+    asked, found = asked_for(PAIR), {name: blank(name) for name in PAIR}
+    found[member]["unavailable"] = [package]
+    if not refused:
+        assert changes(asked, found)
+        return
+    said = refusal(asked, found)
+    assert f"{member}: no package source has {package}: update the lists (sudo apt-get update)" in said
+    assert said.endswith("Nothing was changed.")
+
+
 @pytest.mark.parametrize(
     ("launcher", "here", "there"),
     [

@@ -17,6 +17,7 @@ PLAN: dict[str, Any] = {
     "image": {"id": "sha256:aa", "name": "dgx-spark/trtllm-serve:01"},
     "base_image": "release:1.3.0rc5",
     "base_digest": "",
+    "exposed": {"spark1": ["ufw is off"]},
 }
 STATE = {"model": "tiny", "load_s": 4.5, "ranks": {}}
 ANSWER = {"usage": {"completion_tokens": 2}, "choices": [{"message": {"content": "Hello."}}]}

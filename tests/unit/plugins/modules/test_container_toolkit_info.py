@@ -98,14 +98,19 @@ class TestToolkit:
         assert (packages["installed"], packages["package_version"]) == (False, "1.19.0-1")
         assert packages["offered"] == ["1.20.0-1"]
 
-    def test_an_installation_that_touches_docker_is_refused(self, capsys, programs) -> None:
+    def test_an_installation_that_touches_docker_is_refused(self, capsys, programs, monkeypatch) -> None:
         wish = {"packages": ["nvidia-container-toolkit=1.20.0-1"]}
         said = run(capsys, apt_install_check, **wish)["msg"]
         assert "installing nvidia-container-toolkit=1.20.0-1 would touch docker.io" in said
         self.program(programs / "apt-get", "echo 'Inst nvidia-container-toolkit (1.20.0-1 x [arm64])'")
         assert run(capsys, apt_install_check, **wish)["new"] == ["nvidia-container-toolkit"]
         self.program(programs / "apt-get", "echo 'E: unmet dependencies' >&2; exit 100")
-        assert run(capsys, apt_install_check, **wish)["msg"] == "E: unmet dependencies"
+        monkeypatch.setattr(apt_install_check, "has_lists", lambda: True)
+        assert run(capsys, apt_install_check, **wish)["msg"].startswith(
+            "E: unmet dependencies. Update the package lists"
+        )
+        monkeypatch.setattr(apt_install_check, "has_lists", lambda: False)
+        assert run(capsys, apt_install_check, **wish)["new"] == [], "the lists come before the installation"
 
     def test_there_is_none_and_no_way_to_one(self, capsys, programs, socket) -> None:
         for name in ("nvidia-container-runtime", "nvidia-ctk"):

@@ -93,9 +93,17 @@ def test_where_an_image_lies_on_its_way(engine: Any, look: Any, tmp_path: Path) 
     [
         ({}, "", "/docker"),
         ({"DriverStatus": C8D}, "", "/var/lib/containerd"),
-        ({"DriverStatus": C8D}, "version = 2\nroot = '/data/containerd'\n[plugins]\n  root = '/no'\n", "/data/containerd"),
+        (
+            {"DriverStatus": C8D},
+            "version = 2\nroot = '/data/containerd'\n[plugins]\n  root = '/no'\n",
+            "/data/containerd",
+        ),
         ({"DriverStatus": C8D}, "version = 2\n[plugins]\nroot = '/no'\n", "/var/lib/containerd"),
-        ({"DriverStatus": C8D, "Containerd": {"Address": "/run/containerd/containerd.sock"}}, "", "/var/lib/containerd"),
+        (
+            {"DriverStatus": C8D, "Containerd": {"Address": "/run/containerd/containerd.sock"}},
+            "",
+            "/var/lib/containerd",
+        ),
         (
             {"DriverStatus": C8D, "Containerd": {"Address": "/var/run/docker/containerd/containerd.sock"}},
             "root = '/data'",
@@ -188,6 +196,14 @@ def test_the_firewall(tmp_path: Path, code: int, conf: str, firewall: dict[str, 
     (tmp_path / "ufw.conf").write_text(conf)
     shown = "Added user rules (see 'ufw status' for running firewall):\nufw allow 22/tcp comment 'me'\n"
     assert host.firewall(lambda _argv: (code, shown), conf=tmp_path / "ufw.conf") == firewall
+
+
+def test_what_is_read_of_networks_and_packages(engine: Any, look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_host_info, "unavailable", lambda _run, names: names)
+    found = look(firewall="none")
+    assert found["ufw_enabled"] is False
+    assert not [one for one in found["addresses"] if one.endswith((" on lo", " on docker0"))]
+    assert sorted([*found["packages"], *found["unavailable"]]) == sorted(layout.PACKAGES)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ GB = 10**9
 PAIR = ["spark1", "spark2"]
 
 
-def docker(store: str = "graph driver", devices: tuple[int, int, int, int] = (1, 1, 1, 1), **more: Any) -> dict[str, Any]:
+def docker(
+    store: str = "graph driver", devices: tuple[int, int, int, int] = (1, 1, 1, 1), **more: Any
+) -> dict[str, Any]:
     """What engine_host_info tells of a Docker, with its places on these filesystems."""
     places = zip(("images", "docker", "export", "copy"), devices)
     filesystems = {

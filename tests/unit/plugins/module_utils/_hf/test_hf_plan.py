@@ -153,6 +153,16 @@ def refusal(asked: Asked, found: Any) -> str:
     return ""
 
 
+def test_a_package_that_no_source_has_is_refused_where_the_leader_installs() -> None:
+    lacks = {**LACKS, "unavailable_packages": ["python3-venv"]}
+    said = refusal(ASKED, lacks)
+    assert said.startswith("spark1: no package source has python3-venv: update the lists (sudo apt-get update)")
+    assert said.endswith("Nothing was changed.")
+    assert "spark2" not in said
+    assert refusal(ASKED, {**HAS, "unavailable_packages": ["python3-venv"]}) == "", "nothing is installed"
+    assert refusal(ASKED._replace(source="directory"), lacks) == ""
+
+
 def test_hard_links_need_no_room() -> None:
     asked = ASKED._replace(source="directory", linkable=True)
     full = {**LACKS, "free_bytes": 0}

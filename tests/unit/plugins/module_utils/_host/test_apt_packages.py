@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Sequence
+
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import (
     candidate,
@@ -12,6 +15,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages 
     engine_of,
     installed,
     offered,
+    unavailable,
     upgraded_unattended,
 )
 from hypothesis import given
@@ -43,6 +47,32 @@ def test_knows_what_is_installed() -> None:
 def test_knows_what_apt_could_install() -> None:
     assert (candidate(POLICY), offered(POLICY)) == ("1.20.0-1", ["1.20.0-1", "1.19.0-1", "1.18.2-1"])
     assert (candidate(NONE), candidate("")) == (None, None)
+
+
+# Printed by apt 3.0 of a Debian 13, of a package that is known, one that no source has, and one that nobody knows.
+SEVERAL = """python3-requests:
+  Installed: (none)
+  Candidate: 2.32.3+dfsg-5
+  Version table:
+     2.32.3+dfsg-5 500
+        500 http://deb.debian.org/debian trixie/main amd64 Packages
+python3-jsondiff:
+  Installed: (none)
+  Candidate: (none)
+  Version table:
+"""
+NAMES = ["python3-requests", "python3-jsondiff", "nobody"]
+
+
+def test_knows_what_no_source_has_where_there_are_lists(tmp_path: Path) -> None:
+    def run(argv: Sequence[str]) -> tuple[int, str]:
+        assert list(argv) == ["apt-cache", "policy", *NAMES]
+        return 0, SEVERAL
+
+    assert unavailable(run, NAMES, str(tmp_path)) == [], "an installation gets the lists first"
+    (tmp_path / "deb.debian.org_debian_dists_trixie_main_binary-arm64_Packages.lz4").touch()
+    assert unavailable(run, NAMES, str(tmp_path)) == ["python3-jsondiff", "nobody"]
+    assert unavailable(run, [], str(tmp_path)) == []
 
 
 ON = 'APT::Periodic::Unattended-Upgrade "1";\n'
