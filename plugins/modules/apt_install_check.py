@@ -14,8 +14,8 @@ description:
     Has apt simulate an installation, and fails where apt would install, upgrade or remove a package of Docker Engine.
     DGX OS brings its own Docker, and another would end what runs in it.
   - >-
-    Fails with apt's reason where apt cannot install the packages at all. A host that has no package lists yet passes: an
-    installation updates the lists first.
+    Fails with apt's reason where apt cannot install the packages at all. A host that has no package lists yet passes,
+    since an installation updates the lists first.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
@@ -65,8 +65,8 @@ def main() -> None:
         module.exit_json(changed=False, new=[])
     if rc != 0:
         module.fail_json(
-            msg=f"{err.strip() or out.strip()}. Update the package lists (sudo apt-get update), or enable the repository "
-            "that has the package"
+            msg=f"{err.strip() or out.strip()}. Update the package lists (sudo apt-get update), or enable the "
+            "repository that has the package"
         )
     touched = docker_steps(out)
     if touched:

@@ -216,8 +216,8 @@ changes:
   sample: {"spark1": [{"name": "Write the configuration"}]}
 room:
   description: >-
-    By name the filesystems that something will lie on that is not there yet, a line each: what, how much at once, and how
-    much is free.
+    By name the filesystems that something will lie on that is not there yet, a line each: what, how much at once, and
+    how much is free.
   returned: success
   type: dict
   sample:

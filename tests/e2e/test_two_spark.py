@@ -38,6 +38,41 @@ def test_bad_input_changes_nothing_and_says_what_to_do(pair: Pair) -> None:
     assert pair.state() == before
 
 
+#: of a lab's image the unpacked layers do not fit into this beside the GB that is to stay free, though the model does
+SMALL = "size=1000m,mode=0777"
+
+
+@pytest.mark.parametrize(
+    ("member", "place", "named"),
+    [
+        ("spark2", "/small", "the image's copied files in /small"),
+        ("spark1", "/var/lib/dgx-spark-image", "the image's export for the other Sparks in /var/lib/dgx-spark-image"),
+    ],
+    ids=["the worker's copy", "the leader's export"],
+)
+def test_a_disk_that_is_too_small_for_the_image_on_its_way_is_named(
+    pair: Pair, member: str, place: str, named: str
+) -> None:
+    options = {"peer_copy_dir": "/small"} if place == "/small" else {}
+    before = pair.state()
+    for name in SPARKS:
+        pair.host(name).check_output("sudo mkdir -p %s && sudo chmod 0777 %s", place, place)
+    pair.host(member).check_output(f"sudo mount -t tmpfs -o {SMALL} none {place}")
+    try:
+        refused(
+            pair.serve(**options),
+            f"{member}: what will lie on {place} does not fit",
+            named,
+            "1 GB are to stay free (engine_serve_reserve_gb)",
+            "peer_copy_dir",
+        )
+    finally:
+        pair.host(member).check_output("sudo umount %s", place)
+        for name in SPARKS:
+            pair.host(name).check_output("sudo rmdir %s", place)
+    assert pair.state() == before
+
+
 @pytest.fixture(scope="module")
 def dry(pair: Pair) -> Run:
     """A dry run on blank Sparks, after which they are what they were."""

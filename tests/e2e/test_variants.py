@@ -30,6 +30,34 @@ def elder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     taken_down(one)
 
 
+@pytest.fixture
+def unlike(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    one = stocked(tmp_path_factory.mktemp("unlike"))
+    yield one
+    taken_down(one)
+
+
+def test_sparks_whose_login_users_differ_serve_from_each_ones_own_cache(unlike: Pair) -> None:
+    make = (
+        "sudo useradd --create-home --shell /bin/bash --groups docker ubuntu"
+        " && sudo install --directory --owner ubuntu --mode 0700 /home/ubuntu/.ssh"
+        " && sudo install --owner ubuntu --mode 0600 ~/.ssh/authorized_keys /home/ubuntu/.ssh/authorized_keys"
+        " && echo 'ubuntu ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/ubuntu"
+    )
+    unlike.host("spark2").check_output(make)
+    inventory = unlike.hosts("spark1", "spark2")
+    inventory["spark"]["hosts"]["spark2"]["ansible_user"] = "ubuntu"
+    for launcher in ("swarm", "docker"):
+        run = unlike.serve(inventory=inventory, spark_launcher=launcher)
+        assert run.status == "successful", run.said
+        assert [rank["host"] for rank in unlike.asked()["virtual_spark"]["ranks"]] == ["spark1", "spark2"]
+        mounted = "sudo docker inspect --format '{{json .Mounts}}' $(sudo docker ps --quiet --filter name=trtllm)"
+        for name, home in (("spark1", "/home/nvidia"), ("spark2", "/home/ubuntu")):
+            assert f'"Source":"{home}/.cache/huggingface/hub/models--' in unlike.host(name).check_output(mounted)
+        again = unlike.serve(inventory=inventory, spark_launcher=launcher)
+        assert (again.status, again.changed) == ("successful", {}), again.said
+
+
 def test_one_spark_answers(alone: Pair) -> None:
     run = alone.serve("single_spark.yml")
     assert run.status == "successful", run.said

@@ -153,8 +153,8 @@ def _different_caches(one: Serving) -> str:
     places = ", ".join(f"{name}: {path}" for name, path in workers.items())
     return (
         f"the workers have the model at different paths ({places}), and a Swarm mounts one path on all workers: name a "
-        "cache that has the same path on every Spark (hf_cache_dir, such as /var/lib/huggingface), or have systemd start "
-        "the containers (spark_launcher: docker)"
+        "cache that has the same path on every Spark (hf_cache_dir, such as /var/lib/huggingface), or have systemd "
+        "start the containers (spark_launcher: docker)"
     )
 
 

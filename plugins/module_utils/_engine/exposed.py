@@ -79,6 +79,6 @@ def _listed(parts: Sequence[str]) -> str:
 def _mend(name: str, found: Mapping[str, Any]) -> str:
     install = "" if found["firewall"]["installed"] else "sudo apt-get install ufw; "
     return (
-        f"To close them to all but the other Sparks, ssh and the API's clients: run the playbook with spark_firewall: ufw, "
-        f"which writes the rules, then on {name}: {install}sudo ufw allow OpenSSH && sudo ufw enable"
+        "To close them to all but the other Sparks, ssh and the API's clients: run the playbook with spark_firewall: "
+        f"ufw, which writes the rules, then on {name}: {install}sudo ufw allow OpenSSH && sudo ufw enable"
     )

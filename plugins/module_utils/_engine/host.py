@@ -173,13 +173,8 @@ def room_of(info: Mapping[str, Any], copy_dir: str) -> dict[str, dict[str, Any]]
     :returns: of each the ``path``, and the ``filesystem`` as :func:`room.filesystem` returns it.
     """
     root = info.get("DockerRootDir") or DOCKER_ROOT
-    paths = {
-        "images": images_root(info, root),
-        "docker": root,
-        "export": EXPORT,
-        **({"copy": copy_dir} if copy_dir else {}),
-    }
-    return {name: {"path": path, "filesystem": filesystem(path)} for name, path in paths.items()}
+    paths = {"images": images_root(info, root), "docker": root, "export": EXPORT, "copy": copy_dir}
+    return {name: {"path": path, "filesystem": filesystem(path)} for name, path in paths.items() if path}
 
 
 def images_root(info: Mapping[str, Any], root: str, config: Path = Path(CONTAINERD_CONFIG)) -> str:
@@ -203,7 +198,10 @@ def copy_directory(path: str, owner: str, environment: Mapping[str, str] = os.en
     ('/root/.dgx-spark', '/data')
     """
     user = owner or environment.get("SUDO_USER") or environment.get("DOAS_USER") or ""
-    return os.path.expanduser(f"~{user}{path[1:]}" if path.startswith("~/") else path)
+    try:
+        return str(Path(f"~{user}{path[1:]}" if path.startswith("~/") else path).expanduser()) if path else ""
+    except RuntimeError as error:
+        raise ValueError(f"the directory {path} of {user} is not known: {error}") from error
 
 
 def listeners(docker: Docker, wanted: Sequence[Mapping[str, Any]], own: str) -> list[dict[str, Any]]:

@@ -96,18 +96,23 @@ def _refusals(asked: Asked, host: str, found: Found) -> list[str]:
     lines = []
     if found["to_do"] and found["obstacles"]:
         lines.append(f"{host}: {'; '.join(found['obstacles'])}")
-    elif found["needed_bytes"] and not (asked.linkable and host == asked.members[0]):
-        if found["free_bytes"] < found["needed_bytes"] + asked.reserve_gb * 1e9:
-            lines.append(
-                f"{host}: {asked.model['repo']} needs {gigabytes(found['needed_bytes'])} more in {found['repo_dir']} "
-                f"and {asked.reserve_gb} GB are to stay free (hf_cache_reserve_gb), but "
-                f"{gigabytes(found['free_bytes'])} are free: make room, or name a cache on a larger disk (hf_cache_dir)"
-            )
+    elif _is_full(asked, host, found):
+        lines.append(
+            f"{host}: {asked.model['repo']} needs {gigabytes(found['needed_bytes'])} more in {found['repo_dir']} "
+            f"and {asked.reserve_gb} GB are to stay free (hf_cache_reserve_gb), but "
+            f"{gigabytes(found['free_bytes'])} are free: make room, or name a cache on a larger disk (hf_cache_dir)"
+        )
     if _installs(asked, host, found) and found.get("unavailable_packages"):
         lines.append(f"{host}: {no_source(found['unavailable_packages'])}")
     if found["index_problems"] and not found["to_do"]:
         lines.append(f"{host}: {'; '.join(found['index_problems'])}")
     return lines
+
+
+def _is_full(asked: Asked, host: str, found: Found) -> bool:
+    linked = asked.linkable and host == asked.members[0]
+    wanted = found["needed_bytes"] + asked.reserve_gb * 1e9
+    return bool(found["needed_bytes"]) and not linked and found["free_bytes"] < wanted
 
 
 def _lacking(found: Found) -> list[str]:

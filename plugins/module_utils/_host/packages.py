@@ -87,7 +87,7 @@ def unavailable(
 def without_candidate(policy: str, packages: Sequence[str]) -> list[str]:
     """Return the packages that ``apt-cache policy`` does not name, or has no version of.
 
-    >>> without_candidate("jq:\\n  Installed: (none)\\n  Candidate: 1.7\\nyq:\\n  Candidate: (none)\\n", ["jq", "yq", "zq"])
+    >>> without_candidate("jq:\\n  Candidate: 1.7\\nyq:\\n  Candidate: (none)\\n", ["jq", "yq", "zq"])
     ['yq', 'zq']
     """
     blocks = {block.partition(":\n")[0]: block for block in re.split(r"^(?=\S)", policy, flags=re.MULTILINE) if block}

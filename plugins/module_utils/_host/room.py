@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple
+from typing import Any, Dict, Iterable, Mapping, NamedTuple
 
 #: a filesystem as :func:`filesystem` returns it, on its way through JSON: ``device``, ``mount``, ``free_bytes``
 Filesystem = Dict[str, Any]
@@ -38,7 +38,7 @@ class Sum(NamedTuple):
 
     filesystem: Filesystem
     bytes: int
-    parts: List[Need]
+    parts: list[Need]
 
 
 def filesystem(path: str | os.PathLike[str]) -> Filesystem:
@@ -47,10 +47,9 @@ def filesystem(path: str | os.PathLike[str]) -> Filesystem:
     ``device`` is st_dev, by which two paths are known to share their room; ``mount`` is where the filesystem is
     mounted; ``free_bytes`` may be written by anybody.
     """
-    place = Path(os.path.abspath(path))
+    place = Path(path).resolve()
     while not place.exists():
         place = place.parent
-    place = Path(os.path.realpath(place))
     device, about = place.stat().st_dev, os.statvfs(place)
     while place != place.parent and place.parent.stat().st_dev == device:
         place = place.parent
@@ -84,7 +83,8 @@ def line(one: Sum) -> str:
     """Return a sum for people.
 
     >>> root = {"device": 1, "mount": "/", "free_bytes": 90 * 10**9}
-    >>> line(Sum(root, 60 * 10**9, [Need("the model", "/hf", root, 40 * 10**9), Need("layers", "/d", root, 20 * 10**9)]))
+    >>> parts = [Need("the model", "/hf", root, 40 * 10**9), Need("layers", "/d", root, 20 * 10**9)]
+    >>> line(Sum(root, 60 * 10**9, parts))
     '/: 40.00 GB for the model in /hf + 20.00 GB for layers in /d = 60.00 GB at once, 90.00 GB are free'
     """
     parts = " + ".join(f"{gigabytes(need.bytes)} for {need.what} in {need.path}" for need in one.parts)

@@ -78,10 +78,10 @@ def test_what_docker_has(engine: Any, look: Any) -> None:
 def test_where_an_image_lies_on_its_way(engine: Any, look: Any, tmp_path: Path) -> None:
     engine.info["DockerRootDir"] = "/dev/shm/docker"
     room = look(copy_dir=str(tmp_path / "copies"))["docker"]["room"]
-    shared, here = os.stat("/dev/shm").st_dev, os.stat(tmp_path).st_dev
+    shared, here = Path("/dev/shm").stat().st_dev, Path(tmp_path).stat().st_dev
     assert {name: place["filesystem"]["device"] for name, place in room.items()} == {
         **{"images": shared, "docker": shared, "copy": here},
-        "export": os.stat("/var/lib").st_dev,
+        "export": Path("/var/lib").stat().st_dev,
     }
     assert room["images"]["path"] == "/dev/shm/docker"
     assert room["images"]["filesystem"]["mount"] == "/dev/shm"

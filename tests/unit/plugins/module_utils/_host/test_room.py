@@ -85,11 +85,11 @@ def test_a_need_comes_through_a_plan(needs: list[room.Need]) -> None:
 
 def test_a_directory_that_is_not_there_yet_is_where_it_will_be(tmp_path: Path) -> None:
     here = room.filesystem(tmp_path / "a" / "b")
-    assert here["device"] == os.stat(tmp_path).st_dev
+    assert here["device"] == Path(tmp_path).stat().st_dev
     assert os.path.ismount(here["mount"])
     assert here["free_bytes"] > 0
 
 
 def test_a_link_leads_to_another_disk(tmp_path: Path) -> None:
     (tmp_path / "cache").symlink_to("/dev/shm")
-    assert room.filesystem(tmp_path / "cache" / "hub")["device"] == os.stat("/dev/shm").st_dev
+    assert room.filesystem(tmp_path / "cache" / "hub")["device"] == Path("/dev/shm").stat().st_dev
