@@ -157,6 +157,9 @@ docker:
         By what lies there (C(images), C(docker) for its temporary files, C(export), C(copy)) the C(path), and the
         C(filesystem) with its C(device), C(mount) and C(free_bytes).
       type: dict
+    build_proxies:
+      description: Docker's own proxies, as arguments of a build, where nothing else gives a build proxies.
+      type: dict
     swarm:
       description: Whether this host is a C(manager), and its C(state).
       type: dict

@@ -197,6 +197,13 @@ def test_gpt_oss_chats_by_vocabularies_that_were_brought_once(sparks: Pair) -> N
         "trtllm_serve_encodings_url": "http://127.0.0.1:8998",
         "trtllm_serve_encodings": {name: spark.file(f"/tmp/encodings/{name}").sha256sum for name in names},
     }
+    before = sparks.state()
+    nowhere = {**options, "trtllm_serve_encodings_url": "http://127.0.0.1:8997"}
+    run = sparks.serve(PLAYBOOKS[1], spark_launcher="docker", **nowhere)
+    assert run.status == "failed", run.said
+    assert "cannot download http://127.0.0.1:8997/o200k_base.tiktoken" in run.words
+    assert (run.changed, sparks.state()) == ({}, before)
+
     serve(sparks, "docker", **options)
     assert state(sparks)["path"] == "/v1/chat/completions"
     spark.check_output("sudo systemctl stop encodings")

@@ -142,6 +142,7 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str], copy_d
     return {
         "store": store_of(info),
         "room": room_of(info, copy_dir),
+        "build_proxies": build_proxies(info, Path.home() / ".docker" / "config.json"),
         "swarm": {"manager": manager, "state": swarm.get("LocalNodeState", "")},
         "base": image_named(docker, base_image),
         "images": sorted(one["Id"] for one in docker.ask("GET", "/images/json")),
@@ -189,6 +190,26 @@ def images_root(info: Mapping[str, Any], root: str, config: Path = Path(CONTAINE
     text = config.read_text(encoding="utf-8") if config.is_file() else ""
     match = re.search(r"""^root\s*=\s*["']([^"']+)["']""", text.partition("\n[")[0], re.MULTILINE)
     return match[1] if match else CONTAINERD_ROOT
+
+
+def build_proxies(info: Mapping[str, Any], config: Path) -> dict[str, str]:
+    """The engine's own proxies as arguments of a build, whose programs would go without.
+
+    None where the client's configuration names proxies, which it then gives to a build by itself, nor one with a
+    password, which the engine does not tell.
+
+    :param info: what the engine says of itself. :param config: of the Docker client.
+    """
+    try:
+        named = bool(json.loads(config.read_text(encoding="utf-8")).get("proxies"))
+    except (OSError, ValueError, AttributeError):
+        named = False
+    known = {"http_proxy": "HttpProxy", "https_proxy": "HttpsProxy", "no_proxy": "NoProxy"}
+    found = {name: str(info.get(key) or "") for name, key in known.items()}
+    hidden = any("xxxxx:xxxxx@" in value for value in found.values())
+    if named or hidden or not (found["http_proxy"] or found["https_proxy"]):
+        return {}
+    return {one: value for name, value in found.items() if value for one in (name, name.upper())}
 
 
 def copy_directory(path: str, owner: str, environment: Mapping[str, str] = os.environ) -> str:

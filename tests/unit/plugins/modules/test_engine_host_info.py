@@ -116,6 +116,30 @@ def test_where_images_are_kept(tmp_path: Path, info: dict[str, Any], config: str
     assert host.images_root(info, "/docker", tmp_path / "config.toml") == root
 
 
+PROXY = {"HttpProxy": "http://proxy:3128", "HttpsProxy": "", "NoProxy": "localhost"}
+
+
+@pytest.mark.parametrize(
+    ("info", "config", "arguments"),
+    [
+        (PROXY, "", ["http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"]),
+        (PROXY, '{"auths": {}}', ["http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"]),
+        (PROXY, '{"proxies": {"default": {"httpProxy": "http://other:1"}}}', []),
+        ({**PROXY, "HttpProxy": "http://xxxxx:xxxxx@proxy:3128"}, "", []),
+        ({"NoProxy": "localhost"}, "", []),
+        ({}, "", []),
+    ],
+)
+def test_a_build_goes_by_dockers_own_proxy(
+    tmp_path: Path, info: dict[str, str], config: str, arguments: list[str]
+) -> None:
+    if config:
+        (tmp_path / "config.json").write_text(config)
+    found = host.build_proxies(info, tmp_path / "config.json")
+    assert list(found) == arguments
+    assert not arguments or found["http_proxy"] == found["HTTP_PROXY"] == "http://proxy:3128"
+
+
 def test_the_directory_of_copies_is_the_login_users() -> None:
     assert host.copy_directory("~/.dgx-spark", "", {"SUDO_USER": "daemon"}) == "/usr/sbin/.dgx-spark"
     assert host.copy_directory("~/.dgx-spark", "root", {"SUDO_USER": "daemon"}) == "/root/.dgx-spark"

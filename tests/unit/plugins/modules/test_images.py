@@ -138,9 +138,13 @@ def registry(place: SimpleNamespace, messages: list[dict[str, Any]]) -> dict[str
     return {"name": NAME}
 
 
-def test_pulls_once_and_pins_the_digest(run, place: SimpleNamespace) -> None:
-    asked = registry(place, PULLED)
+def test_pulls_once_and_pins_the_digest(run, place: SimpleNamespace, monkeypatch) -> None:
+    asked, sized = registry(place, PULLED), []
+    monkeypatch.setattr(image_pull_progress, "image_bytes", lambda *about: sized.append(about) or 9876)
     foretold = run(image_pull_progress, check_mode=True, **asked)
+    assert foretold["bytes"] == 9876
+    ((name, _machine, login, info),) = sized
+    assert (name, login, info["DriverStatus"]) == (foretold["digest"], None, [["Backing Filesystem", "extfs"]])
     assert (foretold["changed"], foretold["id"], place.engine.told) == (True, "", [])
     assert foretold["digest"] == "nvcr.test:5000/nvidia/release@sha256:2f"
     pulled = run(image_pull_progress, **asked)
@@ -162,6 +166,16 @@ def test_a_pull_that_fails_on_the_way_says_why(run, place: SimpleNamespace) -> N
     assert "cannot be pulled: toomanyrequests: slow down" in run(image_pull_progress, **asked)["msg"]
     place.engine.answers["POST", "/images/create"] = (401, {"message": "unauthorized"})
     assert "cannot be pulled: unauthorized" in run(image_pull_progress, **asked)["msg"]
+
+
+def test_the_files_of_an_image_that_were_swapped_are_not_loaded(run, place: SimpleNamespace) -> None:
+    exported = run(image_layers_export, image=ID, directory=str(place.files), receivers=[{}])
+    manifest = next(file for file in exported["files"] if file["path"] == "manifest.json")
+    (place.files / manifest["sha256"]).write_bytes(b"{}")
+    place.engine.answers["GET", "/images/json"] = []
+    told = run(image_layers_import, id=ID, directory=str(place.files), files=exported["files"])
+    assert told["failed"]
+    assert "manifest.json is not what was exported" in told["msg"]
 
 
 def test_a_dry_run_tells_of_an_image_that_cannot_be_had(run, place: SimpleNamespace, monkeypatch) -> None:
