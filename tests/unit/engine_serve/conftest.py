@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "roles" / "engine_serve" / "f
 
 @pytest.fixture(autouse=True)
 def ssh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The supervisor is root in its container, and here it may be root too: its ssh files must not become this machine's."""
+    """The supervisor is root in its container, and may be root here: its ssh files must not become this machine's."""
     from supervisor import paths
 
     home = tmp_path / "root-ssh"
