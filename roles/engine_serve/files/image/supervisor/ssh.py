@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from . import contract, paths
+from . import contract, notice, paths
 from .state import State
 
 
@@ -67,8 +67,10 @@ def await_workers(cluster: dict[str, Any], state: State) -> None:
     for node in cluster["nodes"][1:]:
         place = f"{node['name']} does not let MPI in at {node['address']}:{cluster['ssh_port']}"
         while problem := refusal(contract.short(node["name"])):
-            if state.values.get("reason") != f"{place} ({problem})":
-                state.set(phase=contract.WAITING, reason=f"{place} ({problem})")
+            told = notice.read(node["address"], cluster["ssh_port"])  # by a worker that waits itself
+            reason = f"{node['name']}: {told}" if told else f"{place} ({problem})"
+            if state.values.get("reason") != reason:
+                state.set(phase=contract.WAITING, reason=reason)
             time.sleep(2)
 
 
@@ -89,7 +91,7 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
 def on_worker(node: dict[str, Any], word: str, timeout: float) -> str:
     """What this program prints on a worker.
 
-    :param word: ``reset`` or ``memory``. :raises RuntimeError: with the last words of one that failed.
+    :param word: ``reset``, ``memory`` or ``rdma``. :raises RuntimeError: with the last words of one that failed.
     """
     argv = ["ssh", contract.short(node["name"]), "python3", contract.PROGRAM, word]
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
