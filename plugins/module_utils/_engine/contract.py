@@ -141,6 +141,8 @@ class State(TypedDict, total=False):
     path: str  # where requests are answered, CHAT or COMPLETION
     load_s: float  # from the start to the first token
     address: str  # of a worker
+    lost_at: float  # seconds since the epoch, when a container of this node last ended for its RoCE devices
+    lost_why: str  # likewise
 
 
 def short(name: str) -> str:

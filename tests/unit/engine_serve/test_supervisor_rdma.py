@@ -40,7 +40,10 @@ def test_all_obstacles_are_told_and_none_without_devices(monkeypatch: pytest.Mon
     monkeypatch.setattr(verbs, "condition", lambda wanted, open_too=False: STALE if open_too else GOOD)
     monkeypatch.setattr(rdma.resource, "getrlimit", lambda _which: (65536, 65536))
     found = rdma.own_obstacles(["rocep1s0f0"], -1)
-    assert [one.partition(":")[0] for one in found] == ["old nodes", "it may lock 65536 bytes of memory"]
+    assert [one.partition(":")[0] for one in found] == [
+        "in its container old nodes",
+        "it may lock 65536 bytes of memory",
+    ]
     assert rdma.own_obstacles([], -1) == []
 
 
@@ -75,7 +78,7 @@ def test_a_card_that_is_off_the_bus_is_waited_for(
     assert [seconds for _words, seconds in paused] == pauses
     if conditions[0].words:
         assert own.values["phase"] == "waiting"
-        assert own.values["reason"].startswith(conditions[-1 if not goes_on else -2].words)
+        assert conditions[-1 if not goes_on else -2].words in own.values["reason"]
     assert own.values["starts"] == 2, "to wait is never a failed start"
 
 
@@ -141,10 +144,12 @@ def test_nothing_is_judged_where_tcp_is_allowed_or_nobody_is_there_to_talk_to(to
 @pytest.mark.parametrize(
     ("own_words", "notice_says", "ssh_says", "lost"),
     [
-        (GOOD, "", {"problem": "", "carried": 1}, ""),
-        (GONE, "", {"problem": "", "carried": 1}, "spark1: no card"),
+        (GOOD, "", {"problem": "", "lost_s": None, "lost_why": ""}, ""),
+        (GONE, "", {"problem": "", "lost_s": None, "lost_why": ""}, "spark1: no card"),
         (GOOD, "old nodes", None, "spark2: old nodes"),
-        (GOOD, "", {"problem": "old nodes", "carried": 1}, "spark2: old nodes"),
+        (GOOD, "", {"problem": "old nodes", "lost_s": None, "lost_why": ""}, "spark2: old nodes"),
+        (GOOD, "", {"problem": "", "lost_s": 3.0, "lost_why": "it had old nodes"}, "spark2: it had old nodes"),
+        (GOOD, "", {"problem": "", "lost_s": 3000.0, "lost_why": "it had old nodes"}, ""),
         (GOOD, None, None, ""),
         (GOOD, "", RuntimeError("it went"), ""),
     ],
@@ -161,20 +166,37 @@ def test_whose_devices_are_lost(
     monkeypatch.setattr(verbs, "condition", lambda *_arguments, **_options: own_words)
     monkeypatch.setattr(notice, "read", lambda *_arguments: notice_says)
     monkeypatch.setattr(ssh, "on_worker", on_worker)
+    monkeypatch.setattr(rdma, "ASKED", -1)
     found = rdma.lost(TOLD, OWN)
     assert found.startswith(lost) if lost else found == ""
     assert rdma.lost({**TOLD, "limits": {}}, OWN) == ""
 
 
-def test_a_node_answers_the_leaders_question(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_a_worker_that_ended_for_its_devices_is_given_the_time_to_be_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[str | None] = [None, None, ""]
+    monkeypatch.setattr(verbs, "condition", lambda *_arguments, **_options: GOOD)
+    monkeypatch.setattr(rdma.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(notice, "read", lambda *_arguments: answers.pop(0))
+    monkeypatch.setattr(ssh, "on_worker", lambda *_: '{"problem": "", "lost_s": 9, "lost_why": "it had old nodes"}')
+    assert rdma.lost(TOLD, OWN) == "spark2: it had old nodes"
+    assert answers == []
+
+
+def test_a_node_answers_the_leaders_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(state.paths, "STATE", tmp_path)
+    rdma.end(state.State(), "it had old nodes")
     monkeypatch.setattr(rdma, "cluster", lambda: TOLD)
     monkeypatch.setattr(rdma, "node", lambda: OWN)
     monkeypatch.setattr(verbs, "condition", lambda *_arguments, **_options: STALE)
     monkeypatch.setattr(ssh, "on_worker", lambda *_arguments: '{"problem": "", "carried": 8}')
     assert rdma.main() == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["problem"].startswith("old nodes: the container ends to be made anew")
+    assert said["problem"].startswith("in its container old nodes: it ends to be made anew")
     assert said["carried"] == 0
+    assert 0 <= said["lost_s"] < 5
+    assert said["lost_why"] == "it had old nodes"
     assert rdma.of_all(TOLD, OWN)["spark2"] == {"problem": "", "carried": 8}
 
 

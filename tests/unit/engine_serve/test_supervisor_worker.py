@@ -49,7 +49,7 @@ def test_it_ends_when_its_device_nodes_are_old(own: state.State, monkeypatch: py
         sshd.kill()
         sshd.wait()
     assert own.values["phase"] == "waiting"
-    assert own.values["reason"].startswith("old nodes: the container ends to be made anew")
+    assert own.values["reason"].startswith("in its container old nodes: it ends to be made anew")
 
 
 def test_it_does_not_listen_with_old_device_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_it_does_not_listen_with_old_device_nodes(tmp_path: Path, monkeypatch: p
     assert worker.main() == 1
     caller.join(5)
     assert heard[0]
-    assert heard[0].startswith("old nodes: the container ends to be made anew")
+    assert heard[0].startswith("in its container old nodes: it ends to be made anew")
 
 
 def test_an_ssh_server_is_no_notice_and_silence_neither() -> None:

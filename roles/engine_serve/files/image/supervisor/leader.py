@@ -72,7 +72,9 @@ def lead(own: State) -> int:
         prepare(cluster, node, engine)
         judge = rdma.Judge(cluster, node)
     except (OSError, RuntimeError, TypeError, ValueError, subprocess.SubprocessError) as error:
-        return fail(own, str(error), rdma.lost(cluster, node))
+        fail(own, str(error))
+        lost = rdma.lost(cluster, node)
+        return wait(own, lost) if lost else contract.EXIT_FAILED
     return watch(cluster, Running(engine), own, judge)
 
 
@@ -82,16 +84,15 @@ def give_up(own: State, reason: str) -> int:
     return contract.EXIT_GAVE_UP
 
 
-def fail(own: State, reason: str, lost: str = "") -> int:
-    """End this start, with the reason, to be started again.
+def fail(own: State, reason: str) -> int:
+    """End this start, with the reason, to be started again."""
+    own.set(phase=contract.FAILED, reason=reason, last_end=reason)
+    return contract.EXIT_FAILED
 
-    :param lost: why RoCE devices are not there; then it waits for them, and this start does not count.
-    """
-    if lost:
-        starts = max(0, int(own.values["starts"]) - 1)
-        own.set(phase=contract.WAITING, reason=lost, last_end=reason, starts=starts)
-    else:
-        own.set(phase=contract.FAILED, reason=reason, last_end=reason)
+
+def wait(own: State, reason: str) -> int:
+    """End this start, which does not count as a failed one, to be started again when what it waits for is there."""
+    own.set(phase=contract.WAITING, reason=reason, starts=max(0, int(own.values["starts"]) - 1))
     return contract.EXIT_FAILED
 
 
@@ -115,10 +116,12 @@ def watch(cluster: dict[str, Any], running: Running, own: State, judge: rdma.Jud
             time.sleep(1)
             reason = judge.own_problem() or canary.look()
             if reason:
-                lost = judge.lost()
-                if not lost and not running.engine.may_start_again(running.status()):
-                    return give_up(own, reason)
-                return fail(own, reason, lost)
+                final = not running.engine.may_start_again(running.status())
+                fail(own, reason)  # now, since the rest takes its time
+                running.end(cluster["limits"]["grace_s"], bool(canary.served_since))
+                if lost := judge.lost():
+                    return wait(own, lost)
+                return give_up(own, reason) if final else contract.EXIT_FAILED
     finally:
         processes.ignore_signals()
         running.end(cluster["limits"]["grace_s"], bool(canary.served_since))

@@ -21,11 +21,12 @@ WORD = 4  # bytes, in which the port counters count
 LEAST = 1 << 20
 PATIENCE = 10  # seconds: drivers bring counters up to date now and then
 ANEW, AGAIN = 1.0, 8.0  # seconds until a container ends to be made anew: the first time, and if that did not help
+ASKED, RECENT = 20.0, 120.0  # seconds in which a worker that ended is back, and for which it explains an engine's end
 
 PLUG = "plug its QSFP cable in, since DGX OS may switch the card off without one; if names changed, run the play again"
 MADE_ANEW = (
-    "the container ends to be made anew, and if that does not help, check that the host has the device, and that "
-    "NVIDIA's runtime is its Docker's default"
+    "it ends to be made anew; if that does not help, check that the host has the device, and that NVIDIA's runtime is "
+    "its Docker's default"
 )
 
 
@@ -42,7 +43,9 @@ def needed(told: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
 
 def words_of(found: verbs.Condition) -> str:
     """What is wrong with the devices, with its mend; empty where nothing is."""
-    return f"{found.words}: {MADE_ANEW if found.stale else PLUG}" if found.words else ""
+    if found.stale:
+        return f"in its container {found.words}: {MADE_ANEW}"
+    return f"{found.words}: {PLUG}" if found.words else ""
 
 
 def memlock_problem(memlock: int, least: int) -> str:
@@ -81,12 +84,18 @@ def await_devices(wanted: Sequence[str], state: State, pause: Callable[[str, flo
         words = words_of(found)
         if not words:
             return True
-        if state.values.get("reason") != words or state.values.get("phase") != contract.WAITING:
-            state.set(phase=contract.WAITING, reason=words)
         if found.stale:
+            end(state, words)
             pause(words, AGAIN if before == words else ANEW)
             return False
+        if state.values.get("reason") != words or state.values.get("phase") != contract.WAITING:
+            state.set(phase=contract.WAITING, reason=words)
         pause(words, 2)
+
+
+def end(state: State, words: str) -> None:
+    """Note that this container ends for its devices."""
+    state.set(phase=contract.WAITING, reason=words, lost_at=time.time(), lost_why=words)
 
 
 # --- all nodes -------------------------------------------------------------------------------------------------------
@@ -107,8 +116,9 @@ def carried(devices: Sequence[str]) -> int:
 
 def main() -> int:
     """Answer the leader's question, by ssh: what is wrong with the devices here, and what they have carried."""
-    told, own = cluster(), node()
-    print(json.dumps(about(told, own)))
+    told, own, kept = cluster(), node(), State().values
+    lost_s = time.time() - kept["lost_at"] if "lost_at" in kept else None
+    print(json.dumps({**about(told, own), "lost_s": lost_s, "lost_why": kept.get("lost_why", "")}))
     return 0
 
 
@@ -127,23 +137,37 @@ def of_all(told: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, dict[st
 
 
 def lost(told: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """Which node's devices are gone or are others than its container's, in words; empty where none are known to be."""
+    """Which node's devices are, or were just now, gone or others than its container's, in words; empty where none.
+
+    Asked when an engine has ended. A worker's container that ended for that is given the time to be made anew.
+    """
     if not needed(told, own):
         return ""
     if words := about(told, own)["problem"]:
         return f"{own['name']}: {words}"
+    deadline = time.monotonic() + ASKED
     for member in told["nodes"][1:]:
-        words = notice.read(member["address"], told["ssh_port"])
-        if words is None:
-            continue  # a worker that is not there tells nothing of its devices
-        if not words:
-            try:
-                words = json.loads(ssh.on_worker(member, "rdma", 20))["problem"]
-            except (RuntimeError, OSError, ValueError, subprocess.SubprocessError):
-                continue  # it went just now
-        if words:
+        if words := _lost_by(member, told["ssh_port"], deadline):
             return f"{member['name']}: {words}"
     return ""
+
+
+def _lost_by(member: Mapping[str, Any], port: int, deadline: float) -> str:
+    while True:
+        words = notice.read(member["address"], port)
+        if words:
+            return words
+        if words is not None:
+            try:
+                said = json.loads(ssh.on_worker(dict(member), "rdma", 20))
+            except (RuntimeError, OSError, ValueError, subprocess.SubprocessError):
+                said = {}  # it went just now
+            if said:
+                recent = said["lost_s"] is not None and said["lost_s"] < RECENT
+                return str(said["problem"] or (said["lost_why"] if recent else ""))
+        if time.monotonic() > deadline:
+            return ""  # a worker that is not there tells nothing of its devices
+        time.sleep(1)
 
 
 class Judge:

@@ -39,7 +39,7 @@ def watch(sshd: int, wanted: Sequence[str], own: state.State) -> int:
     while not has_ended(sshd):
         words = rdma.words_of(verbs.condition(wanted))
         if words:  # all that runs here ends with this process, the container's first
-            own.set(phase=contract.WAITING, reason=words)
+            rdma.end(own, words)
             break
         time.sleep(LOOK)
     return contract.EXIT_FAILED
