@@ -86,8 +86,11 @@ def test_a_container_made_anew_in_vain_takes_its_time(own: state.State, monkeypa
     paused = []
     monkeypatch.setattr(verbs, "condition", lambda *_arguments, **_options: STALE)
     for _container in range(2):
+        own.set(phase="waiting", reason="")  # as a leader does when it begins
         assert not rdma.await_devices(["x"], own, lambda _words, seconds: paused.append(seconds))
-    assert paused == [rdma.ANEW, rdma.AGAIN]
+    own.values["lost_at"] -= 1000
+    assert not rdma.await_devices(["x"], own, lambda _words, seconds: paused.append(seconds))
+    assert paused == [rdma.ANEW, rdma.AGAIN, rdma.ANEW]
 
 
 def counters(root: Path, device: str, sent: int, received: int) -> None:

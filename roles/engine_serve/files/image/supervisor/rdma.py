@@ -78,7 +78,8 @@ def await_devices(wanted: Sequence[str], state: State, pause: Callable[[str, flo
     :param pause: given the reason, waits for some seconds.
     :returns: whether this container may go on; where its device nodes are not the kernel's, it has to be made anew.
     """
-    before = state.values.get("reason")
+    recently = time.time() - state.values.get("lost_at", 0) < RECENT
+    before = state.values.get("lost_why") if recently else None
     while True:
         found = verbs.condition(wanted, open_too=True)
         words = words_of(found)

@@ -44,7 +44,7 @@ def wanted_nodes(gpus: int, faults: frozenset[str]) -> dict[str, tuple[int, int]
     if not faults & {layout.NO_RDMA, layout.RDMA_CLASS_EMPTY, layout.RDMA_DEVICES_MISSING}:
         nodes["infiniband/rdma_cm"] = RDMA_CM
         for function in FUNCTIONS if layout.RDMA_UVERBS_MISSING not in faults else ():
-            number = verbs_number(function, layout.RDMA_UVERBS_RENUMBERED in faults)
+            number = verbs_number(function.uverbs, layout.RDMA_UVERBS_RENUMBERED in faults)
             nodes[f"infiniband/uverbs{function.uverbs}"] = number
     return nodes
 

@@ -208,13 +208,13 @@ def static_files(function: Function) -> dict[str, str]:
     }
 
 
-def verbs_number(function: Function, renumbered: bool = False) -> tuple[int, int]:
-    """Major and minor of a function's uverbs.
+def verbs_number(uverbs: int, renumbered: bool = False) -> tuple[int, int]:
+    """Major and minor of a uverbs.
 
     Of /dev/null and its like, since a program that looks whether it may use RDMA opens the node, and without a driver
     no other number can be opened. :param renumbered: other ones than before, as after a hot-add.
     """
-    return MEM, OPENED[(function.uverbs + renumbered) % len(OPENED)]
+    return MEM, OPENED[(uverbs + renumbered) % len(OPENED)]
 
 
 def verbs_files(renumbered: bool = False) -> dict[str, str]:
@@ -223,7 +223,7 @@ def verbs_files(renumbered: bool = False) -> dict[str, str]:
     for function in FUNCTIONS:
         files[f"uverbs{function.uverbs}/ibdev"] = function.device
         files[f"uverbs{function.uverbs}/abi_version"] = "1"
-        major, minor = verbs_number(function, renumbered)
+        major, minor = verbs_number(function.uverbs, renumbered)
         files[f"uverbs{function.uverbs}/dev"] = f"{major}:{minor}"
     return files
 
