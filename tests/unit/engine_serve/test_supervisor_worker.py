@@ -104,8 +104,11 @@ def test_a_notice_at_a_port_that_another_has_is_only_a_wait() -> None:
 
 
 def test_the_leader_waits_with_the_workers_own_words(own: state.State, monkeypatch: pytest.MonkeyPatch) -> None:
-    refusals = ["Connection closed", "Connection closed", ""]
-    told = ["old nodes", None]
+    """They hold while its container is made anew."""
+    refusals = ["Connection closed", "Connection refused", "Connection refused", ""]
+    told = ["old nodes", None, None]
+    clock = iter([100.0, 110.0, 140.0])
+    monkeypatch.setattr(ssh.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(ssh, "refusal", lambda _name: refusals.pop(0))
     monkeypatch.setattr(notice, "read", lambda *_arguments: told.pop(0))
     said = []
@@ -113,5 +116,6 @@ def test_the_leader_waits_with_the_workers_own_words(own: state.State, monkeypat
     ssh.await_workers(CLUSTER, own)
     assert said == [
         "spark2: old nodes",
-        "spark2 does not let MPI in at 192.168.100.2:2233 (Connection closed)",
+        "spark2: old nodes",
+        "spark2 does not let MPI in at 192.168.100.2:2233 (Connection refused)",
     ]

@@ -13,6 +13,8 @@ from typing import Any
 from . import contract, notice, paths
 from .state import State
 
+KEPT = 30.0  # seconds for which a worker's words hold: its container is gone for some of them, to be made anew
+
 
 def client_config(cluster: dict[str, Any]) -> str:
     """For the leader's ssh: its own key, pinned host keys, no questions."""
@@ -66,8 +68,11 @@ def await_workers(cluster: dict[str, Any], state: State) -> None:
     """Wait until every worker's own sshd lets the leader in; a late worker, or a stranger there, is no failed start."""
     for node in cluster["nodes"][1:]:
         place = f"{node['name']} does not let MPI in at {node['address']}:{cluster['ssh_port']}"
+        told, told_at = "", 0.0  # by a worker that waits itself
         while problem := refusal(contract.short(node["name"])):
-            told = notice.read(node["address"], cluster["ssh_port"])  # by a worker that waits itself
+            words, now = notice.read(node["address"], cluster["ssh_port"]), time.monotonic()
+            if words or now - told_at > KEPT:
+                told, told_at = words or "", now
             reason = f"{node['name']}: {told}" if told else f"{place} ({problem})"
             if state.values.get("reason") != reason:
                 state.set(phase=contract.WAITING, reason=reason)
