@@ -15,7 +15,8 @@ description:
     network device.
   - >-
     The planned half must be the one that answers, by its hardware address; the link must run at the speed wanted; and
-    the RDMA device must have a RoCE v2 entry for the address in its GID table.
+    the RDMA device must have a RoCE v2 entry for the address in its GID table, and the device node C(uverbs) that the
+    kernel says.
   - Waits until all of that is so. A link where it is not is a failure that names it, the reason and the mend.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -149,6 +150,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric import verbs
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ping import (
     HEADERS,
     explain,
@@ -184,6 +186,14 @@ def gid_table(device: str | None, port: int) -> list[tuple[str, str]] | None:
     return table
 
 
+def why_unusable(device: str) -> str:
+    """Return why programs cannot use an RDMA device, empty where they can."""
+    found = verbs.condition([device]).words
+    if found or (verbs.DEV / "infiniband" / "rdma_cm").exists():
+        return found
+    return "/dev/infiniband/rdma_cm is not there"
+
+
 class Checker:
     """Checks the links."""
 
@@ -215,8 +225,9 @@ class Checker:
             [self.ip, "-j", "neigh", "show", "to", link["peer_address"], "dev", netdev]
         )
         mac, speed = neighbor_mac(neigh), number(netdev, "speed")
-        gids, verbs = gid_table(link["rdma_device"], link["port"]), Path("/dev/infiniband/rdma_cm").exists()
-        problems = link_problems(self.host, link, mac, speed, self.speed, gids, verbs)
+        gids = gid_table(link["rdma_device"], link["port"])
+        unusable = why_unusable(link["rdma_device"]) if gids is not None else ""
+        problems = link_problems(self.host, link, mac, speed, self.speed, gids, unusable)
         ends = {name: link[name] for name in ("netdev", "peer", "peer_address")}
         return {**ends, **times, "mac": mac, "speed_mbps": speed if speed and speed > 0 else None}, problems
 

@@ -56,6 +56,7 @@ def test_all_ranks_load_and_exchange_and_the_last_gives_nonces(size: int, job: d
 
 #: of three ranks in a ring, each device in a network with another rank; loopback's, as every machine has them
 RING = [["127.0.1.1/24", "127.0.3.1/24"], ["127.0.2.2/24", "127.0.1.2/24"], ["127.0.3.3/24", "127.0.2.3/24"]]
+PAIR_OF_ONE = [["127.0.1.1/24"], ["127.0.1.2/24"]]
 PAIR = [["127.0.1.1/24", "127.0.2.1/24"], ["127.0.1.2/24", "127.0.2.2/24"]]
 
 
@@ -114,6 +115,25 @@ def test_the_error_of_a_rank_names_it_and_nobody_waits_for_it(job: dict[str, Any
     (tmp_path / "model" / "model-00002-of-00002.safetensors").unlink()
     assert all("model-00002-of-00002.safetensors is missing" in one["error"] for one in first.load(job))
     first.stop()
+
+
+def test_nccls_lines_behind_a_progress_bar_and_none_at_all(
+    job: dict[str, Any], fault_files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NCCL_DEBUG", "INFO")
+    said = {}
+    for fault in ("", faults.NCCL_BEHIND, faults.NCCL_SILENT):
+        if fault:
+            (fault_files / fault).touch()
+        first, _others, _threads = ranks(2, PAIR_OF_ONE)
+        assert [one["error"] for one in first.load(job)] == ["", ""]
+        first.stop()
+        said[fault] = [line for line in capsys.readouterr().out.split("\n") if "NET/IB : Using" in line]
+        if fault:
+            (fault_files / fault).unlink()
+    assert [len(lines) for lines in said.values()] == [2, 2, 0]
+    assert not any("it]" in line for line in said[""])
+    assert all("1.13s/it]" + node.socket.gethostname() in line for line in said[faults.NCCL_BEHIND])
 
 
 def test_what_arrives_changed_is_noticed(job: dict[str, Any]) -> None:

@@ -102,6 +102,19 @@ def test_the_machine_is_read_from_its_files(tmp_path: Path) -> None:
     assert transport.look(tmp_path / "none", tmp_path / "none").hcas == ()
 
 
+def test_a_node_with_the_numbers_of_a_card_that_is_gone_is_none(tmp_path: Path) -> None:
+    """As libibverbs compares them; /dev/null stands for a node that can be opened."""
+    port, verbs = tmp_path / "class/infiniband/rocep1s0f0/ports/1", tmp_path / "class/infiniband_verbs/uverbs0"
+    for folder in (port, verbs, tmp_path / "dev/infiniband"):
+        folder.mkdir(parents=True)
+    (port / "state").write_text("4: ACTIVE\n")
+    (verbs / "ibdev").write_text("rocep1s0f0\n")
+    (tmp_path / "dev/infiniband/uverbs0").symlink_to("/dev/null")
+    for numbers, usable in (("1:3", True), ("1:5", False)):
+        (verbs / "dev").write_text(f"{numbers}\n")
+        assert transport.look(tmp_path, tmp_path / "dev").hcas == (Hca("rocep1s0f0", 1, True, usable),)
+
+
 def test_nccls_own_files_say_what_the_environment_leaves_open(tmp_path: Path) -> None:
     own, machine = tmp_path / "own", tmp_path / "machine"
     own.write_text("# NCCL_DEBUG=TRACE\nNCCL_DEBUG=INFO\n")

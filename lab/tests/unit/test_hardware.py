@@ -132,7 +132,7 @@ def test_boot_builds_the_tree(place) -> None:
     assert list((device / "ports/1/gid_attrs").glob("*/*")) == []
     verbs = place.classes / "infiniband_verbs"
     assert (verbs / "uverbs2/ibdev").read_text() == "roceP2p1s0f0\n"
-    assert (verbs / "uverbs2/dev").read_text() == "231:194\n"
+    assert (verbs / "uverbs2/dev").read_text() == "1:7\n"
 
 
 def test_a_tree_writes_only_what_changed_and_takes_back_what_is_gone(place) -> None:
@@ -193,7 +193,7 @@ def test_nodes_of_a_sound_spark() -> None:
     nodes = devices.wanted_nodes(1, frozenset())
     assert nodes["nvidia0"] == (195, 0)
     assert nodes["nvidiactl"] == (195, 255)
-    assert nodes["infiniband/uverbs3"] == (231, 195)
+    assert nodes["infiniband/uverbs3"] == (1, 8)
     assert "infiniband/rdma_cm" in nodes
     assert "nvidia1" not in nodes
 
@@ -201,6 +201,41 @@ def test_nodes_of_a_sound_spark() -> None:
 @pytest.mark.parametrize("fault", [layout.NO_RDMA, layout.RDMA_CLASS_EMPTY, layout.RDMA_DEVICES_MISSING])
 def test_faults_that_take_the_rdma_nodes(fault: str) -> None:
     assert not any(name.startswith("infiniband") for name in devices.wanted_nodes(1, frozenset({fault})))
+
+
+def test_a_card_that_is_gone_leaves_rdma_cm_alone() -> None:
+    nodes = devices.wanted_nodes(1, frozenset({layout.RDMA_UVERBS_MISSING}))
+    assert [name for name in nodes if name.startswith("infiniband")] == ["infiniband/rdma_cm"]
+
+
+def test_device_numbers_change_in_sysfs_and_in_dev(place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes are made by a stand-in here, since a test may not make real ones."""
+    before = devices.wanted_nodes(1, frozenset())
+    after = devices.wanted_nodes(1, frozenset({layout.RDMA_UVERBS_RENUMBERED}))
+    moved = {name for name in before if before[name] != after[name]}
+    assert moved == {f"infiniband/uverbs{function.uverbs}" for function in roce.FUNCTIONS}
+    (place.etc / "faults").mkdir(parents=True)
+    follower = follow.Follower(place)
+    monkeypatch.setattr(devices, "reconcile", lambda _place: [])
+    for faults in ((), (layout.RDMA_UVERBS_RENUMBERED,)):
+        for name in faults:
+            (place.etc / "faults" / name).touch()
+        follower._stamp = ()
+        follower._devices()
+        for function in roce.FUNCTIONS:
+            major, minor = devices.wanted_nodes(1, frozenset(faults))[f"infiniband/uverbs{function.uverbs}"]
+            told = (place.classes / "infiniband_verbs" / f"uverbs{function.uverbs}" / "dev").read_text()
+            assert told == f"{major}:{minor}\n"
+
+
+def test_counters_that_stand_still(place) -> None:
+    boot.build(place)
+    follower = follow.Follower(place)
+    follower.files(FIRST, link(tx_bytes=400))
+    follower._still = True
+    assert follower.files(FIRST, link(tx_bytes=4000))["ports/1/counters/port_xmit_data"] == "100"
+    follower._still = False
+    assert follower.files(FIRST, link(tx_bytes=4000))["ports/1/counters/port_xmit_data"] == "1000"
 
 
 def test_a_missing_driver_takes_the_gpu_nodes() -> None:

@@ -68,7 +68,8 @@ def plan(asked: Request) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
             "name": node["name"],
             "rank": rank,
             "address": node["address"],
-            "environment": node_environment(node),
+            "environment": node_environment(node, bool(asked.limits.get("require_rdma"))),
+            "rdma_devices": rdma_devices(node["links"]),
             "meminfo": asked.meminfo,
         }
         for rank, node in enumerate(nodes)
@@ -122,16 +123,21 @@ def rdma_devices(links: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(link["rdma_device"] for link in links))
 
 
-def node_environment(node: Mapping[str, Any]) -> dict[str, str]:
-    """What differs from node to node: its RoCE devices, its netdevs, its short name."""
+def node_environment(node: Mapping[str, Any], require_rdma: bool) -> dict[str, str]:
+    """What differs from node to node: its RoCE devices, its netdevs, its short name.
+
+    :param require_rdma: then NCCL itself fails where it finds no RoCE device, and does not take TCP.
+    """
     environment = {"PMIX_HOSTNAME": short(node["name"])}
     links = node.get("links", [])
     if links:
         environment.update(
-            NCCL_IB_HCA=",".join(rdma_devices(links)),
+            NCCL_IB_HCA="=" + ",".join(rdma_devices(links)),  # without "=" each is the beginning of a name
             NCCL_SOCKET_IFNAME=node["netdev"],
             UCX_NET_DEVICES=",".join(dict.fromkeys(link["netdev"] for link in links)),
         )
+        if require_rdma:
+            environment["NCCL_NET"] = "IB"
         if not node["on_fabric"]:
             environment.update(RING, UCX_NET_DEVICES=node["netdev"])
     return environment

@@ -9,7 +9,7 @@ only. This module util is private to the collection.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Mapping, TypedDict
 
 # --- where things are inside a container -----------------------------------------------------------------------------
 
@@ -55,6 +55,7 @@ CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 # --- transports, as a rank's entry in the state names them -----------------------------------------------------------
 
 RDMA, TCP = "IB", "Socket"
+UNKNOWN = "unknown"  #: NCCL named none, and by RDMA nothing was carried
 
 # --- the files -------------------------------------------------------------------------------------------------------
 
@@ -113,14 +114,15 @@ class NodeConfig(TypedDict):
     rank: int
     address: str
     environment: dict[str, str]  # of this node's rank alone
+    rdma_devices: list[str]  # RoCE devices that its rank is to use; empty without a fabric
     meminfo: str  # the file to read the node's memory from
 
 
 class Transport(TypedDict):
     """Over what one rank talks."""
 
-    transport: str  # RDMA or TCP
-    devices: str  # as NCCL names them
+    transport: str  # RDMA, TCP or UNKNOWN
+    devices: str  # as NCCL names them, or what tells without NCCL's line
     why: str  # why it is not RDMA, where the rank said so
 
 
@@ -139,6 +141,8 @@ class State(TypedDict, total=False):
     path: str  # where requests are answered, CHAT or COMPLETION
     load_s: float  # from the start to the first token
     address: str  # of a worker
+    lost_at: float  # seconds since the epoch, when a container of this node last ended for its RoCE devices
+    lost_why: str  # likewise
 
 
 def short(name: str) -> str:
@@ -150,3 +154,18 @@ def short(name: str) -> str:
     ('spark1', '192-168-1-21')
     """
     return name.replace(".", "-") if name.replace(".", "").isdigit() else name.split(".")[0]
+
+
+def rank_problem(rank: int, name: str, transport: Mapping[str, object] | None) -> str:
+    """Why a rank is not on RDMA, in words; empty where it is. :param transport: of the shape :class:`Transport`."""
+    if transport is None:
+        return f"rank {rank} on {name}: NCCL named no transport"
+    if transport["transport"] == RDMA:
+        return ""
+    if transport["transport"] == UNKNOWN:
+        return (
+            f"rank {rank} on {name}: NCCL named no transport, and its RDMA devices carried next to nothing while it "
+            f"loaded ({transport['devices']}): check what it says of it in its log, and that NCCL_DEBUG is INFO"
+        )
+    why = transport.get("why") or "check what it says of it in its log, and that no firewall is between them"
+    return f"rank {rank} on {name}: NCCL uses {transport['transport']} ({transport['devices']}) and not RDMA; {why}"

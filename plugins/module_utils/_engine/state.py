@@ -52,14 +52,5 @@ def problems_of(
     if phase != contract.SERVING:
         return False, [f"{phase}{': ' + reason if reason else ''}"]
     ranks = state.get("ranks", {})
-    found = (_rank_problem(rank, name, ranks.get(contract.short(name))) for rank, name in enumerate(members))
+    found = (contract.rank_problem(rank, name, ranks.get(contract.short(name))) for rank, name in enumerate(members))
     return True, [problem for problem in found if problem] if require_rdma else []
-
-
-def _rank_problem(rank: int, name: str, transport: Mapping[str, str] | None) -> str:
-    if transport is None:
-        return f"rank {rank} on {name}: NCCL named no transport"
-    if transport["transport"] == contract.RDMA:
-        return ""
-    why = transport.get("why") or "see what it says of it in its log, and that no firewall is between them"
-    return f"rank {rank} on {name}: NCCL uses {transport['transport']} ({transport['devices']}) and not RDMA; {why}"

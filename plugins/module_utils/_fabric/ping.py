@@ -60,12 +60,12 @@ def link_problems(
     speed: int | None,
     wanted_speed: int,
     gids: Sequence[tuple[str, str]] | None,
-    verbs: bool = True,
+    unusable: str = "",
 ) -> list[str]:
     """Return the problems of a link that answers, each with its mend.
 
     :param mac: MAC address that answered. :param speed: in Mb/s; ``wanted_speed`` 0 accepts any. :param gids: of the
-        RDMA device, None where there is none. :param verbs: whether programs can use that device.
+        RDMA device, None where there is none. :param unusable: why programs cannot use that device, empty if they can.
     """
     name, found = _link_name(host, link), []
     if link.get("peer_mac") and mac != link["peer_mac"]:
@@ -85,9 +85,9 @@ def link_problems(
             f"{name}: the GID table of {link['rdma_device']} has no RoCE v2 entry for {link['address'].split('/')[0]}, "
             f"so NCCL would fall back to TCP: take {link['netdev']} down and up, and see 'show_gids' on {host}"
         )
-    if gids is not None and not verbs:
+    if gids is not None and unusable:
         found.append(
-            f"{name}: RDMA cannot be used, because /dev/infiniband is not there, and NCCL would fall back to TCP "
+            f"{name}: RDMA cannot be used, because {unusable}, and NCCL would fall back to TCP "
             f"('NET/Socket' in its log): 'sudo modprobe -a ib_uverbs rdma_cm' on {host}, and see 'dmesg' for mlx5"
         )
     return found

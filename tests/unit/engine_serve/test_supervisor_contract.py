@@ -28,10 +28,11 @@ READERS = [
 ]
 
 
-def test_it_is_one_file() -> None:
-    link = SUPERVISOR / "contract.py"
+@pytest.mark.parametrize("place", ["_engine/contract.py", "_fabric/verbs.py"])
+def test_what_both_read_is_one_file(place: str) -> None:
+    link = SUPERVISOR / Path(place).name
     assert link.is_symlink()
-    assert link.resolve() == (ROOT / "plugins" / "module_utils" / "_engine" / "contract.py").resolve()
+    assert link.resolve() == (ROOT / "plugins" / "module_utils" / place).resolve()
 
 
 @pytest.mark.parametrize("path", READERS, ids=lambda path: str(path.relative_to(ROOT)))

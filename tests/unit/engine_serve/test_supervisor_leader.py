@@ -93,18 +93,22 @@ class Running:
 def lead(tmp_path: Path, monkeypatch):
     """Lead a simulated engine on a clock that sleeping moves; returns the exit status and the state."""
 
-    def run(dies: float, final: bool = False) -> tuple[int, dict]:
+    def run(dies: float, final: bool = False, problem: str = "", lost: str = "", own: str = "") -> tuple[int, dict]:
         clock = [0.0]
         limits = {**LIMITS, "timeout_s": 60, "interval_s": 15, "forget_s": 600, "grace_s": 1}
         cluster = {**NODE, "nodes": NODE["nodes"][:1], "limits": limits, "api_listen": ""}
         running = Running(clock, dies, final)
-        own = state.State()
-        own.path, own.values = tmp_path / "state.json", {"starts": 2, "config": ""}
+        judge = SimpleNamespace(
+            own_problem=lambda: own if clock[0] > 300 else "", lost=lambda: lost, ranks=lambda seen: (seen, problem)
+        )
+        kept = state.State()
+        kept.path, kept.values = tmp_path / "state.json", {"starts": 2, "config": ""}
         fakes = [
             *[(state, name, lambda: cluster) for name in ("cluster", "node")],
             *[(network, name, print) for name in ("await_address", "await_port")],
             *[(ssh, name, print) for name in ("await_workers", "write_client_config")],
             (leader, "prepare", print),
+            (leader.rdma, "Judge", lambda *_: judge),
             (leader, "Running", lambda _engine: running),
             (leader, "token", lambda *_: probe.Probe("m", probe.CHAT, None if clock[0] >= 700 else "it loads")),
             (processes.signal, "signal", print),
@@ -114,9 +118,9 @@ def lead(tmp_path: Path, monkeypatch):
         monkeypatch.setenv("PMIX_HOSTNAME", "")
         for module, name, fake in fakes:
             monkeypatch.setattr(module, name, fake)
-        status = leader.lead(own)
+        status = leader.lead(kept)
         assert running.ended
-        return status, own.values
+        return status, kept.values
 
     return run
 
@@ -133,3 +137,48 @@ def test_an_end_that_no_start_would_mend_is_the_last(lead, final: bool, status: 
     found, values = lead(720, final)
     assert (found, values["phase"]) == (status, phase)
     assert values["reason"] == "it died (exit status 1; the engine has ended)"
+
+
+TCP = "rank 1 on spark2: NCCL uses Socket (...) and not RDMA; its card is off the bus"
+
+
+def test_a_start_over_tcp_fails_with_that_reason_and_never_serves(lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    phases = []
+    whole = state.State.set
+    monkeypatch.setattr(
+        state.State, "set", lambda own, **values: (phases.append(values.get("phase")), whole(own, **values))
+    )
+    status, values = lead(5000, problem=TCP)
+    assert status == 1
+    assert (values["phase"], values["reason"], values["starts"]) == ("failed", TCP, 3)
+    assert "serving" not in phases
+
+
+def test_a_start_that_ends_for_devices_that_went_does_not_count(lead) -> None:
+    status, values = lead(720, final=True, lost="spark2: there is no RoCE device rocep1s0f0")
+    assert status == 1
+    assert (values["phase"], values["starts"]) == ("waiting", 2)
+    assert values["reason"] == "spark2: there is no RoCE device rocep1s0f0"
+    assert values["last_end"] == "it died (exit status 1; the engine has ended)"
+
+
+def test_an_engine_ends_when_the_leaders_own_devices_go(lead) -> None:
+    _status, values = lead(5000, own="old nodes", lost="spark1: old nodes")
+    assert (values["phase"], values["reason"], values["starts"]) == ("waiting", "spark1: old nodes", 2)
+    assert values["last_end"] == "old nodes"
+
+
+def test_a_leader_with_old_device_nodes_ends_before_it_starts_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = state.State()
+    own.path, own.values = tmp_path / "state.json", {"starts": 2, "config": ""}
+    told = {**NODE, "limits": {**LIMITS, "require_rdma": True}, "rdma_devices": ["rocep1s0f0"]}
+    monkeypatch.delenv("DGX_SPARK_CONFIG", raising=False)
+    for name in ("cluster", "node"):
+        monkeypatch.setattr(state, name, lambda: told)
+    monkeypatch.setattr(network, "await_address", print)
+    monkeypatch.setattr(leader.rdma.verbs, "condition", lambda *_, **__: leader.rdma.verbs.Condition("old", True))
+    monkeypatch.setattr(leader.time, "sleep", lambda _seconds: None)
+    assert leader.lead(own) == 1
+    assert (own.values["phase"], own.values["starts"]) == ("waiting", 2)

@@ -22,6 +22,16 @@ from supervisor import nccl
             "[1,1]<stdout>:spark2:87:90 [0] NCCL INFO NET/Socket : Using [0]enp1s0f0np0:192.168.100.2<0>",
             ("spark2", "Socket", "[0]enp1s0f0np0:192.168.100.2<0>"),
         ),
+        (
+            "Loading weights:  45%|####5     | 9/20 [00:10<00:12, 40it/s]spark2:120:345 [0] NCCL INFO NET/IB : Using "
+            "[0]rocep1s0f0:1/RoCE [RO]",
+            ("spark2", "IB", "[0]rocep1s0f0:1/RoCE [RO]"),
+        ),
+        (
+            " 45%|####5     | 9/20 [00:10<00:12]\x1b[0m spark1:120:345 [0] NCCL INFO NET/Socket : Using [0]lo:::1",
+            ("spark1", "Socket", "[0]lo:::1"),
+        ),
+        ("spark3:120:345 [0] NCCL INFO NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]", None),
         ("spark1:412:412 [0] NCCL INFO NET/IB : No device found.", None),
         ("spark1:412:412 [0] NCCL INFO Bootstrap : Using enp1s0f0np0:192.168.100.1<0>", None),
         ("Using NET/IB : Using everything", None),
@@ -29,9 +39,17 @@ from supervisor import nccl
     ],
 )
 def test_transport_is_read_from_nccls_own_line(line: str, found: object) -> None:
-    assert nccl.transport_of(line) == found
+    assert nccl.transport_of(line, ["spark1", "spark2"]) == found
+
+
+def test_lines_are_noted_by_the_nodes_names_whatever_their_hosts_are_called() -> None:
+    seen = nccl.Transports(["spark1", "spark2"])
+    assert seen.read("40it/s]dgx-spark: spark2 is spark-1b3b to NCCL\n")
+    seen.read("40it/s]spark-1b3b:120:345 [0] NCCL INFO NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]\n")
+    seen.read("spark1:120:345 [0] NCCL INFO NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]\n")
+    assert {name: one["transport"] for name, one in seen.ranks.items()} == {"spark1": "IB", "spark2": "IB"}
 
 
 @given(st.text())
 def test_no_line_of_output_stops_the_supervisor(line: str) -> None:
-    nccl.transport_of(line)
+    nccl.Transports(["spark1"]).read(line)

@@ -188,6 +188,33 @@ def test_ping_waits_for_an_answer(
     ]
 
 
+@pytest.mark.parametrize(
+    ("there", "says"),
+    [
+        (["uverbs0", "rdma_cm"], ""),
+        (["rdma_cm"], "/dev/infiniband/uverbs0 is not there"),
+        (["uverbs0"], "/dev/infiniband/rdma_cm is not there"),
+        ([], "/dev/infiniband/uverbs0 is not there"),
+    ],
+)
+def test_ping_looks_at_the_planned_devices_own_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: list[str], says: str
+) -> None:
+    """rdma_cm is there without any card. /dev/null stands for the device node."""
+    module = importlib.import_module(f"{MODULES}.fabric_ping_check")
+    place = tmp_path / "class/infiniband_verbs/uverbs0"
+    place.mkdir(parents=True)
+    (place / "ibdev").write_text("rocep1s0f0\n")
+    (place / "dev").write_text("1:3\n")
+    (tmp_path / "infiniband").mkdir()
+    for name in there:
+        (tmp_path / "infiniband" / name).symlink_to("/dev/null")
+    monkeypatch.setattr(module.verbs, "SYS", tmp_path)
+    monkeypatch.setattr(module.verbs, "DEV", tmp_path)
+    found = module.why_unusable("rocep1s0f0")
+    assert found.startswith(says) if says else found == ""
+
+
 def test_ping_names_the_link_that_is_silent(bin_path: Path, capsys: pytest.CaptureFixture) -> None:
     program(bin_path, "ip", "echo '[]'")
     program(bin_path, "ping", f'case "$*" in *100.12*) exit 1;; esac; {PASSES}')

@@ -10,7 +10,7 @@ import subprocess
 import time
 from typing import Any
 
-from . import contract, engines, memory, network, processes, ssh, state
+from . import contract, engines, memory, network, processes, rdma, ssh, state
 from .probe import Probe, RefusedError, token
 from .running import Running
 from .state import State
@@ -57,6 +57,8 @@ def lead(own: State) -> int:
         own.values["starts"] = 0  # what failed was something else
     own.set(phase=contract.WAITING, reason="", config=config, began=time.time())
     network.await_address(node["address"], own)
+    if not rdma.await_devices(rdma.needed(cluster, node), own, lambda _words, seconds: time.sleep(seconds)):
+        return contract.EXIT_FAILED  # to be made anew, with the device nodes that are true now
     number, allowed = next_start(own.values, limits)
     if not allowed:
         return give_up(own, f"{number - 1} starts failed; the last: {own.values.get('last_end', '?')}")
@@ -68,9 +70,12 @@ def lead(own: State) -> int:
     engine = engines.of(cluster)
     try:
         prepare(cluster, node, engine)
+        judge = rdma.Judge(cluster, node)
     except (OSError, RuntimeError, TypeError, ValueError, subprocess.SubprocessError) as error:
-        return fail(own, str(error))
-    return watch(cluster, Running(engine), own)
+        fail(own, str(error))
+        lost = rdma.lost(cluster, node)
+        return wait(own, lost) if lost else contract.EXIT_FAILED
+    return watch(cluster, Running(engine), own, judge)
 
 
 def give_up(own: State, reason: str) -> int:
@@ -82,6 +87,12 @@ def give_up(own: State, reason: str) -> int:
 def fail(own: State, reason: str) -> int:
     """End this start, with the reason, to be started again."""
     own.set(phase=contract.FAILED, reason=reason, last_end=reason)
+    return contract.EXIT_FAILED
+
+
+def wait(own: State, reason: str) -> int:
+    """End this start, which does not count as a failed one, to be started again when what it waits for is there."""
+    own.set(phase=contract.WAITING, reason=reason, starts=max(0, int(own.values["starts"]) - 1))
     return contract.EXIT_FAILED
 
 
@@ -97,16 +108,20 @@ def prepare(cluster: dict[str, Any], node: dict[str, Any], engine: engines.Engin
     engine.check_nodes()
 
 
-def watch(cluster: dict[str, Any], running: Running, own: State) -> int:
+def watch(cluster: dict[str, Any], running: Running, own: State, judge: rdma.Judge) -> int:
     """Probe a started engine until it has to be ended, and end it. Returns the exit status."""
-    canary = Canary(cluster, running, own)
+    canary = Canary(cluster, running, own, judge)
     try:
         while True:
             time.sleep(1)
-            if reason := canary.look():
-                if not running.engine.may_start_again(running.status()):
-                    return give_up(own, reason)
-                return fail(own, reason)
+            reason = judge.own_problem() or canary.look()
+            if reason:
+                final = not running.engine.may_start_again(running.status())
+                fail(own, reason)  # now, since the rest takes its time
+                running.end(cluster["limits"]["grace_s"], bool(canary.served_since))
+                if lost := judge.lost():
+                    return wait(own, lost)
+                return give_up(own, reason) if final else contract.EXIT_FAILED
     finally:
         processes.ignore_signals()
         running.end(cluster["limits"]["grace_s"], bool(canary.served_since))
@@ -115,9 +130,9 @@ def watch(cluster: dict[str, Any], running: Running, own: State) -> int:
 class Canary:
     """Asks a started engine for a token now and then, and notes in the state what that says."""
 
-    def __init__(self, cluster: dict[str, Any], running: Running, own: State) -> None:
+    def __init__(self, cluster: dict[str, Any], running: Running, own: State, judge: rdma.Judge) -> None:
         self.limits, self.address = cluster["limits"], cluster["api_probe"]
-        self.running, self.own = running, own
+        self.running, self.own, self.judge = running, own, judge
         self.started, self.served_since = time.monotonic(), 0.0
         self.failures, self.due, self.path = 0, 0.0, ""
 
@@ -131,7 +146,8 @@ class Canary:
         timeout = self.limits["timeout_s"] - second_look
         found = token(self.address, timeout, self.path) if alive else Probe("", "", "the engine has ended")
         if found.problem is None:
-            self._note_token(found)
+            if reason := self._note_token(found):
+                return reason
         elif alive and self.served_since and self.running.engine.is_busy(self.address, second_look, second_look / 2):
             self.failures = 0
             reason = f"busy: tokens flow, but none for the probe ({found.problem})"
@@ -147,16 +163,25 @@ class Canary:
         status = self.running.status()
         return f"{self.running.causes() or decision} (exit status {status}; {found.problem})"
 
-    def _note_token(self, found: Probe) -> None:
+    def _note_token(self, found: Probe) -> str:
+        """Returns why an engine that generates tokens is to be ended all the same, empty where it is not."""
         if not self.served_since:
             self.served_since, self.path = time.monotonic(), found.path
+            try:
+                ranks, problem = self.judge.ranks(self.running.transports.ranks)
+            except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+                ranks, problem = self.running.transports.ranks, f"nothing tells what its ranks talk over: {error}"
+            if problem:  # a TCP that nobody allowed is never served over, whoever started it
+                self.own.set(ranks=ranks)
+                return problem
             about = {"model": found.model, "path": found.path, "load_s": round(self.served_since - self.started, 1)}
-            self.own.set(phase=contract.SERVING, reason="", ranks=self.running.transports.ranks, **about)
+            self.own.set(phase=contract.SERVING, reason="", ranks=ranks, **about)
         elif self.own.values["reason"]:
             self.own.set(phase=contract.SERVING, reason="")
         elif self.own.values["starts"] and time.monotonic() - self.served_since > self.limits["forget_s"]:
             self.own.set(starts=0)  # a run this long was a good one
         self.failures, self.running.error = 0, ""
+        return ""
 
     def _note_failure(self, problem: str) -> None:
         self.failures += 1

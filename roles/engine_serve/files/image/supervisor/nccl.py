@@ -6,27 +6,42 @@
 from __future__ import annotations
 
 import re
+from typing import Iterable
 
-LINE = re.compile(r"^(?:\[[^\]]*\])?(?:<std(?:out|err)>:)?\s*(?P<host>\S+?):\d+:\d+ \[\d+\] NCCL INFO (?P<message>.*)$")
-USING = re.compile(r"NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
+from . import contract
+
+#: anywhere in a line, since a progress bar in front of it has no end of its own, and mpirun joins all ranks' output
+LINE = re.compile(r"(?P<host>[\w.-]+):\d+:\d+ \[\d+\] NCCL INFO NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
 NAMED = re.compile(r"dgx-spark: (?P<name>\S+) is (?P<hostname>\S+) to NCCL$")
 WITHOUT = re.compile(r"dgx-spark: rank \d+ on (?P<host>\S+) is without RDMA: (?P<why>.*)$")
 
 
-def transport_of(line: str) -> tuple[str, str, str] | None:
-    """Host, transport (``IB`` or ``Socket``) and devices of NCCL's line that names them, else None."""
-    said = LINE.match(line)
-    using = USING.search(said["message"]) if said else None
-    return (said["host"], using["transport"], using["devices"]) if said and using else None
+def transport_of(line: str, hosts: Iterable[str]) -> tuple[str, str, str] | None:
+    """Host, transport (``IB`` or ``Socket``) and devices of NCCL's line that names them, else None.
+
+    :param hosts: the names that hosts may have there. What stands before the line may touch the name.
+
+    >>> line = "40it/sspark2:12:13 [0] NCCL INFO NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]"
+    >>> transport_of(line, ["spark1", "spark2"])
+    ('spark2', 'IB', '[0]rocep1s0f0:1/RoCE [RO]')
+    """
+    said = LINE.search(line)
+    if not said:
+        return None
+    known = [host for host in hosts if said["host"].endswith(host)]
+    return (max(known, key=len), said["transport"], said["devices"]) if known else None
 
 
 class Transports:
-    """What every rank talks over, from the lines of all ranks."""
+    """What every rank talks over, from the lines of all ranks.
 
-    def __init__(self) -> None:
-        self.ranks: dict[str, dict[str, str]] = {}  #: of the shape contract.Transport, by short name
+    :param names: short names of the nodes.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.ranks: dict[str, contract.Transport] = {}  #: by short name
         self.without: dict[str, str] = {}  #: why a node is without RDMA, by short name
-        self._names: dict[str, str] = {}  # of the nodes, by their host names
+        self._names = {name: name for name in names}  # of the nodes, by their host names
 
     def read(self, line: str) -> bool:
         """Note what a line tells. Returns whether the line is a rank wrapper's own."""
@@ -36,9 +51,9 @@ class Transports:
         elif without:
             whys = [self.without.get(without["host"], ""), without["why"].strip()]
             self.without[without["host"]] = "; ".join(filter(None, whys))
-        found = transport_of(line.rstrip("\n"))
+        found = transport_of(line.rstrip("\n"), self._names)
         if found:
             host, transport, devices = found
-            host = self._names.get(host, host)
+            host = self._names[host]
             self.ranks[host] = {"transport": transport, "devices": devices, "why": self.without.get(host, "")}
         return bool(named or without)

@@ -58,7 +58,7 @@ def run(command: list[str]) -> int:
     os.environ.update(node["environment"], **engine.rank_environment(), **{MARK: str(os.getpid())})
     name = contract.short(node["name"])
     state.say(f"{name} is {contract.short(socket.gethostname())} to NCCL")  # an inventory may name it otherwise
-    obstacles = rdma.own_obstacles(node["environment"].get("NCCL_IB_HCA", ""), limits["memlock_bytes"])
+    obstacles = rdma.own_obstacles(node.get("rdma_devices", []), limits["memlock_bytes"])
     for why in obstacles:
         state.say(f"rank {node['rank']} on {name} is without RDMA: {why}")
     if obstacles and limits["require_rdma"]:

@@ -27,9 +27,9 @@ class Running:
         self.engine = engine
         self.why = self.progress = ""
         self.error = ""  # the first since the last token: those that follow are mostly its consequences
-        self.transports = nccl.Transports()
         nodes = engine.cluster["nodes"]
         self._ranks = {contract.short(node["name"]): number for number, node in enumerate(nodes)}
+        self.transports = nccl.Transports(self._ranks)
         self._seen, self._began = False, time.monotonic()
         self._processes: list[subprocess.Popen[str]] = []
         self._listeners: list[threading.Thread] = []

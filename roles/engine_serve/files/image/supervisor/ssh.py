@@ -10,8 +10,10 @@ import sys
 import time
 from typing import Any
 
-from . import contract, paths
+from . import contract, notice, paths
 from .state import State
+
+KEPT = 30.0  # seconds for which a worker's words hold: its container is gone for some of them, to be made anew
 
 
 def client_config(cluster: dict[str, Any]) -> str:
@@ -66,9 +68,14 @@ def await_workers(cluster: dict[str, Any], state: State) -> None:
     """Wait until every worker's own sshd lets the leader in; a late worker, or a stranger there, is no failed start."""
     for node in cluster["nodes"][1:]:
         place = f"{node['name']} does not let MPI in at {node['address']}:{cluster['ssh_port']}"
+        told, told_at = "", 0.0  # by a worker that waits itself
         while problem := refusal(contract.short(node["name"])):
-            if state.values.get("reason") != f"{place} ({problem})":
-                state.set(phase=contract.WAITING, reason=f"{place} ({problem})")
+            words, now = notice.read(node["address"], cluster["ssh_port"]), time.monotonic()
+            if words or now - told_at > KEPT:
+                told, told_at = words or "", now
+            reason = f"{node['name']}: {told}" if told else f"{place} ({problem})"
+            if state.values.get("reason") != reason:
+                state.set(phase=contract.WAITING, reason=reason)
             time.sleep(2)
 
 
@@ -89,7 +96,7 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
 def on_worker(node: dict[str, Any], word: str, timeout: float) -> str:
     """What this program prints on a worker.
 
-    :param word: ``reset`` or ``memory``. :raises RuntimeError: with the last words of one that failed.
+    :param word: ``reset``, ``memory`` or ``rdma``. :raises RuntimeError: with the last words of one that failed.
     """
     argv = ["ssh", contract.short(node["name"]), "python3", contract.PROGRAM, word]
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)

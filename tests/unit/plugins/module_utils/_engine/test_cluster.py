@@ -40,10 +40,21 @@ def test_two_sparks() -> None:
     assert nodes["spark2"]["rank"] == 1
     assert nodes["spark2"]["environment"] == {
         "PMIX_HOSTNAME": "spark2",
-        "NCCL_IB_HCA": "rocep1s0f0,roceP2p1s0f0",
+        "NCCL_IB_HCA": "=rocep1s0f0,roceP2p1s0f0",
         "NCCL_SOCKET_IFNAME": "enp1s0f0np0",
         "UCX_NET_DEVICES": "enp1s0f0np0,enP2p1s0f0np0",
     }
+
+
+def test_nccl_itself_fails_without_rdma_where_it_is_required() -> None:
+    for required in (True, False):
+        told, nodes = planned(limits={"require_rdma": required})
+        assert told["limits"]["require_rdma"] == required
+        assert [one["environment"].get("NCCL_NET") for one in nodes.values()] == ["IB" if required else None] * 2
+        assert nodes["spark2"]["rdma_devices"] == ["rocep1s0f0", "roceP2p1s0f0"]
+    _told, alone = planned(members=["spark1"], limits={"require_rdma": True})
+    assert alone["spark1"]["rdma_devices"] == []
+    assert "NCCL_NET" not in alone["spark1"]["environment"]
 
 
 def test_a_ring_is_controlled_beside_the_fabric() -> None:
@@ -62,7 +73,7 @@ def test_a_ring_is_controlled_beside_the_fabric() -> None:
     assert told["nodes"][1] == {"name": "spark2", "address": "10.0.0.2"}
     assert nodes["spark2"]["environment"] == {
         "PMIX_HOSTNAME": "spark2",
-        "NCCL_IB_HCA": "rocep1s0f0,roceP2p1s0f0",
+        "NCCL_IB_HCA": "=rocep1s0f0,roceP2p1s0f0",
         "NCCL_IB_SUBNET_AWARE_ROUTING": "1",
         "NCCL_NET_PLUGIN": "none",
         "NCCL_SOCKET_IFNAME": "enP7s7",

@@ -214,7 +214,7 @@ FULL = {**LINK, "peer_mac": MAC, "rdma_device": "rocep1s0f0"}
 
 def test_a_link_that_is_as_planned_leaves_no_doubt() -> None:
     assert link_problems("spark1", FULL, MAC, 200000, 200000, GIDS) == []
-    assert link_problems("spark1", FULL, MAC, 100000, 0, None, verbs=False) == []
+    assert link_problems("spark1", FULL, MAC, 100000, 0, None, unusable="a reason") == []
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_link_that_is_as_planned_leaves_no_doubt() -> None:
         ({"speed": 100000}, ["100000 Mb/s, and 200000 are wanted", "cx7_network_speed_mbps"]),
         ({"speed": None}, ["no known Mb/s"]),
         ({"gids": GIDS[:2]}, ["GID table of rocep1s0f0 has no RoCE v2 entry for 192.168.100.10"]),
-        ({"verbs": False}, ["NET/Socket", "modprobe"]),
+        ({"unusable": "/dev/infiniband/uverbs0 is not there"}, ["uverbs0 is not", "NET/Socket", "modprobe"]),
     ],
 )
 def test_doubts_name_the_mend(change: dict, words: list[str]) -> None:

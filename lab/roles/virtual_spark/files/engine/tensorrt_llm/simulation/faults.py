@@ -10,6 +10,8 @@
 ``die-at-load``    any rank: killed at this percentage of loading (the file's content; 50 where it is empty)
 ``slow-tokens``    rank 0: seconds that a token takes (the file's content; 1 where it is empty)
 ``ignore-sigterm`` any rank: its processes do not end by SIGTERM
+``nccl-silent``    any rank: NCCL writes no line, whatever ``NCCL_DEBUG`` says
+``nccl-behind``    any rank: each line of NCCL's stands behind a progress bar, in the same line
 =================  ====================================================================================================
 """
 
@@ -22,6 +24,7 @@ from pathlib import Path
 
 ENGINE_DEAD, NO_ANSWER, DIE_AT_LOAD = "engine-dead", "no-answer", "die-at-load"
 SLOW_TOKENS, IGNORE_SIGTERM = "slow-tokens", "ignore-sigterm"
+NCCL_SILENT, NCCL_BEHIND = "nccl-silent", "nccl-behind"
 DIRECTORY = "/run/virtual-spark-engine/faults"
 
 

@@ -30,5 +30,12 @@ def raw(text: str) -> None:
     _write(sys.stdout, text)
 
 
+def bar(text: str) -> None:
+    """A progress bar, which tqdm leaves without an end of its line until it is full."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(f"\r{text}")
+        sys.stdout.flush()
+
+
 def uvicorn(text: str) -> None:
     _write(sys.stderr, f"INFO:     {text}")

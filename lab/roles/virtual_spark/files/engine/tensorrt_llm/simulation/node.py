@@ -183,6 +183,10 @@ class Node:
         return {"transport": chosen.kind, "devices": chosen.devices, "path": str(path), "max_seq_len": longest}
 
     def _nccl(self, level: str, text: str) -> None:
+        if faults.active(faults.NCCL_SILENT):
+            return
+        if faults.active(faults.NCCL_BEHIND):
+            log.bar("Loading weights:  45%|####5     | 9/20 [00:10<00:12,  1.13s/it]")
         log.raw(f"{self.host}:{os.getpid()}:{threading.get_native_id()} [0] NCCL {level} {text}")
 
     def _load(self, job: dict[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def decide(env: Mapping[str, str], machine: Machine) -> Transport:
     address = f"{oob}:{machine.interfaces[oob]}<0>"
     lines = [
         f"{name} set by environment to {env[name]}"
-        for name in ("NCCL_SOCKET_IFNAME", "NCCL_IB_DISABLE", "NCCL_IB_HCA")
+        for name in ("NCCL_SOCKET_IFNAME", "NCCL_IB_DISABLE", "NCCL_IB_HCA", "NCCL_NET")
         if env.get(name)
     ]
     lines.append(f"Bootstrap: Using {address}")
@@ -140,11 +140,23 @@ def _may_open(path: Path) -> bool:
     return True
 
 
+def _is_this(node: Path, numbers: Path) -> bool:
+    """As libibverbs asks: whether a device node has the numbers that sysfs tells; an old one has others."""
+    if not numbers.is_file():
+        return True
+    number = node.stat().st_rdev
+    return f"{os.major(number)}:{os.minor(number)}" == numbers.read_text().strip()
+
+
 def _hcas(sys: Path, dev: Path, addresses: Mapping[str, str]) -> tuple[Hca, ...]:
-    nodes = {path.name for path in dev.glob("infiniband/uverbs*") if _may_open(path)}
     verbs = {}
     for path in sys.glob("class/infiniband_verbs/uverbs*/ibdev"):
         verbs[path.read_text().strip()] = path.parent.name
+    nodes = {
+        path.name
+        for path in dev.glob("infiniband/uverbs*")
+        if _may_open(path) and _is_this(path, sys / "class/infiniband_verbs" / path.name / "dev")
+    }
     found = []
     for port in sorted(sys.glob("class/infiniband/*/ports/*")):
         name = port.parts[-3]

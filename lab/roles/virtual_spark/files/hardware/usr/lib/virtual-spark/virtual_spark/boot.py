@@ -27,12 +27,17 @@ def rdma_trees(place: Layout) -> dict[str, tree.Tree]:
     return {f.device: tree.Tree(root / f.device, roce.static_files(f)) for f in roce.FUNCTIONS}
 
 
+def verbs(place: Layout) -> None:
+    """Write /sys/class/infiniband_verbs, with the device numbers that are true now."""
+    for name, text in roce.verbs_files(layout.RDMA_UVERBS_RENUMBERED in place.faults()).items():
+        tree.write_file(place.classes / "infiniband_verbs" / name, f"{text}\n".encode())
+
+
 def build(place: Layout) -> None:
     """Write all simulated sysfs, with every link down. Mounts nothing."""
     for one in rdma_trees(place).values():
         one.create()
-    for name, text in roce.verbs_files().items():
-        tree.write_file(place.classes / "infiniband_verbs" / name, f"{text}\n".encode())
+    verbs(place)
     driver = place.run / "bus/pci/drivers/mlx5_core"
     driver.mkdir(parents=True, exist_ok=True)
     for function in roce.FUNCTIONS:

@@ -1,4 +1,5 @@
-# SIMULATED: the device nodes of a virtual Spark. No driver is behind them: opening one gives ENXIO.
+# SIMULATED: the device nodes of a virtual Spark. No driver is behind them: opening one gives ENXIO, but for uverbs*,
+# which have the numbers of /dev/null and its like, and so can be opened.
 """/dev/nvidia* and /dev/infiniband/*, as far as the faults allow."""
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from pathlib import Path
 
 from virtual_spark import layout
 from virtual_spark.layout import Layout
-from virtual_spark.roce import FUNCTIONS
+from virtual_spark.roce import FUNCTIONS, verbs_number
 
 NVIDIA, NVIDIA_CTL_MINOR = 195, 255
 NVIDIA_UVM = (503, 0)  # the major is handed out at load time; 503 is what public captures show
 RDMA_CM = (10, 58)
-UVERBS = (231, 192)
 
 
 def read_gpus(path: Path) -> list[str]:
@@ -43,8 +43,9 @@ def wanted_nodes(gpus: int, faults: frozenset[str]) -> dict[str, tuple[int, int]
         nodes["nvidia-uvm-tools"] = (NVIDIA_UVM[0], 1)
     if not faults & {layout.NO_RDMA, layout.RDMA_CLASS_EMPTY, layout.RDMA_DEVICES_MISSING}:
         nodes["infiniband/rdma_cm"] = RDMA_CM
-        for function in FUNCTIONS:
-            nodes[f"infiniband/uverbs{function.uverbs}"] = (UVERBS[0], UVERBS[1] + function.uverbs)
+        for function in FUNCTIONS if layout.RDMA_UVERBS_MISSING not in faults else ():
+            number = verbs_number(function.uverbs, layout.RDMA_UVERBS_RENUMBERED in faults)
+            nodes[f"infiniband/uverbs{function.uverbs}"] = number
     return nodes
 
 
@@ -67,7 +68,10 @@ def reconcile(place: Layout) -> list[str]:
     for name, (major, minor) in wanted.items():
         path = place.dev / name
         if path.exists():
-            continue
+            there = path.stat()
+            if not stat.S_ISCHR(there.st_mode) or there.st_rdev == os.makedev(major, minor):
+                continue
+            path.unlink()
         try:
             path.parent.mkdir(mode=0o755, exist_ok=True)
             os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(major, minor))

@@ -7,7 +7,7 @@ import errno
 import select
 import time
 
-from virtual_spark import boot, devices, mounts, netlink, roce, tree
+from virtual_spark import boot, devices, layout, mounts, netlink, roce, tree
 from virtual_spark.layout import Layout
 from virtual_spark.roce import Counters, Function, Link
 
@@ -68,6 +68,7 @@ class Follower:
         self._dressed: dict[str, tuple[int, bool, bool]] = {}
         self._addresses: dict[int, list[str]] = {}
         self._stamp: tuple[int, ...] = ()
+        self._still = False  # by the fault of that name
 
     def look(self, changed: bool) -> None:
         """``changed``: addresses may have changed too, not only counters."""
@@ -89,7 +90,7 @@ class Follower:
         if link and link.mac:
             self._macs[function.netdev] = link.mac
         files = roce.port_files(function, link, self._addresses.get(link.index, []) if link else [])
-        files.update(roce.counter_files(self._odometers[function.netdev].total(link)))
+        files.update(roce.counter_files(self._odometers[function.netdev].total(None if self._still else link)))
         if function.netdev in self._macs:
             files["node_guid"] = roce.guid(self._macs[function.netdev])
         if self._macs:  # one card, one image: the first function's
@@ -116,6 +117,8 @@ class Follower:
         stamp = tuple(path.stat().st_mtime_ns for path in watched if path.exists())
         if stamp != self._stamp:
             self._stamp = stamp
+            self._still = layout.RDMA_COUNTERS_STILL in self._place.faults()
+            boot.verbs(self._place)
             for problem in devices.reconcile(self._place):
                 boot.say(problem)
 

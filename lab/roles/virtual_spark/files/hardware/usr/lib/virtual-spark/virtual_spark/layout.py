@@ -10,6 +10,9 @@ from pathlib import Path
 NO_RDMA = "no-rdma"  # the RDMA driver is not loaded: no class directory, no device nodes
 RDMA_CLASS_EMPTY = "rdma-class-empty"  # ib_core is loaded, no driver has a device
 RDMA_DEVICES_MISSING = "rdma-devices-missing"  # sysfs is there, /dev/infiniband is not
+RDMA_UVERBS_MISSING = "rdma-uverbs-missing"  # /dev/infiniband has rdma_cm alone, as without any card
+RDMA_UVERBS_RENUMBERED = "rdma-uverbs-renumbered"  # every uverbs has another device number, as after a hot-add
+RDMA_COUNTERS_STILL = "rdma-counters-still"  # the RDMA counters do not move, as where nothing goes by RDMA
 GPU_DRIVER_MISSING = "gpu-driver-missing"
 
 

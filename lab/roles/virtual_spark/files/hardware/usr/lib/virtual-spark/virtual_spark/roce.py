@@ -17,6 +17,7 @@ DESCRIPTION = "SIMULATED ConnectX-7 (virtual Spark), 200GbE, dual-port QSFP112"
 PART_NUMBER = "900-SIM-CX7"
 GID_TABLE = 255
 EMPTY_GID = ":".join(["0000"] * 8)
+MEM, OPENED = 1, (3, 5, 7, 8, 9)  # the numbers of null, zero, full, random and urandom
 SPEED = 200000  # Mb/s of a cage; each PCIe half reports the whole of it
 
 
@@ -207,13 +208,23 @@ def static_files(function: Function) -> dict[str, str]:
     }
 
 
-def verbs_files() -> dict[str, str]:
+def verbs_number(uverbs: int, renumbered: bool = False) -> tuple[int, int]:
+    """Major and minor of a uverbs.
+
+    Of /dev/null and its like, since a program that looks whether it may use RDMA opens the node, and without a driver
+    no other number can be opened. :param renumbered: other ones than before, as after a hot-add.
+    """
+    return MEM, OPENED[(uverbs + renumbered) % len(OPENED)]
+
+
+def verbs_files(renumbered: bool = False) -> dict[str, str]:
     """/sys/class/infiniband_verbs."""
     files = {"abi_version": "6"}
     for function in FUNCTIONS:
         files[f"uverbs{function.uverbs}/ibdev"] = function.device
         files[f"uverbs{function.uverbs}/abi_version"] = "1"
-        files[f"uverbs{function.uverbs}/dev"] = f"231:{192 + function.uverbs}"
+        major, minor = verbs_number(function.uverbs, renumbered)
+        files[f"uverbs{function.uverbs}/dev"] = f"{major}:{minor}"
     return files
 
 
