@@ -11,6 +11,7 @@ short_description: Load a Docker image from the files that image_layers_export w
 version_added: 0.1.0
 description:
   - Loads the image, and fails unless the engine then has an image of the same ID.
+  - What Docker has written is given back by the page cache, since a Spark's GPU has no other memory.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
@@ -71,7 +72,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import ImageError, load
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import (
+    ImageError,
+    load,
+    release_image,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import FILES_OPTION
 
 
@@ -92,7 +97,7 @@ def main() -> None:
             module.exit_json(changed=False, id=wanted)
         if not module.check_mode:
             load(docker, module.params["files"], Path(module.params["directory"]))
-            engine.ask("GET", f"/images/{wanted}/json")
+            release_image(engine.ask("GET", f"/images/{wanted}/json"))
     except (DockerError, ImageError, OSError) as exc:
         module.fail_json(msg=f"{wanted} cannot be made of {module.params['directory']}: {exc}")
     module.exit_json(changed=True, id=wanted)
