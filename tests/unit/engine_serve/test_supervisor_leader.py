@@ -35,7 +35,7 @@ def test_what_is_decided(alive: bool, served: bool, failures: int, waited: float
 def test_a_load_that_stands_still_is_ended_before_its_time() -> None:
     assert leader.decide(True, False, 50, 900, LIMITS, still=599) == "wait"
     assert leader.decide(True, False, 50, 900, LIMITS, still=600) == (
-        "its load stood still: for 10 minutes the ranks wrote no line, read no file and took no memory"
+        "its load stood still: for 10 min the ranks wrote no line, read no file and took no memory"
     )
     assert leader.decide(True, True, 2, 900, LIMITS, still=600) == "wait", "it serves"
 
@@ -159,7 +159,7 @@ def test_the_guards_are_told_that_their_ranks_have_loaded(lead, tmp_path: Path) 
 def test_a_load_that_makes_no_progress_is_ended_and_one_that_does_is_not(lead, tmp_path: Path) -> None:
     """Silent from its 10th second on; what it reads is progress, a token would come after 700 s."""
     _status, values = lead(1400, silent=10, reads=30, stall_s=120)
-    assert values["reason"].startswith("its load stood still: for 2 minutes")
+    assert values["reason"].startswith("its load stood still: for 2 min")
     assert not (tmp_path / memory.LOADED).exists(), "it was ended before"
     _status, values = lead(1400, silent=10, reads=700, stall_s=120)
     assert values["load_s"] == 700

@@ -31,7 +31,7 @@ def decide(alive: bool, served: bool, failures: int, waited: float, limits: dict
         return "wait" if failures < limits["failures"] else f"no token in {failures} probes"
     if still >= limits["stall_s"]:
         return (
-            f"its load stood still: for {limits['stall_s'] / 60:g} minutes the ranks wrote no line, read no file and "
+            f"its load stood still: for {limits['stall_s'] / 60:g} min the ranks wrote no line, read no file and "
             "took no memory"
         )
     return "wait" if waited < limits["load_timeout_s"] else f"not loaded after {limits['load_timeout_s']} s"

@@ -64,10 +64,11 @@ def shortage(found: dict[str, Reading], limits: dict[str, Any]) -> str:
 
 def of_node(own: dict[str, Any]) -> Reading:
     """This node's memory now. :param own: its ``node.json``. :raises RuntimeError: where nothing tells it."""
-    found = reading(Path(own["meminfo"]).read_text(), time.monotonic())
-    if found is None:
-        raise RuntimeError(f"{own['meminfo']} tells no MemAvailable")
-    return found
+    for _again in range(5):  # a file that stands in for the kernel's may just be written
+        if found := reading(Path(own["meminfo"]).read_text(), time.monotonic()):
+            return found
+        time.sleep(POLL_S)
+    raise RuntimeError(f"{own['meminfo']} tells no MemAvailable")
 
 
 def main() -> int:
