@@ -167,7 +167,7 @@ def reaped(child: int) -> int:
 
 
 def last_words(name: str, readings: Sequence[Reading], floor: int, loading: bool) -> str:
-    """Why a guard ends a rank, and the mend. Logged without sync: it has to be quick."""
+    """Why a guard ends a rank, and the mend."""
     now, option = readings[-1], f"engine_serve_memory_{'load_' if loading else ''}floor_mib"
     return (
         f"{name} has {now.available} MiB available, {now.free} of them free, and loses {loss(readings):.0f} MiB a "
