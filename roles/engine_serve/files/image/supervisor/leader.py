@@ -138,10 +138,8 @@ class Canary:
         timeout = self.limits["timeout_s"] - second_look
         found = token(self.address, timeout, self.path) if alive else Probe("", "", "the engine has ended")
         if found.problem is None:
-            too_few = "" if self.served_since else self.running.engine.too_few(self.running.kv_tokens)
-            if too_few:
-                return too_few
-            self._note_token(found)
+            if reason := self._note_token(found):
+                return reason
         elif alive and self.served_since and self.running.engine.is_busy(self.address, second_look, second_look / 2):
             self.failures = 0
             reason = f"busy: tokens flow, but none for the probe ({found.problem})"
@@ -158,8 +156,11 @@ class Canary:
         status = self.running.status()
         return f"{self.running.causes() or decision} (exit status {status}; {found.problem})"
 
-    def _note_token(self, found: Probe) -> None:
+    def _note_token(self, found: Probe) -> str:
+        """Returns why an engine that generates tokens is to be ended all the same, empty where it is not."""
         if not self.served_since:
+            if too_few := self.running.engine.too_few(self.running.kv_tokens):
+                return too_few
             self.served_since, self.path = time.monotonic(), found.path
             memory.tell_loaded(self.cluster)
             about = {"model": found.model, "path": found.path, "load_s": round(self.served_since - self.started, 1)}
@@ -170,6 +171,7 @@ class Canary:
         elif self.own.values["starts"] and time.monotonic() - self.served_since > self.limits["forget_s"]:
             self.own.set(starts=0)  # a run this long was a good one
         self.failures, self.running.error = 0, ""
+        return ""
 
     def _note_failure(self, problem: str) -> None:
         self.failures += 1
