@@ -24,6 +24,7 @@ CHANGES = tuple(name for name in planning.NAMES if name != planning.LOAD)
 FORGET_S = 600  # a run this long sets the number of starts back
 GRACE_S = 25  # for the ranks to end, within the time that a container has to stop
 MEMORY_WAIT_S = 60
+BEYOND_A_LOAD_S = 300  # that a play waits for one start: the supervisor ends its load, and says why, before
 
 
 class ActionModule(Planner):
@@ -50,13 +51,15 @@ class ActionModule(Planner):
         "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "auto"},
         "ssh_port": {"type": "int", "default": 2233},
         "gpu_kind": {"type": "str", "default": "gpu"},
-        "load_timeout": {"type": "int", "default": 1800},
+        "load_timeout": {"type": "int", "default": 0},
+        "stall_minutes": {"type": "int", "default": 40},
         "canary_interval": {"type": "int", "default": 15},
         "canary_timeout": {"type": "int", "default": 60},
         "canary_failures": {"type": "int", "default": 3},
         "max_starts": {"type": "int", "default": 5},
-        "memory_reserve_mib": {"type": "int", "default": 6144},
-        "memory_floor_mib": {"type": "int", "default": 2048},
+        "memory_reserve_mib": {"type": "int", "default": 24576},
+        "memory_floor_mib": {"type": "int", "default": 8192},
+        "memory_load_floor_mib": {"type": "int", "default": 16384},
         "memlock": {"type": "int", "default": -1},
         "drop_caches": {"type": "bool", "default": False},
         "require_alike": {"type": "bool", "default": True},
@@ -99,6 +102,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
     state = asked["found"][one.members[0]]["state"]
     changes = planning.changes(request)
     names = {change["name"] for some in changes.values() for change in some}
+    lost = "" if asked["drop_caches"] else planning.lost_to_page_cache(request, asked["model"].get("bytes", 0))
     restarts = planning.has_given_up(request) or names & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
     return {
         "changes": changes,
@@ -124,9 +128,10 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         "hosts": {name: planning.host_plan(request, name) for name in one.members},
         "exposed": exposed.sentences(one.cluster, one.launcher, asked["found"]),
         "require_rdma": asked["require_rdma"] and len(one.members) > 1,
-        "load_timeout": asked["load_timeout"],
+        "load_timeout": one.cluster["limits"]["load_timeout_s"] + BEYOND_A_LOAD_S,
         # A supervisor that gave up, or is to be started again, does not count.
         "ignore_started_at": state.get("began", 0) if restarts else 0,
+        **({"warnings": [lost]} if lost and names & planning.STARTS else {}),
     }
 
 
@@ -188,8 +193,10 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
         "timeout_s": asked["canary_timeout"],
         "failures": asked["canary_failures"],
         "load_timeout_s": asked["load_timeout"],
+        "stall_s": 60 * asked["stall_minutes"],
         "max_starts": asked["max_starts"],
         "memory_floor_mib": asked["memory_floor_mib"],
+        "memory_load_floor_mib": asked["memory_load_floor_mib"],
         "require_rdma": asked["require_rdma"],
         "memlock_bytes": asked["memlock"],
         "memory_wait_s": MEMORY_WAIT_S,

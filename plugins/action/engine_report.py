@@ -36,6 +36,7 @@ class ActionModule(Planner):
             "base_image": plan["base_digest"] or plan["base_image"],
             "ranks": state.get("ranks", {}),
             "load_s": state["load_s"],
+            "kv_tokens": state.get("kv_tokens", 0),
             "answer": text_of(asked["answer"]),
             "exposed": plan["exposed"],
         }

@@ -34,11 +34,16 @@ class ActionModule(ActionBase):
         )
         timeout, interval = asked.pop("timeout"), asked.pop("interval")
         began, shown = time.monotonic(), ""
+        start_began, starts = began, 0
         while True:
             found = self._execute_module(ASK, module_args=asked, task_vars=task_vars)
             asked.setdefault("since", found.get("now", 0))
             waited = time.monotonic() - began
-            if found.get("failed") or found["settled"] or self._task.check_mode or waited > timeout:
+            made = (found.get("state") or {}).get("starts", 0)
+            if made > starts:  # the supervisor has begun another, which has as much time as the first
+                start_began, starts = time.monotonic(), made
+            over = time.monotonic() - start_began > timeout
+            if found.get("failed") or found["settled"] or self._task.check_mode or over:
                 return {**found, "waited_s": round(waited, 1)}
             said = "; ".join(found["problems"])
             if said != shown:

@@ -33,6 +33,7 @@ class ActionModule(Planner):
         "version": {"type": "str", "default": ""},
         "encodings": {"type": "dict", "default": {}},
         "encodings_url": {"type": "str", "default": ""},
+        "min_kv_tokens": {"type": "int", "default": 0},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

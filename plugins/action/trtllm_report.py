@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
 
-FACTS = ("endpoint", "model", "image", "image_id", "base_image", "ranks", "load_s", "answer", "exposed")
+FACTS = ("endpoint", "model", "image", "image_id", "base_image", "ranks", "load_s", "kv_tokens", "answer", "exposed")
 
 
 class ActionModule(Planner):

@@ -128,9 +128,15 @@ options:
     default: gpu
   load_timeout:
     description: >-
-      Seconds until the first token.
+      Seconds until the first token, after which a load is ended whatever it does. 0 for an hour, and a second more for
+      every 50 MB of a rank's share of the model.
     type: int
-    default: 1800
+    default: 0
+  stall_minutes:
+    description: >-
+      Minutes without any progress (a line of the log, a byte read, memory taken) after which a load is ended.
+    type: int
+    default: 40
   canary_interval:
     description: >-
       Seconds between two probes for a token.
@@ -153,14 +159,19 @@ options:
     default: 5
   memory_reserve_mib:
     description: >-
-      MiB that a Spark must have available beside its share of the model.
+      MiB that a Spark of 128 GB must have available beside its share of the model; a smaller one, as much less.
     type: int
-    default: 6144
+    default: 24576
   memory_floor_mib:
     description: >-
-      MiB below which a rank is ended. 0 for never.
+      MiB below which a rank is ended, of a Spark of 128 GB; a smaller one, as much less. 0 for never.
     type: int
-    default: 2048
+    default: 8192
+  memory_load_floor_mib:
+    description: >-
+      The same while a rank loads.
+    type: int
+    default: 16384
   memlock:
     description: >-
       The limit of locked memory, in bytes, that a rank is content with. -1 for unlimited.

@@ -78,6 +78,11 @@ load_s:
   returned: success
   type: float
   sample: 312.4
+kv_tokens:
+  description: How many tokens fit into the KV cache, as the engine's log told; 0 where it did not.
+  returned: success
+  type: int
+  sample: 86720
 answer:
   description: The text that was generated.
   returned: success

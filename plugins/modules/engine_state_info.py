@@ -92,7 +92,8 @@ now:
 state:
   description: >-
     The state file, with C(phase), C(reason), C(starts), C(began), when this supervisor did, C(load_s) in seconds,
-    C(model), the name that requests have to give, C(path), where they are answered, and C(ranks) by host name.
+    C(kv_tokens), C(model), the name that requests have to give, C(path), where they are answered, and C(ranks) by host
+    name.
   returned: success
   type: dict
 """

@@ -51,7 +51,9 @@ options:
     type: float
     default: 0
   timeout:
-    description: Seconds to wait. A model of 130 GB takes a quarter of an hour when it is read for the first time.
+    description: >-
+      Seconds to wait for one start. The time begins anew with each start that the supervisor makes, up to its
+      last. A model of 130 GB takes a quarter of an hour when it is read for the first time.
     type: int
     default: 1800
   interval:

@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Writes what C(docker save) gives out, file by file, without the layers that all receivers have already.
   - M(sparkops.dgx_spark.image_layers_import) makes the same image of these files, with the same ID.
+  - What Docker has read of its own layers is given back by the page cache, since a Spark's GPU has no other memory.
   - Needs Docker Engine 25 or later, keeping images in the same way on both sides. With containerd the
     layers go by other digests than those that are compared, and all of them travel.
 extends_documentation_fragment:
@@ -79,6 +80,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import (
     ImageError,
     common_layers,
+    release_image,
     save,
 )
 
@@ -104,6 +106,7 @@ def main() -> None:
                 shutil.rmtree(folder)
             folder.mkdir(parents=True)
             files = save(docker, image, folder, without)
+            release_image(about)
             found.update(files=files, bytes=sum(file["size"] for file in files))
     except (DockerError, ImageError, OSError) as exc:
         module.fail_json(msg=f"{image} cannot be exported: {exc}")

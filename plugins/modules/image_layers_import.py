@@ -14,6 +14,7 @@ description:
   - >-
     The files may lie in a user's directory. They are hashed while they are read, no link is followed, and an image of
     which one file is not what O(files) says is not loaded.
+  - What Docker has written is given back by the page cache, since a Spark's GPU has no other memory.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
@@ -74,7 +75,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import ImageError, load
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import (
+    ImageError,
+    load,
+    release_image,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import FILES_OPTION
 
 
@@ -95,7 +100,7 @@ def main() -> None:
             module.exit_json(changed=False, id=wanted)
         if not module.check_mode:
             load(docker, module.params["files"], Path(module.params["directory"]))
-            engine.ask("GET", f"/images/{wanted}/json")
+            release_image(engine.ask("GET", f"/images/{wanted}/json"))
     except (DockerError, ImageError, OSError) as exc:
         module.fail_json(msg=f"{wanted} cannot be made of {module.params['directory']}: {exc}")
     module.exit_json(changed=True, id=wanted)

@@ -19,6 +19,7 @@ description:
   - >-
     In check mode, the registry is asked for an image that is not there, so that a wrong name, tag or login, and an
     image for other processors, are reported before anything is changed. The image's size is told as well.
+  - What Docker has written is given back by the page cache, since a Spark's GPU has no other memory.
   - A login is used for this pull alone. It stands in no file and on no command line.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -104,6 +105,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     Layers,
     other_platforms,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import release_image
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.registry import image_bytes
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
 
@@ -145,6 +147,7 @@ def main() -> None:
             ):
                 engine.pull(asked["name"], login, layers.add)
             image = engine.image(asked["name"]) or {}
+            release_image(image)
     except DockerError as exc:
         module.fail_json(msg=f"{asked['name']} cannot be pulled: {exc}. Is its name right, and may this login pull it?")
     digests = [name for name in image.get("RepoDigests", []) if name.startswith(f"{bare(asked['name'])}@")]

@@ -67,6 +67,10 @@ options:
     description: Where they are.
     type: str
     default: ""
+  min_kv_tokens:
+    description: How many tokens must fit into the KV cache, so that a start has not failed. 0 for no limit.
+    type: int
+    default: 0
 author:
   - sparkops contributors (@sparkops)
 """

@@ -163,23 +163,73 @@ def test_a_file_missing_on_the_worker_is_named_by_the_proof_and_mended_by_the_pl
     assert incarnations(pair) == ranks, "the engine ran on"
 
 
-def test_a_node_that_runs_out_of_memory_is_saved_and_named(pair: Pair, first: tuple[Run, int]) -> None:
-    """A virtual Spark's memory is not its own: what the containers read of it is a file here."""
-    meminfo = "/var/lib/dgx-spark/trtllm/meminfo"
+#: a virtual Spark's memory is not its own: what the containers read of it is a file here, which they may write too
+MEMINFO, MOUNTED = "/var/lib/dgx-spark/trtllm/meminfo", "/var/lib/dgx-spark/engine/meminfo"
 
-    def left(name: str, mib: int) -> None:
-        pair.host(name).check_output(f"echo 'MemAvailable: {mib * 1024} kB' | sudo tee {meminfo}")
 
+def leave(pair: Pair, name: str, mib: int) -> None:
+    """Leave so much of the 128 GB of a Spark."""
+    lines = f"MemTotal: 125829120 kB\\nMemFree: {mib * 1024:9} kB\\nMemAvailable: {mib * 1024:9} kB\\n"
+    pair.host(name).check_output(f"printf '{lines}' | sudo tee {MEMINFO}")
+
+
+def left(pair: Pair, name: str) -> int:
+    """MiB that are available there."""
+    return int(pair.host(name).check_output(f"grep MemAvailable {MEMINFO}").split()[1]) // 1024
+
+
+@pytest.fixture
+def measured(pair: Pair, first: tuple[Run, int]) -> set[str]:
+    """A pair whose memory is a file on each Spark, and the incarnations of its ranks."""
     for name in SPARKS:
-        left(name, 100000)
-    run = pair.serve(engine_serve_meminfo_path=meminfo)
+        leave(pair, name, 100000)
+    run = pair.serve(engine_serve_meminfo_path=MEMINFO, engine_serve_stall_minutes=1)
     assert run.status == "successful", run.said
-    ranks = incarnations(pair)
-    left("spark2", 1000)
+    return incarnations(pair)
+
+
+def test_a_node_that_runs_out_of_memory_is_saved_and_named(pair: Pair, measured: set[str]) -> None:
+    leave(pair, "spark2", 1000)
     eventually(lambda: state(pair)["phase"] in ("failed", "waiting", "starting"), True, seconds=60)
     eventually(lambda: "spark2 has 1000 MiB available" in state(pair).get("last_end", ""), True, seconds=150)
-    left("spark2", 100000)
-    eventually(lambda: len(incarnations(pair) - ranks), 2, seconds=240)
+    leave(pair, "spark2", 100000)
+    eventually(lambda: len(incarnations(pair) - measured), 2, seconds=240)
+
+
+def at_its_next_load(pair: Pair, fault: str, content: str) -> str:
+    """Let spark2's rank meet a fault when it loads again, which it does now; returns how to undo it."""
+    spark, path = pair.host("spark2"), f"{INJECTED}/{fault}"
+    spark.check_output(f"sudo docker exec {WORKER} sh -c 'mkdir -p {INJECTED} && echo {content} > {path}'")
+    spark.check_output("sudo pkill -KILL -f [m]gmn_worker_node")
+    return f"sudo docker exec {WORKER} rm {path}"
+
+
+def test_a_rank_that_takes_memory_by_the_gibibyte_is_ended_above_the_floor(pair: Pair, measured: set[str]) -> None:
+    """7 GiB in half a second, as a Spark was seen to lose them."""
+    mend = at_its_next_load(pair, "take-memory", f"{MOUNTED} 14336")
+    eventually(lambda: "MiB a second: its rank is ended" in state(pair).get("last_end", ""), True, seconds=150)
+    assert left(pair, "spark2") >= 16384
+    pair.host("spark2").check_output(mend)
+    leave(pair, "spark2", 100000)
+    eventually(lambda: len(incarnations(pair) - measured), 2, seconds=240)
+
+
+def test_a_load_that_stands_still_is_ended_and_begun_anew(pair: Pair, measured: set[str]) -> None:
+    mend = at_its_next_load(pair, "stand-still", "")
+    eventually(lambda: "its load stood still: for 1 min" in state(pair).get("last_end", ""), True, seconds=240)
+    pair.host("spark2").check_output(mend)
+    eventually(lambda: len(incarnations(pair) - measured), 2, seconds=240)
+
+
+def test_a_kv_cache_that_takes_too_few_tokens_fails_the_play_with_the_mend(pair: Pair, first: tuple[Run, int]) -> None:
+    run = pair.serve(trtllm_serve_min_kv_tokens=65537, engine_serve_max_starts=1)
+    assert run.status == "failed"
+    assert "65536 tokens fit into the KV cache, fewer than trtllm_serve_min_kv_tokens, which is 65537" in run.words
+    assert "engine_serve_drop_caches: true" in run.words
+    mended = pair.serve(trtllm_serve_min_kv_tokens=65536)
+    assert mended.status == "successful", mended.said
+    assert mended.registered("trtllm_serve_report")["spark1"]["kv_tokens"] == 65536
+    assert state(pair)["kv_tokens"] == 65536
 
 
 def left_alone_while_busy(pair: Pair, seconds: int) -> set[str]:

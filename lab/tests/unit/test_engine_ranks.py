@@ -197,6 +197,47 @@ def test_what_was_tuned_is_read_again_and_a_broken_file_is_the_end(
         rank._autotune()
 
 
+def test_memory_goes_away_in_a_file_while_a_rank_loads(fault_files: Path, tmp_path: Path, job: dict[str, Any]) -> None:
+    meminfo = tmp_path / "meminfo"
+    before = "MemTotal: 125829120 kB\nMemFree: 90000000 kB\nMemAvailable: 95000000 kB\n"
+    meminfo.write_text(before)
+    solo = engine.SoloEngine(a_node(node.Alone()))
+    assert solo.load(job)[0]["error"] == ""
+    assert meminfo.read_text() == before, "nobody asked for it"
+    (fault_files / faults.TAKE_MEMORY).write_text(f"{meminfo} 14336\n")
+    assert solo.load({**job, "seconds": 0.5})[0]["error"] == ""
+    now = dict(line.split()[:2] for line in meminfo.read_text().splitlines())
+    assert len(meminfo.read_text()) == len(before)
+    assert now["MemTotal:"] == "125829120"
+    for name, had in (("MemFree:", 90000000), ("MemAvailable:", 95000000)):
+        assert 2 << 20 < had - int(now[name]) < 40 << 20
+    assert faults._less("MemFree: 100 kB\n", 200) == "MemFree:   0 kB\n"
+
+
+def test_a_load_may_stand_still(fault_files: Path, job: dict[str, Any]) -> None:
+    (fault_files / faults.STAND_STILL).touch()
+    solo = engine.SoloEngine(a_node(node.Alone()))
+    loading = threading.Thread(target=solo.load, args=[job])
+    loading.start()
+    loading.join(0.5)
+    assert loading.is_alive()
+    (fault_files / faults.STAND_STILL).unlink()
+    loading.join(5)
+    assert not loading.is_alive()
+
+
+@pytest.mark.parametrize(("fault", "tokens"), [("", [8224, 65536]), ("1024", [8224, 1024])])
+def test_the_kv_cache_is_told_as_the_real_engine_tells_it(
+    fault: str, tokens: list[int], fault_files: Path, job: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if fault:
+        (fault_files / faults.KV_TOKENS).write_text(fault)
+    a_node(node.Alone()).load(job)
+    said = [line for line in capsys.readouterr().out.splitlines() if "paged KV cache" in line]
+    assert [int(line.partition("cache (")[2].partition(")")[0]) for line in said] == tokens
+    assert said[0].startswith("[TensorRT-LLM][INFO] [MemUsageChange] Allocated 0.56 GiB for max tokens in paged KV")
+
+
 def test_death_at_load(fault_files: Path, monkeypatch: pytest.MonkeyPatch, job: dict[str, Any]) -> None:
     killed: list[tuple[int, int]] = []
     monkeypatch.setattr(faults.os, "kill", lambda *what: killed.append(what))

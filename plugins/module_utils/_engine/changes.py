@@ -66,6 +66,8 @@ NAMES = (
     *(WRITE_STACK, DEPLOY, RESTART_SERVICES),
     *(WRITE_UNIT, ENABLE_UNIT, CREATE_CONTAINER, RESET_UNIT, START_UNIT, RESTART_UNIT, FIREWALL),
 )
+#: what starts the engine
+STARTS = {DEPLOY, RESTART_SERVICES, CREATE_CONTAINER, START_UNIT, RESTART_UNIT}
 REMOVE_RULES = "Remove the firewall rules of the serving"
 REMOVE_IMAGES = "Remove the engine's images"
 REMOVE_FILES = "Remove the files of the serving"
@@ -175,6 +177,22 @@ def _taken(name: str, place: Mapping[str, Any]) -> str:
     return (
         f"{name}: port {place['port']} of {place['address']} is taken by {who}. Stop that program, or choose another "
         "port (engine_serve_api_port, engine_serve_ssh_port)"
+    )
+
+
+def lost_to_page_cache(asked: Request, model_bytes: int) -> str:
+    """Say what a start loses where no caches are dropped while it loads; empty where that is not known, or little."""
+    limits = asked.serving.cluster["limits"]
+    share = limits["memory_need_mib"] - limits["memory_reserve_mib"]
+    beside = min(asked.found[name]["memory_mib"] for name in asked.serving.members) - share
+    lost = min(model_bytes // 2**20, beside) // 1024  # GiB
+    if lost < 1:
+        return ""
+    return (
+        f"The KV cache may get up to {lost} GiB less on each Spark: the model's files stay in the page cache as the "
+        "engine reads them, CUDA takes cached pages for used ones, and the KV cache is sized by what is left. With "
+        "engine_serve_drop_caches: true they are dropped before and while it loads (echo 3 > "
+        "/proc/sys/vm/drop_caches); other programs of the Sparks then read from the disk again"
     )
 
 

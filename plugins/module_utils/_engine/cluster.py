@@ -61,7 +61,12 @@ def plan(asked: Request) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         "environment": dict(asked.engine["environment"]),
         "api_listen": f"{asked.api_host}:{asked.api_port}",
         "api_probe": f"{probe}:{asked.api_port}",
-        "limits": {**asked.limits, "memory_need_mib": need},
+        "limits": {
+            **asked.limits,
+            "memory_need_mib": need,
+            "memory_reserve_mib": asked.memory_reserve_mib,
+            "load_timeout_s": asked.limits.get("load_timeout_s") or load_timeout_s(asked.model_bytes, len(nodes)),
+        },
     }
     each = {
         node["name"]: {
@@ -157,15 +162,28 @@ def memory_need_mib(model_bytes: int, world: int, reserve_mib: int) -> int:
     return -(-model_bytes // (world * 2**20)) + reserve_mib
 
 
+def load_timeout_s(model_bytes: int, world: int) -> int:
+    """Seconds after which a load is ended although it makes progress: an hour, and what a slow reading takes.
+
+    Weights that are larger than what a loader reads ahead were seen to come at 130 MB/s, by page faults.
+
+    >>> load_timeout_s(134 * 10**9, 2), load_timeout_s(0, 1)
+    (4940, 3600)
+    """
+    return 3600 + model_bytes // (world * 50 * 10**6)
+
+
 def memory_problem(memory_mib: int, need_mib: int, reserve_mib: int) -> str:
     """Say why a Spark is too small for a rank, or nothing.
 
     :param memory_mib: all that it has, 0 where that is unknown.
+    :param need_mib: what a rank needs, the reserve included, as both are for a Spark of 128 GB.
     """
-    if not 0 < memory_mib < need_mib:
+    share, reserve_mib = need_mib - reserve_mib, contract.scaled_mib(reserve_mib, memory_mib)
+    if not 0 < memory_mib < share + reserve_mib:
         return ""
     return (
-        f"a rank needs {need_mib} MiB, {need_mib - reserve_mib} for its share of the weights and "
+        f"a rank needs {share + reserve_mib} MiB, {share} for its share of the weights and "
         f"{reserve_mib} beside them, and this Spark has {memory_mib} in all: choose a smaller model or one "
         "of fewer bits, serve it on more Sparks, lower engine_serve_memory_reserve_mib, or leave weights that the "
         "repository has a second time in hf_cache_ignore_patterns"

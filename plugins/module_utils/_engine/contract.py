@@ -73,13 +73,16 @@ class Limits(TypedDict, total=False):
     interval_s: float  # between two probes for a token
     timeout_s: float  # of a probe
     failures: int  # of probes in a row, before the engine is ended
-    load_timeout_s: float  # until the first token
+    load_timeout_s: float  # until the first token, whatever moves
+    stall_s: float  # without a line of the log, a byte read or memory taken, before a load is ended
     max_starts: int  # that fail in a row, before it gives up
     forget_s: float  # a run this long sets the number of starts back to 0
     grace_s: float  # for the ranks to end after SIGTERM
     memory_wait_s: float  # for the memory of an engine that has ended to be free again
-    memory_need_mib: int  # that a node must have available before its rank starts
+    memory_need_mib: int  # that a node must have available before its rank starts, its reserve included
+    memory_reserve_mib: int  # the part of it beside the weights; this and the next two are scaled_mib on a smaller node
     memory_floor_mib: int  # below which a rank is ended; 0 for never
+    memory_load_floor_mib: int  # the same while it loads
     memlock_bytes: int  # that a rank must be allowed to lock; -1 for without limit
     require_rdma: bool
     drop_caches: bool  # only here so that the digest depends on it
@@ -91,6 +94,8 @@ class EngineSettings(TypedDict, total=False):
 
     name: str  # of a module in supervisor/engines
     metrics_follow: bool  # TensorRT-LLM up to 1.2: /metrics does not end while there is something new to tell
+    fit_kv_cache: bool  # TensorRT-LLM: nobody has said how large the KV cache is to be, so that the memory decides
+    min_kv_tokens: int  # TensorRT-LLM: a start whose KV cache holds fewer has failed
 
 
 class Cluster(TypedDict):
@@ -140,9 +145,24 @@ class State(TypedDict, total=False):
     model: str  # the name that requests have to give
     path: str  # where requests are answered, CHAT or COMPLETION
     load_s: float  # from the start to the first token
+    kv_tokens: int  # that fit into the KV cache, as the engine's log says; 0 where it does not
     address: str  # of a worker
     lost_at: float  # seconds since the epoch, when a container of this node last ended for its RoCE devices
     lost_why: str  # likewise
+
+
+SPARK_MIB = 122880  #: MemTotal of a Spark of 128 GB, for which the MiB of the options are meant
+
+
+def scaled_mib(mib: int, total_mib: int) -> int:
+    """What MiB that are meant for a Spark of 128 GB are on a node with less memory: the same share of it.
+
+    :param total_mib: all that the node has, 0 where that is unknown.
+
+    >>> scaled_mib(16384, 122880), scaled_mib(16384, 61440), scaled_mib(16384, 0), scaled_mib(8192, 500000)
+    (16384, 8192, 16384, 8192)
+    """
+    return mib * min(total_mib or SPARK_MIB, SPARK_MIB) // SPARK_MIB
 
 
 def short(name: str) -> str:

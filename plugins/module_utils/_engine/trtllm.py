@@ -61,6 +61,7 @@ class Request:
     config: Mapping[str, Any] = field(default_factory=dict)  # the model's config.json, empty where it is not known
     encodings: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by file name of gpt-oss's vocabularies
     encodings_url: str = ""
+    min_kv_tokens: int = 0  # that must fit into the KV cache
 
 
 def plan(asked: Request) -> dict[str, Any]:
@@ -83,7 +84,12 @@ def plan(asked: Request) -> dict[str, Any]:
     return {
         "name": NAME,
         "title": TITLE,
-        "settings": {"name": NAME, "metrics_follow": era == "A"},
+        "settings": {
+            "name": NAME,
+            "metrics_follow": era == "A",
+            "fit_kv_cache": "free_gpu_memory_fraction" not in (asked.options.get("kv_cache_config") or {}),
+            "min_kv_tokens": asked.min_kv_tokens,
+        },
         "serve": command(asked),
         "environment": {**ENVIRONMENT, **(HARMONY if harmony else {})},
         "options": options,

@@ -21,7 +21,7 @@ CLUSTER: dict[str, Any] = {
 }
 ONE = {**CLUSTER, "nodes": CLUSTER["nodes"][:1], "subnets": []}
 NODE = {**CLUSTER, "name": "spark1", "address": "192.168.100.1", "limits": {}, "api_probe": ""}  # both files in one
-LIMITS = {"failures": 3, "load_timeout_s": 1800, "max_starts": 3}
+LIMITS = {"failures": 3, "load_timeout_s": 1800, "stall_s": 600, "max_starts": 3}
 
 
 def program(folder: Path, statement: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from supervisor import leader, network, paths, probe, processes, ssh, state
+from supervisor import leader, memory, network, paths, probe, processes, progress, ssh, state
 from supervisor_support import LIMITS, NODE, program
 
 
@@ -30,6 +30,14 @@ from supervisor_support import LIMITS, NODE, program
 )
 def test_what_is_decided(alive: bool, served: bool, failures: int, waited: float, decision: str) -> None:
     assert leader.decide(alive, served, failures, waited, LIMITS) == decision
+
+
+def test_a_load_that_stands_still_is_ended_before_its_time() -> None:
+    assert leader.decide(True, False, 50, 900, LIMITS, still=599) == "wait"
+    assert leader.decide(True, False, 50, 900, LIMITS, still=600) == (
+        "its load stood still: for 10 min the ranks wrote no line, read no file and took no memory"
+    )
+    assert leader.decide(True, True, 2, 900, LIMITS, still=600) == "wait", "it serves"
 
 
 @pytest.mark.parametrize(
@@ -70,17 +78,24 @@ def test_starts_are_counted_for_one_configuration(tmp_path: Path, monkeypatch, c
 class Running:
     """SIMULATED: an engine that loads for 700 s, then makes tokens until it dies."""
 
-    transports, progress, error = SimpleNamespace(ranks={}), "", ""
+    transports, progress, error, kv_tokens = SimpleNamespace(ranks={}), "", "", 8000
 
-    def __init__(self, clock: list[float], dies: float, final: bool) -> None:
-        self.clock, self.dies, self.ended = clock, dies, False
-        self.engine = SimpleNamespace(may_start_again=lambda _status: not final)
+    def __init__(self, clock: list[float], dies: float, final: bool, silent: float, least: int) -> None:
+        self.clock, self.dies, self.ended, self.silent = clock, dies, False, silent
+        self.engine = SimpleNamespace(
+            may_start_again=lambda _status: not final,
+            too_few=lambda tokens: f"{tokens} are fewer than {least}" if tokens < least else "",
+        )
+
+    @property
+    def heard(self) -> float:
+        return min(self.clock[0], self.silent)
 
     def alive(self) -> bool:
         return self.clock[0] < self.dies
 
     def causes(self) -> str:
-        return "it died"
+        return "" if self.alive() else "it died"
 
     def status(self) -> int:
         return 1
@@ -91,13 +106,26 @@ class Running:
 
 @pytest.fixture
 def lead(tmp_path: Path, monkeypatch):
-    """Lead a simulated engine on a clock that sleeping moves; returns the exit status and the state."""
+    """Lead a simulated engine on a clock that sleeping moves; returns the exit status and the state.
 
-    def run(dies: float, final: bool = False, problem: str = "", lost: str = "", own: str = "") -> tuple[int, dict]:
+    Its log is silent after so many seconds; what its ranks have read grows until then too, or as ``read`` says.
+    """
+
+    def run(
+        dies: float,
+        final: bool = False,
+        silent: float = 1e9,
+        reads: float = 0,
+        least: int = 0,
+        problem: str = "",
+        lost: str = "",
+        own: str = "",
+        **changed: float,
+    ) -> tuple[int, dict]:
         clock = [0.0]
-        limits = {**LIMITS, "timeout_s": 60, "interval_s": 15, "forget_s": 600, "grace_s": 1}
+        limits = {**LIMITS, **changed, "timeout_s": 60, "interval_s": 15, "forget_s": 600, "grace_s": 1}
         cluster = {**NODE, "nodes": NODE["nodes"][:1], "limits": limits, "api_listen": ""}
-        running = Running(clock, dies, final)
+        running = Running(clock, dies, final, silent, least)
         judge = SimpleNamespace(
             own_problem=lambda: own if clock[0] > 300 else "", lost=lambda: lost, ranks=lambda seen: (seen, problem)
         )
@@ -109,6 +137,8 @@ def lead(tmp_path: Path, monkeypatch):
             *[(ssh, name, print) for name in ("await_workers", "write_client_config")],
             (leader, "prepare", print),
             (leader.rdma, "Judge", lambda *_: judge),
+            (paths, "RUN", tmp_path),
+            (progress, "of_all", lambda *_: {"spark1": progress.Signs(int(min(clock[0], reads) * 2**20), 9000)}),
             (leader, "Running", lambda _engine: running),
             (leader, "token", lambda *_: probe.Probe("m", probe.CHAT, None if clock[0] >= 700 else "it loads")),
             (processes.signal, "signal", print),
@@ -130,6 +160,27 @@ def test_a_long_run_and_not_a_long_load_sets_the_number_of_starts_back(lead, die
     status, values = lead(dies)
     assert status == 1
     assert (values["starts"], values["load_s"]) == (starts, 700)
+
+
+def test_the_guards_are_told_that_their_ranks_have_loaded(lead, tmp_path: Path) -> None:
+    _status, values = lead(720)
+    assert (tmp_path / memory.LOADED).exists()
+    assert values["kv_tokens"] == 8000
+
+
+def test_a_load_that_makes_no_progress_is_ended_and_one_that_does_is_not(lead, tmp_path: Path) -> None:
+    """Silent from its 10th second on; what it reads is progress, a token would come after 700 s."""
+    _status, values = lead(1400, silent=10, reads=30, stall_s=120)
+    assert values["reason"].startswith("its load stood still: for 2 min")
+    assert not (tmp_path / memory.LOADED).exists(), "it was ended before"
+    _status, values = lead(1400, silent=10, reads=700, stall_s=120)
+    assert values["load_s"] == 700
+
+
+def test_a_kv_cache_that_is_too_small_fails_the_start(lead) -> None:
+    status, values = lead(1400, least=8001)
+    assert (status, values["phase"], values["reason"]) == (1, "failed", "8000 are fewer than 8001")
+    assert "load_s" not in values
 
 
 @pytest.mark.parametrize(("final", "status", "phase"), [(False, 1, "failed"), (True, 0, "gave up")])

@@ -17,6 +17,7 @@ def unstarted() -> running.Running:
     one = running.Running.__new__(running.Running)
     one.engine, one.transports = engines.of(CLUSTER), nccl.Transports()
     one.progress = one.error = one.why = ""
+    one.kv_tokens, one.heard = 0, 0.0
     return one
 
 
@@ -24,6 +25,16 @@ def test_the_launchers_key_does_not_get_into_the_log(capsys) -> None:
     one = unstarted()
     one._listen(SimpleNamespace(stdout=[f"+ TLLM_SPAWN_PROXY_PROCESS_IPC_HMAC_KEY={'5ace' * 16}\n"]))
     assert capsys.readouterr().out == "+ TLLM_SPAWN_PROXY_PROCESS_IPC_HMAC_KEY=***\n"
+
+
+def test_the_last_line_about_the_kv_cache_counts() -> None:
+    """As the engine of an owner's Spark said it: of the cache by which it measures, then of the one that serves."""
+    one = unstarted()
+    said = "[TensorRT-LLM][INFO] [MemUsageChange] Allocated {} GiB for max tokens in paged KV cache ({}).\n"
+    lines = [said.format("0.56", 8224), "[TRT-LLM] [I] cache_transceiver is disabled\n", said.format("5.95", 86720)]
+    one._listen(SimpleNamespace(stdout=[*lines, "[TensorRT-LLM][INFO] Number of tokens per block: 32.\n"]))
+    assert one.kv_tokens == 86720
+    assert one.heard > 0
 
 
 def test_a_server_that_came_and_went_between_two_looks_is_gone(monkeypatch) -> None:

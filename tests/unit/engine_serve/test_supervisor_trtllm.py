@@ -17,6 +17,8 @@ from typing import Iterator
 import pytest
 from supervisor import paths
 from supervisor.engines import trtllm
+from supervisor.memory import Reading
+from supervisor_support import ONE
 
 
 @contextlib.contextmanager
@@ -100,3 +102,55 @@ def test_what_was_tuned_is_kept_and_ends_no_engine(tmp_path: Path, monkeypatch) 
     assert sorted(path.name for path in kept.parent.iterdir()) == ["0123.json", "4567.json"]
     monkeypatch.setattr(trtllm.shutil, "disk_usage", lambda _path: SimpleNamespace(free=0))
     assert trtllm.autotuner_cache() == {}
+
+
+SIZES = {
+    "memory_need_mib": 58000 + 24576,
+    "memory_reserve_mib": 24576,
+    "memory_floor_mib": 8192,
+    "memory_load_floor_mib": 16384,
+}
+
+
+@pytest.mark.parametrize(
+    ("available", "total", "fit", "fraction"),
+    [
+        ([114000], 122880, True, "0.59"),  # 22.5 GB of 56 are kept
+        ([114000, 90000], 122880, True, "0.29"),  # the node with the least
+        ([400000], 500000, True, "0.8"),
+        ([114000], 122880, False, "0.8"),  # somebody has said it
+        ([90000], 61440, True, "0.64"),
+    ],
+)
+def test_the_kv_cache_is_as_large_as_the_guards_floor_lets_it_be(
+    available: list[int], total: int, fit: bool, fraction: str, tmp_path: Path, monkeypatch
+) -> None:
+    own, run = tmp_path / "etc", tmp_path / "run"
+    for place in (own, run):
+        place.mkdir()
+    text = "kv_cache_config:\n    dtype: auto\n    free_gpu_memory_fraction: 0.8\nprint_iter_log: false\n"
+    (own / "llm.yml").write_text(text)
+    monkeypatch.setattr(paths, "CONFIG", own)
+    monkeypatch.setattr(paths, "RUN", run)
+    serve = ["trtllm-serve", "/models", "--extra_llm_api_options", "/etc/dgx-spark/engine/llm.yml"]
+    settings = {"name": "trtllm", "fit_kv_cache": fit}
+    engine = trtllm.TensorRTLLM({**ONE, "serve": serve, "engine": settings, "limits": SIZES})
+    engine.memory = {f"spark{number}": Reading(0, total, 0, left) for number, left in enumerate(available)}
+    asked = engine.commands()["spark1"][-1]
+    if fraction == "0.8":
+        assert asked == serve[-1]
+    else:
+        assert asked == str(run / "llm.yml")
+        assert (run / "llm.yml").read_text() == text.replace("0.8", fraction)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "least", "says"), [(86720, 0, ""), (86720, 86720, ""), (0, 100, ""), (86720, 100000, "86720 tokens fit")]
+)
+def test_fewer_tokens_than_asked_for_fail_a_start_with_the_mend(tokens: int, least: int, says: str, capsys) -> None:
+    engine = trtllm.TensorRTLLM({**ONE, "engine": {"name": "trtllm", "min_kv_tokens": least}})
+    found = engine.too_few(tokens)
+    assert found.startswith(says)
+    assert bool(found) == bool(says)
+    assert not says or "engine_serve_drop_caches: true" in found
+    assert ("does not tell how many tokens" in capsys.readouterr().err) == (not tokens)

@@ -422,7 +422,15 @@ def test_a_base_image_that_was_pruned_is_not_pulled_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"gpu_kind": "other"}, {"memlock": 65536}, {"drop_caches": True}, {"meminfo_path": "/run/meminfo"}]
+    "option",
+    [
+        {"gpu_kind": "other"},
+        {"memlock": 65536},
+        {"drop_caches": True},
+        {"meminfo_path": "/run/meminfo"},
+        {"stall_minutes": 7},
+        {"memory_load_floor_mib": 9000},
+    ],
 )
 def test_an_option_reaches_the_containers(option: dict[str, Any]) -> None:
     _asked, found = serving_pair()
@@ -439,6 +447,32 @@ def test_where_memory_is_read_is_mounted() -> None:
     assert '"meminfo": "/opt/dgx-spark/meminfo"' in node["content"]
 
 
+def test_a_start_without_dropped_caches_says_what_it_loses() -> None:
+    """And no converged run does."""
+    asked, found = serving_pair()
+    changed = {**asked_for(PAIR, launcher=asked["launcher"], max_starts=7), "found": found}
+    changed["model"] = {**changed["model"], "bytes": 134 * 10**9}
+    warned = engine_plan.planned(changed)["warnings"]
+    assert len(warned) == 1
+    # 122000 MiB, of which the weights take 63898
+    assert warned[0].startswith("The KV cache may get up to 56 GiB less on each Spark: the model's files stay")
+    assert "engine_serve_drop_caches: true" in warned[0]
+    assert "warnings" not in engine_plan.planned({**changed, "drop_caches": True})
+    assert "warnings" not in engine_plan.planned({**asked, "found": found})
+    changed["model"]["bytes"] = 10**9
+    assert "warnings" not in engine_plan.planned(changed), "it would be next to nothing"
+
+
+def test_a_play_waits_longer_than_the_supervisor_does() -> None:
+    asked, found = serving_pair()
+    asked["model"] = {**asked["model"], "bytes": 134 * 10**9}
+    plan = engine_plan.planned({**asked, "found": found})
+    assert plan["cluster"]["limits"]["load_timeout_s"] == 4940
+    assert plan["load_timeout"] == 5240
+    assert plan["cluster"]["limits"]["stall_s"] == 2400
+    assert engine_plan.planned({**asked, "found": found, "load_timeout": 60})["load_timeout"] == 360
+
+
 def taken(one: dict[str, Any]) -> None:
     who = ["nginx (process 4711)"]
     one["listen"] = [{"address": "127.0.0.1", "port": 8355, "taken": True, "holders": who}]
@@ -451,7 +485,7 @@ def taken(one: dict[str, Any]) -> None:
         (lambda one: one.update(hostname="spark1"), "spark1, spark2 have the host names spark1, spark1"),
         (lambda one: one["platform"].update(driver="570"), "driver differ"),
         (lambda one: one["docker"].update(store="containerd"), "'spark1': 'graph driver', 'spark2': 'containerd'"),
-        (lambda one: one.update(memory_mib=900), "spark2: a rank needs 6621 MiB, 477 for its share"),
+        (lambda one: one.update(memory_mib=500), "spark2: a rank needs 577 MiB, 477 for its share"),
         (lambda one: one.update(docker={"problem": "Docker Engine does not answer"}), "spark2: Docker Engine does not"),
         (
             lambda one: one["firewall"]["rules"].append({"rule": "deny 8355/tcp", "comment": ""}),

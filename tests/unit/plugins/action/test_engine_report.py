@@ -19,7 +19,7 @@ PLAN: dict[str, Any] = {
     "base_digest": "",
     "exposed": {"spark1": ["ufw is off"]},
 }
-STATE = {"model": "tiny", "load_s": 4.5, "ranks": {}}
+STATE = {"model": "tiny", "load_s": 4.5, "kv_tokens": 86720, "ranks": {}}
 ANSWER = {"usage": {"completion_tokens": 2}, "choices": [{"message": {"content": "Hello."}}]}
 
 
@@ -35,6 +35,7 @@ def test_a_report() -> None:
     found = report(ANSWER)
     assert found["answer"] == "Hello."
     assert found["base_image"] == "release:1.3.0rc5"
+    assert found["kv_tokens"] == 86720
     assert tuple(found) == trtllm_report.FACTS
     own = run(trtllm_report, {"plan": {"engine": {"version": "1.3.0rc5"}}, "report": found})
     assert own == {**found, "version": "1.3.0rc5"}

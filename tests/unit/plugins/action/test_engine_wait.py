@@ -55,6 +55,15 @@ def test_no_longer_than_it_may(wait) -> None:
     assert len(since) == 7
 
 
+def test_every_start_has_its_time(wait) -> None:
+    """A load that the supervisor has ended is followed by another; a container that ends all the time is none."""
+    second = {**LOADS, "state": {"starts": 2, "began": 5}}
+    told, _said, _since = wait([{**LOADS, "state": {"starts": 1}}] * 4 + [second])
+    assert (told["settled"], told["waited_s"]) == (False, 20.0)
+    again = [{**LOADS, "state": {"starts": 1, "began": began}} for began in range(30)]
+    assert wait(again)[0]["waited_s"] == 12.0
+
+
 def test_an_error_and_a_dry_run_end_it_at_once(wait) -> None:
     assert wait([{"failed": True, "msg": "no"}])[0]["failed"]
     assert len(wait([LOADS], check_mode=True)[2]) == 1

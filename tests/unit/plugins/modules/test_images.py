@@ -100,6 +100,28 @@ def test_from_one_engine_to_another(run, place: SimpleNamespace) -> None:
         assert tar.getnames() == ["blobs/sha256/bb", "manifest.json"]
 
 
+def test_what_a_step_leaves_in_the_page_cache_is_given_back(run, place: SimpleNamespace, monkeypatch) -> None:
+    """Of Docker's own layers: the export reads them, the import and the pull write them; a dry run does neither."""
+    released: list[str] = []
+    for module in (image_layers_export, image_layers_import, image_pull_progress):
+        monkeypatch.setattr(module, "release_image", lambda image: released.append(image["Id"]))
+    asked = {"image": ID, "directory": str(place.files), "receivers": [{}]}
+    run(image_layers_export, check_mode=True, **asked)
+    assert released == []
+    exported = run(image_layers_export, **asked)
+    assert released == [ID]
+    place.engine.answers["GET", "/images/json"] = []
+    brought = {"id": ID, "directory": str(place.files), "files": exported["files"]}
+    run(image_layers_import, check_mode=True, **brought)
+    run(image_layers_import, **brought)
+    assert released == [ID] * 2
+    pull = registry(place, PULLED)
+    run(image_pull_progress, check_mode=True, **pull)
+    for _again in range(2):
+        run(image_pull_progress, **pull)
+    assert released == [ID] * 3
+
+
 def test_an_image_that_is_another_one_afterwards_is_an_error(run, place: SimpleNamespace) -> None:
     exported = run(image_layers_export, image=ID, directory=str(place.files), receivers=[{}])
     told = run(image_layers_import, id="sha256:2e", directory=str(place.files), files=exported["files"])

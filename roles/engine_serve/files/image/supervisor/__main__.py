@@ -5,8 +5,8 @@
 
 ``leader``: wait for the workers, clear what an earlier run left on them, start the engine, check by a generated token
 whether it serves, and end when it ends. ``worker``: run an sshd for the leader, nothing else. ``rank -- COMMAND``: give
-a rank what differs from node to node, watch its node's memory, and become the command. ``reset``, ``memory``, ``rdma``
-and ``name``: asked by the leader, on a worker. ``health``: read the state file, and nothing else.
+a rank what differs from node to node, watch its node's memory, and become the command. ``reset``, ``memory``, ``rdma``,
+``signs``, ``loaded`` and ``name``: asked by the leader, on a worker. ``health``: read the state file, and nothing else.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ WORDS = {
     "reset": ("reset", "main"),
     "memory": ("memory", "main"),
     "rdma": ("rdma", "main"),
+    "signs": ("progress", "main"),
+    "loaded": ("memory", "note_loaded"),
     "name": ("rank", "print_name"),
     "health": ("state", "health"),
 }

@@ -10,17 +10,18 @@ import subprocess
 import time
 from typing import Any
 
-from . import contract, engines, memory, network, processes, rdma, ssh, state
+from . import contract, engines, memory, network, processes, progress, rdma, ssh, state
 from .probe import Probe, RefusedError, token
 from .running import Running
 from .state import State
 
 
-def decide(alive: bool, served: bool, failures: int, waited: float, limits: dict[str, Any]) -> str:
+def decide(alive: bool, served: bool, failures: int, waited: float, limits: dict[str, Any], still: float = 0) -> str:
     """What to do about an engine: ``wait``, ``serve`` on, or the reason to end it.
 
     :param alive: its programs and the server run. :param served: it has generated a token before.
     :param failures: probes in a row without a token. :param waited: seconds since its start.
+    :param still: seconds for which its load has shown no progress.
     """
     if not alive:
         return "the engine ended"
@@ -28,6 +29,11 @@ def decide(alive: bool, served: bool, failures: int, waited: float, limits: dict
         return "serve" if served else "wait"
     if served:
         return "wait" if failures < limits["failures"] else f"no token in {failures} probes"
+    if still >= limits["stall_s"]:
+        return (
+            f"its load stood still: for {limits['stall_s'] / 60:g} min the ranks wrote no line, read no file and "
+            "took no memory"
+        )
     return "wait" if waited < limits["load_timeout_s"] else f"not loaded after {limits['load_timeout_s']} s"
 
 
@@ -104,7 +110,7 @@ def prepare(cluster: dict[str, Any], node: dict[str, Any], engine: engines.Engin
     processes.forget_jobs()
     ssh.reset_workers(cluster)
     memory.drop_caches()
-    memory.await_enough(cluster, node)
+    engine.memory = memory.await_enough(cluster, node)
     engine.check_nodes()
 
 
@@ -131,10 +137,11 @@ class Canary:
     """Asks a started engine for a token now and then, and notes in the state what that says."""
 
     def __init__(self, cluster: dict[str, Any], running: Running, own: State, judge: rdma.Judge) -> None:
-        self.limits, self.address = cluster["limits"], cluster["api_probe"]
+        self.cluster, self.limits, self.address = cluster, cluster["limits"], cluster["api_probe"]
         self.running, self.own, self.judge = running, own, judge
         self.started, self.served_since = time.monotonic(), 0.0
         self.failures, self.due, self.path = 0, 0.0, ""
+        self.patience = progress.Patience(lambda: progress.of_all(cluster, state.node()), self.started)
 
     def look(self) -> str:
         """Probe, if that is due. Returns why the engine is to be ended, empty while it is not."""
@@ -155,7 +162,8 @@ class Canary:
         else:
             self._note_failure(found.problem)
         waited = time.monotonic() - self.started
-        decision = decide(alive, bool(self.served_since), self.failures, waited, self.limits)
+        still = 0.0 if self.served_since or not alive else self.patience.still_s(self.running.heard)
+        decision = decide(alive, bool(self.served_since), self.failures, waited, self.limits, still)
         # A probe that took its whole time is followed by the next: three of them are three times its time.
         self.due = probed + self.limits["interval_s"] if self.served_since else 0.0
         if decision in ("wait", "serve"):
@@ -166,6 +174,8 @@ class Canary:
     def _note_token(self, found: Probe) -> str:
         """Returns why an engine that generates tokens is to be ended all the same, empty where it is not."""
         if not self.served_since:
+            if too_few := self.running.engine.too_few(self.running.kv_tokens):
+                return too_few
             self.served_since, self.path = time.monotonic(), found.path
             try:
                 ranks, problem = self.judge.ranks(self.running.transports.ranks)
@@ -174,7 +184,9 @@ class Canary:
             if problem:  # a TCP that nobody allowed is never served over, whoever started it
                 self.own.set(ranks=ranks)
                 return problem
+            memory.tell_loaded(self.cluster)
             about = {"model": found.model, "path": found.path, "load_s": round(self.served_since - self.started, 1)}
+            about["kv_tokens"] = self.running.kv_tokens
             self.own.set(phase=contract.SERVING, reason="", ranks=ranks, **about)
         elif self.own.values["reason"]:
             self.own.set(phase=contract.SERVING, reason="")

@@ -5,83 +5,193 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import re
+import subprocess
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple, Sequence
 
-from . import paths, ssh
+from . import contract, paths, ssh
 from .state import node, say
 
+POLL_S = 0.1  # between two looks of a guard
+AHEAD_S = 0.3  # how far a guard looks ahead: three looks, in which what it ends has to end
+DROP_S = 10  # between two times that a guard drops caches
+LOADED = "loaded"  # a file: this node's rank has loaded, and the lower floor holds
+LOCK_MEMORY = 1  # MCL_CURRENT of mlockall(2)
 
-def available_mib(meminfo: str) -> int:
-    """``MemAvailable`` in MiB, from the text of ``/proc/meminfo``.
 
-    >>> available_mib("MemTotal: 125829120 kB\\nMemAvailable:   2097152 kB\\n")
-    2048
+class Reading(NamedTuple):
+    """What a node's memory is at one time."""
+
+    at: float  # seconds, on any clock
+    total: int  # MiB; 0 where that is not told
+    free: int  # MiB that nobody uses
+    available: int  # MiB that are free, or could be made free
+
+
+def reading(meminfo: str, at: float) -> Reading | None:
+    """A reading from the text of ``/proc/meminfo``; None where that is not whole.
+
+    >>> reading("MemTotal: 125829120 kB\\nMemFree: 1048576 kB\\nMemAvailable: 2097152 kB\\n", 0)
+    Reading(at=0, total=122880, free=1024, available=2048)
     """
-    return int(re.search(r"^MemAvailable:\s*(\d+) kB$", meminfo, re.MULTILINE)[1]) // 1024  # type: ignore[index]
+    found = {name: int(kib) // 1024 for name, kib in re.findall(r"^(Mem\w+):\s*(\d+) kB$", meminfo, re.MULTILINE)}
+    available = found.get("MemAvailable")
+    if available is None:
+        return None
+    return Reading(at, found.get("MemTotal", 0), found.get("MemFree", available), available)
 
 
-def shortage(available: dict[str, int], need: int) -> str:
-    """Which nodes have less than a rank needs, in words; empty where all have enough.
-
-    :param available: MiB by node. :param need: MiB; 0 for no matter how much.
-    """
-    short_ones = [f"{name} has {mib} MiB available" for name, mib in sorted(available.items()) if mib < need]
-    return f"{', '.join(short_ones)}, and a rank needs {need}: end what else uses it" if short_ones else ""
+def need_mib(limits: dict[str, Any], total: int) -> int:
+    """MiB that a node must have available before its rank starts: the weights, and a reserve by the node's size."""
+    reserve = limits["memory_reserve_mib"]
+    return int(limits["memory_need_mib"] - reserve + contract.scaled_mib(reserve, total))
 
 
-def available(own: dict[str, Any]) -> int:
-    """MiB that this node has available. :param own: its ``node.json``."""
-    return available_mib(Path(own["meminfo"]).read_text())
+def shortage(found: dict[str, Reading], limits: dict[str, Any]) -> str:
+    """Which nodes have less than their rank needs, in words; empty where all have enough."""
+    short_ones = [
+        f"{name} has {one.available} MiB available, and its rank needs {need_mib(limits, one.total)}"
+        for name, one in sorted(found.items())
+        if one.available < need_mib(limits, one.total)
+    ]
+    return f"{', '.join(short_ones)}: end what else uses it" if short_ones else ""
+
+
+def of_node(own: dict[str, Any]) -> Reading:
+    """This node's memory now. :param own: its ``node.json``. :raises RuntimeError: where nothing tells it."""
+    for _again in range(5):  # a file that stands in for the kernel's may just be written
+        if found := reading(Path(own["meminfo"]).read_text(), time.monotonic()):
+            return found
+        time.sleep(POLL_S)
+    raise RuntimeError(f"{own['meminfo']} tells no MemAvailable")
 
 
 def main() -> int:
     """Answer the leader's question, by ssh."""
-    print(available(node()))
+    _at, *mib = of_node(node())
+    print(*mib)
     return 0
 
 
-def of_all(cluster: dict[str, Any], own: dict[str, Any]) -> dict[str, int]:
-    """MiB that each node has available. :raises RuntimeError: when a worker does not say."""
-    found = {own["name"]: available(own)}
+def of_all(cluster: dict[str, Any], own: dict[str, Any]) -> dict[str, Reading]:
+    """Each node's memory. :raises RuntimeError: and ValueError, when a worker does not say."""
+    found = {own["name"]: of_node(own)}
     for member in cluster["nodes"][1:]:
-        found[member["name"]] = int(ssh.on_worker(member, "memory", 60))
+        total, free, available = map(int, ssh.on_worker(member, "memory", 60).split())
+        found[member["name"]] = Reading(time.monotonic(), total, free, available)
     return found
 
 
-def await_enough(cluster: dict[str, Any], own: dict[str, Any]) -> None:
+def await_enough(cluster: dict[str, Any], own: dict[str, Any]) -> dict[str, Reading]:
     """Wait for memory: what an engine that has just ended used is free within seconds; what others use is not.
 
-    :raises RuntimeError: when that takes longer than ``memory_wait_s``.
+    :returns: what each node has then. :raises RuntimeError: when that takes longer than ``memory_wait_s``.
     """
     deadline = time.monotonic() + cluster["limits"]["memory_wait_s"]
-    while problem := shortage(of_all(cluster, own), cluster["limits"]["memory_need_mib"]):
+    while problem := shortage(found := of_all(cluster, own), cluster["limits"]):
         if time.monotonic() > deadline:
             raise RuntimeError(problem)
         time.sleep(2)
+    return found
 
 
-def guard(own: dict[str, Any], floor: int, end: Callable[[int], None]) -> None:
-    """Start a child of this process that ends its rank before the node has less memory than ``floor`` MiB.
+def loss(readings: Sequence[Reading]) -> float:
+    """MiB a second that a node loses, by its last three readings: the steepest way to the last one."""
+    last = readings[-1]
+    earlier = [one for one in readings[-3:-1] if one.at < last.at]
+    return max([0.0, *((one.available - last.available) / (last.at - one.at) for one in earlier)])
 
-    A Spark without free memory does not respond, and has to be switched off by hand.
 
-    :param end: ends all that the process with this number started.
+def threatened(readings: Sequence[Reading], limits: dict[str, Any], loading: bool) -> int:
+    """The floor in MiB that a node is about to fall below, at the rate of its last readings; 0 where it is not.
+
+    While it loads, the higher floor holds. It does too where more is taken than is free: the rest has to be made free
+    first, and a Spark's driver was seen to fail, and the Spark to stand still, long before nothing was available.
+
+    :param limits: ``memory_floor_mib``, 0 for never, and ``memory_load_floor_mib``, both of a Spark of 128 GB.
+    """
+    if not limits["memory_floor_mib"]:
+        return 0
+    now, soon = readings[-1], loss(readings) * AHEAD_S
+    low, high = (contract.scaled_mib(limits[f"memory_{name}_mib"], now.total) for name in ("floor", "load_floor"))
+    floor = max(low, high) if loading or soon > now.free else low
+    return floor if now.available - soon < floor else 0
+
+
+def guard(own: dict[str, Any], limits: dict[str, Any], end: Callable[[int], None]) -> None:
+    """Start a child of this process that tries to end its rank before the node has too little memory.
+
+    A Spark without free memory does not respond, and has to be switched off by hand. What takes memory faster than
+    this looks, or without this rank, is not stopped by it.
+
+    :param limits: of ``cluster.json``. :param end: ends all that the process with this number started.
     """
     watched = os.getpid()
-    if not floor or os.fork():
+    loaded = paths.RUN / LOADED
+    with contextlib.suppress(FileNotFoundError):
+        loaded.unlink()  # it is an earlier rank's
+    if not limits["memory_floor_mib"] or os.fork():
         return
+    ctypes.CDLL(None).mlockall(LOCK_MEMORY)  # so that it need not be read again from the disk, just then
+    readings: list[Reading] = []
+    dropped, dropping = 0.0, 0
     while os.getppid() == watched:
-        left = available(own)
-        if left < floor:
-            say(f"{own['name']} has {left} MiB available, less than {floor}: its rank is ended before the host freezes")
+        time.sleep(POLL_S)
+        now = reading(Path(own["meminfo"]).read_text(), time.monotonic())
+        if now is None:
+            continue
+        readings = [*readings[-2:], now]
+        loading = not loaded.exists()
+        if floor := threatened(readings, limits, loading):
+            say(last_words(own["name"], readings, floor, loading))
             end(watched)
             break
-        time.sleep(0.5)
+        if loading and now.free < contract.scaled_mib(limits["memory_load_floor_mib"], now.total):
+            dropping = reaped(dropping)
+            if not dropping and now.at - dropped > DROP_S and paths.DROP_CACHES.exists():
+                dropped, dropping = now.at, os.fork()
+                if not dropping:
+                    drop_caches()
+                    os._exit(0)
     os._exit(0)
+
+
+def reaped(child: int) -> int:
+    """0 once a child has ended; else its number."""
+    return child if child and os.waitpid(child, os.WNOHANG)[0] == 0 else 0
+
+
+def last_words(name: str, readings: Sequence[Reading], floor: int, loading: bool) -> str:
+    """Why a guard ends a rank, and the mend."""
+    now, option = readings[-1], f"engine_serve_memory_{'load_' if loading else ''}floor_mib"
+    return (
+        f"{name} has {now.available} MiB available, {now.free} of them free, and loses {loss(readings):.0f} MiB a "
+        f"second: its rank is ended, to keep {floor} MiB from being used too. End what else uses memory, give the KV "
+        f"cache less, or lower {option}"
+    )
+
+
+def tell_loaded(cluster: dict[str, Any]) -> None:
+    """Let the guards of all ranks know that these have loaded; one that is not told keeps to the higher floor."""
+    for member in cluster["nodes"]:
+        try:
+            if member is cluster["nodes"][0]:
+                note_loaded()
+            else:
+                ssh.on_worker(member, "loaded", 20)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            say(f"{member['name']} was not told that its rank has loaded, and keeps the floor of a load: {error}")
+
+
+def note_loaded() -> int:
+    """On this node."""
+    (paths.RUN / LOADED).touch()
+    return 0
 
 
 def drop_caches() -> None:

@@ -27,6 +27,7 @@ class Running:
         self.engine = engine
         self.why = self.progress = ""
         self.error = ""  # the first since the last token: those that follow are mostly its consequences
+        self.kv_tokens, self.heard = 0, time.monotonic()  # that fit into the KV cache; when the last line came
         nodes = engine.cluster["nodes"]
         self._ranks = {contract.short(node["name"]): number for number, node in enumerate(nodes)}
         self.transports = nccl.Transports(self._ranks)
@@ -63,6 +64,7 @@ class Running:
                 self.why = line.partition("dgx-spark: ")[2].strip()
             self.progress = self.engine.progress(line) or self.progress
             self.error = self.error or self.engine.error(line)
+            self.kv_tokens, self.heard = self.engine.kv_tokens(line) or self.kv_tokens, time.monotonic()
 
     def alive(self) -> bool:
         """All its programs run, and so does the server: a launcher may go on without it."""

@@ -96,7 +96,8 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
 def on_worker(node: dict[str, Any], word: str, timeout: float) -> str:
     """What this program prints on a worker.
 
-    :param word: ``reset``, ``memory`` or ``rdma``. :raises RuntimeError: with the last words of one that failed.
+    :param word: ``reset``, ``memory``, ``rdma``, ``signs`` or ``loaded``.
+    :raises RuntimeError: with the last words of one that failed.
     """
     argv = ["ssh", contract.short(node["name"]), "python3", contract.PROGRAM, word]
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)

@@ -155,3 +155,24 @@ def test_root_enters_no_directory_that_is_a_link(tmp_path: Path) -> None:
     said, written = packed(files, tmp_path / "linked")
     assert "linked" in said
     assert not written
+
+
+def test_the_pages_of_an_images_layers_are_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each large file in its own layers alone, once all is on the disk; links are not followed."""
+    done: list[str] = []
+    monkeypatch.setattr(layers.os, "sync", lambda: done.append("sync"))
+    monkeypatch.setattr(
+        layers.os, "posix_fadvise", lambda file, *_how: done.append(Path(f"/proc/self/fd/{file}").readlink().name)
+    )
+    upper, lower, other = (tmp_path / name / "diff" for name in ("2", "1", "other"))
+    for folder, names in ((upper, ["a", "small"]), (lower / "usr" / "lib", ["b"]), (other, ["c"])):
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).write_bytes(bytes(10 if name == "small" else 1 << 20))
+    (upper / "link").symlink_to(other / "c")
+    image = {"GraphDriver": {"Data": {"UpperDir": str(upper), "LowerDir": str(lower), "WorkDir": str(tmp_path)}}}
+    assert layers.release_image(image) == 2
+    assert done == ["sync", "a", "b"]
+    assert layers.release_image(None) == layers.release_image({"GraphDriver": {"Data": {"UpperDir": "/gone"}}}) == 0
+    monkeypatch.setattr(layers, "folders_of", lambda _image: [other])
+    assert layers.release_image({"Id": "kept by containerd"}) == 1

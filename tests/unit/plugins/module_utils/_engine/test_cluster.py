@@ -136,9 +136,22 @@ def test_a_spark_that_is_large_enough_is_no_problem(memory: int) -> None:
 
 
 def test_a_spark_that_is_too_small_is_one() -> None:
-    said = cluster.memory_problem(122_000, 125_354, 6144)
+    said = cluster.memory_problem(122_880, 125_354, 6144)
     assert said.startswith("a rank needs 125354 MiB, 119210 for its share of the weights and 6144 beside them")
-    assert "has 122000 in all: choose a smaller model" in said
+    assert "has 122880 in all: choose a smaller model" in said
+
+
+@pytest.mark.parametrize(("memory", "fits"), [(61_440, True), (50_000, False)])
+def test_what_is_kept_beside_the_weights_is_scaled_to_the_spark(memory: int, fits: bool) -> None:
+    """45000 MiB of weights: 12288 more are needed on a Spark of 64 GB, half of what one of 128 GB keeps."""
+    said = cluster.memory_problem(memory, 45_000 + 24_576, 24_576)
+    assert not said if fits else said.startswith("a rank needs 55000 MiB, 45000 for its share of the weights and 10000")
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(0, 4940), (1800, 1800)])
+def test_a_load_may_take_an_hour_and_more_by_its_size(asked: int, seconds: int) -> None:
+    limits = planned(model_bytes=134 * 10**9, limits={"load_timeout_s": asked})[0]["limits"]
+    assert limits["load_timeout_s"] == seconds
 
 
 def test_the_digest_follows_the_content_alone() -> None:

@@ -45,7 +45,21 @@ def test_what_the_options_leave_open_is_set_beneath_them() -> None:
 
 @pytest.mark.parametrize(("version", "follows"), [("1.2.1", True), ("1.3.0rc5", False), ("any", False)])
 def test_a_metrics_that_follows_its_tokens_is_that_of_an_old_version(version: str, follows: bool) -> None:
-    assert planned(version=version)["settings"] == {"name": "trtllm", "metrics_follow": follows}
+    settings = planned(version=version)["settings"]
+    assert (settings["name"], settings["metrics_follow"]) == ("trtllm", follows)
+
+
+@pytest.mark.parametrize(
+    ("said", "fit"),
+    [
+        ({}, True),
+        ({"options": {"kv_cache_config": {"dtype": "fp8"}}}, True),
+        ({"options": {"kv_cache_config": {"free_gpu_memory_fraction": 0.9}}}, False),
+    ],
+)
+def test_a_kv_cache_whose_size_somebody_has_said_is_left_alone(said: dict, fit: bool) -> None:
+    settings = planned(version="any", **said, min_kv_tokens=8192)["settings"]
+    assert (settings["fit_kv_cache"], settings["min_kv_tokens"]) == (fit, 8192)
 
 
 def test_no_token_ever() -> None:

@@ -13,7 +13,9 @@ from __future__ import annotations
 import importlib
 import signal
 from abc import ABC, abstractmethod
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
+
+from ..memory import Reading
 
 
 class Engine(ABC):
@@ -25,6 +27,7 @@ class Engine(ABC):
     def __init__(self, cluster: dict[str, Any]) -> None:
         self.cluster = cluster
         self.settings: dict[str, Any] = cluster.get("engine", {})
+        self.memory: Mapping[str, Reading] = {}  #: of each node, before the start
 
     # --- before a start ----------------------------------------------------------------------------------------------
 
@@ -70,6 +73,14 @@ class Engine(ABC):
     @abstractmethod
     def error(self, line: str) -> str:
         """What went wrong, if a line of the log tells that; else empty."""
+
+    def kv_tokens(self, line: str) -> int:
+        """How many tokens fit into the KV cache, if a line of the log tells that; else 0. The last line counts."""
+        return 0
+
+    def too_few(self, kv_tokens: int) -> str:
+        """Why a start has failed whose KV cache takes so many tokens, with the mend; empty where they will do."""
+        return ""
 
     def redact(self, line: str) -> str:
         """A line of the log without secrets."""

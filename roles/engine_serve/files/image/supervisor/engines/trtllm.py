@@ -10,15 +10,22 @@ import os
 import re
 import shutil
 import time
+from pathlib import Path
 from typing import Sequence
 
 from .. import contract, mpi, paths, probe
+from ..state import say
 from . import Engine
 
 QUIET = 2  # seconds without anything new after which a /metrics ends that follows its counters
 KEY = re.compile(r"(KEY=)[0-9a-f]{16,}")  # the launcher's own, which its trace would write into the log
 ERROR = re.compile(r"\[E\] (?P<message>.+)|(?:^|[\s>])(?P<raised>[\w.]*(?:Error|Exception): .+)")
 LOADING = re.compile(r"(?P<what>[Ll]oading (?:\w+ )*weights(?: \w+)*):\s*(?P<share>\d+)%")
+KV_TOKENS = re.compile(r"Allocated [\d.]+ GiB for max tokens in paged KV cache \((?P<tokens>\d+)\)")
+FRACTION = re.compile(r"(?<=free_gpu_memory_fraction: )[\d.]+")
+OPTIONS_FLAG = "--extra_llm_api_options"
+KEPT_MIB = 6144  # beside the floor of a load, that the KV cache leaves: for what else a rank takes, and a fast fall
+LEAST_FRACTION = 0.1
 WARMING = re.compile(r"\b(warm-?up|autotuner|CUDA graph)", re.IGNORECASE)
 
 
@@ -48,6 +55,31 @@ def error_of(line: str) -> str:
     return (found["message"] or found["raised"]).strip()[:300] if found else ""
 
 
+def kv_tokens_of(line: str) -> int:
+    """How many tokens fit into the KV cache, if a line of the engine's log tells it; else 0.
+
+    The engine says it twice: of a small cache by which it measures, then of the one that it serves with.
+
+    >>> kv_tokens_of("[TensorRT-LLM][INFO] [MemUsageChange] Allocated 5 GiB for max tokens in paged KV cache (86720).")
+    86720
+    >>> kv_tokens_of("[TensorRT-LLM][INFO] Number of tokens per block: 32.")
+    0
+    """
+    found = KV_TOKENS.search(line)
+    return int(found["tokens"]) if found else 0
+
+
+def fraction_of(left: int, kept: int) -> float:
+    """The share of the memory that the weights leave that a KV cache may take, so that so much is kept.
+
+    :param left: MiB beside the weights. :param kept: MiB.
+
+    >>> fraction_of(53248, 22528), fraction_of(20000, 22528)
+    (0.57, 0.1)
+    """
+    return max(LEAST_FRACTION, int(100 * (1 - kept / max(left, 1))) / 100)
+
+
 def makes_tokens(address: str, timeout: float, pause: float, follows: bool = False) -> bool:
     """Whether the engine makes tokens, although a canary waits in its queue in vain.
 
@@ -74,6 +106,8 @@ def compile_caches() -> dict[str, str]:
         "TRITON_CACHE_DIR": "triton",
         "TORCHINDUCTOR_CACHE_DIR": "inductor",
         "FLASHINFER_WORKSPACE_BASE": "flashinfer",
+        "TRTLLM_DG_CACHE_DIR": "deep_gemm",
+        "CUDA_CACHE_PATH": "cuda",
     }
     return {name: str(folder / place) for name, place in names.items()}
 
@@ -115,9 +149,38 @@ class TensorRTLLM(Engine):
         """Where this node keeps what the autotuner found."""
         return autotuner_cache()
 
+    @property
+    def _fraction(self) -> float:
+        """How large a KV cache may be, of what the weights leave, so that the guards' floor is kept on every node.
+
+        TensorRT-LLM takes a share of what is free then, and the share that suits one model is too much beside another.
+        """
+        limits = self.cluster["limits"]
+        weights = limits["memory_need_mib"] - limits["memory_reserve_mib"]
+        floor = limits["memory_load_floor_mib"] if limits["memory_floor_mib"] else 0
+        return min(
+            fraction_of(one.available - weights, contract.scaled_mib(floor + KEPT_MIB, one.total))
+            for one in self.memory.values()
+        )
+
+    def _serve(self) -> list[str]:
+        """The command line, with options that ask for no more KV cache than fits, unless somebody has said its size."""
+        serve = list(self.cluster["serve"])
+        if not self.settings.get("fit_kv_cache") or not self.memory:
+            return serve
+        place = serve.index(OPTIONS_FLAG) + 1
+        name, fraction = Path(serve[place]).name, self._fraction
+        options = (paths.CONFIG / name).read_text()
+        asked = FRACTION.search(options)
+        if asked and float(asked[0]) > fraction:
+            say(f"the KV cache gets {fraction} of what the weights leave, not {asked[0]}: a floor of memory is kept")
+            (paths.RUN / name).write_text(FRACTION.sub(str(fraction), options))
+            serve[place] = str(paths.RUN / name)
+        return serve
+
     def commands(self) -> dict[str, list[str]]:
         """The leader's alone: mpirun starts the ranks of the other nodes."""
-        leader, serve = self.cluster["nodes"][0]["name"], self.cluster["serve"]
+        leader, serve = self.cluster["nodes"][0]["name"], self._serve()
         if self._alone:
             return {leader: ["python3", contract.PROGRAM, "rank", "--", *serve]}
         return {leader: mpi.mpirun(self.cluster, ["trtllm-llmapi-launch", *serve], self.environment())}
@@ -135,6 +198,24 @@ class TensorRTLLM(Engine):
     def error(self, line: str) -> str:
         """Its own error lines, and Python's exceptions."""
         return error_of(line)
+
+    def kv_tokens(self, line: str) -> int:
+        """By its line about memory."""
+        return kv_tokens_of(line)
+
+    def too_few(self, kv_tokens: int) -> str:
+        """Fewer than ``trtllm_serve_min_kv_tokens``; where the log did not tell, nothing can be said."""
+        least = self.settings.get("min_kv_tokens", 0)
+        if least and not kv_tokens:
+            say(f"the log does not tell how many tokens fit into the KV cache, and so not whether {least} do")
+        if not kv_tokens or kv_tokens >= least:
+            return ""
+        return (
+            f"{kv_tokens} tokens fit into the KV cache, fewer than trtllm_serve_min_kv_tokens, which is {least}: the "
+            "page cache may have taken the memory (engine_serve_drop_caches: true), or other programs. Else raise "
+            "kv_cache_config.free_gpu_memory_fraction in trtllm_serve_options, lower "
+            "engine_serve_memory_load_floor_mib, or ask for fewer tokens"
+        )
 
     def redact(self, line: str) -> str:
         """Without the key that the launcher's trace shows."""

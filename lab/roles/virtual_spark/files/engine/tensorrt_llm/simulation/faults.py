@@ -12,19 +12,26 @@
 ``ignore-sigterm`` any rank: its processes do not end by SIGTERM
 ``nccl-silent``    any rank: NCCL writes no line, whatever ``NCCL_DEBUG`` says
 ``nccl-behind``    any rank: each line of NCCL's stands behind a progress bar, in the same line
+``take-memory``    any rank: while it loads, memory goes away in the file of a ``/proc/meminfo`` that the fault's file
+                   names, by the MiB a second that stand behind that (14336, which is 7 GiB in half a second)
+``stand-still``    any rank: a load that neither logs nor reads nor takes memory, until the file is gone
+``kv-tokens``      any rank: how many tokens the KV cache takes (the file's content; 65536 without the fault)
 =================  ====================================================================================================
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
+import threading
 import time
 from pathlib import Path
 
 ENGINE_DEAD, NO_ANSWER, DIE_AT_LOAD = "engine-dead", "no-answer", "die-at-load"
 SLOW_TOKENS, IGNORE_SIGTERM = "slow-tokens", "ignore-sigterm"
 NCCL_SILENT, NCCL_BEHIND = "nccl-silent", "nccl-behind"
+TAKE_MEMORY, STAND_STILL, KV_TOKENS = "take-memory", "stand-still", "kv-tokens"
 DIRECTORY = "/run/virtual-spark-engine/faults"
 
 
@@ -59,6 +66,35 @@ def die_at_load(percent: float) -> None:
     limit = number(DIE_AT_LOAD, 50)
     if limit is not None and percent >= limit:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def take_memory() -> None:
+    """Let memory go away from now on, where that was asked for, until this process ends."""
+    try:
+        words = _path(TAKE_MEMORY).read_text().split()
+    except FileNotFoundError:
+        return
+    rate = float(words[1]) if len(words) > 1 else 14336
+    threading.Thread(target=_take, args=[Path(words[0]), rate], daemon=True).start()
+
+
+def _take(meminfo: Path, rate: float) -> None:
+    """Write the file again and again, in its place: a container has it mounted."""
+    text, began = meminfo.read_text(), time.monotonic()
+    while True:
+        now = _less(text, int(rate * 1024 * (time.monotonic() - began)))
+        with meminfo.open("r+") as file:
+            file.write(now)
+        time.sleep(0.02)
+
+
+def _less(meminfo: str, kib: int) -> str:
+    """A ``/proc/meminfo`` as long as before, with so much less that is free and available."""
+
+    def less(found: re.Match[str]) -> str:
+        return found[1] + str(max(0, int(found[2]) - kib)).rjust(len(found[2]))
+
+    return re.sub(r"^(Mem(?:Free|Available):\s*)(\d+)", less, meminfo, flags=re.MULTILINE)
 
 
 def heed_sigterm() -> None:

@@ -26,7 +26,7 @@ def say(text: str, level: str = "I", rank: int | None = None) -> None:
 
 
 def raw(text: str) -> None:
-    """A line of somebody else's: NCCL's."""
+    """A line of somebody else's: NCCL's, or of the engine's part in C++."""
     _write(sys.stdout, text)
 
 

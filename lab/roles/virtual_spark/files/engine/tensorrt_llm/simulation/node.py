@@ -26,6 +26,7 @@ from tensorrt_llm.simulation import faults, log, model, transport, wire
 
 EXCHANGE = 64 << 20  # bytes that every rank sends to the next before it serves ...
 PIECE = 4 << 20  # ... in pieces of this size
+MEASURED_TOKENS, KV_TOKENS, KV_BYTES = 8224, 65536, 73728  # tokens, and the bytes of each, of a KV cache
 STEP = 64 << 10  # bytes that every rank sends to the next for a token
 NCCL_FILES = (Path.home() / ".nccl.conf", Path("/etc/nccl.conf"))
 NCCL_VERSION = "NCCL version 2.28.3+cuda13.0 (SIMULATED)"
@@ -190,6 +191,9 @@ class Node:
         log.raw(f"{self.host}:{os.getpid()}:{threading.get_native_id()} [0] NCCL {level} {text}")
 
     def _load(self, job: dict[str, Any]) -> dict[str, Any]:
+        faults.take_memory()
+        self._say_kv_cache(MEASURED_TOKENS)
+        faults.wait_out(faults.STAND_STILL)
         self._connect(job["rdma"])
         exchanged = self.exchange(job.get("exchange", EXCHANGE))
         for percent in range(0, 101, 5):
@@ -198,7 +202,15 @@ class Node:
                 log.say(f"Loading weights: {percent}% (SIMULATED)", rank=self.rank)
             time.sleep(job["seconds"] / 20 if percent < 100 else 0)
         self._autotune()
+        self._say_kv_cache(int(faults.number(faults.KV_TOKENS, 0) or KV_TOKENS))
         return {"exchanged": exchanged}
+
+    def _say_kv_cache(self, tokens: int) -> None:
+        """As the real one does, first of the cache by which it measures, then of the one that it serves with."""
+        log.raw(
+            f"[TensorRT-LLM][INFO] [MemUsageChange] Allocated {tokens * KV_BYTES / 2**30:.2f} GiB for max tokens in "
+            f"paged KV cache ({tokens}). (SIMULATED)"
+        )
 
     def _autotune(self) -> None:
         """Write down what was tuned, as the real one does; a file without this rank, or none of JSON, is the end."""
