@@ -146,6 +146,12 @@ def test_tries_again_what_may_pass(run, place: SimpleNamespace, source: str) -> 
     assert bring(run, place, source)["attempts"] == 2
 
 
+def test_xet_is_for_the_first_attempt_alone(run, place: SimpleNamespace) -> None:
+    (place.tools / "fail").write_text("RuntimeError: Task error: File reconstruction error\n" * 2)
+    assert bring(run, place)["attempts"] == 3
+    assert [environment["HF_HUB_DISABLE_XET"] for _argv, environment in place.calls()] == ["0", "1", "1"]
+
+
 def test_gives_up_on_a_full_disk(run, place: SimpleNamespace) -> None:
     (place.tools / "fail").write_text("OSError: No space left on device (28)\n")
     told = bring(run, place, "hub")

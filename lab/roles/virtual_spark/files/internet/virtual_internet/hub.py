@@ -6,8 +6,8 @@
 
 As on the real hub: a small file is answered from `/api/resolve-cache/` (307), an LFS file from the content delivery
 (302), which is another origin (here another port) with a signed address that expires, so that the client must not take
-its token there. A repository that is kept in Xet (`"xet": true` in its `.repo.json`) has its LFS files offered by Xet as
-well; of any other there are no Xet headers, and the client downloads over plain HTTP, with or without `hf-xet`.
+its token there. A repository that is kept in Xet (`"xet": true` in its `.repo.json`) has its LFS files offered by Xet
+as well; of any other there are no Xet headers, and the client downloads over plain HTTP, with or without `hf-xet`.
 
 Refusals, as the real hub words them:
 
@@ -255,7 +255,9 @@ class HubHandler(_FileHandler):
             commit = _commit(repo, rest[1])
             asked = self._form()
             paths, expand = asked.get("paths", []), _flag(asked, "expand")
-            self.send_json(200, [_listed(repo, commit, path, expand) for path in paths if _known(commit, path)], headers)
+            self.send_json(
+                200, [_listed(repo, commit, path, expand) for path in paths if _known(commit, path)], headers
+            )
         else:
             raise RefusalError(404, None, "Sorry, we can't find the page you are looking for.")
 

@@ -5,8 +5,8 @@
 """The hub's repositories, read from plain directories.
 
     ROOT/hub/tokens.json                        {"hf_token": {"name": "user", "granted": ["org/name"]}}
-    ROOT/hub/models/<org>/<name>/.repo.json     {"gated": false, "private": false, "xet": false, "tags": {"v1.0": "main"}};
-                                                optional
+    ROOT/hub/models/<org>/<name>/.repo.json     optional: {"gated": false, "private": false, "tags": {"v1.0": "main"}},
+                                                and "xet": true where LFS files are offered by Xet as well
     ROOT/hub/models/<org>/<name>/<branch>/...   the files of a branch; `main` is the default one
 
 What is in the directories is what is served, at once. Commits, trees and blobs have the ids that git would give them
