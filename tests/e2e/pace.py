@@ -22,7 +22,7 @@ _EVERY = 0.25
 
 
 class Look(NamedTuple):
-    """What /proc/stat tells of all processors: ticks, those stolen by other machines, and programs that want one now."""
+    """What /proc/stat tells of all processors: ticks, how many other machines stole, programs that want to run now."""
 
     ticks: int
     stolen: int

@@ -143,7 +143,7 @@ def test_a_file_that_nobody_downloads_is_named(tmp_path: Path) -> None:
     source, target, partial = folders(tmp_path)
     (source / FILES[4].blob).unlink()
     with pytest.raises(PullError, match="file-1500000 is not there to copy"):
-        Pull(Wires(source, []), FILES, target, partial, lambda *_about: None, 0.7).run(1)
+        Pull(Wires(source, []), FILES, target, partial, lambda *_about: None, 2).run(1)
     assert len(list(target.iterdir())) == len(FILES) - 1
 
 
