@@ -13,7 +13,8 @@ description:
   - Brings what the cache lacks of a model, or has wrong, and nothing else. Wrong files are removed first.
   - >-
     From the hub, C(hf download) fetches the files: by Xet where the hub offers that, and from the second attempt on by
-    plain HTTP. What came is verified by hash, which C(hf) does not do, and fetched again if it is wrong or the
+    plain HTTP. The rest of a file of which a C(hf) that was ended has left a part is asked of the hub first. What came
+    is verified by hash, which C(hf) does not do, and fetched again if it is wrong or the
     connection broke. While bytes come from the network C(hf) is not ended, even if none of them reaches the disk.
   - >-
     From a directory on this host, the files are hard linked, or copied where they cannot be linked. The directory
@@ -159,6 +160,7 @@ from typing import Any, Callable, List
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import resume
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.client import child_environment, failure, hf_argv
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.directory import take
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, Model, read_model
@@ -176,9 +178,23 @@ Fetch = Callable[[List[HashedFile]], str]
 DONE_BY = {"hub": "downloaded", "directory": "taken", "peer": "copied", "cache": "linked"}
 
 
-def download(module: AnsibleModule, cache: hf_cache.Cache, model: Model, files: list[HashedFile], xet: bool) -> str:
-    """Start hf once. Return why that failed, or an empty string; fail where hf would fail again."""
+def download(
+    module: AnsibleModule,
+    cache: hf_cache.Cache,
+    model: Model,
+    notes: hf_cache.Notes,
+    files: list[HashedFile],
+    xet: bool,
+) -> str:
+    """Complete what an earlier hf has left, and start hf once for the rest.
+
+    Return why that failed, or an empty string; fail where hf would fail again.
+    """
     asked = module.params
+    hub = resume.Source(asked["endpoint"], asked["token"].strip(), asked["proxy"], asked["stall_seconds"])
+    files, broken = resume.complete(cache, model, files, hub, notes.verify)
+    if broken or not files:
+        return broken
     program = module.get_bin_path(asked["executable"])
     if program is None:
         module.fail_json(
@@ -221,7 +237,7 @@ def source_of(
         return lambda files: f"{cache.blobs} lacks {', '.join(file.path for file in files[:5])}", dict
     attempts = itertools.count()
     # What hangs in Xet would hang there again.
-    return lambda files: download(module, cache, model, files, xet=next(attempts) == 0), dict
+    return lambda files: download(module, cache, model, notes, files, xet=next(attempts) == 0), dict
 
 
 def main() -> None:

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import hub as hf_hub
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import resume
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.child import run_while_moving
 from virtual_internet.seed import seed_repo
 from virtual_internet_support import GOOD, OTHER, Lab, running, write_tokens
@@ -173,6 +176,41 @@ def test_xet_that_hangs_is_ended(lab: Lab, tmp_path: Path) -> None:
     argv, began = [str(HF), "download", "lab/xet"], time.monotonic()
     assert run_while_moving(argv, settings(lab, tmp_path), lambda: on_disk(tmp_path), 6, every=0.3)[0] is None
     assert time.monotonic() - began < 40
+
+
+def test_what_an_ended_hf_has_left_is_completed(lab: Lab, tmp_path: Path) -> None:
+    """Xet hangs in the middle of both files: the rest of them comes by plain HTTP, and no byte comes twice."""
+    lab.fault(kind="hang", match="^/xet/.*/xorbs/.*/[3-9]$", seconds=600, times=None)
+    argv = [str(HF), "download", "lab/xet"]
+    assert run_while_moving(argv, settings(lab, tmp_path), lambda: on_disk(tmp_path), 6, every=0.3)[0] is None
+    there = on_disk(tmp_path)
+    assert there > 4_000_000
+    lab.reset()
+    cache, model = hf_cache.Cache(tmp_path, "lab/xet"), hf_hub.Hub(lab.url("hub")).model("lab/xet", "main")[0]
+    notes = hf_cache.Notes(cache.notes)
+    report = hf_cache.look(cache, model, notes)
+    hf_cache.clear_wrong(cache, report)
+    hub = resume.Source(lab.url("hub"), "", "", 10)
+    wanted = [file for file in report.to_fetch() if file.sha256]
+    assert len(wanted) == 2
+    lab.fault(kind="cut", match="^/cdn/.*00001-of", after_bytes=100_000, how="rst")
+    left, broken = resume.complete(cache, model, wanted, hub, notes.verify)
+    assert [file.path for file in left] == ["model-00001-of-00002.safetensors"]
+    assert broken.startswith("model-00001-of-00002.safetensors: the rest of it did not come")
+    assert resume.complete(cache, model, left, hub, notes.verify) == ([], "")
+    assert lab.stats()["content_bytes"] == sum(file.size for file in wanted) - there
+    assert [one.state for one in hf_cache.look(cache, model, notes).found if one.file in wanted] == ["unlinked"] * 2
+
+
+def test_a_part_that_is_not_the_files_beginning_is_not_kept(lab: Lab, tmp_path: Path) -> None:
+    cache, model = hf_cache.Cache(tmp_path, "lab/xet"), hf_hub.Hub(lab.url("hub")).model("lab/xet", "main")[0]
+    file = next(file for file in model.files if file.sha256)
+    cache.partial.mkdir(parents=True)
+    part, hub = cache.partial / file.blob, resume.Source(lab.url("hub"), "", "", 10)
+    for content in (b"other", bytes(file.size)):
+        part.write_bytes(content)
+        assert resume.complete(cache, model, [file], hub, lambda *_about: None) == ([file], "")
+        assert not part.exists()
 
 
 def test_tokens(lab: Lab, tmp_path: Path) -> None:
