@@ -112,7 +112,7 @@ def run(capsys: pytest.CaptureFixture):
 
 def bring(run, place: SimpleNamespace, source: str = "hub", **more: object) -> dict:
     if source == "peer":
-        more = {"copy_dir": str(place.copies), "stall_seconds": 5, **more}
+        more = {"copy_dir": str(place.copies), "stall_seconds": 60, **more}
     return run(hf_cache_model, model=MODEL, source=source, **place.options, **more)
 
 
@@ -313,7 +313,7 @@ def test_copies_any_files(run, place: SimpleNamespace) -> None:
     target = place.tools / "target"
     files = [{name: FILES[1][name] for name in ("path", "size", "sha256")}]
     where = {"directory": str(target), "files": files}
-    asked = {"name": "files", "dir": str(place.copies), "stall_seconds": 5, **where}
+    asked = {"name": "files", "dir": str(place.copies), "stall_seconds": 60, **where}
     looked = {"name": "files", "dir": str(place.copies), **where}
     assert run(peer_copy_info, **looked)["problems"] == {"model.safetensors": "is missing"}
     foretold = run(peer_copy_files, check_mode=True, **asked)
