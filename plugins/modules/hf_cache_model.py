@@ -12,14 +12,17 @@ version_added: 0.1.0
 description:
   - Brings what the cache lacks of a model, or has wrong, and nothing else. Wrong files are removed first.
   - >-
-    From the hub, C(hf download) fetches the files. What came is verified by hash, which C(hf) does not do, and fetched
-    again if it is wrong or the connection broke.
+    From the hub, C(hf download) fetches the files: by Xet where the hub offers that, and from the second attempt on by
+    plain HTTP. The rest of a file of which a C(hf) that was ended has left a part is asked of the hub first. What came
+    is verified by hash, which C(hf) does not do, and fetched again if it is wrong or the
+    connection broke. While bytes come from the network C(hf) is not ended, even if none of them reaches the disk.
   - >-
     From a directory on this host, the files are hard linked, or copied where they cannot be linked. The directory
     itself is not changed. An edit of a file there changes the cached file too, which the next run finds.
   - >-
     From another Spark's cache, the files are copied over several ssh streams, each hashed as it comes. What came before
-    a connection broke is not copied again. Files that the other Spark is still downloading are waited for. Needs
+    a connection broke is not copied again. Files that the other Spark is still downloading are waited for, as long as
+    its own module runs. Needs
     M(sparkops.dgx_spark.peer_copy_key) and M(sparkops.dgx_spark.peer_copy_connection) here, and
     M(sparkops.dgx_spark.peer_copy_access) to the model's C(blobs) there.
   - Files, links and refs stand as C(hf) itself puts them. The memory that the pages took is released.
@@ -149,6 +152,7 @@ bound_by:
   sample: disk
 """
 
+import itertools
 import shutil
 import time
 from pathlib import Path
@@ -156,6 +160,7 @@ from typing import Any, Callable, List
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import resume
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.client import child_environment, failure, hf_argv
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.directory import take
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, Model, read_model
@@ -173,9 +178,23 @@ Fetch = Callable[[List[HashedFile]], str]
 DONE_BY = {"hub": "downloaded", "directory": "taken", "peer": "copied", "cache": "linked"}
 
 
-def download(module: AnsibleModule, cache: hf_cache.Cache, model: Model, files: list[HashedFile]) -> str:
-    """Start hf once. Return why that failed, or an empty string; fail where hf would fail again."""
+def download(
+    module: AnsibleModule,
+    cache: hf_cache.Cache,
+    model: Model,
+    notes: hf_cache.Notes,
+    files: list[HashedFile],
+    xet: bool,
+) -> str:
+    """Complete what an earlier hf has left, and start hf once for the rest.
+
+    Return why that failed, or an empty string; fail where hf would fail again.
+    """
     asked = module.params
+    hub = resume.Source(asked["endpoint"], asked["token"].strip(), asked["proxy"], asked["stall_seconds"])
+    files, broken = resume.complete(cache, model, files, hub, notes.verify)
+    if broken or not files:
+        return broken
     program = module.get_bin_path(asked["executable"])
     if program is None:
         module.fail_json(
@@ -185,7 +204,7 @@ def download(module: AnsibleModule, cache: hf_cache.Cache, model: Model, files: 
     try:
         rc, output = run_while_moving(
             hf_argv(program, cache.repo, model.commit, cache.hub, files),
-            child_environment(home, asked["endpoint"], asked["token"].strip(), asked["proxy"]),
+            child_environment(home, asked["endpoint"], asked["token"].strip(), asked["proxy"], xet),
             lambda: hf_cache.bytes_there(cache, model),
             asked["stall_seconds"],
         )
@@ -194,7 +213,7 @@ def download(module: AnsibleModule, cache: hf_cache.Cache, model: Model, files: 
     if rc == 0:
         return ""
     if rc is None:
-        return f"hf brought nothing for {asked['stall_seconds']} s"
+        return f"hf brought nothing for {asked['stall_seconds']} s{' by Xet' if xet else ''}"
     reason, final = failure(output)
     if final:
         module.fail_json(msg=f"hf could not download {cache.repo}: {reason}", rc=rc, done=[])
@@ -216,7 +235,9 @@ def source_of(
         return lambda files: take(Path(asked["directory"]), cache, files), dict
     if asked["source"] == "cache":
         return lambda files: f"{cache.blobs} lacks {', '.join(file.path for file in files[:5])}", dict
-    return lambda files: download(module, cache, model, files), dict
+    attempts = itertools.count()
+    # What hangs in Xet would hang there again.
+    return lambda files: download(module, cache, model, notes, files, xet=next(attempts) == 0), dict
 
 
 def main() -> None:

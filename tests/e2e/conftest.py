@@ -24,6 +24,8 @@ import testinfra
 import yaml
 from testinfra.host import Host
 
+from .pace import Clock
+
 ROOT = Path(__file__).parents[2]
 SPARKS = ("spark1", "spark2")
 
@@ -100,12 +102,16 @@ class Run:
         return {host: counts["changed"] for host, counts in self.stats.items() if counts.get("changed")}
 
 
-def eventually(get: Callable[[], Any], wanted: Any, seconds: float = 10) -> None:
-    """Assert that ``get`` returns ``wanted`` within some seconds."""
-    end = time.monotonic() + seconds
-    while (got := get()) != wanted and time.monotonic() < end:
+def eventually(get: Callable[[], Any], wanted: Any, seconds: float = 10, clock: Clock | None = None) -> str:
+    """Assert that ``get`` returns ``wanted`` within some seconds of an idle machine. Returns the time that it took.
+
+    :param clock: one that runs already; else it begins now.
+    """
+    clock = clock or Clock()
+    while (got := get()) != wanted and not clock.over(seconds):
         time.sleep(0.3)
-    assert got == wanted
+    assert got == wanted, f"after {clock}"
+    return str(clock)
 
 
 def at_task(monkeypatch: pytest.MonkeyPatch, task: str, command: str) -> None:

@@ -272,6 +272,39 @@ def test_what_the_hub_does_wrong_is_survived(blank: CacheLab, faults: list[dict[
     blank.nothing_left()
 
 
+XET = "lab/xet-10m"
+#: the first part of each file is the last to come, and hf-xet has the others in its memory for that long: 23 s
+XET_IN_MEMORY = [
+    {"match": "^/xet/.*/xorbs/.*/0$", "kind": "slow", "bytes_per_second": 45_000, "times": None},
+    {"match": "^/xet/.*/xorbs/.*/[1-9]", "kind": "slow", "bytes_per_second": 400_000, "times": None},
+]
+XET_HANGS = [{"match": "^/xet/.*/xorbs/", "kind": "hang", "seconds": 600, "times": None}]
+
+
+def by_xet(lab: CacheLab, faults: list[dict[str, Any]]) -> tuple[int, set[str]]:
+    """Bring a model that the hub offers by Xet; returns how often that was tried, and by which ways it came."""
+    seed = ["python3", "-m", "virtual_internet.seed", "--root=/srv/virtual-internet", f"--repo={XET}", "--xet"]
+    in_internet(lab, *seed, "--size=10M", "--shards=2")
+    lab.forget(XET)
+    for fault in faults:
+        lab.fault(**fault)
+    run = lab.cache(hf_cache_repo=XET, hf_cache_token="", hf_cache_stall_seconds=12)
+    assert run.status == "successful", run.said
+    assert lab.blobs("spark1", XET) == lab.blobs("spark2", XET)
+    assert run.results(BROUGHT)["spark2"]["attempts"] == 1, "the worker waits, whatever the leader meets"
+    paths = control(lab, "GET", "/stats")["services"]["hub"]["paths"]
+    served = {path.split("/")[1] for path, row in paths.items() if row["bytes_sent"] > 500_000}
+    return run.results(BROUGHT)["spark1"]["attempts"], served
+
+
+def test_bytes_that_xet_keeps_in_memory_end_neither_the_download_nor_the_copy(blank: CacheLab) -> None:
+    assert by_xet(blank, XET_IN_MEMORY) == (1, {"xet"})
+
+
+def test_xet_that_hangs_is_left_for_plain_http(blank: CacheLab) -> None:
+    assert by_xet(blank, XET_HANGS) == (2, {"cdn"})
+
+
 #: the worker has two of five files when the leader still waits for the others
 LAST_ONES_SLOW = {"match": "cdn.*0000[345]-of", "kind": "slow", "bytes_per_second": 1_000_000, "times": None}
 

@@ -25,12 +25,33 @@ def support(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("tests.e2e.conftest")
 
 
-@pytest.mark.parametrize("name", ["tests.bench.converged", "tests.e2e.state", "tests.table"])
+@pytest.mark.parametrize("name", ["tests.bench.converged", "tests.e2e.pace", "tests.e2e.state", "tests.table"])
 def test_examples_in_docstrings_are_true(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     failed, tried = doctest.testmod(importlib.import_module(name))
     assert tried
     assert not failed
+
+
+def test_a_wait_is_as_long_as_the_machine_makes_it(support: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As strict as it was written where nothing runs beside; and over at some time in any case."""
+    pace = importlib.import_module("tests.e2e.pace")
+    wall, machine = [0.0], pace._Machine()
+    monkeypatch.setattr(machine, "watch", lambda: None)
+    monkeypatch.setattr(pace, "_MACHINE", machine)
+
+    def passes(seconds: float, part: float) -> None:
+        wall[0] += seconds
+        machine.given += seconds * part
+
+    for part, waited in ((1.0, 60), (0.5, 120), (0.0, 600)):
+        monkeypatch.setattr(pace.time, "monotonic", lambda: wall[0])
+        monkeypatch.setattr(support.time, "sleep", lambda _seconds, part=part: passes(1, part))
+        began = wall[0]
+        with pytest.raises(AssertionError, match="after"):
+            support.eventually(lambda: "no", "yes", seconds=60)
+        assert wall[0] - began == waited
+    assert str(support.eventually(lambda: "yes", "yes")) == "0 s (0 s given)"
 
 
 def event(kind: str, host: str, task: str, **result: Any) -> dict[str, Any]:

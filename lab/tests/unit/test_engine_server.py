@@ -277,7 +277,7 @@ def test_an_engine_that_is_gone_takes_its_server_along(start: Any) -> None:
     client.engine.gone = True
     assert client.ask("/health") == (503, server.UNAVAILABLE)
     assert client.ask("/v1/chat/completions", HELLO)[0] == 500
-    end = time.monotonic() + 5  # it answers first, and ends the server then
+    end = time.monotonic() + 60  # it answers first, and ends the server then
     while len(client.fatal) < 2 and time.monotonic() < end:
         time.sleep(0.01)
     assert client.fatal == [1, 1]
@@ -352,7 +352,7 @@ def test_a_client_that_leaves_gives_its_place_back(start: Any) -> None:
         body = json.dumps({**HELLO, "stream": True, "max_tokens": 200, "ignore_eos": True}).encode()
         leaving.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
         leaving.recv(100)
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 60
     while client.api.statistics.active and time.monotonic() < deadline:
         time.sleep(0.02)
     assert client.api.statistics.active == 0

@@ -5,14 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import hub as hf_hub
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import resume
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.child import run_while_moving
 from virtual_internet.seed import seed_repo
 from virtual_internet_support import GOOD, OTHER, Lab, running, write_tokens
 
@@ -31,6 +37,7 @@ CHUNK = 10 << 20  # the client writes in pieces of this size; what it has of the
 def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     root = tmp_path_factory.mktemp("internet")
     seed_repo(root, "lab/open", SIZE, shards=3, tags=("v1.0",))
+    seed_repo(root, "lab/xet", 9_500_000, shards=2, xet=True)
     seed_repo(root, "lab/gated", 10_000, gated="auto")
     seed_repo(root, "lab/private", 10_000, private=True)
     write_tokens(root, ["lab/gated", "lab/private"])
@@ -44,20 +51,23 @@ def lab(shared_lab: Lab) -> Lab:
     return shared_lab
 
 
+def settings(lab: Lab, home: Path) -> dict[str, str]:
+    """Return what `hf` needs to be told here."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "HF_HOME": str(home),
+        "HF_ENDPOINT": lab.url("hub"),
+        "NO_PROXY": "127.0.0.1",
+        **{f"HF_HUB_DISABLE_{name}": "1" for name in ("TELEMETRY", "UPDATE_CHECK", "PROGRESS_BARS")},
+    }
+
+
 def start_hf(lab: Lab, home: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """Start `hf` with an environment of its own."""
-    quiet = ("TELEMETRY", "UPDATE_CHECK", "PROGRESS_BARS")
     return subprocess.Popen(
         [HF, *arguments],
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "HF_HOME": str(home),
-            "HF_ENDPOINT": lab.url("hub"),
-            "NO_PROXY": "127.0.0.1",
-            **{f"HF_HUB_DISABLE_{name}": "1" for name in quiet},
-            **environment,
-        },
+        env={**settings(lab, home), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -110,6 +120,97 @@ def test_three_disconnects(lab: Lab, tmp_path: Path) -> None:
     status, out, errors = end(offline)
     assert (status, str(snapshot(home, "lab/open")) in out) == (0, True), errors
     assert lab.stats()["content_bytes"] == 0
+
+
+def on_disk(home: Path) -> int:
+    """Return the bytes of the large files that are there, whole or on their way."""
+    there = 0
+    for path in home.glob("hub/models--*/blobs/*"):
+        with contextlib.suppress(OSError):
+            size = path.stat().st_size
+            there += size if size > 1_000_000 else 0
+    return there
+
+
+def xet_requests(lab: Lab) -> int:
+    return sum(row["requests"] for path, row in lab.stats()["paths"].items() if path.startswith("/xet/"))
+
+
+def test_xet(lab: Lab, tmp_path: Path) -> None:
+    """The real hf-xet takes the weights from the stand-in, byte for byte; without it they come by plain HTTP."""
+    assert end(start_hf(lab, tmp_path / "xet", "download", "lab/xet"))[0] == 0
+    assert_same(lab, tmp_path / "xet", "lab/xet")
+    assert xet_requests(lab) >= 10
+    assert not any("/cdn/" in path for path in lab.stats()["paths"])
+    lab.reset()
+    assert end(start_hf(lab, tmp_path / "plain", "download", "lab/xet", HF_HUB_DISABLE_XET="1"))[0] == 0
+    assert_same(lab, tmp_path / "plain", "lab/xet")
+    assert xet_requests(lab) == 0
+
+
+def slow_xet(lab: Lab) -> None:
+    """The first part of each file comes last: all others wait for it in the client's memory."""
+    lab.fault(kind="slow", match="^/xet/.*/xorbs/.*/0$", bytes_per_second=130_000, times=None)
+    lab.fault(kind="slow", match="^/xet/.*/xorbs/.*/[1-9]$", bytes_per_second=400_000, times=None)
+
+
+def test_what_xet_has_not_written_yet_is_not_thrown_away(lab: Lab, tmp_path: Path) -> None:
+    """Nothing reaches the disk for longer than the stall, and the product leaves `hf` alone."""
+    slow_xet(lab)
+    began, first = time.monotonic(), []
+
+    def moved() -> int:
+        there = on_disk(tmp_path)
+        if there and not first:
+            first.append(time.monotonic() - began)
+        return there
+
+    rc, said = run_while_moving([str(HF), "download", "lab/xet"], settings(lab, tmp_path), moved, 4, every=0.3)
+    assert rc == 0, said
+    assert first[0] > 6, "the disk alone would have ended it"
+    assert_same(lab, tmp_path, "lab/xet")
+
+
+def test_xet_that_hangs_is_ended(lab: Lab, tmp_path: Path) -> None:
+    lab.fault(kind="hang", match="^/xet/.*/xorbs/", seconds=600, times=None)
+    argv, began = [str(HF), "download", "lab/xet"], time.monotonic()
+    assert run_while_moving(argv, settings(lab, tmp_path), lambda: on_disk(tmp_path), 6, every=0.3)[0] is None
+    assert time.monotonic() - began < 40
+
+
+def test_what_an_ended_hf_has_left_is_completed(lab: Lab, tmp_path: Path) -> None:
+    """Xet hangs in the middle of both files: the rest of them comes by plain HTTP, and no byte comes twice."""
+    lab.fault(kind="hang", match="^/xet/.*/xorbs/.*/[3-9]$", seconds=600, times=None)
+    argv = [str(HF), "download", "lab/xet"]
+    assert run_while_moving(argv, settings(lab, tmp_path), lambda: on_disk(tmp_path), 6, every=0.3)[0] is None
+    there = on_disk(tmp_path)
+    assert there > 4_000_000
+    lab.reset()
+    cache, model = hf_cache.Cache(tmp_path, "lab/xet"), hf_hub.Hub(lab.url("hub")).model("lab/xet", "main")[0]
+    notes = hf_cache.Notes(cache.notes)
+    report = hf_cache.look(cache, model, notes)
+    hf_cache.clear_wrong(cache, report)
+    hub = resume.Source(lab.url("hub"), "", "", 10)
+    wanted = [file for file in report.to_fetch() if file.sha256]
+    assert len(wanted) == 2
+    lab.fault(kind="cut", match="^/cdn/.*00001-of", after_bytes=100_000, how="rst")
+    left, broken = resume.complete(cache, model, wanted, hub, notes.verify)
+    assert [file.path for file in left] == ["model-00001-of-00002.safetensors"]
+    assert broken.startswith("model-00001-of-00002.safetensors: the rest of it did not come")
+    assert resume.complete(cache, model, left, hub, notes.verify) == ([], "")
+    assert lab.stats()["content_bytes"] == sum(file.size for file in wanted) - there
+    assert [one.state for one in hf_cache.look(cache, model, notes).found if one.file in wanted] == ["unlinked"] * 2
+
+
+def test_a_part_that_is_not_the_files_beginning_is_not_kept(lab: Lab, tmp_path: Path) -> None:
+    cache, model = hf_cache.Cache(tmp_path, "lab/xet"), hf_hub.Hub(lab.url("hub")).model("lab/xet", "main")[0]
+    file = next(file for file in model.files if file.sha256)
+    cache.partial.mkdir(parents=True)
+    part, hub = cache.partial / file.blob, resume.Source(lab.url("hub"), "", "", 10)
+    for content in (b"other", bytes(file.size)):
+        part.write_bytes(content)
+        assert resume.complete(cache, model, [file], hub, lambda *_about: None) == ([file], "")
+        assert not part.exists()
 
 
 def test_tokens(lab: Lab, tmp_path: Path) -> None:

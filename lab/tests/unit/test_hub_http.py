@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import socket
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from virtual_internet_support import GOOD, OTHER, Lab, ask, read, running, write_repo, write_tokens
+from virtual_internet_support import GOOD, OTHER, Answer, Lab, ask, read, running, write_repo, write_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 WEIGHTS = bytes(range(256)) * 400  # 102,400 bytes
 CONFIG = b'{"model_type": "lab"}'
 FILES = {"config.json": CONFIG, "model.safetensors": WEIGHTS, "sub/deep/notes.txt": b"notes", "empty.txt": b""}
+PARTED = bytes(range(251)) * 9000  # three parts in Xet
 WEIGHTS_PATH = "/lab/open/resolve/main/model.safetensors"
 
 
@@ -31,7 +33,8 @@ def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     write_repo(root, "lab/open", {"config.json": b"{}"}, branch="next", tags={"v1.0": "main"})
     write_repo(root, "lab/gated", FILES, gated="manual")
     write_repo(root, "lab/private", FILES, private=True)
-    write_tokens(root, ["lab/gated", "lab/private"])
+    write_repo(root, "lab/parts", {"model.safetensors": PARTED, "config.json": CONFIG}, xet=True, gated="manual")
+    write_tokens(root, ["lab/gated", "lab/private", "lab/parts"])
     with running(root) as made:
         yield made
 
@@ -361,7 +364,7 @@ def test_what_a_client_gave_up_is_not_counted(tmp_path: Path) -> None:
     write_repo(tmp_path, "lab/large", {"model.safetensors": bytes(size)})
     with running(tmp_path) as lab:
         ask_and_wait(lab, "/lab/large/resolve/main/model.safetensors").close()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while lab.stats()["content_bytes"] == size and time.monotonic() < deadline:
             time.sleep(0.02)
         assert 0 < lab.stats()["content_bytes"] < size
@@ -461,3 +464,48 @@ def test_control(lab: Lab) -> None:
     left = ask(f"{control}/faults/{active[0]['id']}", "DELETE").json["active"]
     assert left == active[1:]
     assert ask(control + "/faults", "DELETE").json == {"active": [], "applied": []}
+
+
+# Xet
+
+
+def test_xet(lab: Lab) -> None:
+    digest = hashlib.sha256(PARTED).hexdigest()
+    found = lab.hub("/lab/parts/resolve/main/model.safetensors", token=GOOD).headers
+    assert found["X-Xet-Hash"] == digest
+    assert "X-Xet-Hash" not in lab.hub("/lab/parts/resolve/main/config.json", token=GOOD).headers
+    assert "X-Xet-Hash" not in lab.hub(WEIGHTS_PATH).headers
+    rows = lab.hub("/api/models/lab/parts/tree/main").json
+    assert [row.get("xetHash") for row in rows] == [None, digest]
+    refresh = found["X-Xet-Refresh-Route"].removeprefix(lab.url("hub"))
+    assert lab.hub(refresh).status == 401
+    assert lab.hub(refresh, token=OTHER).status == 403
+    opened = lab.hub(refresh, token=GOOD)
+    assert opened.headers["X-Xet-Cas-Url"] == opened.json["casUrl"]
+    files = f"{opened.json['casUrl']}/v1/reconstructions"
+
+    def told(hash_: str = digest, token: str = opened.json["accessToken"], **more: str) -> Answer:
+        return ask(f"{files}/{hash_}", headers={"Authorization": f"Bearer {token}", **more})
+
+    terms = told().json["terms"]
+    assert [term["unpacked_length"] for term in terms] == [1 << 20, 1 << 20, len(PARTED) - (2 << 20)]
+    content = b""
+    for term in terms:
+        (where,) = told().json["fetch_info"][term["hash"]]
+        first, last = where["url_range"]["start"], where["url_range"]["end"]
+        answer = ask(where["url"], headers={"Range": f"bytes={first}-{last}"})
+        assert (answer.status, len(answer.body)) == (206, last + 1)
+        stored = answer.body
+        while stored:
+            length = int.from_bytes(stored[1:4], "little")
+            content, stored = content + stored[8 : 8 + length], stored[8 + length :]
+    assert content == PARTED
+    some = told(Range=f"bytes={(1 << 20) + 5}-{(1 << 20) + 6}").json
+    assert (len(some["terms"]), some["offset_into_first_range"]) == (1, 5)
+    assert told(Range=f"bytes={len(PARTED)}-").status == 416
+    assert told("0" * 64).status == 404
+    for token in ("", "1.x", "x.y", f"{int(time.time()) + 60}.{digest}"):
+        assert told(token=token).status == 401
+    assert ask(f"{opened.json['casUrl']}/xorbs/{digest}/3").status == 404
+    assert ask(f"{opened.json['casUrl']}/xorbs/{digest}/-1").status == 404
+    assert ask(f"{lab.url('cdn')}/xet/lab/open/xorbs/{hashlib.sha256(WEIGHTS).hexdigest()}/0").status == 404

@@ -209,7 +209,12 @@ def look(cache: Cache, model: Model, notes: Notes, read: str = READ_NEW) -> Repo
         found=found,
         ref_missing=model.revision != model.commit and not cache.ref(model.revision).exists(),
         needed=sum(blobs[blob].size for blob in lacking),
-        reclaimable=sum(path.lstat().st_size for blob in lacking for path in _remains(cache, blob)),
+        reclaimable=sum(
+            path.lstat().st_size
+            for blob in lacking
+            for path in (*_remains(cache, blob), cache.partial / blob)
+            if os.path.lexists(path)
+        ),
         stamps={blob: one.stamp for blob, one in states.items() if one.stamp},
     )
 
@@ -269,7 +274,10 @@ def _remains(cache: Cache, blob: str) -> list[Path]:
 
 
 def clear_wrong(cache: Cache, report: Report) -> list[str]:
-    """Repair what needs no content from elsewhere, and make room for what does. Return what was done, a line each."""
+    """Repair what needs no content from elsewhere, and make room for what does. Return what was done, a line each.
+
+    The longest part of a file that killed downloads have left is put aside, to be completed.
+    """
     done = []
     for one in report.found:
         blob = cache.blobs / one.file.blob
@@ -284,12 +292,25 @@ def clear_wrong(cache: Cache, report: Report) -> list[str]:
             done.append(f"{one.file.path}: put in its place")
         elif one.state in (MISSING, CORRUPT):
             in_use = _in_use(cache.locks / f"{one.file.blob}.lock")
+            if not in_use:
+                _put_aside(cache, one.file)
             for path in _remains(cache, one.file.blob):
                 # `hf` begins anew under another name: what an older run left is of use only to that run.
                 if path == blob or not in_use:
                     path.unlink()
                     done.append(f"{one.file.path}: removed {path.name}, {one.detail}")
     return done
+
+
+def _put_aside(cache: Cache, file: HashedFile) -> None:
+    """Keep the longest part of a file where copies keep theirs, and where no `hf` looks for it."""
+    kept = cache.partial / file.blob
+    for path in cache.blobs.glob(f"{file.blob}*.incomplete"):
+        size = path.lstat().st_size
+        there = kept.stat().st_size if kept.is_file() else 0
+        if path.is_file() and not path.is_symlink() and there < size < file.size:
+            cache.partial.mkdir(exist_ok=True)
+            path.replace(kept)
 
 
 def _hard_link(source: Path, blob: Path) -> None:

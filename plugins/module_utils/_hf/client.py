@@ -44,8 +44,13 @@ def hf_argv(
     return [program, "download", f"--revision={commit}", f"--cache-dir={hub}", "--", repo, *names]
 
 
-def child_environment(home: str | os.PathLike[str], endpoint: str, token: str, proxy: str = "") -> dict[str, str]:
-    """Return what is set for `hf`, so that nothing of the user's own settings or tokens is."""
+def child_environment(
+    home: str | os.PathLike[str], endpoint: str, token: str, proxy: str = "", xet: bool = True
+) -> dict[str, str]:
+    """Return what is set for `hf`, so that nothing of the user's own settings or tokens is.
+
+    :param xet: whether `hf` may take files by Xet, where the hub offers that; else plain HTTP.
+    """
     environment = {
         "HF_HOME": str(home),
         "HF_TOKEN_PATH": str(Path(home, "token")),
@@ -60,6 +65,7 @@ def child_environment(home: str | os.PathLike[str], endpoint: str, token: str, p
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         # Files in a store that repositories share are links out of this repository's directory.
         "HF_HUB_DISABLE_SHARED_BLOBS": "1",
+        "HF_HUB_DISABLE_XET": "0" if xet else "1",
         "HF_HUB_DOWNLOAD_TIMEOUT": "30",
         "NO_COLOR": "1",
     }

@@ -25,7 +25,8 @@ _REPO = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCI
 _REVISION = re.compile(r"[A-Za-z0-9][\w.+-]*(?:/[A-Za-z0-9][\w.+-]*)*", re.ASCII)
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_PASSING = (408, 429, 500, 502, 503, 504)
+#: answers that another attempt may not meet again
+PASSING = (408, 429, 500, 502, 503, 504)
 
 
 #: the file that says what kind of model it is, and the largest that is read into a plan
@@ -205,7 +206,7 @@ def refusal(answer: Answer, endpoint: str, repo: str, revision: str, with_token:
     )
 
 
-class _SameOrigin(urllib.request.HTTPRedirectHandler):
+class SameOrigin(urllib.request.HTTPRedirectHandler):
     """Takes the token along within one origin only."""
 
     def redirect_request(self, req: urllib.request.Request, *args: Any, **kwargs: Any) -> urllib.request.Request | None:
@@ -222,7 +223,7 @@ def fetch(url: str, token: str, timeout: float) -> Answer:
     headers = {"User-Agent": "sparkops.dgx_spark", "Accept": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    opener = urllib.request.build_opener(_SameOrigin())
+    opener = urllib.request.build_opener(SameOrigin())
     try:
         with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as reply:
             return Answer(reply.status, reply.headers, reply.read())
@@ -279,7 +280,7 @@ class Hub:
             else:
                 if answer.status == 200:
                     return answer.body
-                if last or answer.status not in _PASSING:
+                if last or answer.status not in PASSING:
                     raise refusal(answer, self.endpoint, repo, revision, bool(self.token))
             time.sleep(self.pause * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")

@@ -15,6 +15,11 @@ import tempfile
 import time
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.received import Received
+
+#: bytes a second, on average: fewer are no download, but a program that tries to connect again and again
+LEAST_RECEIVED = 8 << 10
+
 
 def run_while_moving(
     argv: Sequence[str],
@@ -25,6 +30,10 @@ def run_while_moving(
 ) -> tuple[int | None, str]:
     """Run a program. Returns its exit status, or None if it was ended, and what it said.
 
+    It is ended when for a while nothing moved on the disk **and** nothing to speak of came from the network. The disk
+    alone does not tell: Xet writes a file in order and keeps in memory what came before its turn, gigabytes of it,
+    all of which would be lost.
+
     :param environment: set for it beside this process's own, in which alone a secret belongs.
     :param moved: what changes as long as it gets on.
     """
@@ -32,14 +41,15 @@ def run_while_moving(
         child = subprocess.Popen(
             argv, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
         )
-        last, since, ended = moved(), time.monotonic(), False
+        network = Received(child.pid)
+        last, received, since, ended = moved(), network.count(), time.monotonic(), False
         while child.poll() is None:
             try:
                 child.wait(every)
             except subprocess.TimeoutExpired:
-                now = moved()
-                if now != last:
-                    last, since = now, time.monotonic()
+                now, came = moved(), network.count()
+                if now != last or came - received >= LEAST_RECEIVED * stall_seconds:
+                    last, received, since = now, came, time.monotonic()
                 elif time.monotonic() - since > stall_seconds:
                     child.kill()
                     ended = True

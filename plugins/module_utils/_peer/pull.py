@@ -4,7 +4,8 @@
 """Copy files, which are named by their hashes, from another Spark: several ssh streams, each file hashed as it comes.
 
 What came of a file before a connection broke is kept, and the rest asked for. A file gets its name when it is whole
-and its hash is right. A file that the other Spark is still downloading is waited for, as long as it grows.
+and its hash is right. A file that the other Spark is still downloading is waited for, as long as that Spark's download
+lives: that ends by itself when nothing comes any more, and starts again, by rules of its own.
 
 This module util is private to the collection.
 """
@@ -101,7 +102,10 @@ class Peer:
             stream.close()
 
     def ask(self, name: str, offset: int) -> tuple[int, int]:
-        """Return the size of a file whose bytes come next, or -1 and what there is of files that are on their way."""
+        """Return the size of a file whose bytes come next, or less than 0 and the bytes of files on their way there.
+
+        -2 where the other Spark's download lives.
+        """
         self._ask(f"{name} {offset}\n".encode())
         line = bytearray()
         while not line.endswith(b"\n"):
@@ -231,7 +235,7 @@ class Pull:
                 offset = 0
             size, grown = peer.ask(file.blob, offset)
             if size < 0:
-                self._wait(grown, file)
+                self._wait(size == -2, grown, file)
                 return False
             if size != file.size:
                 raise WrongError(f"{file.path} has {size} bytes there instead of {file.size}")
@@ -278,10 +282,10 @@ class Pull:
                 for what, seconds in spent.items():
                     self.seconds[what] += seconds
 
-    def _wait(self, grown: int, file: HashedFile) -> None:
+    def _wait(self, lives: bool, grown: int, file: HashedFile) -> None:
         with self._lock:
-            if grown != self._grown:
+            if lives or grown != self._grown:
                 self._grown, self._sign_of_life = grown, time.monotonic()
             silent = time.monotonic() - self._sign_of_life
         if silent > self._stall:
-            raise PullError(f"{file.path} is not there to copy, and nothing was downloaded there for {silent:.0f} s")
+            raise PullError(f"{file.path} is not there to copy, and no download of it lived there for {silent:.0f} s")

@@ -5,7 +5,8 @@
 
 Each line of standard input asks for one file: `HASH OFFSET`, where HASH is its name in the directory. The answer is a
 line `SIZE GROWN` and the file's bytes from OFFSET on. SIZE is -1 while the file is not there; GROWN, the bytes of what
-is being downloaded beside it, then tells that waiting makes sense. Nothing else can be asked for.
+is being downloaded beside it, then tells that waiting makes sense. SIZE is -2 instead while a process here brings the
+model: then waiting makes sense whatever has grown. Nothing else can be asked for.
 
 A first line `PLAIN PORT TOKEN` has the files' bytes, and these alone, sent over a connection of their own to the asking
 Spark, which ssh does not encrypt. The token, which ssh did encrypt, tells that Spark who connects.
@@ -16,6 +17,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import socket
@@ -37,6 +39,24 @@ def grown(folder: Path) -> int:
         except OSError:  # its download has just ended
             continue
     return total
+
+
+def is_brought(folder: Path) -> bool:
+    """Whether a process holds the lock of the model whose files a directory of a Hugging Face cache has."""
+    lock = folder.parent.parent.parent / ".dgx-spark" / (folder.parent.name + ".lock")
+    try:
+        file = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:  # no such cache, or nothing was brought yet
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(file)
+    return False
 
 
 def plain_connection(port: int, token: bytes) -> int:
@@ -67,7 +87,7 @@ def send(folder: Path, asked: BinaryIO, answers: int, release: Callable[[Path], 
             # A link could lead out of the directory.
             file = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW)
         except OSError:
-            os.write(answers, b"-1 %d\n" % grown(folder))
+            os.write(answers, b"%d %d\n" % (-2 if is_brought(folder) else -1, grown(folder)))
             continue
         try:
             size = os.fstat(file).st_size

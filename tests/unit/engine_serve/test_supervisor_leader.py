@@ -55,7 +55,7 @@ def test_a_leader_that_is_asked_to_end_says_so_whatever_it_waits_for(tmp_path: P
     )
     assert waiting.stdout.readline() == "waits\n"
     waiting.terminate()
-    waiting.communicate(timeout=5)
+    waiting.communicate(timeout=50)  # less than what it waits for
     assert waiting.returncode == 143
     found = json.loads((tmp_path / "state.json").read_text())
     assert (found["phase"], found["reason"], found["starts"]) == ("stopped", "asked to end", 0)

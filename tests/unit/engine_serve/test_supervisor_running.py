@@ -81,12 +81,14 @@ class TwoCommands(engines.Engine):
 
 def test_an_engine_without_mpi_has_a_command_on_every_node(tmp_path, monkeypatch, capsys) -> None:
     """Those of other nodes go by ssh; when one ends, with status 0 too, the engine has ended."""
-    (tmp_path / "ssh").write_text('#!/bin/sh\necho "$1 runs: $2"; sleep 1; exit 0\n')
+    (tmp_path / "ssh").write_text('#!/bin/sh\necho "$1 runs: $2"; sleep 2; exit 0\n')
     (tmp_path / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     one = running.Running(TwoCommands(CLUSTER))
     assert one.alive()
-    time.sleep(1.5)
+    end = time.monotonic() + 60
+    while one.alive() and time.monotonic() < end:
+        time.sleep(0.1)
     assert not one.alive()
     assert one.status() == 0
     one.end(5)

@@ -112,7 +112,7 @@ def run(capsys: pytest.CaptureFixture):
 
 def bring(run, place: SimpleNamespace, source: str = "hub", **more: object) -> dict:
     if source == "peer":
-        more = {"copy_dir": str(place.copies), "stall_seconds": 5, **more}
+        more = {"copy_dir": str(place.copies), "stall_seconds": 60, **more}
     return run(hf_cache_model, model=MODEL, source=source, **place.options, **more)
 
 
@@ -144,6 +144,12 @@ def test_brings_once_and_only_what_lacks(run, place: SimpleNamespace, source: st
 def test_tries_again_what_may_pass(run, place: SimpleNamespace, source: str) -> None:
     (place.tools / "fail").write_text("ConnectionResetError: reset by peer\n")
     assert bring(run, place, source)["attempts"] == 2
+
+
+def test_xet_is_for_the_first_attempt_alone(run, place: SimpleNamespace) -> None:
+    (place.tools / "fail").write_text("RuntimeError: Task error: File reconstruction error\n" * 2)
+    assert bring(run, place)["attempts"] == 3
+    assert [environment["HF_HUB_DISABLE_XET"] for _argv, environment in place.calls()] == ["0", "1", "1"]
 
 
 def test_gives_up_on_a_full_disk(run, place: SimpleNamespace) -> None:
@@ -307,7 +313,7 @@ def test_copies_any_files(run, place: SimpleNamespace) -> None:
     target = place.tools / "target"
     files = [{name: FILES[1][name] for name in ("path", "size", "sha256")}]
     where = {"directory": str(target), "files": files}
-    asked = {"name": "files", "dir": str(place.copies), "stall_seconds": 5, **where}
+    asked = {"name": "files", "dir": str(place.copies), "stall_seconds": 60, **where}
     looked = {"name": "files", "dir": str(place.copies), **where}
     assert run(peer_copy_info, **looked)["problems"] == {"model.safetensors": "is missing"}
     foretold = run(peer_copy_files, check_mode=True, **asked)

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -141,8 +143,50 @@ def test_a_file_that_nobody_downloads_is_named(tmp_path: Path) -> None:
     source, target, partial = folders(tmp_path)
     (source / FILES[4].blob).unlink()
     with pytest.raises(PullError, match="file-1500000 is not there to copy"):
-        Pull(Wires(source, []), FILES, target, partial, lambda *_about: None, 0.7).run(1)
+        Pull(Wires(source, []), FILES, target, partial, lambda *_about: None, 2).run(1)
     assert len(list(target.iterdir())) == len(FILES) - 1
+
+
+@pytest.fixture
+def cached(tmp_path: Path) -> tuple[Path, Path, Path, Path]:
+    """A leader's cache that lacks one file, with the lock of whoever brings the model; where the files are to go."""
+    blobs = tmp_path / "hf" / "hub" / "models--lab--tiny" / "blobs"
+    blobs.mkdir(parents=True)
+    for file, content in zip(FILES[:4], CONTENTS):
+        (blobs / file.blob).write_bytes(content)
+    lock = tmp_path / "hf" / ".dgx-spark" / "models--lab--tiny.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    return blobs, lock, tmp_path / "target", tmp_path / "partial"
+
+
+def test_a_file_is_waited_for_as_long_as_its_download_lives(cached: tuple[Path, Path, Path, Path]) -> None:
+    """Nothing of it is on the leader's disk for much longer than the stall: Xet still has it in memory."""
+    blobs, lock, target, partial = cached
+
+    def arrive() -> None:
+        (blobs / FILES[4].blob).write_bytes(CONTENTS[4])
+
+    timer = threading.Timer(2.5, arrive)
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        timer.start()
+        assert Pull(Wires(blobs, []), FILES, target, partial, lambda *_about: None, 0.7).run(2) == ""
+    timer.join()
+    assert sorted(path.name for path in target.iterdir()) == sorted(file.blob for file in FILES)
+
+
+def test_a_download_that_has_ended_is_not_waited_for(cached: tuple[Path, Path, Path, Path]) -> None:
+    blobs, lock, target, partial = cached
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        timer = threading.Timer(1.5, fcntl.flock, [held, fcntl.LOCK_UN])
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(PullError, match="no download of it lived there for"):
+            Pull(Wires(blobs, []), FILES, target, partial, lambda *_about: None, 0.7).run(1)
+        timer.join()
+    assert time.monotonic() - began > 1.5
 
 
 def test_silence_ends_a_connection(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@
 
 As on the real hub: a small file is answered from `/api/resolve-cache/` (307), an LFS file from the content delivery
 (302), which is another origin (here another port) with a signed address that expires, so that the client must not take
-its token there. There are no Xet headers: the client downloads over plain HTTP, with or without `hf-xet`.
+its token there. A repository that is kept in Xet (`"xet": true` in its `.repo.json`) has its LFS files offered by Xet
+as well; of any other there are no Xet headers, and the client downloads over plain HTTP, with or without `hf-xet`.
 
 Refusals, as the real hub words them:
 
@@ -30,6 +31,7 @@ import uuid
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
+from . import xet
 from .http_server import Handler, Outlet, Server
 from .ranges import UnsatisfiableRangeError, if_range_holds, parse_range
 from .repository import TITLE, Commit, Entry, Identity, Repo, Store
@@ -183,18 +185,32 @@ class HubHandler(_FileHandler):
         if entry.sha256:
             address = self._signed(f"/cdn/{quote(repo.id)}/{entry.sha256}/{quote(path.rpartition('/')[2])}")
             headers += [("X-Linked-Size", str(entry.size)), ("X-Linked-ETag", f'"{entry.etag}"')]
+            if repo.xet:
+                refresh = f"http://{self.headers.get('Host', '')}/api/models/{repo.id}/xet-read-token/{commit.sha}"
+                headers += [("X-Xet-Hash", entry.sha256), ("X-Xet-Refresh-Route", refresh)]
             self._redirect(302, "Found", address, headers)
         else:
             target = f"/api/resolve-cache/models/{quote(repo.id)}/{commit.sha}/{quote(path)}"
             self._redirect(307, "Temporary Redirect", f"{target}?{urlencode({'etag': entry.etag})}", headers)
 
-    def _signed(self, path: str) -> str:
+    def _delivery(self) -> str:
+        """Return the content delivery's origin, by the name that the client used."""
         host = urlsplit("//" + self.headers.get("Host", "")).hostname or self.connection.getsockname()[0]
-        host = f"[{host}]" if ":" in host else host
+        return self.server.cdn_base.replace("{host}", f"[{host}]" if ":" in host else host)
+
+    def _signed(self, path: str) -> str:
         expires = int(time.time()) + self.server.url_ttl
         signature = sign(self.server.signing_key, unquote(path), expires)
-        query = urlencode({"Expires": expires, "Signature": signature})
-        return f"{self.server.cdn_base.replace('{host}', host)}{path}?{query}"
+        return f"{self._delivery()}{path}?{urlencode({'Expires': expires, 'Signature': signature})}"
+
+    def _xet_token(self, repo: Repo) -> None:
+        """Tell where a repository's Xet storage is, and what opens it."""
+        path, expires = f"/xet/{repo.id}", int(time.time()) + self.server.url_ttl
+        token = f"{expires}.{sign(self.server.signing_key, path, expires)}"
+        told = {"casUrl": f"{self._delivery()}{path}", "accessToken": token, "exp": expires}
+        names = {"X-Xet-Cas-Url": "casUrl", "X-Xet-Access-Token": "accessToken", "X-Xet-Token-Expiration": "exp"}
+        headers = [(header, str(told[name])) for header, name in names.items()]
+        self.send_json(200, told, [self.request_id(), *headers])
 
     def _redirect(self, status: int, reason: str, target: str, headers: list[tuple[str, str]]) -> None:
         body = f"{reason}. Redirecting to {target}".encode()
@@ -218,10 +234,12 @@ class HubHandler(_FileHandler):
     def _model(self, repo_id: str, rest: list[str], reading: bool) -> None:
         """Answer what is below /api/models/<org>/<name>."""
         verb = rest[0] if rest else ""
-        repo = self._repo(repo_id, files=verb == "auth-check")
+        repo = self._repo(repo_id, files=verb in ("auth-check", "xet-read-token"))
         headers = [self.request_id()]
         if verb == "auth-check" and len(rest) == 1 and reading:
             self.send_json(200, {}, headers)
+        elif verb == "xet-read-token" and len(rest) == 2 and repo.xet and reading:
+            self._xet_token(repo)
         elif verb == "refs" and len(rest) == 1 and reading:
             self.send_json(200, _refs(repo, "include_prs" in self.query), headers)
         elif (not rest or (verb == "revision" and len(rest) == 2)) and reading:
@@ -232,21 +250,23 @@ class HubHandler(_FileHandler):
                 info = {name: info[name] for name in ("_id", "id", *expand) if name in info}
             self.send_json(200, info, headers)
         elif verb == "tree" and len(rest) >= 2 and reading:
-            self._tree(_commit(repo, rest[1]), "/".join(rest[2:]).strip("/"))
+            self._tree(repo, _commit(repo, rest[1]), "/".join(rest[2:]).strip("/"))
         elif verb == "paths-info" and len(rest) == 2 and self.command == "POST":
             commit = _commit(repo, rest[1])
             asked = self._form()
             paths, expand = asked.get("paths", []), _flag(asked, "expand")
-            self.send_json(200, [_listed(commit, path, expand) for path in paths if _known(commit, path)], headers)
+            self.send_json(
+                200, [_listed(repo, commit, path, expand) for path in paths if _known(commit, path)], headers
+            )
         else:
             raise RefusalError(404, None, "Sorry, we can't find the page you are looking for.")
 
-    def _tree(self, commit: Commit, folder: str) -> None:
+    def _tree(self, repo: Repo, commit: Commit, folder: str) -> None:
         """List a folder, a page at a time."""
         if folder not in commit.folders:
             raise RefusalError(404, "EntryNotFound", f"{folder} does not exist on the revision", commit)
         expand = _flag(self.query, "expand")
-        listing = tree(commit, folder, _flag(self.query, "recursive"), expand)
+        listing = tree(repo, commit, folder, _flag(self.query, "recursive"), expand)
         page = self.server.expanded_page if expand else self.server.page
         try:
             start = int(base64.urlsafe_b64decode(self.query.get("cursor", ["MA=="])[0]))
@@ -278,7 +298,7 @@ class HubHandler(_FileHandler):
 
 
 class CdnHandler(_FileHandler):
-    """One connection to the content delivery: signed addresses only, and no token."""
+    """One connection to the content delivery: signed addresses only and no token, but for what Xet keeps there."""
 
     server: CdnServer
 
@@ -288,7 +308,9 @@ class CdnHandler(_FileHandler):
         expires = self.query.get("Expires", [""])[0]
         signature = self.query.get("Signature", [""])[0]
         path = unquote(self.raw_path)
-        if self.headers.get("Authorization"):  # as S3 says where two ways to prove oneself meet
+        if parts[0] == "xet" and len(parts) >= 4:
+            self._xet("/".join(parts[1:3]), parts[3:])
+        elif self.headers.get("Authorization"):  # as S3 says where two ways to prove oneself meet
             self._refuse(400, "InvalidArgument", "Only one auth mechanism allowed")
         elif not expires.isascii() or not expires.isdigit():
             self._refuse(403, "AccessDenied", "Access denied")
@@ -307,6 +329,53 @@ class CdnHandler(_FileHandler):
                 return
             headers = [("Content-Type", "application/octet-stream"), ("Content-Disposition", _disposition(name))]
             self.send_file(repo_id, entry, headers)
+
+    def _xet(self, repo_id: str, rest: list[str]) -> None:
+        """Answer what hf-xet asks: what a file consists of (with its token), and the parts (by address alone)."""
+        repo = self.server.store.repo(repo_id)
+        if repo is not None and repo.xet and len(rest) == 3:
+            number = int(rest[2]) if rest[2].isascii() and rest[2].isdigit() else 0
+            if rest[:2] == ["v1", "reconstructions"]:
+                entry = repo.lfs_object(rest[2])
+                if not self._xet_token_holds(repo_id):
+                    self.send_json(401, {"error": "Unauthorized"})
+                    return
+                if entry is not None:
+                    self._reconstruction(entry, f"/xet/{quote(repo_id)}/xorbs/{rest[2]}")
+                    return
+            elif rest[0] == "xorbs" and rest[2] == str(number):
+                entry = repo.lfs_object(rest[1])
+                if entry is not None and number * xet.XORB < entry.size:
+                    self._xorb(repo_id, entry, number)
+                    return
+        self.send_json(404, {"error": "Not Found"})
+
+    def _xet_token_holds(self, repo_id: str) -> bool:
+        expires, _dot, signature = self.headers.get("Authorization", "").rpartition(" ")[2].partition(".")
+        if not expires.isascii() or not expires.isdigit() or int(expires) < time.time():
+            return False
+        return hmac.compare_digest(sign(self.server.signing_key, f"/xet/{repo_id}", int(expires)), signature)
+
+    def _reconstruction(self, entry: Entry, path: str) -> None:
+        try:
+            first, last = parse_range(self.headers.get("Range"), entry.size) or (0, entry.size - 1)
+        except UnsatisfiableRangeError:  # how the client learns that there is no more
+            self.send_json(416, {"error": "Range Not Satisfiable"})
+            return
+        base = f"http://{self.headers.get('Host', '')}{path}"
+        self.send_json(200, xet.reconstruction(entry.etag, entry.size, first, last, base))
+
+    def _xorb(self, repo_id: str, entry: Entry, number: int) -> None:
+        content = xet.xorb(entry.file, entry.size, number)
+        span = parse_range(self.headers.get("Range"), len(content))
+        first, last = span or (0, len(content) - 1)
+        head = [("Content-Type", "application/octet-stream"), ("Content-Length", str(last - first + 1))]
+        if span:
+            head.append(("Content-Range", f"bytes {first}-{last}/{len(content)}"))
+        self.send_head(206 if span else 200, head)
+        if self.command != "HEAD":
+            outlet = Outlet(self, last - first + 1, entry.digest, f"{repo_id}/{entry.path}", entry.size)
+            outlet.write(content[first : last + 1])
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
@@ -345,15 +414,15 @@ def model_info(repo: Repo, commit: Commit, blobs: bool) -> dict[str, Any]:
     }
 
 
-def tree(commit: Commit, folder: str, recursive: bool, expand: bool) -> list[dict[str, Any]]:
+def tree(repo: Repo, commit: Commit, folder: str, recursive: bool, expand: bool) -> list[dict[str, Any]]:
     """Return the listing of a folder: folders and files, by name."""
     start = folder + "/" if folder else ""
     below = [path for path in (*commit.folders, *commit.files) if path.startswith(start) and path != folder and path]
     paths = sorted(path for path in below if recursive or "/" not in path[len(start) :])
-    return [_listed(commit, path, expand) for path in paths]
+    return [_listed(repo, commit, path, expand) for path in paths]
 
 
-def _listed(commit: Commit, path: str, expand: bool) -> dict[str, Any]:
+def _listed(repo: Repo, commit: Commit, path: str, expand: bool) -> dict[str, Any]:
     entry = commit.files.get(path)
     if entry is None:
         row: dict[str, Any] = {"type": "directory", "oid": commit.folders[path], "size": 0, "path": path}
@@ -361,6 +430,8 @@ def _listed(commit: Commit, path: str, expand: bool) -> dict[str, Any]:
         row = {"type": "file", "oid": entry.oid, "size": entry.size, "path": path}
         if entry.sha256:
             row["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": entry.pointer_size}
+            if repo.xet:
+                row["xetHash"] = entry.sha256
     if expand:
         row["lastCommit"] = {"id": commit.sha, "title": TITLE, "date": _iso(commit)}
         if entry is not None:

@@ -5,7 +5,8 @@
 """The hub's repositories, read from plain directories.
 
     ROOT/hub/tokens.json                        {"hf_token": {"name": "user", "granted": ["org/name"]}}
-    ROOT/hub/models/<org>/<name>/.repo.json     {"gated": false, "private": false, "tags": {"v1.0": "main"}}; optional
+    ROOT/hub/models/<org>/<name>/.repo.json     optional: {"gated": false, "private": false, "tags": {"v1.0": "main"}},
+                                                and "xet": true where LFS files are offered by Xet as well
     ROOT/hub/models/<org>/<name>/<branch>/...   the files of a branch; `main` is the default one
 
 What is in the directories is what is served, at once. Commits, trees and blobs have the ids that git would give them
@@ -73,6 +74,7 @@ class Repo:
     private: bool
     branches: dict[str, Commit]
     tags: dict[str, Commit]
+    xet: bool = False  # whether its LFS files are offered by Xet as well
 
     def commit(self, revision: str) -> Commit | None:
         """Find a branch, a tag or a commit id."""
@@ -179,7 +181,8 @@ class Store:
         }
         tags = {tag: branches[branch] for tag, branch in settings.get("tags", {}).items() if branch in branches}
         gated = settings.get("gated", False)
-        return Repo(repo_id, "auto" if gated is True else gated, settings.get("private", False), branches, tags)
+        kept = {"private": settings.get("private", False), "xet": settings.get("xet", False)}
+        return Repo(repo_id, "auto" if gated is True else gated, branches=branches, tags=tags, **kept)
 
     def repo_ids(self) -> list[str]:
         """Name every repository."""

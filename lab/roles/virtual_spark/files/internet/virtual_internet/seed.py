@@ -101,6 +101,7 @@ def seed_repo(
     tags: tuple[str, ...] = (),
     extra: Path | None = None,
     chat: bool = True,
+    xet: bool = False,
 ) -> dict[str, Any]:
     """Make the repository, or a branch of it, if it is not there; return what it is now."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id, re.ASCII) or not re.fullmatch(r"\w[\w.-]*", revision, re.ASCII):
@@ -115,6 +116,7 @@ def seed_repo(
     after = {
         "gated": gated,
         "private": private,
+        "xet": xet,
         "tags": {**before.get("tags", {}), **dict.fromkeys(tags, revision)},
         "seeded": {**before.get("seeded", {}), revision: recipe},
         "hashes": hashes,
@@ -204,6 +206,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--private", action="store_true")
     parser.add_argument("--extra", type=Path, help="a directory of files to add, or to put in place of generated ones")
     parser.add_argument("--chat", action=argparse.BooleanOptionalAction, default=True, help="with a chat template")
+    parser.add_argument("--xet", action="store_true", help="offer the weights by Xet too")
     options = parser.parse_args(arguments)
     if options.shards < 1:
         parser.error("--shards must be 1 or more")
@@ -220,6 +223,7 @@ def main(arguments: list[str]) -> int:
             tuple(options.tag),
             options.extra,
             options.chat,
+            options.xet,
         )
     except ValueError as error:
         parser.error(str(error))
