@@ -16,6 +16,7 @@ VENDOR_ID = 0x15B3
 DESCRIPTION = "SIMULATED ConnectX-7 (virtual Spark), 200GbE, dual-port QSFP112"
 PART_NUMBER = "900-SIM-CX7"
 GID_TABLE = 255
+UVERBS_NODES = 64  # that the kernel can have
 EMPTY_GID = ":".join(["0000"] * 8)
 SPEED = 200000  # Mb/s of a cage; each PCIe half reports the whole of it
 
@@ -207,13 +208,19 @@ def static_files(function: Function) -> dict[str, str]:
     }
 
 
-def verbs_files() -> dict[str, str]:
-    """/sys/class/infiniband_verbs."""
+def uverbs(function: Function, added: int = 0) -> int:
+    """The number of a function's device node: a card that is hot-added gets new ones, while old ones are held open."""
+    return (function.uverbs + len(FUNCTIONS) * added) % UVERBS_NODES
+
+
+def verbs_files(added: int = 0) -> dict[str, str]:
+    """/sys/class/infiniband_verbs, of a card that was hot-added so many times."""
     files = {"abi_version": "6"}
     for function in FUNCTIONS:
-        files[f"uverbs{function.uverbs}/ibdev"] = function.device
-        files[f"uverbs{function.uverbs}/abi_version"] = "1"
-        files[f"uverbs{function.uverbs}/dev"] = f"231:{192 + function.uverbs}"
+        number = uverbs(function, added)
+        files[f"uverbs{number}/ibdev"] = function.device
+        files[f"uverbs{number}/abi_version"] = "1"
+        files[f"uverbs{number}/dev"] = f"231:{192 + number}"
     return files
 
 

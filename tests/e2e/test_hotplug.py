@@ -1,0 +1,114 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A ConnectX-7 that leaves the PCI bus without a live cable and comes back at plug-in, as newer DGX OS has it."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any, Iterator
+
+import pytest
+
+from .conftest import Lab, eventually
+from .fabric_support import NETDEVS, fabric_lab, made_changes, planned_changes, role
+
+pytestmark = pytest.mark.matrix
+MARKER = "/etc/nvidia/cx7-hotplug-enabled"
+ATTRIBUTES = "/sys/devices/platform/MTKP0001:00/pcie_hotplug"
+OFF = "Switch the hot-plug of the ConnectX-7 off"
+REBOOT = "Reboot all members at the same time"
+BOTH = ("spark1", "spark2")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two Sparks with the hot-plug driver, which booted with the cable in, and have a fabric."""
+    lab = fabric_lab(
+        tmp_path_factory.mktemp("hotplug"), virtual_spark_hotplug=True, virtual_spark_hotplug_seconds=20
+    )
+    for name in BOTH:
+        lab.host(name).check_output(f"echo armed | sudo tee {MARKER}; sudo chmod 640 {MARKER}")
+    yield lab
+    down = lab.play("lab/playbooks/down.yml")
+    shutil.rmtree(lab.scratch)
+    assert down.status == "successful", down.said
+
+
+def plug(lab: Lab, plugged: bool) -> None:
+    lab.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=plugged)
+
+
+def card(lab: Lab, name: str) -> dict[str, Any]:
+    """What a Spark shows of its card: ports, indexes of the netdevs, device nodes, and whether the driver sees a cable."""
+    netdevs = "".join(f"cat /sys/class/net/{netdev}/ifindex 2>/dev/null || true; " for netdev in NETDEVS)
+    questions = f"ls /sys/class/infiniband; echo -; {netdevs} echo -; ls /dev/infiniband; echo -; cat {ATTRIBUTES}/*"
+    ports, indexes, nodes, attributes = (part.split() for part in lab.host(name).check_output(questions).split("-\n"))
+    return {"ports": len(ports), "indexes": indexes, "nodes": nodes, "state": attributes}  # debug_state, hotplug_enabled
+
+
+def marker(lab: Lab, name: str) -> str:
+    return lab.host(name).check_output(f"sudo stat -c '%a %U' {MARKER} && sudo cat {MARKER}")
+
+
+def test_a_card_that_came_back_by_itself_is_measured_again(pair: Lab) -> None:
+    """A card that was hot-added is slow until a boot with the cable in, and neither the plan nor the boot is another."""
+    first = role(pair)
+    assert first.status == "successful", first.said
+    assert role(pair).changed == {}
+    before = {name: card(pair, name) for name in BOTH}
+    assert all(one["ports"] == 4 and one["state"] == ["1", "1"] for one in before.values()), before
+
+    plug(pair, False)
+    eventually(lambda: [card(pair, name)["ports"] for name in BOTH], [0, 0], seconds=30)
+    gone = card(pair, "spark1")
+    assert gone == {"ports": 0, "indexes": [], "nodes": ["rdma_cm"], "state": ["0", "1"]}
+    refused = role(pair)
+    assert refused.status == "failed"
+    for name in BOTH:
+        assert f"{name} shows no ConnectX-7 port: plug the QSFP cable in" in refused.words, refused.said
+    assert "This DGX OS switches the card off without one" in refused.words
+
+    plug(pair, True)
+    eventually(lambda: [len(card(pair, name)["indexes"]) for name in BOTH], [4, 4], seconds=30)
+    after = {name: card(pair, name) for name in BOTH}
+    for name in BOTH:
+        assert not set(before[name]["indexes"]) & set(after[name]["indexes"])
+        assert set(before[name]["nodes"]) & set(after[name]["nodes"]) == {"rdma_cm"}
+    slow = role(pair)
+    assert slow.status == "failed", slow.said
+    assert "The fabric is too slow" in slow.words
+    assert "cx7_network_hotplug: off" in slow.words
+    assert "power out" not in slow.words
+
+
+def test_a_peer_s_reboot_takes_the_card_of_the_survivor(pair: Lab) -> None:
+    before = card(pair, "spark1")
+    pair.play([{"hosts": "spark2", "gather_facts": False, "tasks": [{"name": "Go", "ansible.builtin.reboot": {}}],
+                "become": True}])  # fmt: skip
+    eventually(lambda: [card(pair, name)["ports"] for name in BOTH], [4, 4], seconds=60)
+    assert not set(before["indexes"]) & set(card(pair, "spark1")["indexes"])
+
+
+def test_hot_plug_is_switched_off_where_asked_for_and_on_again_by_undo(pair: Lab) -> None:
+    kept = {name: marker(pair, name) for name in BOTH}
+    dry = role(pair, check=True, cx7_network_hotplug="off")
+    assert dry.status == "successful", dry.said
+    planned = planned_changes(dry)
+    assert all({OFF, REBOOT, "Measure the bandwidth"} <= planned[name] for name in BOTH), planned
+    assert {name: marker(pair, name) for name in BOTH} == kept
+    done = role(pair, cx7_network_hotplug="off")
+    assert done.status == "successful", done.said
+    assert made_changes(done) == planned
+    assert role(pair, cx7_network_hotplug="off").changed == {}
+    assert role(pair).changed == {}
+    for name in BOTH:
+        assert not pair.host(name).file(MARKER).exists
+    plug(pair, False)
+    eventually(lambda: [card(pair, name)["state"] for name in BOTH], [["0", "0"], ["0", "0"]], seconds=30)
+    assert [card(pair, name)["ports"] for name in BOTH] == [4, 4]
+    assert "has no live QSFP cable" in role(pair).words
+    plug(pair, True)
+    undone = role(pair, "undo")
+    assert undone.status == "successful", undone.said
+    assert {name: marker(pair, name) for name in BOTH} == kept
