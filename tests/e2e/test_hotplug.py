@@ -16,7 +16,7 @@ from .fabric_support import NETDEVS, fabric_lab, made_changes, planned_changes, 
 pytestmark = pytest.mark.matrix
 MARKER = "/etc/nvidia/cx7-hotplug-enabled"
 ATTRIBUTES = "/sys/devices/platform/MTKP0001:00/pcie_hotplug"
-OFF = "Switch the hot-plug of the ConnectX-7 off"
+OFF = "Move the hot-plug marker of the ConnectX-7 away"
 REBOOT = "Reboot all members at the same time"
 BOTH = ("spark1", "spark2")
 
