@@ -78,9 +78,7 @@ def _cards(fabric: Mapping[str, Any], members: list[dict[str, Any]]) -> dict[str
 
     A card that is hot-added to a running Spark is slow, and has other indexes.
     """
-    planned = {
-        name: sorted({link["netdev"] for link in host["links"]}) for name, host in dict(fabric["hosts"]).items()
-    }
+    planned = {name: sorted({link["netdev"] for link in host["links"]}) for name, host in dict(fabric["hosts"]).items()}
     return {
         member["name"]: [
             member.get("boot_id"),

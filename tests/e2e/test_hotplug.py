@@ -24,9 +24,7 @@ BOTH = ("spark1", "spark2")
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two Sparks with the hot-plug driver, which booted with the cable in, and have a fabric."""
-    lab = fabric_lab(
-        tmp_path_factory.mktemp("hotplug"), virtual_spark_hotplug=True, virtual_spark_hotplug_seconds=20
-    )
+    lab = fabric_lab(tmp_path_factory.mktemp("hotplug"), virtual_spark_hotplug=True, virtual_spark_hotplug_seconds=20)
     for name in BOTH:
         lab.host(name).check_output(f"echo armed | sudo tee {MARKER}; sudo chmod 640 {MARKER}")
     yield lab
@@ -40,11 +38,16 @@ def plug(lab: Lab, plugged: bool) -> None:
 
 
 def card(lab: Lab, name: str) -> dict[str, Any]:
-    """What a Spark shows of its card: ports, indexes of the netdevs, device nodes, and whether the driver sees a cable."""
+    """What a Spark shows of its card: ports, indexes of the netdevs, device nodes, debug_state and hotplug_enabled."""
     netdevs = "".join(f"cat /sys/class/net/{netdev}/ifindex 2>/dev/null || true; " for netdev in NETDEVS)
     questions = f"ls /sys/class/infiniband; echo -; {netdevs} echo -; ls /dev/infiniband; echo -; cat {ATTRIBUTES}/*"
     ports, indexes, nodes, attributes = (part.split() for part in lab.host(name).check_output(questions).split("-\n"))
-    return {"ports": len(ports), "indexes": indexes, "nodes": nodes, "state": attributes}  # debug_state, hotplug_enabled
+    return {
+        "ports": len(ports),
+        "indexes": indexes,
+        "nodes": nodes,
+        "state": attributes,
+    }
 
 
 def marker(lab: Lab, name: str) -> str:
@@ -52,7 +55,7 @@ def marker(lab: Lab, name: str) -> str:
 
 
 def test_a_card_that_came_back_by_itself_is_measured_again(pair: Lab) -> None:
-    """A card that was hot-added is slow until a boot with the cable in, and neither the plan nor the boot is another."""
+    """A card that was hot-added is slow until a boot with the cable in, though plan and boot are the same."""
     first = role(pair)
     assert first.status == "successful", first.said
     assert role(pair).changed == {}

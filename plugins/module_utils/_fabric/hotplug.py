@@ -14,13 +14,13 @@ This module util is private to the collection.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping
 
 MARKER = "/etc/nvidia/cx7-hotplug-enabled"
 ATTRIBUTES = "/sys/devices/platform/MTKP0001:00/pcie_hotplug"
 
 
-def read_hotplug(marker: str = MARKER, attributes: str = ATTRIBUTES) -> dict[str, Optional[bool]]:
+def read_hotplug(marker: str = MARKER, attributes: str = ATTRIBUTES) -> dict[str, bool | None]:
     """Return the state of the driver.
 
     ``marker``: whether it is switched on at the next boot; ``enabled``: whether it is on now; ``cable``: whether it
@@ -33,7 +33,7 @@ def read_hotplug(marker: str = MARKER, attributes: str = ATTRIBUTES) -> dict[str
     }
 
 
-def is_on(hotplug: Optional[Mapping[str, Any]]) -> bool:
+def is_on(hotplug: Mapping[str, Any] | None) -> bool:
     """Whether the driver switches the card off now, or will after the next boot.
 
     >>> is_on({"marker": False, "enabled": True, "cable": False}), is_on(None)
@@ -42,7 +42,7 @@ def is_on(hotplug: Optional[Mapping[str, Any]]) -> bool:
     return bool(hotplug and (hotplug.get("marker") or hotplug.get("enabled")))
 
 
-def _flag(attribute: Path) -> Optional[bool]:
+def _flag(attribute: Path) -> bool | None:
     try:
         return {"1": True, "0": False}.get(attribute.read_text(encoding="ascii", errors="replace").strip())
     except OSError:

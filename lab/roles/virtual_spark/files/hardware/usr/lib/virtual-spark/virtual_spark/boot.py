@@ -61,7 +61,7 @@ def take_away(place: Layout) -> None:
 
 
 def arm_hotplug(place: Layout) -> None:
-    """Put the hot-plug driver's attributes into sysfs, where this Spark's DGX OS has it: off, unless the marker is there."""
+    """Put the hot-plug driver's attributes into sysfs, where this Spark's DGX OS has it. The marker arms it."""
     if not place.hotplug_switch.exists():
         return
     armed = place.hotplug_marker.exists()

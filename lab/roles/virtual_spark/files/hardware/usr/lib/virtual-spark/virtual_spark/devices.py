@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 
 from virtual_spark import layout
-from virtual_spark.layout import Card, Layout
+from virtual_spark.layout import ON_THE_BUS, Card, Layout
 from virtual_spark.roce import FUNCTIONS, UVERBS_NODES, uverbs
 
 NVIDIA, NVIDIA_CTL_MINOR = 195, 255
@@ -34,7 +34,7 @@ def seed_gpus(path: Path, wanted: str | None) -> None:
         path.write_text(f"{wanted or 'GPU-' + str(uuid.uuid4())}\n")
 
 
-def wanted_nodes(gpus: int, faults: frozenset[str], card: Card = Card()) -> dict[str, tuple[int, int]]:
+def wanted_nodes(gpus: int, faults: frozenset[str], card: Card = ON_THE_BUS) -> dict[str, tuple[int, int]]:
     """Name below /dev -> (major, minor)."""
     nodes: dict[str, tuple[int, int]] = {}
     if layout.GPU_DRIVER_MISSING not in faults:

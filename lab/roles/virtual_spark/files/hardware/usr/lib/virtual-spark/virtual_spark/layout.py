@@ -21,6 +21,9 @@ class Card:
     added: int = 0
 
 
+ON_THE_BUS = Card()
+
+
 @dataclass(frozen=True)
 class Layout:
     """The roots that the simulation reads and writes."""
