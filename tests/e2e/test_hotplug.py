@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A ConnectX-7 that leaves the PCI bus without a live cable and comes back at plug-in, as newer DGX OS has it."""
+"""What a stock DGX OS has: a ConnectX-7 that leaves the PCI bus without a live cable, and an address by DHCP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from .conftest import Lab, eventually
+from .conftest import Lab, Run, eventually
 from .fabric_support import NETDEVS, fabric_lab, made_changes, planned_changes, role
 
 pytestmark = pytest.mark.matrix
@@ -115,3 +115,39 @@ def test_hot_plug_is_switched_off_where_asked_for_and_on_again_by_undo(pair: Lab
     undone = role(pair, "undo")
     assert undone.status == "successful", undone.said
     assert {name: marker(pair, name) for name in BOTH} == kept
+
+
+def swarm_plan(lab: Lab, **variables: Any) -> Run:
+    names = [f"sparkops.dgx_spark.{name}" for name in ("container_toolkit", "swarm_gpu")]
+    tasks = [{"name": name, "ansible.builtin.include_role": {"name": name, "tasks_from": "plan"}} for name in names]
+    play = {"hosts": "spark", "gather_facts": False, "any_errors_fatal": True, "tasks": tasks}
+    return lab.play([play], **variables)
+
+
+def test_a_swarm_on_an_address_by_dhcp_is_warned_of(pair: Lab) -> None:
+    """A lease is a lifetime of the address, to ip and to the kernel."""
+    host = pair.host("spark1")
+    (address,) = host.check_output("ip -4 -o addr show enP7s7 | awk '{print $4}'").split()
+    change = f"sudo ip addr change {address} dev enP7s7"
+    assert "by DHCP" not in swarm_plan(pair).words
+    host.check_output(f"{change} valid_lft 3600 preferred_lft 3600")
+    try:
+        warned = swarm_plan(pair)
+    finally:
+        host.check_output(f"{change} valid_lft forever preferred_lft forever")
+    assert warned.status == "successful", warned.said
+    own = address.split("/")[0]
+    assert f"spark1 advertises {own} to the swarm, which enP7s7 has by DHCP" in warned.words
+    assert "spark2 advertises" not in warned.words
+
+
+def test_a_name_that_means_docker0_is_refused_for_the_swarm(pair: Lab) -> None:
+    for name in BOTH:
+        pair.host(name).check_output("echo '172.17.0.1 spark.test' | sudo tee -a /etc/hosts")
+    try:
+        refused = swarm_plan(pair, swarm_gpu_advertise_address="spark.test")
+    finally:
+        for name in BOTH:
+            pair.host(name).check_output("sudo sed -i '/spark.test/d' /etc/hosts")
+    assert refused.status == "failed"
+    assert "On spark1: the name 'spark.test' means 172.17.0.1 there, on docker0" in refused.words, refused.said

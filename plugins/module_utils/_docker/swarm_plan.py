@@ -201,8 +201,8 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def address_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
-    """Return which names of members that are yet to enter the swarm mean an address that it is not to be made on.
+def refuse_foreign_networks(members: Members) -> None:
+    """Refuse a name that means an address which the swarm is not to be made on, unless a member advertises it already.
 
     A host publishes all of its addresses under its own name (avahi), and may find Docker's or the fabric's there. Who
     gives such an address itself has asked for it.
@@ -214,13 +214,14 @@ def address_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
     problems = []
     for host, found in members.items():
         name, own, advertised = found["wanted"]["advertise_address"], found["host"], found["host"]["advertised"]
-        if steps[host] != "stay" and advertised["of"] and not _is_address(name):
+        if advertised["of"] and not _is_address(name) and place_of(found).address != own["address"]:
             problems.append(
                 f"On {host}: the name {name!r} means {own['address']} there, on {advertised['netdev']}, which is "
-                f"{networks[advertised['of']]}. Nothing was changed. Set ansible_host or swarm_gpu_advertise_address "
+                f"{networks[advertised['of']]}. Set ansible_host or swarm_gpu_advertise_address "
                 "to the host's address on the management network, or give this address itself where it is meant."
             )
-    return problems
+    if problems:
+        raise DockerPlanError(" ".join([*problems, "Nothing was changed."]))
 
 
 def address_warnings(host: str, found: Mapping[str, Any]) -> list[str]:
@@ -350,11 +351,11 @@ def plan(members: Members, toolkit: Mapping[str, Mapping[str, Any]], host: str) 
         )
     selection = {name: gpu_selection(name, found, toolkit.get(name) or {}) for name, found in members.items()}
     docker = {name: plan_docker(name, found, toolkit_planned=name in toolkit) for name, found in members.items()}
+    refuse_foreign_networks(members)
     refuse_duplicates(members)
     steps = steps_of(members)
     problems = [
         *entrance_problems(members, steps),
-        *address_problems(members, steps),
         *network_problems(members, steps),
     ]
     if problems:

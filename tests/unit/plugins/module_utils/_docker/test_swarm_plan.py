@@ -346,6 +346,10 @@ def test_a_name_that_means_another_network_is_refused_and_an_address_is_taken(of
     assert f"On spark2: the name 'spark2.local' means 192.168.1.22 there, on {netdev}, which is {words}" in said
     assert "Nothing was changed" in said
     assert "swarm_gpu_advertise_address" in said
+    members["spark1"]["host"]["address"] = "192.168.1.22"  # as where both find docker0's under their names
+    with pytest.raises(DockerPlanError, match=f"which is {words}"):
+        plan(members)
+    members["spark1"]["host"]["address"] = "192.168.1.21"
     members["spark2"]["host"]["advertised"]["of"] = ""
     assert planner.JOIN in names(members)["spark2"]
 
