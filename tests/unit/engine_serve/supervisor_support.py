@@ -28,6 +28,6 @@ def program(folder: Path, statement: str, *arguments: str, **options: Any) -> su
     """The supervisor in a process of its own that knows this folder alone; it runs a statement."""
     load = f"import sys, pathlib; sys.path.insert(0, {str(IMAGE)!r}); "
     load += "from supervisor import leader, paths, processes, rank, state; "
-    load += f"paths.CONFIG = paths.STATE = paths.RUN = pathlib.Path({str(folder)!r}); "
+    load += f"paths.CONFIG = paths.STATE = paths.RUN = paths.SSH_HOME = pathlib.Path({str(folder)!r}); "
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
     return subprocess.Popen([sys.executable, "-c", load + statement, *arguments], **pipes)
