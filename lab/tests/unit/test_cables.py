@@ -112,3 +112,18 @@ def test_a_cable_that_goes_dead_takes_the_card_and_brings_it_back_as_a_hot_add()
 @pytest.mark.parametrize(("text", "seconds"), [("5\n", 5), ("", 15), ("soon", 15)])
 def test_the_seconds_after_a_boot_are_the_switch_s(text: str, seconds: float) -> None:
     assert cables.boot_seconds(text) == seconds
+
+
+def test_a_peer_that_was_just_switched_on_gives_no_light_yet(tmp_path) -> None:
+    """Else a container's reboot, which takes no time, would not be seen."""
+    plan = {
+        "sparks": [{"name": name, "container": name, "nics": [{"cage": 0}]} for name in ("spark1", "spark2")],
+        "cables": [{"name": "cable1", "ends": ["spark1:0", "spark2:0"]}],
+    }
+    cabling = cables.Cabling(plan)
+    cabling._cards = {"spark1": cables.Card(1, 0.0), "spark2": cables.Card(2, 100.0)}
+    ends = {"spark1:0", "spark2:0"}
+    assert not cabling._live("spark1", ends, 102.9)
+    assert cabling._live("spark1", ends, 103)
+    assert cabling._live("spark2", ends, 100)
+    assert not cabling._live("spark1", {"spark1:0"}, 200)

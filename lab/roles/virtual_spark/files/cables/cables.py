@@ -41,6 +41,7 @@ HOTPLUG = "run/virtual-spark/hotplug"  # of a Spark: the driver's attributes and
 HOTPLUG_SWITCH = "etc/virtual-spark/hotplug"  # how many seconds after its boot a card without a cable leaves the bus
 BOOT_SECONDS = 15.0  # of a real one
 DARK_SECONDS = 1.0  # that a running Spark's card is left once its cable is dead
+LIGHT_SECONDS = 3.0  # that a Spark gives no light after power-on, to its peers' drivers; a container boots too fast
 EXIT_REBOOT = 129  # a PID namespace whose init calls reboot(2) ends by SIGHUP; poweroff is SIGINT, 130
 
 
@@ -275,15 +276,28 @@ class Cabling:
         """The ends of the cables that are in, and between Sparks that are on."""
         return {end for name, ends in self.cables.items() if self._kind(name) != "none" for end in ends}
 
+    def _live(self, spark: str, lit: set[str], now: float) -> bool:
+        """Whether a Spark's driver sees a live cable: one that is in, with a Spark at its other end that is up."""
+        others = {
+            end.split(":")[0]
+            for ends in self.cables.values()
+            for end in ends
+            if lit.issuperset(ends) and spark in [one.split(":")[0] for one in ends]
+        } - {spark}
+        return any(other == SWITCH or self._cards[other].booted + LIGHT_SECONDS <= now for other in others)
+
     def _follow_cards(self, lit: set[str]) -> bool:
         """Bring all cards up to now. Returns whether one came or went."""
         moved = False
         now = time.monotonic()
         for spark in self.sparks:
-            name, pid = spark["name"], self._pids.get(spark["name"], 0)
-            before = self._cards.get(name)
-            if before is None or before.pid != pid:
-                before = Card(pid, now)
+            pid = self._pids.get(spark["name"], 0)
+            if spark["name"] not in self._cards or self._cards[spark["name"]].pid != pid:
+                self._cards[spark["name"]] = Card(pid, now)
+        for spark in self.sparks:
+            name = spark["name"]
+            before = self._cards[name]
+            pid = before.pid
             root = Path("/proc", str(pid), "root")
             switch = root / HOTPLUG_SWITCH
             if not pid or not switch.exists():
@@ -291,7 +305,7 @@ class Cabling:
                 continue
             state = root / HOTPLUG
             armed = read(state / "hotplug_enabled").strip() == "1"
-            live = any(f"{name}:{device['cage']}" in lit for device in spark["nics"])
+            live = self._live(name, lit, now)
             card = card_after(before, armed, live, now, boot_seconds(read(switch)))
             moved |= card.present != before.present
             self._cards[name] = card
