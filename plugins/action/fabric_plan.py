@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Mapping
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.hotplug import is_on
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import NetplanError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import FabricError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.changes import (
@@ -48,21 +49,43 @@ class ActionModule(Planner):
         "bandwidth_tool": {"type": "str", "choices": ["auto", "ib_write_bw", "iperf3"], "default": "auto"},
         "min_gbps": {"type": "dict", "default": {}},
         "changing": {"type": "bool", "default": False},
+        "hotplug": {"type": "str", "choices": ["leave", "off"], "default": "leave"},
+        "allow_restart": {"type": "bool", "default": False},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the plan, which is the same for each host."""
         try:
-            return make_plan(asked)
+            return make_plan({**asked, "local": _local(asked["names"], task_vars.get("hostvars") or {})})
         except (FabricError, NetplanError) as error:
             unchanged = "" if asked["changing"] else " Nothing was changed."
             raise PlanError(f"No fabric can be planned: {error}.{unchanged}") from error
+
+
+def _local(names: list[str], hostvars: Mapping[str, Any]) -> list[str]:
+    """Return the members that Ansible itself runs on."""
+    return [name for name in names if name in hostvars and hostvars[name].get("ansible_connection") == "local"]
 
 
 def _bandwidth_tool(fabric: dict[str, Any]) -> str:
     """Return the tool that measures RDMA where every planned link has an RDMA device."""
     rdma = all(link["rdma_device"] for host in fabric["hosts"].values() for link in host["links"])
     return "ib_write_bw" if rdma else "iperf3"
+
+
+def _cards(fabric: Mapping[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what tells a card that was switched on from the same card later: the boot, and its netdevs' indexes.
+
+    A card that is hot-added to a running Spark is slow, and has other indexes.
+    """
+    planned = {name: sorted({link["netdev"] for link in host["links"]}) for name, host in dict(fabric["hosts"]).items()}
+    return {
+        member["name"]: [
+            member.get("boot_id"),
+            [(member.get("ifindex") or {}).get(netdev) for netdev in planned.get(member["name"], [])],
+        ]
+        for member in members
+    }
 
 
 def make_plan(asked: dict[str, Any]) -> dict[str, Any]:
@@ -82,10 +105,12 @@ def make_plan(asked: dict[str, Any]) -> dict[str, Any]:
         tool,
         asked["min_gbps"],
         asked["changing"],
+        asked["hotplug"],
+        asked["allow_restart"],
+        asked["local"],
     )
-    boots = {member["name"]: member.get("boot_id") for member in members}
     lasting = {name: part for name, part in fabric.items() if name != "admin_down"}
-    key = hashlib.sha256(json.dumps([lasting, boots], sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([lasting, _cards(fabric, members)], sort_keys=True).encode()).hexdigest()
     plan = add_contents(fabric, settings)
     changes, takes_part = plan_changes(plan, members, key, settings)
     hosts = {name: {**host, "changes_network": takes_part[name]} for name, host in plan["hosts"].items()}
@@ -94,6 +119,7 @@ def make_plan(asked: dict[str, Any]) -> dict[str, Any]:
         "hosts": hosts,
         "changes": changes,
         "key": key,
+        "hotplug": [member["name"] for member in members if is_on(member.get("hotplug"))],
         "table": describe(plan),
         "bandwidth_tool": tool,
     }

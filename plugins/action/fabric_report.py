@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import bandwidth_problem
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
@@ -20,6 +20,7 @@ class ActionModule(Planner):
         "measured": {"type": "dict", "default": {}},
         "earlier": {"type": "dict", "default": {}},
         "min_gbps": {"type": "float", "default": 0.0},
+        "hotplug": {"type": "list", "elements": "str", "default": []},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def report(
     measured: dict[str, Any],
     earlier: dict[str, Any],
     min_gbps: float,
+    hotplug: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return ``links`` and ``bandwidth`` of the report.
 
@@ -49,7 +51,7 @@ def report(
     if not bandwidth.get("measured"):
         raise PlanError(f"{host} has not measured the bandwidth of its links: run the playbook again")
     tool = bandwidth["tool"]
-    problems = [bandwidth_problem(host, found, min_gbps, tool) for found in bandwidth["measured"]]
+    problems = [bandwidth_problem(host, found, min_gbps, tool, hotplug) for found in bandwidth["measured"]]
     if any(problems):
         raise PlanError("The fabric is too slow: " + "; ".join(filter(None, problems)))
     return {"links": answers, "bandwidth": {"tool": tool, "measured": bandwidth["measured"]}}

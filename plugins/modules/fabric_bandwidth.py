@@ -58,6 +58,13 @@ options:
     description: The file to write the figures to.
     type: path
     default: /var/lib/dgx-spark/fabric/bandwidth.json
+  hotplug:
+    description: >-
+      The hosts whose DGX OS takes a ConnectX-7 without a live cable off the PCI bus, for the message
+      (RV(sparkops.dgx_spark.fabric_plan#module:hotplug)).
+    type: list
+    elements: str
+    default: []
   again:
     description: Measure whatever the file says. All hosts must, where one does.
     type: bool
@@ -136,6 +143,7 @@ def main() -> None:
             "seconds": {"type": "int", "default": 5},
             "key": {"type": "str", "required": True, "no_log": False},
             "stamp": {"type": "path", "default": "/var/lib/dgx-spark/fabric/bandwidth.json"},
+            "hotplug": {"type": "list", "elements": "str", "default": []},
             "again": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -148,7 +156,8 @@ def main() -> None:
         module.get_bin_path(tool, required=True)
         measured = measure(module.params["plan"], host, tool, module.params["seconds"])
     results = {"measured": measured or [], "tool": tool}
-    problems = [bandwidth_problem(host, found, module.params["min_gbps"], tool) for found in measured or []]
+    wanted, hotplug = module.params["min_gbps"], module.params["hotplug"]
+    problems = [bandwidth_problem(host, found, wanted, tool, hotplug) for found in measured or []]
     if any(problems):
         stamp.unlink(missing_ok=True)  # to be measured again by the next run, on all hosts
         module.fail_json(msg="The fabric is too slow: " + "; ".join(filter(None, problems)), **results)

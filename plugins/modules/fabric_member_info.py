@@ -62,6 +62,17 @@ options:
     type: str
     choices: [auto, ufw, none]
     default: none
+  hotplug:
+    description:
+      - With V(off), the running containers are named where the hot-plug driver of the ConnectX-7 is on, since to switch
+        it off the host has to be rebooted.
+    type: str
+    choices: [leave, "off"]
+    default: leave
+  hotplug_note:
+    description: Where the role notes in which boot it moved the marker of the hot-plug driver away.
+    type: path
+    default: /var/lib/dgx-spark/fabric/hotplug.json
 requirements:
   - PyYAML, which netplan brings
 author:
@@ -168,6 +179,34 @@ member:
       description: C(arp_ignore) and C(arp_announce) of each link's network device.
       type: dict
       sample: {enp1s0f0np0: [1, 2]}
+    ifindex:
+      description: The index of each link's network device. A card that is hot-added gets other ones.
+      type: dict
+      sample: {enp1s0f0np0: 3}
+    hotplug:
+      description: The driver by which newer DGX OS takes a ConnectX-7 without a live cable off the PCI bus.
+      type: dict
+      contains:
+        marker:
+          description: Whether C(/etc/nvidia/cx7-hotplug-enabled) is there, by which it is on after the next boot.
+          type: bool
+          sample: true
+        enabled:
+          description: Whether it is on now, null where there is no such driver.
+          type: bool
+          sample: true
+        cable:
+          description: Whether it sees a live cable, null where there is no such driver.
+          type: bool
+          sample: true
+        noted_boot:
+          description: RV(member.boot_id) of when this collection moved the marker away, null where it did not.
+          type: str
+        containers:
+          description: The running containers that a reboot would end, as far as O(hotplug) makes them matter.
+          type: list
+          elements: str
+          sample: []
     files:
       description: C(content), C(mode), C(uid) and C(gid) of each of O(files), null where there is none.
       type: dict
@@ -213,6 +252,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import running_containers
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.hotplug import is_on, read_hotplug
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import Ibdev2netdevError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import PLACES, find_conflicts
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ports import read_links
@@ -273,6 +315,26 @@ def arp(netdev: str) -> list[int]:
     return [int(read(root / name) or 0) for name in ("arp_ignore", "arp_announce")]
 
 
+def ifindex(netdev: str) -> int:
+    """Return the index of a netdev, 0 where it has just gone."""
+    return int(read(Path("/sys/class/net", netdev, "ifindex")) or 0)
+
+
+def hotplug(choice: str, note: Path) -> dict[str, Any]:
+    """Return the state of the hot-plug driver, and the containers that a reboot to switch it off would end."""
+    state: dict[str, Any] = {**read_hotplug(), "noted_boot": None, "containers": []}
+    try:
+        state["noted_boot"] = json.loads(read(note) or "{}").get("boot_id")
+    except ValueError:
+        state["noted_boot"] = None
+    if choice == "off" and is_on(state):
+        try:
+            state["containers"] = running_containers(Docker().running())
+        except DockerError:
+            state["containers"] = []  # it does not run, so that there is nothing to end
+    return state
+
+
 def firewall(module: AnsibleModule, choice: str) -> dict[str, Any]:
     """Return the state of ufw, and its rules as far as the choice makes them matter."""
     tool = module.get_bin_path("ufw")
@@ -313,6 +375,8 @@ def member(module: AnsibleModule) -> dict[str, Any]:
         "management_address": management_address(addr, route),
         "netplan_conflicts": find_conflicts(documents(), wanted["netplan"], [link for link in links if link["netdev"]]),
         "arp": {netdev: arp(netdev) for netdev in netdevs},
+        "ifindex": {netdev: ifindex(netdev) for netdev in netdevs},
+        "hotplug": hotplug(wanted["hotplug"], Path(wanted["hotplug_note"])),
         "files": {path: file_state(Path(path)) for path in wanted["files"]},
         "program": digest(Path(wanted["program"])),
         "rollback_pending": any(any(Path(TRANSIENT).glob(pattern)) for pattern in ROLLBACK_UNITS),
@@ -337,6 +401,8 @@ def main() -> None:
             "program": {"type": "path", "default": "/var/lib/dgx-spark/fabric/fabric.py"},
             "stamp": {"type": "path", "default": "/var/lib/dgx-spark/fabric/bandwidth.json"},
             "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "none"},
+            "hotplug": {"type": "str", "choices": ["leave", "off"], "default": "leave"},
+            "hotplug_note": {"type": "path", "default": "/var/lib/dgx-spark/fabric/hotplug.json"},
         },
         supports_check_mode=True,
     )

@@ -120,6 +120,19 @@ options:
       the plan is refused where there is one.
     type: bool
     default: false
+  hotplug:
+    description:
+      - V(off) plans to move the marker of the hot-plug driver away on every host, and to reboot all of them at the same
+        time, where that driver is on at one of them. It takes a ConnectX-7 without a live cable off the PCI bus, and
+        adds it again at plug-in, slow until a boot with the cable in.
+      - V(leave) changes nothing about it.
+    type: str
+    choices: [leave, "off"]
+    default: leave
+  allow_restart:
+    description: Whether that reboot may end running containers. Else the plan is refused where there are any.
+    type: bool
+    default: false
 author:
   - sparkops contributors (@sparkops)
 """
@@ -285,10 +298,17 @@ changes:
     spark2: []
 key:
   description: >-
-    A digest of the plan and of each host's boot, for M(sparkops.dgx_spark.fabric_bandwidth), since a network card may
-    be in another state after each.
+    A digest of the plan, of each host's boot and of the indexes of the planned network devices, for
+    M(sparkops.dgx_spark.fabric_bandwidth). After a boot, or a hot-add of the card, which changes the indexes, the card
+    may be in another state.
   returned: success
   type: str
+hotplug:
+  description: The hosts whose DGX OS takes a ConnectX-7 without a live cable off the PCI bus.
+  returned: success
+  type: list
+  elements: str
+  sample: [spark1, spark2]
 table:
   description: The plan as the lines of a table.
   returned: success

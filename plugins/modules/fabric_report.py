@@ -38,6 +38,11 @@ options:
     description: Gbit/s to each peer, over all links at once. With V(0) any bandwidth will do.
     type: float
     default: 0
+  hotplug:
+    description: RV(sparkops.dgx_spark.fabric_plan#module:hotplug), for the message where the bandwidth is too small.
+    type: list
+    elements: str
+    default: []
 author:
   - sparkops contributors (@sparkops)
 """

@@ -100,10 +100,19 @@ swarm:
   type: dict
   sample: {place: {active: false}, problem: "", nodes: [], services: [], networks: []}
 host:
-  description: Its C(hostname), whether that C(resolves), its C(clock), its C(routes) and its C(address).
+  description: >-
+    Its C(hostname), whether that C(resolves), its C(clock), its C(routes), its C(address), and what has that
+    (C(advertised)). This is the C(netdev), null where none has it yet, whether the address is C(dynamic), as by DHCP,
+    and what the netdev is C(of), V(docker), V(fabric) (a ConnectX-7) or neither.
   returned: success
   type: dict
-  sample: {hostname: spark1, resolves: true, clock: 1795272000.0, routes: [], address: 192.168.1.21}
+  sample:
+    hostname: spark1
+    resolves: true
+    clock: 1795272000.0
+    routes: []
+    address: 192.168.1.21
+    advertised: {netdev: enP7s7, dynamic: true, of: ""}
 ufw:
   description: Whether ufw is C(installed) and C(enabled), and its C(rules), as C(ufw show added) lists them.
   returned: success
@@ -116,6 +125,7 @@ wanted:
   sample: {kind: gpu}
 """
 
+import re
 import socket
 import time
 from dataclasses import asdict
@@ -149,10 +159,26 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_h
     settled_info,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_config import ToolkitConfigError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import read_sysfs
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import NvidiaSmiError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import parse_routes
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import (
+    RoutesError,
+    netdev_of,
+    parse_routes,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, is_enabled
 
+# docker0, docker_gwbridge, and the bridges of Docker's other networks
+DOCKER_NETDEV = re.compile(r"docker|br-[0-9a-f]{12}$")
+MEANT_FOR_PEOPLE = (
+    DaemonJsonError,
+    DockerError,
+    GpuProbeError,
+    NvidiaSmiError,
+    RoutesError,
+    SwarmError,
+    ToolkitConfigError,
+)
 WANTED = {
     "kind": {"type": "str", "default": "gpu"},
     "advertise_address": {"type": "str", "required": True},
@@ -190,15 +216,30 @@ def node_of(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_host(wanted: dict[str, Any]) -> dict[str, Any]:
+def read_advertised(module: AnsibleModule, address: str) -> dict[str, Any]:
+    """Return what has the address, and whether it may lose it."""
+    ip = module.get_bin_path("ip", required=True)
+    _rc, addr, _err = module.run_command([ip, "-j", "-4", "addr"], check_rc=True)
+    netdev, dynamic = netdev_of(addr, address)
+    of = ""
+    if netdev and DOCKER_NETDEV.match(netdev):
+        of = "docker"
+    elif netdev and netdev in [port.netdev for port in read_sysfs("/sys")]:
+        of = "fabric"
+    return {"netdev": netdev, "dynamic": dynamic, "of": of}
+
+
+def read_host(module: AnsibleModule, wanted: dict[str, Any]) -> dict[str, Any]:
     """Return the host's name, clock, networks and the address that it is to advertise."""
     hostname = socket.gethostname()
     routes = parse_routes(Path(ROUTES).read_text(encoding="ascii"))
+    address = own_address(wanted["advertise_address"], later=wanted["address_later"])
     return {
         "hostname": hostname,
         "resolves": resolves(hostname),
         "routes": [[str(network), interface] for network, interface in routes],
-        "address": own_address(wanted["advertise_address"], later=wanted["address_later"]),
+        "address": address,
+        "advertised": read_advertised(module, address),
         "clock": time.time(),
     }
 
@@ -224,7 +265,7 @@ def read(module: AnsibleModule) -> dict[str, Any]:
         "image": current_image(docker, SWARM_NAME, root_archive(module)),
         "swarm": read_swarm(docker, info),
         "ufw": read_ufw(module, wanted["firewall"]),
-        "host": read_host(wanted),
+        "host": read_host(module, wanted),
         "wanted": wanted,
     }
 
@@ -236,7 +277,7 @@ def main() -> None:
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
     try:
         found = read(module)
-    except (DaemonJsonError, DockerError, GpuProbeError, NvidiaSmiError, SwarmError, ToolkitConfigError) as error:
+    except MEANT_FOR_PEOPLE as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **found)
 

@@ -111,6 +111,12 @@ networks:
   type: list
   elements: str
   sample: [192.168.1.0/24]
+warnings:
+  description: What may take this host's advertised address away, which is a lease of DHCP. Ansible shows them.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 rules:
   description: The firewall rules of this host, as M(sparkops.dgx_spark.ufw_rules) takes them.
   returned: success

@@ -73,3 +73,57 @@ def test_names() -> None:
     assert cables.port_name("spark3", 2) == "s3n2"
     assert cables.cage_name("spark8:1") == "s8c1"
     assert cables.cage_name("switch") == "switch"
+
+
+# --- the hot-plug driver ----------------------------------------------------------------------------------------------
+
+CARD = cables.Card(pid=7, booted=100.0)
+
+
+def through(card: cables.Card, armed: bool, *moments: tuple[float, bool]) -> cables.Card:
+    """The card after each (time, whether a cable is live)."""
+    for now, live in moments:
+        card = cables.card_after(card, armed, live, now, 15)
+    return card
+
+
+def test_a_card_without_a_live_cable_leaves_the_bus_some_seconds_after_the_boot() -> None:
+    assert through(CARD, True, (100, False), (114.9, False)).present
+    assert not through(CARD, True, (100, False), (115, False)).present
+
+
+def test_a_card_stays_where_the_driver_is_off() -> None:
+    assert through(CARD, False, (100, False), (500, False)).present
+
+
+def test_a_boot_with_the_cable_in_is_no_hot_add() -> None:
+    card = through(CARD, True, (100, False), (110, True), (500, True))
+    assert (card.present, card.added) == (True, 0)
+
+
+def test_a_cable_that_goes_dead_takes_the_card_and_brings_it_back_as_a_hot_add() -> None:
+    """So does a peer's reboot."""
+    gone = through(CARD, True, (100, True), (200, False), (201, False))
+    assert (gone.present, gone.added) == (False, 0)
+    back = through(gone, True, (230, True), (300, True))
+    assert (back.present, back.added) == (True, 1)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("5\n", 5), ("", 15), ("soon", 15)])
+def test_the_seconds_after_a_boot_are_the_switch_s(text: str, seconds: float) -> None:
+    assert cables.boot_seconds(text) == seconds
+
+
+def test_a_peer_that_was_just_switched_on_gives_no_light_yet(tmp_path) -> None:
+    """Else a container's reboot, which takes no time, would not be seen."""
+    plan = {
+        "sparks": [{"name": name, "container": name, "nics": [{"cage": 0}]} for name in ("spark1", "spark2")],
+        "cables": [{"name": "cable1", "ends": ["spark1:0", "spark2:0"]}],
+    }
+    cabling = cables.Cabling(plan)
+    cabling._cards = {"spark1": cables.Card(1, 0.0), "spark2": cables.Card(2, 100.0)}
+    ends = {"spark1:0", "spark2:0"}
+    assert not cabling._live("spark1", ends, 102.9)
+    assert cabling._live("spark1", ends, 103)
+    assert cabling._live("spark2", ends, 100)
+    assert not cabling._live("spark1", {"spark1:0"}, 200)

@@ -255,6 +255,62 @@ def test_a_node_that_may_not_be_made_is_said_not_raised(place, monkeypatch: pyte
     assert "nvidia0 (195:0): Operation not permitted; CAP_MKNOD" in problems[0]
 
 
+def test_a_card_that_left_the_bus_takes_its_nodes_and_no_others() -> None:
+    nodes = devices.wanted_nodes(1, frozenset(), layout.Card(present=False))
+    assert [name for name in nodes if name.startswith("infiniband")] == ["infiniband/rdma_cm"]
+
+
+def test_a_hot_added_card_has_new_nodes() -> None:
+    nodes = devices.wanted_nodes(1, frozenset(), layout.Card(added=1))
+    assert nodes["infiniband/uverbs4"] == roce.verbs_number(4)
+    assert "infiniband/uverbs0" not in nodes
+    assert set(devices.wanted_nodes(1, frozenset(), layout.Card(added=17))) <= set(devices.all_nodes())
+
+
+def test_the_follower_takes_the_card_off_the_bus_and_puts_it_back(place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "links", dict)
+    monkeypatch.setattr(netlink, "addresses", dict)
+    monkeypatch.setattr(devices, "reconcile", lambda _place: [])
+    boot.build(place)
+    follower = follow.Follower(place)
+
+    def seen(present: int, added: int) -> tuple[list[str], list[str], list[str]]:
+        tree.write_file(place.hotplug / "present", f"{present}\n".encode())
+        tree.write_file(place.hotplug / "added", f"{added}\n".encode())
+        follower.look(changed=True)
+        return tuple(
+            sorted(path.name for path in found)
+            for found in (
+                (place.classes / "infiniband").iterdir(),
+                (place.classes / "infiniband_verbs").iterdir(),
+                place.devices.glob("*/*/*"),
+            )
+        )
+
+    names = sorted(f.device for f in roce.FUNCTIONS)
+    functions = sorted(f.pci for f in roce.FUNCTIONS)
+    assert seen(1, 0) == (names, ["abi_version", "uverbs0", "uverbs1", "uverbs2", "uverbs3"], functions)
+    assert seen(0, 0) == ([], ["abi_version"], [])
+    assert seen(1, 1) == (names, ["abi_version", "uverbs4", "uverbs5", "uverbs6", "uverbs7"], functions)
+    assert (place.classes / "infiniband_verbs/uverbs4/dev").read_text() == "1:9\n"
+
+
+@pytest.mark.parametrize(("marker", "enabled"), [(True, "1\n"), (False, "0\n")])
+def test_the_hot_plug_driver_is_armed_by_the_marker(place, tmp_path, monkeypatch, marker: bool, enabled: str) -> None:
+    monkeypatch.setattr(boot.mounts, "overlay", lambda *_args: None)
+    monkeypatch.setattr(boot.mounts, "bind", lambda *_args: None)
+    place = layout.Layout(place.run, place.etc, place.sys, place.dev, place.proc, tmp_path / "nvidia")
+    boot.arm_hotplug(place)
+    assert not place.hotplug.exists(), "a Spark of a lab that was not asked for it has no such driver"
+    place.hotplug_switch.touch()
+    if marker:
+        place.nvidia.mkdir()
+        place.hotplug_marker.touch()
+    boot.arm_hotplug(place)
+    assert (place.hotplug / "hotplug_enabled").read_text() == enabled
+    assert place.card() == layout.Card()
+
+
 def test_the_gpu_is_given_once(place) -> None:
     devices.seed_gpus(place.gpus, "GPU-1")
     devices.seed_gpus(place.gpus, "GPU-2")

@@ -68,6 +68,25 @@ def client(devices: Path, *argv: str, seconds: float = 10) -> tuple[int, str]:
             return done.returncode, output
 
 
+def test_a_hot_added_card_is_slow(devices: Path, tmp_path: Path) -> None:
+    """Some 13 Gb/s of the 175 that two Sparks must reach, scaled as a lab scales that."""
+    (tmp_path / "hotplug").mkdir()
+    (tmp_path / "hotplug" / "added").write_text("1\n")
+    run = RUN.replace("one.PATIENCE = ", "one.PATIENCE, one.HOTPLUG = ").replace("sys.argv[3:]", "sys.argv[4:]")
+    run = run.replace(", 2;", ", 2, pathlib.Path(sys.argv[3]);")
+    port = free_port()
+    link = {"address": "127.0.0.1/8", "peer_address": "127.0.0.1", "rdma_device": "rocep1s0f0", "port": 1}
+    serving = start(devices, *command("ib_write_bw", 1, link, port, False)[1:])
+    argv = command("ib_write_bw", 1, link, port, True)[1:]
+    time.sleep(1)
+    done = subprocess.run(
+        [sys.executable, "-c", run, *(str(tmp_path / name) for name in ("infiniband", "dev", "hotplug")), *argv],
+        env={"PYTHONPATH": str(PROGRAM)}, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, serving.wait(timeout=10)) == (0, 0), done.stderr
+    assert parse("ib_write_bw", done.stdout) == 0.01
+
+
 def test_what_it_measures_is_read_by_the_product(devices: Path) -> None:
     """The arguments are those that the product gives."""
     port = free_port()

@@ -193,6 +193,49 @@ def entrance_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
     return problems
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def refuse_foreign_networks(members: Members) -> None:
+    """Refuse a name that means an address which the swarm is not to be made on, unless a member advertises it already.
+
+    A host publishes all of its addresses under its own name (avahi), and may find Docker's or the fabric's there. Who
+    gives such an address itself has asked for it.
+    """
+    networks = {
+        "docker": "Docker's own network, which no other host reaches",
+        "fabric": "a link of the fabric, where a pulled cable ends what runs",
+    }
+    problems = []
+    for host, found in members.items():
+        name, own, advertised = found["wanted"]["advertise_address"], found["host"], found["host"]["advertised"]
+        if advertised["of"] and not _is_address(name) and place_of(found).address != own["address"]:
+            problems.append(
+                f"On {host}: the name {name!r} means {own['address']} there, on {advertised['netdev']}, which is "
+                f"{networks[advertised['of']]}. Set ansible_host or swarm_gpu_advertise_address "
+                "to the host's address on the management network, or give this address itself where it is meant."
+            )
+    if problems:
+        raise DockerPlanError(" ".join([*problems, "Nothing was changed."]))
+
+
+def address_warnings(host: str, found: Mapping[str, Any]) -> list[str]:
+    """Return what may take a host's advertised address away."""
+    own = found["host"]
+    if not own["advertised"]["dynamic"]:
+        return []
+    return [
+        f"{host} advertises {own['address']} to the swarm, which {own['advertised']['netdev']} has by DHCP. With "
+        f"another lease the host loses its place in the swarm, and what runs there. Reserve {own['address']} for it "
+        "in the router, or give it a static address."
+    ]
+
+
 def network_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
     """Return which networks of the swarm meet networks of the hosts."""
     leader = next(iter(members))
@@ -308,9 +351,13 @@ def plan(members: Members, toolkit: Mapping[str, Mapping[str, Any]], host: str) 
         )
     selection = {name: gpu_selection(name, found, toolkit.get(name) or {}) for name, found in members.items()}
     docker = {name: plan_docker(name, found, toolkit_planned=name in toolkit) for name, found in members.items()}
+    refuse_foreign_networks(members)
     refuse_duplicates(members)
     steps = steps_of(members)
-    problems = [*entrance_problems(members, steps), *network_problems(members, steps)]
+    problems = [
+        *entrance_problems(members, steps),
+        *network_problems(members, steps),
+    ]
     if problems:
         raise DockerPlanError(" ".join(problems))
     swarm = plan_swarm(members, steps)
@@ -331,5 +378,6 @@ def plan(members: Members, toolkit: Mapping[str, Mapping[str, Any]], host: str) 
         "closed": [name for name, changes in swarm.items() if any(one["name"] == FIREWALL for one in changes)],
         "address_later": any(found["wanted"]["address_later"] for found in members.values()),
         "networks": sorted({network for found in members.values() for network, _interface in found["host"]["routes"]}),
+        "warnings": address_warnings(host, members[host]),
         "rules": rules_of([address for name, address in addresses.items() if name != host]),
     }

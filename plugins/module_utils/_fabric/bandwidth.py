@@ -13,7 +13,7 @@ import json
 import re
 import subprocess
 import time
-from typing import Any, Mapping, Tuple
+from typing import Any, Mapping, Sequence, Tuple
 
 PORT = 18515  # of the first link; both ends count on from it
 STREAMS = 8  # one TCP stream is the processor's speed, not the link's
@@ -143,8 +143,13 @@ def _send(plan: Mapping[str, Any], host: str, peer: str, tool: str, seconds: int
     }
 
 
-def bandwidth_problem(host: str, found: Mapping[str, Any], wanted: float, tool: str) -> str | None:
-    """Return what a figure that is too small means and the mend, None where it is enough."""
+def bandwidth_problem(
+    host: str, found: Mapping[str, Any], wanted: float, tool: str, hotplug: Sequence[str] = ()
+) -> str | None:
+    """Return what a figure that is too small means and the mend, None where it is enough.
+
+    :param hotplug: the hosts whose DGX OS takes a ConnectX-7 without a live cable off the PCI bus.
+    """
     if not found["errors"] and found["gbps"] >= wanted:
         return None
     peer, gbps, links = found["peer"], found["gbps"], found["links"]
@@ -153,10 +158,19 @@ def bandwidth_problem(host: str, found: Mapping[str, Any], wanted: float, tool: 
         netdev, error = next(iter(found["errors"].items()))
         return f"{host} cannot send to {peer} out of {netdev} ({tool}: {error}): check whether a firewall drops it"
     weak = [netdev for netdev, part in links.items() if part < max(links.values()) / 5]
+    if gbps <= 0.15 * wanted and hotplug:
+        return (
+            f"{name}: this is what a ConnectX-7 gives that was added to a running Spark, until a boot with the cable "
+            f"in. Hot-plug is on at {', '.join(hotplug)}, so that a cable that is pulled, or a Spark that is rebooted "
+            "at its other end, takes the card away and brings it back like this. Reboot all members at the same time "
+            "with the cables in and leave them in, or have it done for good by cx7_network_hotplug: off, which "
+            "switches hot-plug off and reboots them (the card draws its power without a cable, too, then)"
+        )
     if gbps <= 0.15 * wanted:
         return (
-            f"{name}: this is what a ConnectX-7 in its bad state gives on a sound link. Shut both Sparks down, take "
-            "the QSFP cable and the power out of both for a minute, and start them again"
+            f"{name}: this is what a ConnectX-7 in its bad state gives on a sound link. Reboot both Sparks with the "
+            "QSFP cable in; if that does not help, shut both down, take the power out of both for a minute, and start "
+            "them again with the cable in"
         )
     if weak:
         return (

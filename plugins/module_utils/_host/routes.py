@@ -42,6 +42,18 @@ def own_addresses(addr: str) -> list[str]:
     ]
 
 
+def netdev_of(addr: str, address: str) -> tuple[str | None, bool]:
+    """Return the device that has an address, None where none has, and whether the address may be taken from it again.
+
+    An address by DHCP has a lease, and the kernel calls an address with a lifetime dynamic.
+    """
+    for entry in _entries(addr, "addr"):
+        for info in entry.get("addr_info", []):
+            if info.get("local") == address:
+                return entry["ifname"], bool(info.get("dynamic"))
+    return None, False
+
+
 def used_networks(addr: str, route: str) -> list[dict[str, str | None]]:
     """Return each network that an address or a route of any table names, with its device, sorted."""
     found: set[tuple[ipaddress.IPv4Network, str]] = set()

@@ -13,6 +13,8 @@ import ipaddress
 import itertools
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.hotplug import is_on
+
 CAGE_NAMES = {0: "cage 0 (next to the RJ-45 socket)", 1: "cage 1 (away from the RJ-45 socket)"}
 
 Link = Dict[str, Any]  # one entry of ibdev2netdev_info's links
@@ -35,6 +37,7 @@ class Member(NamedTuple):
     networks: list[tuple[ipaddress.IPv4Network, str]]  # in use, and by which netdev
     neighbors: dict[int, list[tuple[str, int]]] | None  # cage -> (machine, cage there); None where none was looked for
     netplan_conflicts: list[dict[str, Any]]  # what other netplan files say of the ConnectX-7's netdevs
+    hotplug: Mapping[str, Any] = {}  # the driver that takes a card without a live cable off the PCI bus
 
 
 class Cabling(NamedTuple):
@@ -58,6 +61,9 @@ def find_cabling(hosts: Sequence[Member], topology: str, stated: Cables) -> Cabl
     with_carrier: dict[str, list[int]] = {}
     no_carrier: dict[str, str] = {}
     admin_down: dict[str, list[str]] = {}
+    gone = [_no_card(host.name, host.hotplug) for host in hosts if not host.cages]
+    if gone:
+        raise FabricError("; ".join(gone))
     for host in hosts:
         with_carrier[host.name], admin_down[host.name], reason = read_carriers(host.name, host.cages)
         if reason:
@@ -80,11 +86,6 @@ def read_carriers(host: str, cages: Mapping[int, Cage]) -> tuple[list[int], list
 
     :raises FabricError: where one half of a cage has a signal and the other half, which is up too, has none.
     """
-    if not cages:
-        raise FabricError(
-            f"{host} shows no ConnectX-7 port at all: check whether it is a DGX Spark, and whether its driver is "
-            "loaded ('ls /sys/class/infiniband' must list four devices)"
-        )
     with_carrier: list[int] = []
     no_carrier: list[int] = []
     admin_down: list[str] = []
@@ -96,8 +97,7 @@ def read_carriers(host: str, cages: Mapping[int, Cage]) -> tuple[list[int], list
             if silent:
                 raise FabricError(
                     f"{host}: one half of {cage_name(number)} has a signal, but {', '.join(silent)} has none: reseat "
-                    "the QSFP cable at both ends; if that does not help, shut the Spark down and take its power away "
-                    "for a minute"
+                    "the QSFP cable at both ends; if that does not help, reboot both Sparks with the cable in"
                 )
             with_carrier.append(number)
         elif down:
@@ -112,6 +112,25 @@ def read_carriers(host: str, cages: Mapping[int, Cage]) -> tuple[list[int], list
         f"{host} has no live QSFP cable (no carrier in {' and '.join(f'cage {number}' for number in no_carrier)}): "
         "plug the cable into the cage next to the RJ-45 socket of each Spark until it clicks, and check that the Spark "
         "at its other end is switched on",
+    )
+
+
+def _no_card(host: str, hotplug: Mapping[str, Any]) -> str:
+    """Return why a host has no ConnectX-7, and the mend."""
+    if is_on(hotplug) and hotplug.get("cable"):
+        return (
+            f"{host} shows no ConnectX-7 port, although the hot-plug driver of this DGX OS sees a cable: wait a minute "
+            "and run again; if it is still gone, reboot the Spark with the cable in"
+        )
+    if is_on(hotplug):
+        return (
+            f"{host} shows no ConnectX-7 port: plug the QSFP cable in at both ends until it clicks, and switch on the "
+            "Spark at its other end. This DGX OS switches the card off without one, and on again a few seconds after "
+            "it is in"
+        )
+    return (
+        f"{host} shows no ConnectX-7 port at all: plug the QSFP cable in, since some versions of DGX OS switch the "
+        "card off without one; if it has one, check whether the host is a DGX Spark, and reboot it with the cable in"
     )
 
 

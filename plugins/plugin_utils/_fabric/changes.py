@@ -14,6 +14,8 @@ from __future__ import annotations
 from typing import Any, Dict, ItemsView, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import bandwidth_problem
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.hotplug import MARKER as HOTPLUG_MARKER
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.hotplug import is_on
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import HEADER, render
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change, text_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
@@ -26,6 +28,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw impor
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import FabricError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.plan import find_drift
 
+HOTPLUG = "Move the hot-plug marker of the ConnectX-7 away"
+REBOOT = "Reboot all members at the same time"
 PROGRAM = "Install the rollback program"
 RAISE = "Raise the network devices that are administratively down"
 SYSCTL = "Write the ARP settings"
@@ -35,7 +39,7 @@ HOSTS = "Write the fabric names to the hosts file"
 FIREWALL = "Write the firewall rules of the fabric"
 PACKAGE = "Install the bandwidth tool"
 BANDWIDTH = "Measure the bandwidth"
-CHANGES = (PROGRAM, RAISE, SYSCTL, NETPLAN, ACTIVATE, HOSTS, FIREWALL, PACKAGE, BANDWIDTH)
+CHANGES = (HOTPLUG, REBOOT, PROGRAM, RAISE, SYSCTL, NETPLAN, ACTIVATE, HOSTS, FIREWALL, PACKAGE, BANDWIDTH)
 
 HOSTS_FILE = "/etc/hosts"
 COMMENT = "DGX Spark fabric"  # of the firewall rules
@@ -64,6 +68,9 @@ class Settings(NamedTuple):
     tool: str  # that measures the bandwidth
     min_gbps: Mapping[str, float]  # by topology
     changing: bool = False  # whether this run is changing the network now, with its own rollback timer
+    hotplug: str = "leave"  # leave, or off: no card leaves the PCI bus any more
+    allow_restart: bool = False  # whether running containers may be ended by a reboot
+    local: Sequence[str] = ()  # the members that Ansible itself runs on, which it cannot reboot
 
 
 def add_contents(plan: Plan, settings: Settings) -> dict[str, Any]:
@@ -144,7 +151,10 @@ def plan_changes(plan: Plan, members: Iterable[Found], key: str, settings: Setti
     # A raised link or an address that comes from elsewhere changes the plan of all, so that all take part.
     together = bool(plan["admin_down"]) or (plan["addressing"] != "static" and any(network.values()))
     takes_part = {name: bool(own) or together for name, own in network.items()}
-    measured = plan["topology"] not in settings.min_gbps or _measured(plan, found, key, settings)
+    hotplug = plan_hotplug(found, settings)
+    # The bandwidth is measured again after a reboot.
+    due = plan["topology"] in settings.min_gbps
+    measured = not due or (not any(hotplug.values()) and _measured(plan, found, key, settings))
     changes: dict[str, list[Change]] = {}
     for name, host in _hosts(plan):
         changes[name] = [*network[name], *_other_changes(name, host, found[name], plan, settings)]
@@ -153,6 +163,7 @@ def plan_changes(plan: Plan, members: Iterable[Found], key: str, settings: Setti
         if not measured:
             changes[name] += [change(PACKAGE)] if settings.tool not in found[name]["tools"] else []
             changes[name].append(change(BANDWIDTH))
+        changes[name] = [*hotplug[name], *changes[name]]
     return Changes(changes, takes_part)
 
 
@@ -167,6 +178,49 @@ def _refuse_pending_rollback(found: Mapping[str, Found]) -> None:
             f"{', '.join(pending)} will go back to the network before an earlier change, because that run was "
             "interrupted: run again once that is done ('systemctl list-timers dgx-spark-fabric-rollback.timer')"
         )
+
+
+def plan_hotplug(found: Mapping[str, Found], settings: Settings) -> dict[str, list[Change]]:
+    """Return, by host, the changes that switch hot-plug off: the marker goes, and all members are rebooted together.
+
+    Together, because a card whose peer is rebooted while its driver is still on leaves the bus.
+
+    :raises FabricError: where a reboot would end containers without consent, or cannot be made by Ansible.
+    """
+    due = [name for name, member in found.items() if settings.hotplug == "off" and _hotplug_due(member)]
+    if not due:
+        return {name: [] for name in found}
+    asked = f"cx7_network_hotplug: off reboots all members, because hot-plug is on at {', '.join(due)}"
+    running = [
+        f"{name} {', '.join(member['hotplug']['containers'])}"
+        for name, member in found.items()
+        if member["hotplug"].get("containers")
+    ]
+    if running and not settings.allow_restart:
+        raise FabricError(
+            f"{asked}, and that would end the running containers of {'; '.join(running)}: stop them, or allow it "
+            "(cx7_network_allow_restart: true)"
+        )
+    if settings.local:
+        raise FabricError(
+            f"{asked}, and Ansible itself runs on {', '.join(settings.local)}: run the play from another machine, or "
+            f"move {HOTPLUG_MARKER} away on every member and reboot all of them at the same time by hand"
+        )
+    before, later = text_of(["hot-plug on"]), text_of(["hot-plug off: the card draws its power without a cable, too"])
+    return {
+        name: [
+            *([change(HOTPLUG, before, later, HOTPLUG_MARKER)] if member["hotplug"]["marker"] else []),
+            change(REBOOT),
+        ]
+        for name, member in found.items()
+    }
+
+
+def _hotplug_due(member: Found) -> bool:
+    """Whether the driver is on, or will be. After a boot without the marker what the driver says is not questioned."""
+    hotplug = member.get("hotplug") or {}
+    booted_without = hotplug.get("noted_boot") not in (None, member.get("boot_id"))
+    return is_on(hotplug) and (bool(hotplug.get("marker")) or not booted_without)
 
 
 def _network_changes(

@@ -267,6 +267,7 @@ def _member(member: Mapping[str, Any]) -> Member:
             for cage in {one["physical_port"] for one in neighbors}
         },
         netplan_conflicts=list(member.get("netplan_conflicts") or []),
+        hotplug=member.get("hotplug") or {},
     )
 
 

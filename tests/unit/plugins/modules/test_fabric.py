@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import DockerError
 
 MODULES = "ansible_collections.sparkops.dgx_spark.plugins.modules"
 LINK = {
@@ -80,6 +81,8 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
         "program": str(tmp_path / "stamp"),
         "stamp": str(tmp_path / "stamp"),
     }
+    off = {"marker": False, "enabled": False, "cable": True}
+    monkeypatch.setattr(f"{MODULES}.fabric_member_info.read_hotplug", lambda: dict(off))
     member = run(capsys, "fabric_member_info", **options, firewall="auto")["member"]
     assert member["links"] == links
     assert member["networks"] == [{"network": "10.1.0.0/16", "netdev": "eth0"}]
@@ -95,6 +98,8 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
     assert member["firewall"] == {"installed": True, "enabled": True, "rules": [["allow 22/tcp", "me"]]}
     assert member["rollback_pending"] is False
     assert len(member["arp"]["lo"]) == 2
+    assert member["ifindex"] == {"lo": 1}
+    assert member["hotplug"] == {**off, "noted_boot": None, "containers": []}
 
     for unit in ("dgx-spark-fabric-rollback.timer", "dgx-spark-fabric-way-back.service"):
         (tmp_path / unit).touch()
@@ -103,6 +108,40 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
     (tmp_path / "stamp").write_text('{"key": "k"}')
     changed = run(capsys, "fabric_member_info", **options, firewall="none")["member"]
     assert (changed["bandwidth"], changed["firewall"]["rules"]) == (None, [])
+
+
+class Engine:
+    """Docker with one running container."""
+
+    def running(self) -> list[dict]:
+        return [{"Names": ["/web"], "Image": "nginx", "Id": "1"}]
+
+
+class NoEngine:
+    def running(self) -> list[dict]:
+        raise DockerError("no")
+
+
+@pytest.mark.parametrize(
+    ("choice", "enabled", "engine", "containers"),
+    [
+        ("off", True, Engine, ["web (nginx)"]),
+        ("off", True, NoEngine, []),
+        ("off", False, Engine, []),
+        ("leave", True, Engine, []),
+    ],
+)
+def test_containers_are_named_where_a_reboot_would_end_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str, enabled: bool, engine: type, containers: list[str]
+) -> None:
+    module = importlib.import_module(f"{MODULES}.fabric_member_info")
+    monkeypatch.setattr(module, "read_hotplug", lambda: {"marker": False, "enabled": enabled, "cable": True})
+    monkeypatch.setattr(module, "Docker", engine)
+    note = tmp_path / "hotplug.json"
+    for text, boot in (("", None), ('{"boot_id": "b"}', "b"), ("[", None)):
+        note.write_text(text)
+        found = module.hotplug(choice, note)
+        assert (found["containers"], found["noted_boot"]) == (containers, boot)
 
 
 def test_member_refuses_garbage(bin_path: Path, capsys: pytest.CaptureFixture) -> None:

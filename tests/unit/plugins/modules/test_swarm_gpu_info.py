@@ -13,10 +13,20 @@ from typing import Any, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import Mapping
 from ansible_collections.sparkops.dgx_spark.plugins.modules import swarm_gpu_info
 from fake_docker import Engine, listening
 
 UUID = "GPU-e793e0a4-fd41-dcd8-a833-3127370a6779"
+ADDRESSES = [
+    {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8, "scope": "host"}]},
+    {
+        "ifname": "enP7s7",
+        "addr_info": [{"family": "inet", "local": "192.168.1.21", "prefixlen": 24, "scope": "global", "dynamic": True}],
+    },
+    {"ifname": "docker0", "addr_info": [{"family": "inet", "local": "172.17.0.1", "prefixlen": 16}]},
+    {"ifname": "enp1s0f0np0", "addr_info": [{"family": "inet", "local": "192.168.100.10", "prefixlen": 24}]},
+]
 NODE = {
     "ID": "one",
     "Version": {"Index": 7},
@@ -41,6 +51,7 @@ def read(
         "nvidia-container-runtime": "exit 1",
         "nvidia-ctk": "[ $1 = config ] && echo 'swarm-resource = \"DOCKER_RESOURCE_GPU\"' || echo 'version 1.19.0'",
         "ldd": "true",
+        "ip": f"echo '{json.dumps(ADDRESSES)}'",
         "ufw": "echo \"ufw allow 22/tcp comment 'x'\"",
     }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{prints}\n")
@@ -107,3 +118,21 @@ def test_the_firewall_is_read_where_it_may_be_written(read, tmp_path) -> None:
     (tmp_path / "ufw.conf").write_text("ENABLED=yes\n")
     assert "allow 22/tcp" in read()["ufw"]["rules"]
     assert read(firewall="none")["ufw"]["rules"] == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "netdev", "dynamic", "of"),
+    [
+        ("192.168.1.21", "enP7s7", True, ""),
+        ("172.17.0.1", "docker0", False, "docker"),
+        ("192.168.100.10", "enp1s0f0np0", False, "fabric"),
+        ("192.168.100.99", None, False, ""),
+    ],
+)
+def test_what_has_the_address_that_is_advertised(
+    read, monkeypatch, address: str, netdev: str | None, dynamic: bool, of: str
+) -> None:
+    port = Mapping("rocep1s0f0", 1, "enp1s0f0np0", "up")
+    monkeypatch.setattr(swarm_gpu_info, "read_sysfs", lambda _root: [port])
+    found = read(advertise_address=address)["host"]["advertised"]
+    assert found == {"netdev": netdev, "dynamic": dynamic, "of": of}

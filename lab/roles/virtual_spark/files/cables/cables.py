@@ -37,6 +37,11 @@ CONTROL = "/run/cables.sock"
 DOCKER = "/var/run/docker.sock"
 SWITCH = "switch"
 JUMBO = 9216
+HOTPLUG = "run/virtual-spark/hotplug"  # of a Spark: the driver's attributes and the card's state
+HOTPLUG_SWITCH = "etc/virtual-spark/hotplug"  # how many seconds after its boot a card without a cable leaves the bus
+BOOT_SECONDS = 15.0  # of a real one
+DARK_SECONDS = 1.0  # that a running Spark's card is left once its cable is dead
+LIGHT_SECONDS = 3.0  # that a Spark gives no light after power-on, to its peers' drivers; a container boots too fast
 EXIT_REBOOT = 129  # a PID namespace whose init calls reboot(2) ends by SIGHUP; poweroff is SIGINT, 130
 
 
@@ -93,6 +98,42 @@ def change(before: Condition, wanted: dict[str, Any]) -> Condition:
     if after.mtu and not 68 <= after.mtu <= JUMBO:
         raise ValueError(f"mtu is {after.mtu}: give 0 (no limit) or 68 to {JUMBO}")
     return after
+
+
+@dataclass(frozen=True)
+class Card:
+    """The ConnectX-7 of a running Spark. ``pid``: of its init, since it boots with the card on the bus."""
+
+    pid: int
+    booted: float
+    present: bool = True
+    added: int = 0  # how often it was hot-added since the boot
+    dark_since: float | None = None  # since when it has no live cable
+
+
+def card_after(card: Card, armed: bool, live: bool, now: float, boot_seconds: float) -> Card:
+    """What becomes of a card by ``now``. It leaves the bus where the driver is armed, and comes back at plug-in."""
+    if live:
+        return replace(card, present=True, added=card.added + (not card.present), dark_since=None)
+    dark_since = now if card.dark_since is None else card.dark_since
+    due = max(card.booted + boot_seconds, dark_since + DARK_SECONDS)
+    return replace(card, present=card.present and not (armed and now >= due), dark_since=dark_since)
+
+
+def boot_seconds(text: str) -> float:
+    """Seconds from the text of the switch; the real ones where it says nothing that can be read."""
+    try:
+        return float(text)
+    except ValueError:
+        return BOOT_SECONDS
+
+
+def read(path: Path) -> str:
+    """The text of a file, empty where there is none."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def ip(*words: str | int) -> str:
@@ -187,6 +228,8 @@ class Cabling:
         self.conditions = {name: Condition() for name in self.cables}
         self.docker = Docker()
         self._relays: dict[str, Relay] = {}
+        self._pids: dict[str, int] = {}
+        self._cards: dict[str, Card] = {}
         self._lock = threading.RLock()
 
     def status(self) -> list[dict[str, Any]]:
@@ -206,20 +249,76 @@ class Cabling:
         with self._lock:
             links = {link["ifname"]: link for link in json.loads(ip("-j", "link"))}
             pids = {spark["name"]: self.docker.pid(spark["container"]) for spark in self.sparks}
+            self._pids = pids
+            lit = self._lit()
+            self._follow_cards(lit)
             self._bridges(links)
             self._netdevs(links, pids)
-            lit = set()
             for name, ends in self.cables.items():
-                powered = all(end == SWITCH or pids[end.split(":")[0]] for end in ends)
-                kind = link_kind(self.conditions[name], powered)
-                self._join(name, ends, kind, links)
-                if kind != "none":
-                    lit.update(ends)
+                self._join(name, ends, self._kind(name), links)
             for spark in self.sparks:
                 for nic, device in enumerate(spark["nics"], 1):
-                    if pids[spark["name"]]:
+                    if pids[spark["name"]] and self._cards[spark["name"]].present:
                         state = "up" if f"{spark['name']}:{device['cage']}" in lit else "down"
                         ip("link", "set", port_name(spark["name"], nic), state)
+
+    def tick(self) -> None:
+        """Let time pass for the cards."""
+        with self._lock:
+            if self._follow_cards(self._lit()):
+                self.reconcile()
+
+    def _kind(self, cable: str) -> str:
+        powered = all(end == SWITCH or self._pids.get(end.split(":")[0]) for end in self.cables[cable])
+        return link_kind(self.conditions[cable], powered)
+
+    def _lit(self) -> set[str]:
+        """The ends of the cables that are in, and between Sparks that are on."""
+        return {end for name, ends in self.cables.items() if self._kind(name) != "none" for end in ends}
+
+    def _live(self, spark: str, lit: set[str], now: float) -> bool:
+        """Whether a Spark's driver sees a live cable: one that is in, with a Spark at its other end that is up."""
+        others = {
+            end.split(":")[0]
+            for ends in self.cables.values()
+            for end in ends
+            if lit.issuperset(ends) and spark in [one.split(":")[0] for one in ends]
+        } - {spark}
+        return any(other == SWITCH or self._cards[other].booted + LIGHT_SECONDS <= now for other in others)
+
+    def _follow_cards(self, lit: set[str]) -> bool:
+        """Bring all cards up to now. Returns whether one came or went."""
+        moved = False
+        now = time.monotonic()
+        for spark in self.sparks:
+            pid = self._pids.get(spark["name"], 0)
+            if spark["name"] not in self._cards or self._cards[spark["name"]].pid != pid:
+                self._cards[spark["name"]] = Card(pid, now)
+        for spark in self.sparks:
+            name = spark["name"]
+            before = self._cards[name]
+            pid = before.pid
+            root = Path("/proc", str(pid), "root")
+            switch = root / HOTPLUG_SWITCH
+            if not pid or not switch.exists():
+                self._cards[name] = Card(pid, before.booted)
+                continue
+            state = root / HOTPLUG
+            armed = read(state / "hotplug_enabled").strip() == "1"
+            live = self._live(name, lit, now)
+            card = card_after(before, armed, live, now, boot_seconds(read(switch)))
+            moved |= card.present != before.present
+            self._cards[name] = card
+            self._tell(state, card, live)
+        return moved
+
+    @staticmethod
+    def _tell(state: Path, card: Card, live: bool) -> None:
+        """Write what the Spark's hardware and the driver's attributes show; nothing while it is still booting."""
+        for name, value in (("debug_state", live), ("added", card.added), ("present", card.present)):
+            text = f"{value:d}\n"
+            if read(state / name) not in ("", text):
+                (state / name).write_text(text)  # in place: it is mounted elsewhere
 
     def _bridges(self, links: dict[str, Any]) -> None:
         ends = {f"{spark['name']}:{device['cage']}" for spark in self.sparks for device in spark["nics"]}
@@ -255,6 +354,10 @@ class Cabling:
             pid = pids[spark["name"]]
             for nic, device in enumerate(spark["nics"], 1):
                 port = port_name(spark["name"], nic)
+                if pid and not self._cards[spark["name"]].present:
+                    if port in links:
+                        ip("link", "del", port)
+                    continue
                 if not pid or port in links:
                     continue
                 ip(
@@ -316,6 +419,16 @@ def watch(cabling: Cabling, label: str) -> None:
         time.sleep(0.5)
 
 
+def pass_time(cabling: Cabling) -> None:
+    """Have the cards come and go by themselves, for ever."""
+    while True:
+        time.sleep(0.5)
+        try:
+            cabling.tick()
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            print(f"cables: {error}; trying again", file=sys.stderr, flush=True)
+
+
 class Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         request = json.loads(self.rfile.readline())
@@ -335,6 +448,7 @@ def serve() -> None:
     server = socketserver.ThreadingUnixStreamServer(CONTROL, Handler)
     server.cabling = cabling  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=pass_time, args=(cabling,), daemon=True).start()
     watch(cabling, plan["label"])
 
 

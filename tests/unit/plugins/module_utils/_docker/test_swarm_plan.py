@@ -49,6 +49,7 @@ def spark(number: int, **wanted: Any) -> dict[str, Any]:
             "clock": 1000.0,
             "routes": [["192.168.1.0/24", "eth0"]],
             "address": f"192.168.1.2{number}",
+            "advertised": {"netdev": "enP7s7", "dynamic": False, "of": ""},
         },
         "ufw": {"installed": True, "enabled": False, "rules": ""},
         "wanted": {
@@ -314,6 +315,50 @@ def test_the_firewall_is_opened_for_the_other_members_alone() -> None:
     diff = next(one["diff"] for one in planned["changes"]["spark2"] if one["name"] == planner.FIREWALL)
     assert len(diff["after"].splitlines()) == 8
     assert plan(cluster(1, firewall="ufw"))["changes"]["spark1"][-2]["name"] == planner.CREATE  # nobody to open it for
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_an_address_by_dhcp_is_warned_of_on_its_host_and_in_no_way(joined: bool) -> None:
+    members = cluster()
+    if joined:
+        members = applied(members)
+    assert plan(members)["warnings"] == []
+    members["spark2"]["host"]["advertised"]["dynamic"] = True
+    assert plan(members)["warnings"] == [], "the other host's"
+    (warning,) = planner.plan(members, {}, "spark2")["warnings"]
+    assert "spark2 advertises 192.168.1.22 to the swarm, which enP7s7 has by DHCP" in warning
+    assert "Reserve 192.168.1.22 for it in the router" in warning
+
+
+@pytest.mark.parametrize(
+    ("of", "netdev", "words"),
+    [("docker", "docker0", "Docker's own network"), ("fabric", "enp1s0f0np0", "a link of the fabric")],
+)
+def test_a_name_that_means_another_network_is_refused_and_an_address_is_taken(of: str, netdev: str, words: str) -> None:
+    """A host may find an address of docker0 or of the fabric under its own name, since avahi publishes all of them."""
+    members = cluster()
+    members["spark2"]["host"]["advertised"] = {"netdev": netdev, "dynamic": False, "of": of}
+    assert planner.JOIN in names(members)["spark2"], "the address itself was asked for"
+    members["spark2"]["wanted"]["advertise_address"] = "spark2.local"
+    with pytest.raises(DockerPlanError) as refused:
+        plan(members)
+    said = str(refused.value)
+    assert f"On spark2: the name 'spark2.local' means 192.168.1.22 there, on {netdev}, which is {words}" in said
+    assert "Nothing was changed" in said
+    assert "swarm_gpu_advertise_address" in said
+    members["spark1"]["host"]["address"] = "192.168.1.22"  # as where both find docker0's under their names
+    with pytest.raises(DockerPlanError, match=f"which is {words}"):
+        plan(members)
+    members["spark1"]["host"]["address"] = "192.168.1.21"
+    members["spark2"]["host"]["advertised"]["of"] = ""
+    assert planner.JOIN in names(members)["spark2"]
+
+
+def test_a_member_that_is_in_the_swarm_already_is_not_refused_for_its_name() -> None:
+    members = applied(cluster())
+    members["spark2"]["host"]["advertised"] = {"netdev": "enp1s0f0np0", "dynamic": False, "of": "fabric"}
+    members["spark2"]["wanted"]["advertise_address"] = "spark2.local"
+    assert names(members)["spark2"] == []
 
 
 def test_the_actions() -> None:

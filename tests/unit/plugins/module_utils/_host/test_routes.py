@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import parse_routes
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import netdev_of, parse_routes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,3 +38,13 @@ def test_a_line_that_cannot_be_read_is_shown(line: str) -> None:
 def test_no_text_raises_anything_but_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):
         parse_routes(text)
+
+
+def test_an_address_with_a_lease_is_dynamic() -> None:
+    """As ip prints what NetworkManager got by DHCP, and what a file gives."""
+    leased = {"family": "inet", "local": "192.168.1.21", "prefixlen": 24, "dynamic": True, "valid_life_time": 3599}
+    given = {"family": "inet", "local": "10.0.0.1", "prefixlen": 24, "valid_life_time": 4294967295}
+    addr = json.dumps([{}, {"ifname": "enP7s7", "addr_info": [leased]}, {"ifname": "eth1", "addr_info": [given]}])
+    assert netdev_of(addr, "192.168.1.21") == ("enP7s7", True)
+    assert netdev_of(addr, "10.0.0.1") == ("eth1", False)
+    assert netdev_of(addr, "10.0.0.2") == (None, False)

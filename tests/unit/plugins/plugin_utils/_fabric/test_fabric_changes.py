@@ -15,7 +15,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible.modules import blockinfile
-from ansible_collections.sparkops.dgx_spark.plugins.action.fabric_plan import ActionModule, make_plan
+from ansible_collections.sparkops.dgx_spark.plugins.action.fabric_plan import ActionModule, _local, make_plan
 from ansible_collections.sparkops.dgx_spark.plugins.action.fabric_report import report
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import spread
 from ansible_collections.sparkops.dgx_spark.plugins.modules import ufw_rules
@@ -76,6 +76,8 @@ def blank(rank: int, up: str = "0") -> Found:
         "firewall": {"installed": True, "enabled": True, "rules": [["allow 22/tcp", ""]]},
         "tools": [],
         "boot_id": f"boot{rank}",
+        "ifindex": {netdev: rank + index for index, netdev in enumerate(NETDEVS.values())},
+        "hotplug": {"marker": False, "enabled": None, "cable": None, "noted_boot": None, "containers": []},
         "bandwidth": None,
     }
 
@@ -97,6 +99,9 @@ def options(members: list[Found], **more: Any) -> dict[str, Any]:
         "bandwidth_tool": "auto",
         "min_gbps": {"direct": 175, "ring": 80, "switch": 175},
         "changing": False,
+        "hotplug": "leave",
+        "allow_restart": False,
+        "local": [],
         **more,
     }
 
@@ -216,8 +221,9 @@ def test_each_changed_thing_lists_exactly_itself(what: str) -> None:
         lambda one: one["bandwidth"].update(tool="iperf3"),
         lambda one: one["bandwidth"]["measured"][0].update(gbps=20.0),
         lambda one: one.update(boot_id="started again"),
+        lambda one: one["ifindex"].update({A0: 17}),
     ],
-    ids=["never", "another plan", "another tool", "too slow", "started again"],
+    ids=["never", "another plan", "another tool", "too slow", "started again", "hot-added"],
 )
 def test_the_bandwidth_is_measured_by_all_where_one_has_not(change: Callable[[Found], object]) -> None:
     members = pair()
@@ -226,6 +232,77 @@ def test_the_bandwidth_is_measured_by_all_where_one_has_not(change: Callable[[Fo
     members[0]["tools"] = ["iperf3"]
     assert names(planned(members))["spark1"] == [changes.PACKAGE, changes.BANDWIDTH]
     assert names(planned(members, min_gbps={"ring": 80})) == {"spark1": [], "spark2": []}
+
+
+def test_a_netdev_that_is_not_planned_may_have_any_index() -> None:
+    members = pair()
+    members[0]["ifindex"][NETDEVS[1, "A"]] = 99
+    assert names(planned(members)) == {"spark1": [], "spark2": []}
+
+
+ON = {"marker": True, "enabled": True, "cable": True}
+STALE = {"marker": False, "enabled": True, "cable": True}  # the marker is gone, and the host was not rebooted since
+REBOOTED = [changes.REBOOT, changes.BANDWIDTH]
+
+
+def hotplug_of(one: dict[str, Any], other: dict[str, Any], **more: Any) -> dict[str, list[str]]:
+    members = pair()
+    for member, state in zip(members, (one, other)):
+        member["hotplug"].update(state)
+    return names(planned(members, hotplug="off", **more))
+
+
+def test_hot_plug_is_left_alone_unless_asked_for() -> None:
+    members = pair()
+    members[0]["hotplug"].update(ON)
+    plan = planned(members)
+    assert names(plan) == {"spark1": [], "spark2": []}
+    assert plan["hotplug"] == ["spark1"]
+
+
+def test_hot_plug_is_switched_off_on_all_members_together() -> None:
+    both = [changes.HOTPLUG, *REBOOTED]
+    assert hotplug_of(ON, ON) == {"spark1": both, "spark2": both}
+    assert hotplug_of(ON, {}) == {"spark1": both, "spark2": REBOOTED}, "a peer's reboot takes the survivor's card"
+
+
+def test_the_change_says_what_it_costs() -> None:
+    members = pair()
+    members[0]["hotplug"].update(ON)
+    change = planned(members, hotplug="off")["changes"]["spark1"][0]
+    assert (change["diff"]["before_header"], change["diff"]["before"]) == (changes.HOTPLUG_MARKER, "hot-plug on\n")
+    assert "draws its power without a cable" in change["diff"]["after"]
+
+
+@pytest.mark.parametrize("enabled", [False, None])
+def test_no_reboot_where_hot_plug_is_off_already(enabled: bool | None) -> None:
+    off = {"marker": False, "enabled": enabled}
+    assert hotplug_of(off, off) == {"spark1": [], "spark2": []}
+
+
+def test_a_reboot_that_is_still_due_is_made_and_none_twice() -> None:
+    assert hotplug_of(STALE, {}) == {"spark1": REBOOTED, "spark2": REBOOTED}, "somebody moved the marker away"
+    assert hotplug_of({**STALE, "noted_boot": "boot1"}, {}) == {"spark1": REBOOTED, "spark2": REBOOTED}, "interrupted"
+    rebooted = {**STALE, "noted_boot": "an earlier boot"}
+    assert hotplug_of(rebooted, {}) == {"spark1": [], "spark2": []}, "whatever the driver says, it had its reboot"
+    assert hotplug_of({**ON, "noted_boot": "an earlier boot"}, {})["spark1"] == [changes.HOTPLUG, *REBOOTED]
+
+
+def test_a_reboot_needs_consent_to_end_containers() -> None:
+    running = {**ON, "containers": ["web (nginx)", "db (postgres)"]}
+    with pytest.raises(FabricError) as refused:
+        hotplug_of(running, ON)
+    assert "would end the running containers of spark1 web (nginx), db (postgres)" in str(refused.value)
+    assert "cx7_network_allow_restart: true" in str(refused.value)
+    assert changes.REBOOT in hotplug_of(running, ON, allow_restart=True)["spark1"]
+
+
+def test_ansible_does_not_reboot_the_host_that_it_runs_on() -> None:
+    with pytest.raises(FabricError) as refused:
+        hotplug_of(ON, ON, local=["spark2"])
+    assert "Ansible itself runs on spark2: run the play from another machine" in str(refused.value)
+    assert hotplug_of({}, {}, local=["spark2"]) == {"spark1": [], "spark2": []}
+    assert _local(["spark1", "spark2"], {"spark1": {"ansible_connection": "local"}, "spark2": {}}) == ["spark1"]
 
 
 def test_a_change_needs_the_program_of_this_version() -> None:

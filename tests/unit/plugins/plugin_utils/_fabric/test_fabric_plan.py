@@ -24,6 +24,9 @@ from hypothesis import strategies as st
 NETDEVS = {(0, "A"): "enp1s0f0np0", (0, "B"): "enP2p1s0f0np0", (1, "A"): "enp1s0f1np1", (1, "B"): "enP2p1s0f1np1"}
 
 
+WITHOUT_CABLE = {"marker": True, "enabled": True, "cable": False}
+
+
 def member(rank: int, up: str = "0", down: str = "", networks: tuple = (), heard: str | None = None) -> dict:
     """A Spark whose cages ``up`` have a carrier and whose cages ``down`` are administratively down.
 
@@ -231,7 +234,25 @@ def test_a_half_that_is_admin_down_is_not_a_missing_cable() -> None:
             {},
             ["192.168.1.21", "its own"],
         ),
-        ([member(1), {**member(2), "links": []}], {}, ["spark2 shows no ConnectX-7", "driver"]),
+        (
+            [member(1), {**member(2), "links": []}],
+            {},
+            ["spark2 shows no ConnectX-7 port at all: plug the QSFP cable in", "whether the host is a DGX Spark"],
+        ),
+        (
+            [{**member(rank), "links": [], "hotplug": WITHOUT_CABLE} for rank in (1, 2)],
+            {},
+            [
+                "spark1 shows no ConnectX-7 port: plug the QSFP cable in at both ends",
+                "spark2 shows no ConnectX-7 port: plug",
+                "This DGX OS switches the card off without one",
+            ],
+        ),
+        (
+            [member(1), {**member(2), "links": [], "hotplug": {**WITHOUT_CABLE, "cable": True}}],
+            {},
+            ["spark2 shows no ConnectX-7 port, although", "sees a cable", "reboot the Spark with the cable in"],
+        ),
         ([member(1), {**member(2), "name": "SPARK1"}], {}, ["both be called spark1-fabric"]),
         ([member(1), {**member(2), "name": "spark1-fabric"}], {}, ["rename it"]),
     ],

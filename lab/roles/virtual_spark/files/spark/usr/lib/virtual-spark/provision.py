@@ -91,6 +91,9 @@ def first_start(environment: dict[str, str]) -> None:
         os.chown(keys, owner.pw_uid, owner.pw_gid)
     if uuid := environment.get("VIRTUAL_SPARK_GPU_UUID"):
         write(Path("/etc/virtual-spark/gpus"), uuid + "\n")
+    if seconds := environment.get("VIRTUAL_SPARK_HOTPLUG"):
+        write(Path("/etc/virtual-spark/hotplug"), seconds + "\n")
+        write(Path("/etc/nvidia/cx7-hotplug-enabled"), "")
     if any(AUTHORITIES.rglob("*.crt")):
         subprocess.run(["update-ca-certificates"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     write(DONE, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -14,6 +15,7 @@ from typing import Any, Callable
 from virtual_spark import devices, layout, mounts, roce, tree
 from virtual_spark.layout import Layout
 
+HOTPLUG_ATTRIBUTES = ("hotplug_enabled", "debug_state")
 DOCKER_NAME, SPARK_NAME = "eth0", "enP7s7"  # the management NIC: what Docker calls it, what a Spark calls it
 
 
@@ -29,12 +31,15 @@ def rdma_trees(place: Layout) -> dict[str, tree.Tree]:
 
 def verbs(place: Layout) -> None:
     """Write /sys/class/infiniband_verbs, with the device numbers that are true now."""
-    for name, text in roce.verbs_files(layout.RDMA_UVERBS_RENUMBERED in place.faults()).items():
+    card = place.card()
+    renumbered = layout.RDMA_UVERBS_RENUMBERED in place.faults()
+    for name, text in roce.verbs_files(card.added, renumbered).items() if card.present else ():
         tree.write_file(place.classes / "infiniband_verbs" / name, f"{text}\n".encode())
 
 
 def build(place: Layout) -> None:
     """Write all simulated sysfs, with every link down. Mounts nothing."""
+    added = place.card().added
     for one in rdma_trees(place).values():
         one.create()
     verbs(place)
@@ -49,8 +54,36 @@ def build(place: Layout) -> None:
         tree.link(pci / "driver", driver)
         tree.link(pci / "subsystem", place.sys / "bus/pci")
         tree.link(place.classes / "infiniband" / function.device / "device", pci)
-        tree.link(place.classes / "infiniband_verbs" / f"uverbs{function.uverbs}" / "device", pci)
+        tree.link(place.classes / "infiniband_verbs" / f"uverbs{roce.uverbs(function, added)}" / "device", pci)
         place.netdev(function.netdev).mkdir(parents=True, exist_ok=True)
+
+
+def take_away(place: Layout) -> None:
+    """Remove all four functions from the simulated sysfs, as the hot-plug driver takes the card off the bus."""
+    for function in roce.FUNCTIONS:
+        shutil.rmtree(place.classes / "infiniband" / function.device, ignore_errors=True)
+        shutil.rmtree(place.devices / roce.pci_path(function.pci), ignore_errors=True)
+    for one in (place.classes / "infiniband_verbs").glob("uverbs*"):
+        shutil.rmtree(one)
+
+
+def arm_hotplug(place: Layout) -> None:
+    """Put the hot-plug driver's attributes into sysfs, where this Spark's DGX OS has it. The marker arms it."""
+    if not place.hotplug_switch.exists():
+        return
+    armed = place.hotplug_marker.exists()
+    for name, text in (("hotplug_enabled", f"{armed:d}"), ("debug_state", "1"), ("present", "1"), ("added", "0")):
+        tree.write_file(place.hotplug / name, f"{text}\n".encode(), 0o644)
+    attributes = "MTKP0001:00/pcie_hotplug"
+    skeleton = place.run / "platform"
+    for name in HOTPLUG_ATTRIBUTES:
+        (skeleton / attributes).mkdir(parents=True, exist_ok=True)
+        (skeleton / attributes / name).touch()
+    platform = place.sys / "devices/platform"
+    mounts.overlay([skeleton, platform], platform)
+    for name in HOTPLUG_ATTRIBUTES:
+        mounts.bind(place.hotplug / name, platform / attributes / name)
+    say(f"the hot-plug driver of the ConnectX-7 is {'on' if armed else 'off'}")
 
 
 def lay_over_sys(place: Layout) -> None:
@@ -156,7 +189,7 @@ def boot(place: Layout | None = None) -> int:
     """Put the simulated hardware in place. Needs root, and is done once a boot."""
     place = place or Layout()
     place.run.mkdir(parents=True, exist_ok=True)
-    return _attempt([build, lay_over_sys, device_nodes], place)
+    return _attempt([arm_hotplug, build, lay_over_sys, device_nodes], place)
 
 
 def power_on(place: Layout | None = None) -> int:

@@ -10,8 +10,8 @@ import uuid
 from pathlib import Path
 
 from virtual_spark import layout
-from virtual_spark.layout import Layout
-from virtual_spark.roce import FUNCTIONS, verbs_number
+from virtual_spark.layout import ON_THE_BUS, Card, Layout
+from virtual_spark.roce import FUNCTIONS, UVERBS_NODES, uverbs, verbs_number
 
 NVIDIA, NVIDIA_CTL_MINOR = 195, 255
 NVIDIA_UVM = (503, 0)  # the major is handed out at load time; 503 is what public captures show
@@ -34,7 +34,7 @@ def seed_gpus(path: Path, wanted: str | None) -> None:
         path.write_text(f"{wanted or 'GPU-' + str(uuid.uuid4())}\n")
 
 
-def wanted_nodes(gpus: int, faults: frozenset[str]) -> dict[str, tuple[int, int]]:
+def wanted_nodes(gpus: int, faults: frozenset[str], card: Card = ON_THE_BUS) -> dict[str, tuple[int, int]]:
     """Name below /dev -> (major, minor)."""
     nodes: dict[str, tuple[int, int]] = {}
     if layout.GPU_DRIVER_MISSING not in faults:
@@ -42,21 +42,21 @@ def wanted_nodes(gpus: int, faults: frozenset[str]) -> dict[str, tuple[int, int]
         nodes |= {"nvidiactl": (NVIDIA, NVIDIA_CTL_MINOR), "nvidia-uvm": NVIDIA_UVM}
         nodes["nvidia-uvm-tools"] = (NVIDIA_UVM[0], 1)
     if not faults & {layout.NO_RDMA, layout.RDMA_CLASS_EMPTY, layout.RDMA_DEVICES_MISSING}:
-        nodes["infiniband/rdma_cm"] = RDMA_CM
-        for function in FUNCTIONS if layout.RDMA_UVERBS_MISSING not in faults else ():
-            number = verbs_number(function.uverbs, layout.RDMA_UVERBS_RENUMBERED in faults)
-            nodes[f"infiniband/uverbs{function.uverbs}"] = number
+        nodes["infiniband/rdma_cm"] = RDMA_CM  # of a module, not of a card: it stays without one
+        for function in FUNCTIONS if card.present and layout.RDMA_UVERBS_MISSING not in faults else ():
+            number = uverbs(function, card.added)
+            nodes[f"infiniband/uverbs{number}"] = verbs_number(number, layout.RDMA_UVERBS_RENUMBERED in faults)
     return nodes
 
 
 def all_nodes() -> list[str]:
     """Every name that this module may ever have made."""
-    return list(wanted_nodes(16, frozenset()))
+    return [*wanted_nodes(16, frozenset()), *(f"infiniband/uverbs{number}" for number in range(UVERBS_NODES))]
 
 
 def reconcile(place: Layout) -> list[str]:
     """Make /dev match GPUs and faults. Returns what went wrong, in words."""
-    wanted = wanted_nodes(len(read_gpus(place.gpus)), place.faults())
+    wanted = wanted_nodes(len(read_gpus(place.gpus)), place.faults(), place.card())
     for name in all_nodes():
         path = place.dev / name
         if name not in wanted and path.is_char_device():

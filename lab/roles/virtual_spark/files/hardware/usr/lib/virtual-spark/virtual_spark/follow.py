@@ -69,6 +69,9 @@ class Follower:
         self._addresses: dict[int, list[str]] = {}
         self._stamp: tuple[int, ...] = ()
         self._still = False  # by the fault of that name
+        self._card = place.card()
+        if not self._card.present:
+            boot.take_away(place)
 
     def look(self, changed: bool) -> None:
         """``changed``: addresses may have changed too, not only counters."""
@@ -76,7 +79,8 @@ class Follower:
         links = {f.netdev: found[f.netdev] for f in roce.FUNCTIONS if f.netdev in found}
         if changed:
             self._addresses = netlink.addresses()
-        for function in roce.FUNCTIONS:
+        self._follow_card()
+        for function in roce.FUNCTIONS if self._card.present else ():
             link = links.get(function.netdev)
             self._trees[function.device].update(self.files(function, link))
             if link:
@@ -84,6 +88,20 @@ class Follower:
             else:
                 self._dressed.pop(function.netdev, None)
         self._devices()
+
+    def _follow_card(self) -> None:
+        """Take the card off the bus, or put it back with new device nodes, as the keeper of the cables has done."""
+        card = self._place.card()
+        if card == self._card:
+            return
+        boot.say(f"the ConnectX-7 is {'on' if card.present else 'off'} the bus")
+        boot.take_away(self._place)
+        if card.present:
+            boot.build(self._place)
+        self._trees = boot.rdma_trees(self._place)
+        self._odometers = {f.netdev: Odometer() for f in roce.FUNCTIONS}
+        self._dressed = {}
+        self._card, self._stamp = card, ()
 
     def files(self, function: Function, link: Link | None) -> dict[str, str]:
         """All that changes of one RoCE device."""

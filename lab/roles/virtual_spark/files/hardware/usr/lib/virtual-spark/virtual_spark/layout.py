@@ -17,6 +17,17 @@ GPU_DRIVER_MISSING = "gpu-driver-missing"
 
 
 @dataclass(frozen=True)
+class Card:
+    """The ConnectX-7, all four functions of it."""
+
+    present: bool = True
+    added: int = 0
+
+
+ON_THE_BUS = Card()
+
+
+@dataclass(frozen=True)
 class Layout:
     """The roots that the simulation reads and writes."""
 
@@ -25,6 +36,7 @@ class Layout:
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
     proc: Path = Path("/proc")
+    nvidia: Path = Path("/etc/nvidia")
 
     @property
     def gpus(self) -> Path:
@@ -47,3 +59,29 @@ class Layout:
     def faults(self) -> frozenset[str]:
         folder = self.etc / "faults"
         return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
+
+    @property
+    def hotplug_switch(self) -> Path:
+        """Whether this Spark's DGX OS has the hot-plug driver; read at boot."""
+        return self.etc / "hotplug"
+
+    @property
+    def hotplug_marker(self) -> Path:
+        """What DGX OS arms the hot-plug driver by, at boot."""
+        return self.nvidia / "cx7-hotplug-enabled"
+
+    @property
+    def hotplug(self) -> Path:
+        """The driver's attributes, and what the keeper of the cables has done to the card."""
+        return self.run / "hotplug"
+
+    def card(self) -> Card:
+        """Whether the ConnectX-7 is on the bus, and how often it was hot-added since the boot."""
+        return Card(_number(self.hotplug / "present", 1) == 1, _number(self.hotplug / "added", 0))
+
+
+def _number(path: Path, default: int) -> int:
+    try:
+        return int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return default

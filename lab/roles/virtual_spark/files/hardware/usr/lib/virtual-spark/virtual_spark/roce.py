@@ -16,6 +16,7 @@ VENDOR_ID = 0x15B3
 DESCRIPTION = "SIMULATED ConnectX-7 (virtual Spark), 200GbE, dual-port QSFP112"
 PART_NUMBER = "900-SIM-CX7"
 GID_TABLE = 255
+UVERBS_NODES = 64  # that the kernel can have
 EMPTY_GID = ":".join(["0000"] * 8)
 MEM, OPENED = 1, (3, 5, 7, 8, 9)  # the numbers of null, zero, full, random and urandom
 SPEED = 200000  # Mb/s of a cage; each PCIe half reports the whole of it
@@ -208,6 +209,11 @@ def static_files(function: Function) -> dict[str, str]:
     }
 
 
+def uverbs(function: Function, added: int = 0) -> int:
+    """The number of a function's device node: a card that is hot-added gets new ones, while old ones are held open."""
+    return (function.uverbs + len(FUNCTIONS) * added) % UVERBS_NODES
+
+
 def verbs_number(uverbs: int, renumbered: bool = False) -> tuple[int, int]:
     """Major and minor of a uverbs.
 
@@ -217,14 +223,15 @@ def verbs_number(uverbs: int, renumbered: bool = False) -> tuple[int, int]:
     return MEM, OPENED[(uverbs + renumbered) % len(OPENED)]
 
 
-def verbs_files(renumbered: bool = False) -> dict[str, str]:
-    """/sys/class/infiniband_verbs."""
+def verbs_files(added: int = 0, renumbered: bool = False) -> dict[str, str]:
+    """/sys/class/infiniband_verbs, of a card that was hot-added so many times."""
     files = {"abi_version": "6"}
     for function in FUNCTIONS:
-        files[f"uverbs{function.uverbs}/ibdev"] = function.device
-        files[f"uverbs{function.uverbs}/abi_version"] = "1"
-        major, minor = verbs_number(function.uverbs, renumbered)
-        files[f"uverbs{function.uverbs}/dev"] = f"{major}:{minor}"
+        number = uverbs(function, added)
+        files[f"uverbs{number}/ibdev"] = function.device
+        files[f"uverbs{number}/abi_version"] = "1"
+        major, minor = verbs_number(number, renumbered)
+        files[f"uverbs{number}/dev"] = f"{major}:{minor}"
     return files
 
 
