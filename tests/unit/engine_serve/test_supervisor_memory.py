@@ -105,7 +105,7 @@ def test_a_rank_is_ended_while_its_node_still_answers(tmp_path: Path, left: int,
     meminfo.write_text(f"MemTotal: 125829120 kB\nMemAvailable: {17000 * 1024} kB\n")
     write_node(tmp_path, meminfo)
     # As the launcher: a shell, with the rank below it; and as MPI's worker of an only rank, in a session of its own.
-    apart = "setsid sleep {} &".format(10 if status else 1)
+    apart = f"setsid sleep {10 if status else 1} &"
     command = ["sh", "-c", f"echo $RANK_OF $CUDA_HOME ${{PATH%%:*}}; {apart} (sleep 2; echo loaded) & wait"]
     rank = program(tmp_path, "rank.run(sys.argv[1:])", *command)
     assert rank.stdout.readline() == "spark2 /cuda /cuda/bin\n"  # the guard looks by now, and an earlier note is gone
