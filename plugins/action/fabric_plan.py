@@ -9,13 +9,13 @@ import hashlib
 import json
 from typing import Any, ClassVar, Mapping
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.hotplug import is_on
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import NetplanError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import FabricError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.changes import (
     CHANGES,
     Settings,
     add_contents,
+    hotplug_is_on,
     plan_changes,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.plan import (
@@ -119,7 +119,7 @@ def make_plan(asked: dict[str, Any]) -> dict[str, Any]:
         "hosts": hosts,
         "changes": changes,
         "key": key,
-        "hotplug": [member["name"] for member in members if is_on(member.get("hotplug"))],
+        "hotplug": [member["name"] for member in members if hotplug_is_on(member)],
         "table": describe(plan),
         "bandwidth_tool": tool,
     }

@@ -187,7 +187,7 @@ def plan_hotplug(found: Mapping[str, Found], settings: Settings) -> dict[str, li
 
     :raises FabricError: where a reboot would end containers without consent, or cannot be made by Ansible.
     """
-    due = [name for name, member in found.items() if settings.hotplug == "off" and _hotplug_due(member)]
+    due = [name for name, member in found.items() if settings.hotplug == "off" and hotplug_is_on(member)]
     if not due:
         return {name: [] for name in found}
     asked = f"cx7_network_hotplug: off reboots all members, because hot-plug is on at {', '.join(due)}"
@@ -216,8 +216,8 @@ def plan_hotplug(found: Mapping[str, Found], settings: Settings) -> dict[str, li
     }
 
 
-def _hotplug_due(member: Found) -> bool:
-    """Whether the driver is on, or will be. After a boot without the marker what the driver says is not questioned."""
+def hotplug_is_on(member: Found) -> bool:
+    """Whether the driver is on, or will be. After a boot without the marker what it still says counts for nothing."""
     hotplug = member.get("hotplug") or {}
     booted_without = hotplug.get("noted_boot") not in (None, member.get("boot_id"))
     return is_on(hotplug) and (bool(hotplug.get("marker")) or not booted_without)

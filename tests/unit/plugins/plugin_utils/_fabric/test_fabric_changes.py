@@ -285,6 +285,9 @@ def test_a_reboot_that_is_still_due_is_made_and_none_twice() -> None:
     assert hotplug_of({**STALE, "noted_boot": "boot1"}, {}) == {"spark1": REBOOTED, "spark2": REBOOTED}, "interrupted"
     rebooted = {**STALE, "noted_boot": "an earlier boot"}
     assert hotplug_of(rebooted, {}) == {"spark1": [], "spark2": []}, "whatever the driver says, it had its reboot"
+    members = pair()
+    members[0]["hotplug"].update(rebooted)
+    assert planned(members)["hotplug"] == []
     assert hotplug_of({**ON, "noted_boot": "an earlier boot"}, {})["spark1"] == [changes.HOTPLUG, *REBOOTED]
 
 
