@@ -82,6 +82,13 @@ def test_no_floor_is_no_guard() -> None:
     assert memory.threatened(fall(SPARK, 9000, 1), {"memory_floor_mib": 0, "memory_load_floor_mib": 0}, True) == 0
 
 
+@pytest.mark.parametrize(("floor", "option"), [(8192, "memory_floor_mib"), (16384, "memory_load_floor_mib")])
+def test_a_guard_names_the_option_of_its_floor(floor: int, option: str) -> None:
+    said = memory.last_words("spark2", fall(SPARK, 9000, 8000), floor, FLOORS)
+    assert said.startswith("spark2 has 8000 MiB available, 8000 of them free, and loses 10000 MiB a second")
+    assert said.endswith(f"or lower engine_serve_{option}")
+
+
 def test_what_stands_in_meminfo() -> None:
     whole = "MemTotal:       125829120 kB\nMemFree:         1048576 kB\nMemAvailable:   2097152 kB\n"
     assert memory.reading(whole, 7.0) == Reading(7.0, 122880, 1024, 2048)

@@ -148,7 +148,7 @@ def guard(own: dict[str, Any], limits: dict[str, Any], end: Callable[[int], None
         readings = [*readings[-2:], now]
         loading = not loaded.exists()
         if floor := threatened(readings, limits, loading):
-            say(last_words(own["name"], readings, floor, loading))
+            say(last_words(own["name"], readings, floor, limits))
             end(watched)
             break
         if loading and now.free < contract.scaled_mib(limits["memory_load_floor_mib"], now.total):
@@ -166,9 +166,11 @@ def reaped(child: int) -> int:
     return child if child and os.waitpid(child, os.WNOHANG)[0] == 0 else 0
 
 
-def last_words(name: str, readings: Sequence[Reading], floor: int, loading: bool) -> str:
+def last_words(name: str, readings: Sequence[Reading], floor: int, limits: dict[str, Any]) -> str:
     """Why a guard ends a rank, and the mend."""
-    now, option = readings[-1], f"engine_serve_memory_{'load_' if loading else ''}floor_mib"
+    now = readings[-1]
+    low = floor == contract.scaled_mib(limits["memory_floor_mib"], now.total)
+    option = f"engine_serve_memory_{'' if low else 'load_'}floor_mib"
     return (
         f"{name} has {now.available} MiB available, {now.free} of them free, and loses {loss(readings):.0f} MiB a "
         f"second: its rank is ended, to keep {floor} MiB from being used too. End what else uses memory, give the KV "
