@@ -233,3 +233,4 @@ def test_a_leader_with_old_device_nodes_ends_before_it_starts_anything(
     monkeypatch.setattr(leader.time, "sleep", lambda _seconds: None)
     assert leader.lead(own) == 1
     assert (own.values["phase"], own.values["starts"]) == ("waiting", 2)
+    assert own.values["reason"].startswith("spark1: in its container old: it ends to be made anew")

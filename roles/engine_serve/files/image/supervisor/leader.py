@@ -63,7 +63,8 @@ def lead(own: State) -> int:
         own.values["starts"] = 0  # what failed was something else
     own.set(phase=contract.WAITING, reason="", config=config, began=time.time())
     network.await_address(node["address"], own)
-    if not rdma.await_devices(rdma.needed(cluster, node), own, lambda _words, seconds: time.sleep(seconds)):
+    wanted, prefix = rdma.needed(cluster, node), f"{node['name']}: "
+    if not rdma.await_devices(wanted, own, lambda _words, seconds: time.sleep(seconds), prefix):
         return contract.EXIT_FAILED  # to be made anew, with the device nodes that are true now
     number, allowed = next_start(own.values, limits)
     if not allowed:

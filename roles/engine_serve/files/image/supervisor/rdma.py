@@ -72,19 +72,19 @@ def own_obstacles(wanted: Sequence[str], memlock_bytes: int) -> list[str]:
     )
 
 
-def await_devices(wanted: Sequence[str], state: State, pause: Callable[[str, float], None]) -> bool:
+def await_devices(wanted: Sequence[str], state: State, pause: Callable[[str, float], None], prefix: str = "") -> bool:
     """Wait, without limit, until the kernel has these devices: a card may be off the bus. To wait is no failed start.
 
-    :param pause: given the reason, waits for some seconds.
+    :param pause: given the reason, waits for some seconds. :param prefix: of the reason, in the leader's state.
     :returns: whether this container may go on; where its device nodes are not the kernel's, it has to be made anew.
     """
     recently = time.time() - state.values.get("lost_at", 0) < RECENT
     before = state.values.get("lost_why") if recently else None
     while True:
         found = verbs.condition(wanted, open_too=True)
-        words = words_of(found)
-        if not words:
+        if not found.words:
             return True
+        words = prefix + words_of(found)
         if found.stale:
             end(state, words)
             pause(words, AGAIN if before == words else ANEW)
@@ -182,7 +182,8 @@ class Judge:
 
     def own_problem(self) -> str:
         """What is wrong with this node's devices while it runs; empty where nothing is."""
-        return words_of(verbs.condition(needed(self._told, self._own)))
+        words = words_of(verbs.condition(needed(self._told, self._own)))
+        return f"{self._own['name']}: {words}" if words else ""
 
     def lost(self) -> str:
         """Which node's devices are gone or are others than its container's, in words; empty where none are."""
