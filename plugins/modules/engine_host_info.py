@@ -240,7 +240,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
 
     docker, places, packages = Docker(), layout(asked["engine"]), host.packages(run, PACKAGES)
     try:
-        copy_dir = host.copy_directory(asked["copy_dir"], asked["copy_owner"])
+        copy_dir = host.copy_directory(asked["copy_dir"], asked["copy_owner"], os.environ)
         engine = host.docker_of(docker, asked["base_image"], places, copy_dir)
         listen = host.listeners(docker, asked["listen"], places["name"])
     except DockerError as error:

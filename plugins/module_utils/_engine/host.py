@@ -212,7 +212,7 @@ def build_proxies(info: Mapping[str, Any], config: Path) -> dict[str, str]:
     return {one: value for name, value in found.items() if value for one in (name, name.upper())}
 
 
-def copy_directory(path: str, owner: str, environment: Mapping[str, str] = os.environ) -> str:
+def copy_directory(path: str, owner: str, environment: Mapping[str, str]) -> str:
     """The directory of copies, of the user who copies: the named one, or the one who has become root for this.
 
     >>> copy_directory("~/.dgx-spark", "", {"SUDO_USER": "root"}), copy_directory("/data", "nobody", {})

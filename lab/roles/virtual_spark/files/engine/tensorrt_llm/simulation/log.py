@@ -30,7 +30,7 @@ def raw(text: str) -> None:
     _write(sys.stdout, text)
 
 
-def bar(text: str) -> None:
+def progress_bar(text: str) -> None:
     """A progress bar, which tqdm leaves without an end of its line until it is full."""
     with contextlib.suppress(OSError):
         sys.stdout.write(f"\r{text}")

@@ -187,7 +187,7 @@ class Node:
         if faults.active(faults.NCCL_SILENT):
             return
         if faults.active(faults.NCCL_BEHIND):
-            log.bar("Loading weights:  45%|####5     | 9/20 [00:10<00:12,  1.13s/it]")
+            log.progress_bar("Loading weights:  45%|####5     | 9/20 [00:10<00:12,  1.13s/it]")
         log.raw(f"{self.host}:{os.getpid()}:{threading.get_native_id()} [0] NCCL {level} {text}")
 
     def _load(self, job: dict[str, Any]) -> dict[str, Any]:
