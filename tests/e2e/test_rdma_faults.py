@@ -13,7 +13,7 @@ from typing import Any, Iterator
 import pytest
 
 from .conftest import Pair, Run, eventually
-from .test_serve_faults import CONTAINER, back, inside, one_engine
+from .test_serve_faults import CONTAINER, back, inside, one_engine, serves
 from .test_two_spark_faults import INJECTED, incarnations, state
 
 pytestmark = pytest.mark.matrix
@@ -71,7 +71,7 @@ def counted(pair: Pair) -> int:
 @pytest.mark.parametrize("spark", ["spark2", "spark1"], ids=["the worker", "the leader"])
 def test_without_uverbs_it_waits_and_never_serves_over_tcp(serving: Pair, spark: str) -> None:
     """rdma_cm is there without any card, so the directory /dev/infiniband is too."""
-    ranks, starts = incarnations(serving), counted(serving)
+    ranks, starts = serves(serving), counted(serving)
     with broken(serving, spark, "rdma-uverbs-missing"):
         killed(serving, spark)
         eventually(lambda: state(serving)["phase"] == "serving", False, seconds=60)
@@ -80,7 +80,7 @@ def test_without_uverbs_it_waits_and_never_serves_over_tcp(serving: Pair, spark:
         told = seen(serving, 20)
         assert {one["phase"] for one in told} == {"waiting"}, told
         assert incarnations(serving) == set()
-    print(f"back after {back(serving, ranks, 180):.0f} s")
+    back(serving, ranks, 180)
     assert counted(serving) <= starts + 1
     assert {one["transport"] for one in state(serving)["ranks"].values()} == {"IB"}
 
@@ -88,10 +88,10 @@ def test_without_uverbs_it_waits_and_never_serves_over_tcp(serving: Pair, spark:
 @pytest.mark.parametrize("spark", ["spark2", "spark1"], ids=["the worker", "the leader"])
 def test_a_container_with_old_device_numbers_is_made_anew(serving: Pair, spark: str) -> None:
     """As after a card that was taken off the bus and came back under a container that runs."""
-    ranks, starts = incarnations(serving), counted(serving)
+    ranks, starts = serves(serving), counted(serving)
     old = serving.host(spark).check_output(f"sudo docker inspect --format '{{{{.State.StartedAt}}}}' {CONTAINER}")
     with broken(serving, spark, "rdma-uverbs-renumbered"):
-        print(f"back after {back(serving, ranks, 180):.0f} s")
+        back(serving, ranks, 180)
         new = serving.host(spark).check_output(f"sudo docker inspect --format '{{{{.State.StartedAt}}}}' {CONTAINER}")
         assert new != old
         assert state(serving)["phase"] == "serving"
@@ -103,7 +103,7 @@ def test_a_container_with_old_device_numbers_is_made_anew(serving: Pair, spark: 
 
 @pytest.mark.parametrize("fault", ["nccl-behind", "nccl-silent"])
 def test_a_rank_whose_line_is_hidden_or_missing_serves_and_is_judged(serving: Pair, fault: str) -> None:
-    ranks, worker = incarnations(serving), serving.host("spark2")
+    ranks, worker = serves(serving), serving.host("spark2")
     worker.check_output(inside(f"mkdir -p {INJECTED} && touch {INJECTED}/{fault}"))
     try:
         killed(serving, "spark1")
@@ -120,7 +120,7 @@ def test_a_rank_whose_line_is_hidden_or_missing_serves_and_is_judged(serving: Pa
 
 
 def test_a_rank_without_a_line_and_without_rdma_traffic_fails_the_start(serving: Pair) -> None:
-    ranks, worker = incarnations(serving), serving.host("spark2")
+    ranks, worker = serves(serving), serving.host("spark2")
     worker.check_output(inside(f"mkdir -p {INJECTED} && touch {INJECTED}/nccl-silent"))
     with broken(serving, "spark2", "rdma-counters-still"):
         killed(serving, "spark1")
@@ -128,12 +128,12 @@ def test_a_rank_without_a_line_and_without_rdma_traffic_fails_the_start(serving:
         assert "NCCL named no transport" in state(serving)["last_end"]
         assert {one["phase"] for one in seen(serving, 5)} <= {"failed", "waiting", "starting", "gave up"}
         worker.check_output(inside(f"rm -f {INJECTED}/nccl-silent"))
-    print(f"back after {back(serving, ranks, 180):.0f} s")
+    back(serving, ranks, 180)
     assert one_engine(serving)
 
 
 def test_a_worker_says_in_its_own_state_what_it_waits_for(serving: Pair) -> None:
-    ranks, worker = incarnations(serving), serving.host("spark2")
+    ranks, worker = serves(serving), serving.host("spark2")
     with broken(serving, "spark2", "rdma-uverbs-missing"):
         killed(serving, "spark2")
         eventually(
