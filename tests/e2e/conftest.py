@@ -379,3 +379,20 @@ def stranger(pair: Pair) -> Iterator[str]:
     yield "stranger"
     for name in SPARKS:
         pair.host(name).check_output("sudo docker rm --force stranger && sudo docker image rm stranger")
+
+
+@pytest.fixture(scope="module", params=["swarm", "docker"])
+def serving(request: pytest.FixtureRequest, pair: Pair, first: tuple[Run, int]) -> Iterator[Pair]:
+    """A supervisor that looks often and forgives early, so that a table of many faults does not use up its patience."""
+    before = dict(pair.variables)
+    pair.variables.update(
+        spark_launcher=request.param,
+        engine_serve_canary_interval="5",  # text, as "-e name=value" gives it
+        engine_serve_canary_timeout="10",
+        engine_serve_max_starts="50",
+        engine_serve_drop_caches="false",
+    )
+    run = pair.serve()
+    assert run.status == "successful", run.said
+    yield pair
+    pair.variables = before

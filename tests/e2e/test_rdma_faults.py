@@ -12,29 +12,13 @@ from typing import Any, Iterator
 
 import pytest
 
-from .conftest import Pair, Run, eventually
+from .conftest import Pair, eventually
 from .test_serve_faults import CONTAINER, back, inside, one_engine, serves
 from .test_two_spark_faults import INJECTED, incarnations, state
 
 pytestmark = pytest.mark.matrix
 FAULTS = "/etc/virtual-spark/faults"
 STATE = "/var/lib/dgx-spark/trtllm/state.json"
-
-
-@pytest.fixture(scope="module", params=["swarm", "docker"])
-def serving(request: pytest.FixtureRequest, pair: Pair, first: tuple[Run, int]) -> Iterator[Pair]:
-    """A supervisor that looks often, and has the patience for a table of faults: each killed leader is a start too."""
-    before = dict(pair.variables)
-    pair.variables.update(
-        spark_launcher=request.param,
-        engine_serve_canary_interval="5",
-        engine_serve_canary_timeout="10",
-        engine_serve_max_starts="50",
-    )
-    run = pair.serve()
-    assert run.status == "successful", run.said
-    yield pair
-    pair.variables = before
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import Iterator
 
 import pytest
 
-from .conftest import SPARKS, Pair, Run, eventually
+from .conftest import SPARKS, Pair, eventually
 from .pace import Clock
 from .test_two_spark_faults import INJECTED, incarnations, state
 
@@ -104,23 +104,6 @@ def serves(pair: Pair) -> set[str]:
     """Wait until what an earlier test did is over; returns the ranks."""
     eventually(lambda: (len(incarnations(pair)), state(pair)["phase"]), (2, "serving"), seconds=180)
     return incarnations(pair)
-
-
-@pytest.fixture(scope="module", params=["swarm", "docker"])
-def serving(request: pytest.FixtureRequest, pair: Pair, first: tuple[Run, int]) -> Iterator[Pair]:
-    """A supervisor that looks often and forgives early, so that a table of many faults does not use up its patience."""
-    before = dict(pair.variables)
-    pair.variables.update(
-        spark_launcher=request.param,
-        engine_serve_canary_interval="5",  # text, as "-e name=value" gives it
-        engine_serve_canary_timeout="10",
-        engine_serve_max_starts="50",
-        engine_serve_drop_caches="false",
-    )
-    run = pair.serve()
-    assert run.status == "successful", run.said
-    yield pair
-    pair.variables = before
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

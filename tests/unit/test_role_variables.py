@@ -1,0 +1,45 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Variables of roles that decide something, with the values at which a shorter expression would go wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROLES = Path(__file__).parents[2] / "roles"
+
+
+def value(role: str, name: str, **variables: Any) -> Any:
+    """What a variable of a role's vars is beside these."""
+    text = yaml.safe_load((ROLES / role / "vars" / "main.yml").read_text())[name]
+    return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text))
+
+
+@pytest.mark.parametrize(
+    ("carried", "planned", "before"),
+    [({"sent_bytes": 0}, None, 0), ({"sent_bytes": 0}, 4096, 0), ({"skipped": True}, 4096, 4096)],
+    ids=["new devices", "devices that came back", "an engine that has run since the plan"],
+)
+def test_devices_that_have_sent_nothing_yet_count_from_0(
+    carried: dict[str, Any], planned: int | None, before: int
+) -> None:
+    found = {"rdma_sent_bytes": planned}
+    own = value(
+        "engine_serve", "__engine_serve_sent_before", __engine_serve_carried=carried, __engine_serve_found=found
+    )
+    assert own == before
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("leave", "leave"), ("off", "off"), (False, "off"), ("Leave", "Leave"), ("of", "of")]
+)
+def test_no_word_but_off_reboots_a_spark(said: str | bool, meant: str) -> None:
+    """The module refuses any other, as it stands."""
+    assert value("cx7_network", "__cx7_network_hotplug", cx7_network_hotplug=said) == meant
