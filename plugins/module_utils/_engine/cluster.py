@@ -16,6 +16,7 @@ from typing import Any, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.contract import short
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfile import HostfileError, validate_nodes
 
 #: where no network of the fabric reaches all: NVIDIA's recipe for a ring
 RING = {"NCCL_IB_SUBNET_AWARE_ROUTING": "1", "NCCL_NET_PLUGIN": "none"}
@@ -88,10 +89,20 @@ def nodes_of(members: Sequence[str], fabric: Mapping[str, Any]) -> list[dict[str
         raise ServeError("there is no node to serve on: the group of Sparks is empty")
     if len(members) == 1:
         return [{"name": members[0], "address": "127.0.0.1", "network": "", "links": []}]
-    names = [short(name) for name in members]
-    same = [name for name in members if names.count(short(name)) > 1]
+    names = [short(name).lower() for name in members]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    same = [member for member, name in zip(members, names) if name == twice]
     if same:
         raise ServeError(f"{' and '.join(same)} are both {short(same[0])} to MPI: rename one of them")
+    for member in members:
+        try:
+            validate_nodes([{"address": short(member)}])
+        except HostfileError as error:
+            said = str(error).partition(" ")[2]
+            raise ServeError(
+                f"{member} cannot be a node's name to MPI: {said}, or rename {member} in the inventory (ansible_host "
+                "has the address)"
+            ) from error
     missing = [name for name in members if not fabric.get(name, {}).get("control_address")]
     if missing:
         raise ServeError(

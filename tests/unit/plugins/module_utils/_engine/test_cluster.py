@@ -87,6 +87,12 @@ def test_an_inventory_of_addresses_is_told_apart() -> None:
     assert [node["environment"]["PMIX_HOSTNAME"] for node in nodes.values()] == ["192-168-1-21", "192-168-1-22"]
 
 
+def test_names_with_underscores_are_names_of_hosts_to_mpi() -> None:
+    fabric = {f"dgx_{number}": FABRIC[f"spark{number}"] for number in (1, 2)}
+    _told, nodes = planned(members=list(fabric), fabric=fabric)
+    assert [node["environment"]["PMIX_HOSTNAME"] for node in nodes.values()] == ["dgx-1", "dgx-2"]
+
+
 def test_a_device_on_a_switch_is_named_once() -> None:
     twice = {name: {**one, "links": one["links"] * 2} for name, one in FABRIC.items()}
     assert planned(fabric=twice)[1] == planned()[1]
@@ -114,6 +120,11 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
         ({"members": []}, "no node to serve on"),
         ({"api_port": 99999}, "no port 99999"),
         ({"members": ["spark1", "spark1.example.org"]}, "spark1 and spark1.example.org are both spark1 to MPI"),
+        ({"members": ["dgx_1", "dgx-1"]}, "dgx_1 and dgx-1 are both dgx-1 to MPI"),
+        ({"members": ["x", "spark1.a", "SPARK1.b"]}, "spark1.a and SPARK1.b are both spark1 to MPI"),
+        ({"members": ["localhost", "spark2"]}, "localhost cannot be a node's name to MPI: .*loopback name.* inventory"),
+        ({"members": ["spark1", "slots"]}, "slots cannot be a node's name to MPI: .*keyword"),
+        ({"members": ["spark1", "spark 2"]}, "spark 2 cannot be a node's name to MPI: .*malformed"),
         ({"fabric": {"spark1": FABRIC["spark1"]}}, "no control address is planned for spark2"),
         (
             {"fabric": {name: {**one, "links": []} for name, one in FABRIC.items()}},
