@@ -57,6 +57,7 @@ def plan(asked: Request) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         "engine": dict(asked.engine["settings"]),
         "nodes": [{"name": node["name"], "address": node["address"]} for node in nodes],
         "subnets": subnets_of(nodes),
+        "netdevs": netdevs_of(nodes),
         "ssh_port": asked.ssh_port,
         "serve": list(asked.engine["serve"]),
         "environment": dict(asked.engine["environment"]),
@@ -109,10 +110,10 @@ def nodes_of(members: Sequence[str], fabric: Mapping[str, Any]) -> list[dict[str
             f"no control address is planned for {', '.join(missing)}: run cx7_network on all of them first"
         )
     nodes = [{"name": name, **control(fabric[name]), "links": fabric[name].get("links", [])} for name in members]
-    lost = [f"{node['name']} ({node['address']})" for node in nodes if not node["network"]]
+    lost = [f"{node['name']} ({node['address']})" for node in nodes if not node["network"] or not node["netdev"]]
     if lost:
         raise ServeError(
-            f"nothing tells the network of the control address of {', '.join(lost)}: run cx7_network, or give "
+            f"nothing tells netdev and network of the control address of {', '.join(lost)}: run cx7_network, or give "
             "control_netdev and control_network in engine_serve_fabric"
         )
     return nodes
@@ -162,6 +163,11 @@ def node_environment(node: Mapping[str, Any], require_rdma: bool) -> dict[str, s
 def subnets_of(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
     """The networks of the control addresses: where ranks reach each other. Empty for a single node."""
     return sorted({node["network"] for node in nodes if node["network"]})
+
+
+def netdevs_of(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The netdevs of the control addresses, by name, those of all nodes: cables may be in other cages on another."""
+    return sorted({node["netdev"] for node in nodes if node.get("netdev")})
 
 
 def memory_need_mib(model_bytes: int, world: int, reserve_mib: int) -> int:

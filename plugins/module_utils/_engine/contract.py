@@ -104,6 +104,7 @@ class Cluster(TypedDict):
     engine: EngineSettings
     nodes: list[Member]  # in rank order, the leader first
     subnets: list[str]  # CIDRs in which the ranks reach each other; empty for a single node
+    netdevs: list[str]  # that have the nodes' addresses, each name once; empty for a single node
     ssh_port: int  # of the workers
     serve: list[str]  # the engine's own command line
     environment: dict[str, str]  # of all ranks

@@ -72,8 +72,9 @@ def plan(asked: Request) -> dict[str, Any]:
     """The engine's part of a serving's plan.
 
     :returns: ``doubts``, a sentence for each setting that only the engine can judge; ``name`` and ``title``;
-        ``settings`` for ``cluster.json``; ``serve``, the command line; ``environment`` of all ranks; ``options``, the YAML of :data:`OPTIONS_FILE`; ``downloads``, each ``name``, ``url`` and ``sha256``;
-        ``world``, the number of ranks; ``version``, as far as it is known.
+        ``settings`` for ``cluster.json``; ``serve``, the command line; ``environment`` of all ranks; ``options``, the
+        YAML of :data:`OPTIONS_FILE`; ``downloads``, each ``name``, ``url`` and ``sha256``; ``world``, the number of
+        ranks; ``version``, as far as it is known.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
     if not asked.members:

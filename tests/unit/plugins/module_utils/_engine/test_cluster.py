@@ -36,7 +36,7 @@ def test_two_sparks() -> None:
     told, nodes = planned()
     assert told["serve"] == ENGINE["serve"]
     assert told["engine"] == {"name": "trtllm"}
-    assert told["subnets"] == ["192.168.100.0/24"]
+    assert (told["subnets"], told["netdevs"]) == (["192.168.100.0/24"], ["enp1s0f0np0"])
     assert nodes["spark2"]["rank"] == 1
     assert nodes["spark2"]["environment"] == {
         "PMIX_HOSTNAME": "spark2",
@@ -69,7 +69,7 @@ def test_a_ring_is_controlled_beside_the_fabric() -> None:
         for name, one in FABRIC.items()
     }
     told, nodes = planned(fabric=beside)
-    assert told["subnets"] == ["10.0.0.0/8"]
+    assert (told["subnets"], told["netdevs"]) == (["10.0.0.0/8"], ["enP7s7"])
     assert told["nodes"][1] == {"name": "spark2", "address": "10.0.0.2"}
     assert nodes["spark2"]["environment"] == {
         "PMIX_HOSTNAME": "spark2",
@@ -93,6 +93,14 @@ def test_names_with_underscores_are_names_of_hosts_to_mpi() -> None:
     assert [node["environment"]["PMIX_HOSTNAME"] for node in nodes.values()] == ["dgx-1", "dgx-2"]
 
 
+def test_the_netdevs_of_all_nodes_are_named_whichever_cage_the_cable_is_in() -> None:
+    moved = [{**FABRIC["spark2"]["links"][0], "netdev": "enp1s0f1np1", "rdma_device": "rocep1s0f1"}]
+    fabric = {"spark1": FABRIC["spark1"], "spark2": {**FABRIC["spark2"], "links": moved}}
+    told, nodes = planned(fabric=fabric)
+    assert told["netdevs"] == ["enp1s0f0np0", "enp1s0f1np1"]
+    assert nodes["spark2"]["environment"]["NCCL_SOCKET_IFNAME"] == "enp1s0f1np1"
+
+
 def test_a_device_on_a_switch_is_named_once() -> None:
     twice = {name: {**one, "links": one["links"] * 2} for name, one in FABRIC.items()}
     assert planned(fabric=twice)[1] == planned()[1]
@@ -106,7 +114,7 @@ def test_no_gid_index_and_no_token_ever() -> None:
 
 def test_a_single_spark_needs_no_fabric() -> None:
     told, nodes = planned(members=["spark1"], fabric={})
-    assert told["subnets"] == []
+    assert (told["subnets"], told["netdevs"]) == ([], [])
     assert nodes["spark1"]["environment"] == {"PMIX_HOSTNAME": "spark1"}
 
 
@@ -128,7 +136,7 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
         ({"fabric": {"spark1": FABRIC["spark1"]}}, "no control address is planned for spark2"),
         (
             {"fabric": {name: {**one, "links": []} for name, one in FABRIC.items()}},
-            "network of the control address",
+            "netdev and network of the control address",
         ),
     ],
 )
