@@ -284,7 +284,7 @@ def main() -> None:
     module.exit_json(
         changed=report.to_do,
         snapshot=str(cache.snapshot(model.commit)),
-        done=done or report.wrong(),
+        done=done or report.problems(),
         brought_bytes=report.needed,
         attempts=started,
         seconds=round(time.monotonic() - began, 1),

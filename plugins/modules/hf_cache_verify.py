@@ -116,7 +116,7 @@ def main() -> None:
         notes = hf_cache.Notes(cache.notes)
         notes.learn(model, module.params["verified"], module.params["reread"])
         report = hf_cache.look(cache, model, notes)
-        problems = report.wrong() + hf_cache.index_errors(cache, model)
+        problems = report.problems() + hf_cache.index_errors(cache, model)
     except (HubError, hf_cache.CacheError, OSError) as exc:
         module.fail_json(msg=str(exc), problems=[])
     if not module.check_mode:

@@ -8,6 +8,7 @@ This module util is private to the collection.
 CACHE/hub/models--org--name/blobs/<hash>                 the files
 CACHE/hub/models--org--name/snapshots/<commit>/<path>    relative links to them
 CACHE/hub/models--org--name/refs/<revision>              a commit
+CACHE/hub/models--org--name/trees/<commit>.json          what `hf` noted of the repository: all of its files
 CACHE/hub/.locks/models--org--name/<hash>.lock           held by `hf` while it downloads
 CACHE/.dgx-spark/models--org--name.json                  what was verified, and which refs are ours
 """
@@ -78,24 +79,30 @@ class Cache:
         """Return where a revision's commit is noted."""
         return self.repo_dir / "refs" / revision
 
+    def tree(self, commit: str) -> Path:
+        """Return where `hf` notes all files of the repository at a commit."""
+        return self.repo_dir / "trees" / f"{commit}.json"
+
 
 class Notes:
-    """Which blobs of a cache were read and found right, and which refs the role wrote."""
+    """Which blobs of a cache were read and found right, which refs the role wrote, and which trees it removed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.verified: dict[str, Stamp] = {}
         self.refs: dict[str, str] = {}
+        self.trees: dict[str, str] = {}  # by commit, the text of one that was there before us, empty if none was
         self.reload()
 
     def reload(self) -> None:
         """Read what is written, and keep what was found since."""
-        found, self.verified, self.refs = self.verified, {}, {}
+        found = self.verified
         try:
             noted = json.loads(self.path.read_text(encoding="utf-8"))
             self.verified, self.refs = dict(noted["verified"]), dict(noted["refs"])
-        except (OSError, ValueError, TypeError, KeyError):
-            self.verified, self.refs = {}, {}  # then everything is read again
+            self.trees = dict(noted.get("trees", {}))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            self.verified, self.refs, self.trees = {}, {}, {}  # then everything is read again
         self._as_read = self._text()
         self.verified.update(found)
 
@@ -114,7 +121,8 @@ class Notes:
         self.verified[file.blob] = stamp(path)
 
     def _text(self) -> str:
-        return json.dumps({"verified": self.verified, "refs": self.refs}, indent=1, sort_keys=True) + "\n"
+        noted = {"verified": self.verified, "refs": self.refs, "trees": self.trees}
+        return json.dumps(noted, indent=1, sort_keys=True) + "\n"
 
     def save(self) -> None:
         """Write what is new, in one step."""
@@ -152,6 +160,7 @@ class Report(NamedTuple):
     needed: int
     reclaimable: int
     stamps: dict[str, Stamp]  # of the blobs that are right
+    over_listed: list[str]  # files that are not wanted and not there, of which offline clients require that they are
 
     @property
     def complete(self) -> bool:
@@ -160,8 +169,8 @@ class Report(NamedTuple):
 
     @property
     def to_do(self) -> bool:
-        """Whether anything is to be fetched, linked or noted."""
-        return not self.complete or self.ref_missing
+        """Whether anything is to be fetched, linked, noted or removed."""
+        return not self.complete or self.ref_missing or bool(self.over_listed)
 
     def to_fetch(self) -> list[HashedFile]:
         """Return the files whose content has to come from elsewhere."""
@@ -175,6 +184,12 @@ class Report(NamedTuple):
     def wrong(self, states: Container[str] = (UNLINKED, MISSING, CORRUPT, UNREAD)) -> list[str]:
         """Return what is wrong, a line for each file."""
         return [f"{one.file.path}: {one.detail}" for one in self.found if one.state in states]
+
+    def problems(self) -> list[str]:
+        """Return all that is wrong, a line each."""
+        names = ", ".join(self.over_listed[:3]) + (" …" if len(self.over_listed) > 3 else "")
+        lists = [f"trees: lists {names}, not wanted here, so that clients would refuse the snapshot offline"]
+        return self.wrong() + (lists if self.over_listed else [])
 
 
 def stamp(path: Path) -> Stamp:
@@ -216,7 +231,30 @@ def look(cache: Cache, model: Model, notes: Notes, read: str = READ_NEW) -> Repo
             if os.path.lexists(path)
         ),
         stamps={blob: one.stamp for blob, one in states.items() if one.stamp},
+        over_listed=_over_listed(cache, model),
     )
+
+
+def _over_listed(cache: Cache, model: Model) -> list[str]:
+    """Return the files that `hf` noted of the repository, and that are neither wanted nor there.
+
+    It notes all of them whichever it was asked for, and huggingface_hub refuses a snapshot offline that lacks one, from
+    1.24 on. What it cannot read it passes over.
+    """
+    try:
+        noted = json.loads(cache.tree(model.commit).read_text(encoding="utf-8"))["files"]
+        names = sorted(str(name) for name in noted)
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+    wanted, top = {file.path for file in model.files}, cache.snapshot(model.commit)
+    return [name for name in names if name not in wanted and not _exists(top / name)]
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; a name that none can have is that of no file."""
+    with suppress(OSError, ValueError):
+        return path.exists()
+    return False
 
 
 def _check_blob(cache: Cache, model: Model, notes: Notes, file: HashedFile, read: str) -> _BlobState:
@@ -333,7 +371,10 @@ def _in_use(lock: Path) -> bool:
 
 
 def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
-    """Link every file whose content is right, and note the revision's commit where none is. Return what was done."""
+    """Link every file whose content is right, and note the revision's commit where none is. Return what was done.
+
+    A list of the repository's files that names more than there is goes, so that clients find the snapshot whole.
+    """
     done = []
     for file in model.files:
         if file.blob not in notes.verified or _is_linked(cache, model.commit, file):
@@ -350,7 +391,29 @@ def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
         replace_text(ref, model.commit, mode=0o644)
         notes.refs[model.revision] = model.commit
         done.append(f"refs/{model.revision}: written")
+    if _over_listed(cache, model):
+        tree = cache.tree(model.commit)
+        tree.unlink()
+        with suppress(OSError):
+            tree.parent.rmdir()
+        done.append(f"trees/{tree.name}: removed")
     return done
+
+
+def keep_tree(cache: Cache, model: Model, notes: Notes) -> None:
+    """Keep what somebody else's client noted of the repository, before ours runs for the first time, for undo."""
+    text = ""
+    with suppress(OSError, UnicodeDecodeError):
+        text = cache.tree(model.commit).read_text(encoding="utf-8")
+    notes.trees.setdefault(model.commit, text)
+
+
+def _bring_tree_back(cache: Cache, notes: Notes) -> None:
+    for commit, text in notes.trees.items():
+        tree = cache.tree(commit)
+        if text and not tree.exists() and cache.snapshot(commit).is_dir():
+            tree.parent.mkdir(exist_ok=True)
+            replace_text(tree, text, mode=0o644)
 
 
 def obstacles(cache: Cache, hint: str = "cache_dir") -> list[str]:
@@ -525,6 +588,7 @@ def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str],
             else:
                 part.unlink()
     if not check_mode:
+        _bring_tree_back(cache, notes)
         for folder in (cache.own, cache.ref("x").parent):
             with suppress(OSError):
                 folder.rmdir()
@@ -565,6 +629,7 @@ def bring(
     started, reason = 0, ""
     with only_one(cache):
         notes.reload()
+        keep_tree(cache, model, notes)
         while True:
             report = look(cache, model, notes)
             if started and report.needed:
@@ -606,6 +671,7 @@ def describe(cache: Cache, model: Model, report: Report) -> dict[str, Any]:
         "complete": report.complete,
         "to_do": report.to_do,
         "ref_missing": report.ref_missing,
+        "over_listed": report.over_listed,
         "progress": str(cache.progress),
         "needed_bytes": report.needed,
         "unread_bytes": report.unread,

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Callable
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
@@ -65,7 +67,7 @@ class Source:
         return ""
 
 
-def fill(cache: Cache, source: Source | None = None) -> list[str]:
+def fill(cache: Cache, source: Callable[[list[HashedFile]], str] | None = None) -> list[str]:
     done: list[str] = []
     bring(cache, MODEL, Notes(cache.notes), source or Source(cache), 3, done, sleep=lambda _seconds: None)
     return done
@@ -323,6 +325,101 @@ def test_undo_leaves_a_ref_that_somebody_else_changed(cache: Cache) -> None:
     cache.ref("main").write_text("d" * 40)
     remove(cache, with_model=False, check_mode=False)
     assert cache.ref("main").read_text() == "d" * 40
+
+
+def client_list(*more: str) -> str:
+    """What huggingface_hub 2.4.0 writes as trees/<commit>.json: all files of a repository, whichever were asked for."""
+    files = {path: {"size": 3, "blob_id": "0" * 40} for path in (*CONTENTS, *more)}
+    return json.dumps({"format_version": 1, "files": files}, indent=1)
+
+
+def is_whole_to_clients(cache: Cache) -> bool:
+    """Whether snapshot_download(..., local_files_only=True) returns the snapshot, from huggingface_hub 1.24 on."""
+    tree = cache.tree(COMMIT)
+    names = json.loads(tree.read_text())["files"] if tree.exists() else []
+    return all((cache.snapshot(COMMIT) / name).exists() for name in names)
+
+
+def listing(cache: Cache, *more: str) -> Callable[[list[HashedFile]], str]:
+    """Bring files as `hf download` does."""
+    source = Source(cache)
+
+    def fetch(files: list[HashedFile]) -> str:
+        cache.tree(COMMIT).parent.mkdir(parents=True, exist_ok=True)
+        cache.tree(COMMIT).write_text(client_list(*more))
+        return source(files)
+
+    return fetch
+
+
+LEFT_OUT = ("original/consolidated.pth", "metal/model.bin")
+
+
+def test_clients_find_the_snapshot_whole_whatever_hf_noted_of_files_that_were_left_out(cache: Cache) -> None:
+    fill(cache, listing(cache, *LEFT_OUT))
+    assert is_whole_to_clients(cache)
+    assert not cache.tree(COMMIT).parent.exists()
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+    remove(cache, with_model=False, check_mode=False)
+    assert not cache.tree(COMMIT).exists(), "it was there for us alone"
+
+
+def test_a_list_of_what_is_there_is_left_alone(cache: Cache) -> None:
+    fill(cache, listing(cache))
+    assert cache.tree(COMMIT).read_text() == client_list()
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+    extra = cache.snapshot(COMMIT) / "mine.txt"
+    extra.write_text("a file that somebody downloaded beside the wanted ones")
+    cache.tree(COMMIT).write_text(client_list("mine.txt"))
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+
+
+def test_a_list_that_a_later_download_left_is_drift_and_one_from_before_us_comes_back(cache: Cache) -> None:
+    fill(cache)
+    cache.tree(COMMIT).parent.mkdir()
+    cache.tree(COMMIT).write_text(client_list(*LEFT_OUT))
+    report = look(cache, MODEL, Notes(cache.notes))
+    assert (report.complete, report.to_do, report.needed) == (True, True, 0)
+    assert report.problems() == [
+        "trees: lists metal/model.bin, original/consolidated.pth, not wanted here, so that clients would refuse the "
+        "snapshot offline"
+    ]
+    cache.tree(COMMIT).write_text(client_list(*LEFT_OUT, "nul\0", "a" * 300))
+    assert fill(cache) == [f"trees/{COMMIT}.json: removed"]
+    remove(cache, with_model=False, check_mode=False)
+    assert not cache.tree(COMMIT).exists(), "somebody's client makes it again"
+
+    shutil.rmtree(cache.root)
+    cache.tree(COMMIT).parent.mkdir(parents=True)
+    before = client_list(*LEFT_OUT)
+    cache.tree(COMMIT).write_text(before)
+    for _run in range(2):  # the second after an interruption: what is there then is our own client's
+        cache.tree(COMMIT).parent.mkdir(exist_ok=True)
+        with pytest.raises(CacheError):
+            bring(cache, MODEL, Notes(cache.notes), lambda _files: "broken off", 1, [], sleep=lambda _seconds: None)
+        cache.tree(COMMIT).write_text(client_list("other"))
+    fill(cache, listing(cache, *LEFT_OUT))
+    assert is_whole_to_clients(cache)
+    remove(cache, with_model=False, check_mode=True)
+    assert not cache.tree(COMMIT).exists()
+    remove(cache, with_model=False, check_mode=False)
+    assert cache.tree(COMMIT).read_text() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "[]", '{"files": null}', '{"files": 3}', '{"format_version": 1}', "\x00"]
+)
+def test_a_list_that_clients_pass_over_is_left_alone(cache: Cache, text: str) -> None:
+    fill(cache)
+    cache.tree(COMMIT).parent.mkdir()
+    cache.tree(COMMIT).write_text(text)
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+    cache.tree(COMMIT).unlink()
+    cache.tree(COMMIT).mkdir()
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+    cache.tree(COMMIT).rmdir()
+    cache.tree(COMMIT).symlink_to("nowhere")
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
 
 
 def test_obstacles(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
