@@ -16,10 +16,10 @@ CACHE/.dgx-spark/models--org--name.json                  what was verified, and 
 from __future__ import annotations
 
 import fcntl
-import getpass
 import json
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import time
@@ -280,7 +280,9 @@ def _check_blob(cache: Cache, model: Model, notes: Notes, file: HashedFile, read
                 if hash_file(other, file) == file.blob:
                     return _BlobState(UNLINKED, f"is there as {other}", other)
     except OSError as exc:
-        raise CacheError(f"{exc.filename or path} cannot be read ({exc.strerror}): {_chown(cache)}") from exc
+        raise CacheError(
+            f"{exc.filename or path} cannot be read ({exc.strerror}): {_mend_of(cache, exc.filename or path)}"
+        ) from exc
     return _BlobState(MISSING, "is missing")
 
 
@@ -419,27 +421,66 @@ def _bring_tree_back(cache: Cache, notes: Notes) -> None:
 def obstacles(cache: Cache, hint: str = "cache_dir") -> list[str]:
     """Return why this user could not write to the cache, a line each; none if nothing is in the way.
 
+    What others own is no obstacle where they let this user write, as in a cache that a group shares.
+
     :param hint: what the caller calls the option that names the cache.
     """
-    me, found = os.geteuid(), []
+    found = []
     for top in (cache.blobs, cache.locks, cache.own):
         place = top
         while not os.path.lexists(place):
             place = place.parent
         if not place.is_dir():
-            found.append(f"{place} is no directory: move it away, or name another cache ({hint})")
+            found.append(_no_directory(place, hint))
         elif not os.access(place, os.W_OK | os.X_OK):
-            owner = _user(place.stat().st_uid)
-            mend = _chown(cache) if place in (cache.root, *_below(cache, place)) else _make(cache, hint)
-            found.append(f"{place} belongs to {owner}, and {_me()} may not write there: {mend}")
-    if me:
+            about = place.stat()
+            mend = _mend(cache, about) if place in (cache.root, *_below(cache, place)) else _make(cache, hint)
+            found.append(f"{place} belongs to {_user(about.st_uid)}, and {_me()} may not write there: {mend}")
+    if os.geteuid():
         # Files that a container's root wrote: `hf` fails on them, in the middle.
-        foreign = [path for top in (cache.repo_dir, cache.locks) for path in _tree(top) if path.lstat().st_uid != me]
+        foreign = [path for top in _tops(cache) for path in _tree(top) if _is_in_the_way(cache, path)]
         if foreign:
             more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
-            owner = _user(foreign[0].lstat().st_uid)
-            found.append(f"{foreign[0]}{more}: of {owner}, not of {_me()}: {_chown(cache)}")
+            about = foreign[0].lstat()
+            found.append(f"{foreign[0]}{more}: of {_user(about.st_uid)}, not of {_me()}: {_mend(cache, about)}")
     return list(dict.fromkeys(found))
+
+
+def _no_directory(place: Path, hint: str) -> str:
+    if place.is_symlink():
+        return (
+            f"{place} is a link to {os.readlink(place)}, and there is no directory: mount the disk that holds it, "
+            f"remove the link, or name another cache ({hint})"
+        )
+    return f"{place} is no directory: move it away, or name another cache ({hint})"
+
+
+def _tops(cache: Cache) -> list[Path]:
+    """Return the directories below which `hf` writes; a walk does not enter one that is a link to another disk."""
+    tops = (cache.repo_dir, cache.locks, cache.blobs, cache.repo_dir / "snapshots", cache.repo_dir / "refs")
+    return [top for top in tops if top in (cache.repo_dir, cache.locks) or top.is_symlink()]
+
+
+def _is_in_the_way(cache: Cache, path: Path) -> bool:
+    """Whether a file or directory of somebody else keeps `hf` from its work."""
+    about = path.lstat()
+    if about.st_uid == os.geteuid() or stat.S_ISLNK(about.st_mode):  # a link is replaced in its directory
+        return False
+    if stat.S_ISDIR(about.st_mode):
+        return bool(about.st_mode & stat.S_ISVTX) or not _may(path, about, os.W_OK | os.X_OK)
+    rewritten = cache.locks in path.parents or cache.repo_dir / "refs" in path.parents
+    return not _may(path, about, os.W_OK if rewritten else os.R_OK)
+
+
+def _may(path: Path, about: os.stat_result, wanted: int) -> bool:
+    if os.getuid() == os.geteuid():
+        return os.access(path, wanted)  # knows of access lists too
+    granted = about.st_mode >> (3 if about.st_gid in _groups() else 0)
+    return granted & wanted == wanted
+
+
+def _groups() -> set[int]:
+    return {os.getegid(), *os.getgroups()}
 
 
 def _below(cache: Cache, place: Path) -> list[Path]:
@@ -453,19 +494,29 @@ def _tree(top: Path) -> Iterator[Path]:
             yield from (Path(folder, name) for name in (*folders, *files))
 
 
-def _chown(cache: Cache) -> str:
-    return f"sudo chown -R {_me()}: {cache.root}"
+def _mend(cache: Cache, about: os.stat_result) -> str:
+    """Return the command that lets this user write. It names where links lead: chown and chmod do not follow them."""
+    places: list[str] = []
+    for path in (cache.root, cache.hub, cache.repo_dir, cache.blobs):
+        real = os.path.realpath(path)
+        if os.path.lexists(path) and not any(real == one or real.startswith(f"{one}/") for one in places):
+            places.append(real)
+    shared = about.st_gid in _groups() - {0}
+    command = "chmod -R g+rwX" if shared else f"chown -R {_me()}{'' if _me().isdigit() else ':'}"
+    return f"sudo {command} {' '.join(shlex.quote(place) for place in places or [str(cache.root)])}"
+
+
+def _mend_of(cache: Cache, path: str | Path) -> str:
+    about = Path(path) if os.path.lexists(path) else cache.root
+    return _mend(cache, about.lstat())
 
 
 def _make(cache: Cache, hint: str) -> str:
-    return f"sudo install -d -o {_me()} {cache.root}, or name another cache ({hint})"
+    return f"sudo install -d -o {_me()} {shlex.quote(str(cache.root))}, or name another cache ({hint})"
 
 
 def _me() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return getpass.getuser()
+    return _user(os.geteuid())
 
 
 def _user(uid: int) -> str:
