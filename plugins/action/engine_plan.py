@@ -86,7 +86,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
     """The plan, from plain values. :raises ServeError: and UfwError, when it cannot be."""
     image = image_of(asked)
     one = serving_of(asked, image.id or serving.UNKNOWN)
-    stack = serving.MANAGED + deploy_note(one) + yaml.safe_dump(serving.stack(one), sort_keys=False, width=1000)
+    stack = serving.MANAGED + deploy_note(one) + yaml.safe_dump(serving.stack_file(one), sort_keys=False, width=1000)
     request = planning.Request(
         serving=one,
         found=asked["found"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -229,6 +230,31 @@ def test_login_users_of_other_names_have_the_model_mounted_from_their_own_caches
     after = made(asked, found, {})
     for own in (REPO, OTHER):
         assert changes({**asked, "model": {**model, "repo_dir": own}}, after) == {name: [] for name in PAIR}
+
+
+def expanded(text: str) -> str:
+    """What Compose makes of ``$$``, and Swarm of a template that is a string."""
+    assert not re.search(r"(?<!\$)(\$\$)*\$(?!\$)", text), "a variable of Compose"
+    text = text.replace("$$", "$").replace('{{"{{"}}', "\0")
+    assert "{{" not in text, "a template of Swarm"
+    return text.replace("\0", "{{")
+
+
+def test_the_stack_file_says_no_more_than_its_words() -> None:
+    odd = "/data/$HF/${x}/{{.Node.Hostname}}/models--lab--tiny"
+    asked = asked_for(PAIR)
+    asked["model"] = {**asked["model"], "repo_dir": odd}
+    asked["engine"] = trtllm.plan(
+        trtllm.Request(members=PAIR, snapshot=f"{odd}/snapshots/a", repo_dir=odd, arguments={"tp_size": 2})
+    )
+    plan = engine_plan.planned({**asked, "found": {name: blank(name) for name in PAIR}})
+    for one in yaml.safe_load(plan["stack"])["services"].values():
+        (source,) = (each["source"] for each in one["volumes"] if each["target"] == contract.MODEL_DIR)
+        assert source != odd
+        assert expanded(source) == odd
+        for value in one["environment"].values():
+            assert expanded(value) == value
+    assert odd in str(plan["hosts"]["spark1"]["container"]["mounts"]), "systemd's container takes it as it is"
 
 
 def test_workers_whose_caches_differ_cannot_be_one_service_of_a_swarm() -> None:
