@@ -104,12 +104,12 @@ def nodes_of(members: Sequence[str], fabric: Mapping[str, Any]) -> list[dict[str
                 f"{member} cannot be a node's name to MPI: {said}, or rename {member} in the inventory (ansible_host "
                 "has the address)"
             ) from error
-    missing = [name for name in members if not fabric.get(name, {}).get("control_address")]
+    missing = [name for name in members if not (fabric.get(name) or {}).get("control_address")]
     if missing:
         raise ServeError(
             f"no control address is planned for {', '.join(missing)}: run cx7_network on all of them first"
         )
-    nodes = [{"name": name, **control(fabric[name]), "links": fabric[name].get("links", [])} for name in members]
+    nodes = [{"name": name, **control(fabric[name]), "links": fabric[name].get("links") or []} for name in members]
     lost = [f"{node['name']} ({node['address']})" for node in nodes if not node["network"] or not node["netdev"]]
     if lost:
         raise ServeError(
@@ -125,14 +125,23 @@ def control(host: Mapping[str, Any]) -> dict[str, Any]:
     :param host: ``control_address`` and ``links``; unless one of these has that address, ``control_netdev`` and
         ``control_network``: on a ring no network of the fabric reaches all.
     """
-    address = ipaddress.ip_address(host["control_address"])
-    for link in host.get("links", []):
-        interface = ipaddress.ip_interface(link["address"])
+    address = _interface(host["control_address"]).ip
+    for link in host.get("links") or []:
+        interface = _interface(link["address"])
         if interface.ip == address:
             netdev, network = link["netdev"], str(interface.network)
             return {"address": str(address), "netdev": netdev, "network": network, "on_fabric": True}
     beside = {"netdev": host.get("control_netdev"), "network": host.get("control_network")}
     return {"address": str(address), **beside, "on_fabric": False}
+
+
+def _interface(address: object) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+    try:
+        return ipaddress.ip_interface(str(address))
+    except ValueError:
+        raise ServeError(
+            f"{address!r} is no IP address: give those of engine_serve_fabric as the role cx7_network plans them"
+        ) from None
 
 
 def rdma_devices(links: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -146,7 +155,7 @@ def node_environment(node: Mapping[str, Any], require_rdma: bool) -> dict[str, s
     :param require_rdma: then NCCL itself fails where it finds no RoCE device, and does not take TCP.
     """
     environment = {"PMIX_HOSTNAME": short(node["name"])}
-    links = node.get("links", [])
+    links = node.get("links") or []
     if links:
         environment.update(
             NCCL_IB_HCA="=" + ",".join(rdma_devices(links)),  # without "=" each is the beginning of a name

@@ -220,6 +220,19 @@ def ssh_argv(place: Place, how: Connection) -> list[str]:
     return [*words, "--", how.address]
 
 
+def turned_away(reason: str) -> str:
+    """Return what a connection that its sshd closed at once may mean, else an empty string.
+
+    From OpenSSH 9.8 on, an sshd turns an address away for a while that failed to log in (PerSourcePenalties).
+    """
+    if re.search(r"Connection (?:reset|closed) by|kex_exchange_identification|Not allowed at this time", reason):
+        return (
+            " (an sshd ends connections at once from an address whose logins failed a moment ago, for 15 s to 10 min, "
+            "or where it has too many at a time: PerSourcePenalties and MaxStartups in sshd_config)"
+        )
+    return ""
+
+
 def final(reason: str, address: str) -> str:
     """Return what is to be done about a failure that another attempt would meet again, else an empty string."""
     if "Host key verification failed" in reason or "REMOTE HOST IDENTIFICATION" in reason:

@@ -101,6 +101,12 @@ def test_the_netdevs_of_all_nodes_are_named_whichever_cage_the_cable_is_in() -> 
     assert nodes["spark2"]["environment"]["NCCL_SOCKET_IFNAME"] == "enp1s0f1np1"
 
 
+def test_an_address_is_one_without_its_network() -> None:
+    """sshd refuses a whole list of authorized addresses for one with host bits set."""
+    fabric = {name: {**one, "control_address": f"{one['control_address']}/24"} for name, one in FABRIC.items()}
+    assert planned(fabric=fabric) == planned()
+
+
 def test_a_device_on_a_switch_is_named_once() -> None:
     twice = {name: {**one, "links": one["links"] * 2} for name, one in FABRIC.items()}
     assert planned(fabric=twice)[1] == planned()[1]
@@ -134,6 +140,15 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
         ({"members": ["spark1", "slots"]}, "slots cannot be a node's name to MPI: .*keyword"),
         ({"members": ["spark1", "spark 2"]}, "spark 2 cannot be a node's name to MPI: .*malformed"),
         ({"fabric": {"spark1": FABRIC["spark1"]}}, "no control address is planned for spark2"),
+        ({"fabric": dict.fromkeys(FABRIC)}, "no control address is planned for spark1, spark2"),
+        (
+            {"fabric": {**FABRIC, "spark2": {**FABRIC["spark2"], "control_address": "spark2"}}},
+            "'spark2' is no IP address",
+        ),
+        (
+            {"fabric": {name: {**one, "links": None} for name, one in FABRIC.items()}},
+            "netdev and network of the control address",
+        ),
         (
             {"fabric": {name: {**one, "links": []} for name, one in FABRIC.items()}},
             "netdev and network of the control address",
