@@ -249,6 +249,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     explain,
     read_model,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import FORMAT, installed, unavailable
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import filesystem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
@@ -321,7 +322,7 @@ def main() -> None:
     except (HubError, hf_cache.CacheError, CopyError) as exc:
         module.fail_json(msg=explain(exc, module.params["hints"]))
     except OSError as exc:
-        module.fail_json(msg=f"the cache {module.params['cache_dir']} cannot be read: {exc}")
+        module.fail_json(msg=f"the cache {module.params['cache_dir']} cannot be read: {told(exc)}")
     module.exit_json(changed=False, **found)
 
 

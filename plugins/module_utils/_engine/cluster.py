@@ -12,7 +12,7 @@ import hashlib
 import ipaddress
 import json
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.contract import short
@@ -104,12 +104,15 @@ def nodes_of(members: Sequence[str], fabric: Mapping[str, Any]) -> list[dict[str
                 f"{member} cannot be a node's name to MPI: {said}, or rename {member} in the inventory (ansible_host "
                 "has the address)"
             ) from error
+    wrong = [problem for name in members for problem in _fabric_problems(name, fabric.get(name))]
+    if wrong:
+        raise ServeError(f"{'; '.join(wrong[:5])}: give engine_serve_fabric as the role cx7_network plans it")
     missing = [name for name in members if not (fabric.get(name) or {}).get("control_address")]
     if missing:
         raise ServeError(
             f"no control address is planned for {', '.join(missing)}: run cx7_network on all of them first"
         )
-    nodes = [{"name": name, **control(fabric[name]), "links": fabric[name].get("links") or []} for name in members]
+    nodes = [{"name": name, **control(fabric[name]), "links": fabric[name].get("links", [])} for name in members]
     lost = [f"{node['name']} ({node['address']})" for node in nodes if not node["network"] or not node["netdev"]]
     if lost:
         raise ServeError(
@@ -119,6 +122,30 @@ def nodes_of(members: Sequence[str], fabric: Mapping[str, Any]) -> list[dict[str
     return nodes
 
 
+def _fabric_problems(name: str, host: Any) -> Iterator[str]:
+    """What of a member's part of the fabric is not of the shape that cx7_network plans."""
+    if host is None:
+        return
+    if not isinstance(host, Mapping):
+        yield f"the fabric of {name} is {host!r} and no mapping"
+        return
+    links = host.get("links", [])
+    for key in ("control_address", "control_netdev", "control_network"):
+        if host.get(key) is not None and not isinstance(host[key], str):
+            yield f"{key} of {name} is {host[key]!r} and no text"
+    if not isinstance(links, Sequence) or isinstance(links, str):
+        yield f"links of {name} is {links!r} and no list"
+        return
+    for number, link in enumerate(links):
+        if not isinstance(link, Mapping):
+            yield f"links[{number}] of {name} is {link!r} and no mapping"
+            continue
+        for key in ("netdev", "rdma_device", "address"):
+            value = link.get(key)
+            if not isinstance(value, str) or not value:
+                yield f"links[{number}].{key} of {name} is {value!r} and no text"
+
+
 def control(host: Mapping[str, Any]) -> dict[str, Any]:
     """Where ranks reach a node: ``address``, ``netdev``, ``network`` in CIDR notation, and whether the fabric has it.
 
@@ -126,7 +153,7 @@ def control(host: Mapping[str, Any]) -> dict[str, Any]:
         ``control_network``: on a ring no network of the fabric reaches all.
     """
     address = _interface(host["control_address"]).ip
-    for link in host.get("links") or []:
+    for link in host.get("links", []):
         interface = _interface(link["address"])
         if interface.ip == address:
             netdev, network = link["netdev"], str(interface.network)
@@ -155,7 +182,7 @@ def node_environment(node: Mapping[str, Any], require_rdma: bool) -> dict[str, s
     :param require_rdma: then NCCL itself fails where it finds no RoCE device, and does not take TCP.
     """
     environment = {"PMIX_HOSTNAME": short(node["name"])}
-    links = node.get("links") or []
+    links = node.get("links", [])
     if links:
         environment.update(
             NCCL_IB_HCA="=" + ",".join(rdma_devices(links)),  # without "=" each is the beginning of a name

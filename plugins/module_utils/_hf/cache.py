@@ -98,10 +98,10 @@ class Notes:
         """Read what is written, and keep what was found since."""
         found = self.verified
         try:
-            noted = json.loads(self.path.read_text(encoding="utf-8"))
-            self.verified, self.refs = dict(noted["verified"]), dict(noted["refs"])
-            self.trees = dict(noted.get("trees", {}))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            noted = json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
+            self.verified, self.refs = dict(noted["verified"]), _texts(noted["refs"])
+            self.trees = _texts(noted.get("trees", {}))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self.verified, self.refs, self.trees = {}, {}, {}  # then everything is read again
         self._as_read = self._text()
         self.verified.update(found)
@@ -132,6 +132,13 @@ class Notes:
         make_private_directory(self.path.parent)
         replace_text(self.path, text)
         self._as_read = text
+
+
+def _texts(noted: Mapping[str, Any]) -> dict[str, str]:
+    """Texts by the name of a revision or commit, which becomes part of a path."""
+    return {
+        name: text for name, text in noted.items() if isinstance(text, str) and ".." not in name.split("/") and name
+    }
 
 
 class _BlobState(NamedTuple):
@@ -241,10 +248,13 @@ def _over_listed(cache: Cache, model: Model) -> list[str]:
     It notes all of them whichever it was asked for, and huggingface_hub refuses a snapshot offline that lacks one, from
     1.24 on. What it cannot read it passes over.
     """
+    tree = cache.tree(model.commit)
+    if not tree.is_file():
+        return []
     try:
-        noted = json.loads(cache.tree(model.commit).read_text(encoding="utf-8"))["files"]
+        noted = json.loads(tree.read_text(encoding="utf-8"))["files"]
         names = sorted(str(name) for name in noted)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []
     wanted, top = {file.path for file in model.files}, cache.snapshot(model.commit)
     return [name for name in names if name not in wanted and not _exists(top / name)]
@@ -337,9 +347,15 @@ def clear_wrong(cache: Cache, report: Report) -> list[str]:
             for path in _remains(cache, one.file.blob):
                 # `hf` begins anew under another name: what an older run left is of use only to that run.
                 if path == blob or not in_use:
+                    _refuse_directory(path)
                     path.unlink()
                     done.append(f"{one.file.path}: removed {path.name}, {one.detail}")
     return done
+
+
+def _refuse_directory(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        raise CacheError(f"{path} is a directory where a file belongs: move it away, and run this again")
 
 
 def _put_aside(cache: Cache, file: HashedFile) -> None:
@@ -384,6 +400,7 @@ def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
         path = cache.snapshot(model.commit) / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(path):
+            _refuse_directory(path)
             path.unlink()
         path.symlink_to(_link_text(cache, model.commit, file))
         done.append(f"{file.path}: linked")
@@ -404,9 +421,9 @@ def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
 
 def keep_tree(cache: Cache, model: Model, notes: Notes) -> None:
     """Keep what somebody else's client noted of the repository, before ours runs for the first time, for undo."""
-    text = ""
+    text, tree = "", cache.tree(model.commit)
     with suppress(OSError, UnicodeDecodeError):
-        text = cache.tree(model.commit).read_text(encoding="utf-8")
+        text = tree.read_text(encoding="utf-8") if tree.is_file() else ""
     notes.trees.setdefault(model.commit, text)
 
 
@@ -546,8 +563,9 @@ def index_errors(cache: Cache, model: Model) -> list[str]:
         if not file.path.endswith(".safetensors.index.json"):
             continue
         try:
-            shards = set(json.loads((cache.blobs / file.blob).read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            index = json.loads((cache.blobs / file.blob).read_text(encoding="utf-8"))
+            shards = {str(name) for name in index["weight_map"].values()}
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
             continue  # a file that is missing or wrong is found by its hash
         folder = file.path.rpartition("/")[0]
         lacking = sorted(one for one in shards if (f"{folder}/{one}" if folder else one) not in paths)
@@ -622,7 +640,7 @@ def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str],
     else:
         for revision, commit in notes.refs.items():
             path = cache.ref(revision)
-            if path.is_file() and path.read_text(encoding="utf-8") == commit:  # still ours
+            if path.is_file() and path.read_bytes() == commit.encode():  # still ours
                 going.append(path)
     # The progress and hf's home are there only where a download was interrupted.
     own = (cache.notes, cache.source, cache.lock, cache.progress, cache.hf_home)

@@ -20,6 +20,7 @@ from email.message import Message
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, new_hash
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
 _REPO = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w.+-]*(?:/[A-Za-z0-9][\w.+-]*)*", re.ASCII)
@@ -53,7 +54,7 @@ def explain(error: Exception, hints: Mapping[str, str]) -> str:
     'give a token (hf_cache_token)'
     """
     option = getattr(error, "option", "")
-    return f"{error} ({hints.get(option, option)})" if option else str(error)
+    return f"{told(error)} ({hints.get(option, option)})" if option else told(error)
 
 
 #: of a module that calls ``explain``
@@ -132,7 +133,7 @@ def read_model(about: Mapping[str, Any]) -> Model:
         if not all(parts) or {".", ".."} & set(parts) or not file.path.isprintable():
             raise HubError(f"{repo} names a file {file.path!r}, which no cache can hold")
         pattern = _SHA256 if file.sha256 else _SHA1
-        if not pattern.fullmatch(file.blob) or isinstance(file.size, bool) or file.size < 0:
+        if not pattern.fullmatch(file.blob) or type(file.size) is not int or file.size < 0:
             raise HubError(f"{repo} tells no size and hash of its file {file.path!r}")
         files.append(file)
     if not files:
@@ -152,9 +153,11 @@ def parse_model_info(body: bytes, repo: str, revision: str) -> tuple[Model, bool
             rows.append({"path": row["rfilename"], "size": row["size"], **one})
         commit, gated = info["sha"], bool(info.get("gated"))
         return read_model({"repo": repo, "commit": commit, "revision": revision, "files": rows}), gated
+    except HubError:
+        raise
     except (KeyError, TypeError, AttributeError) as exc:
         raise HubError(f"the hub's answer about {repo} cannot be read ({exc!r}): is endpoint a hub's?") from exc
-    except json.JSONDecodeError as exc:
+    except (ValueError, RecursionError) as exc:
         raise HubError(f"the hub's answer about {repo} is no JSON: is endpoint a hub's?") from exc
 
 
@@ -174,9 +177,12 @@ def parse_config(content: bytes, file: HashedFile, place: str) -> dict[str, Any]
     if digest.hexdigest() != file.blob:
         raise HubError(f"{place} is not the file that the model's commit names: its hash is {digest.hexdigest()}")
     try:
-        return dict(json.loads(content))
-    except (ValueError, TypeError) as exc:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as exc:
         raise HubError(f"{place} is no JSON object ({exc}): no engine could read this model") from exc
+    if not isinstance(found, dict):
+        raise HubError(f"{place} is no JSON object ({type(found).__name__}): no engine could read this model")
+    return found
 
 
 def said_by(answer: Answer) -> str:
@@ -298,8 +304,20 @@ class Hub:
     def __init__(
         self, endpoint: str, token: str = "", timeout: float = 20, attempts: int = 4, pause: float = 1
     ) -> None:
-        parts = urllib.parse.urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        try:
+            parts = urllib.parse.urlsplit(endpoint)
+            (parts.hostname or "").encode("idna")
+            _port = parts.port
+        except ValueError:
+            raise HubError(f"{endpoint!r} is no hub's address: https://huggingface.co is one", "endpoint") from None
+        if (
+            not endpoint.isprintable()
+            or " " in endpoint
+            or parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query
+            or parts.username
+        ):
             raise HubError(f"{endpoint!r} is no hub's address: https://huggingface.co is one", "endpoint")
         # A header cannot hold more, and the error that says so would quote the token.
         if not token.isascii() or not token.isprintable() or " " in token:

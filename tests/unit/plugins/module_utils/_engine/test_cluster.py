@@ -147,7 +147,7 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
         ),
         (
             {"fabric": {name: {**one, "links": None} for name, one in FABRIC.items()}},
-            "netdev and network of the control address",
+            "links of spark1 is None and no list; links of spark2 is None and no list: give engine_serve_fabric as",
         ),
         (
             {"fabric": {name: {**one, "links": []} for name, one in FABRIC.items()}},
