@@ -309,7 +309,8 @@ def _namesakes(cache: Cache, model: Model, file: HashedFile) -> list[Path]:
 
 def _is_linked(cache: Cache, commit: str, file: HashedFile) -> bool:
     path, wanted = cache.snapshot(commit) / file.path, _link_text(cache, commit, file)
-    return path.is_symlink() and os.readlink(path) == wanted and path.resolve() == (cache.blobs / file.blob).resolve()
+    is_ours = path.is_symlink() and os.readlink(path) == wanted
+    return is_ours and os.path.realpath(path) == os.path.realpath(cache.blobs / file.blob)
 
 
 def _link_text(cache: Cache, commit: str, file: HashedFile) -> str:
@@ -335,7 +336,7 @@ def clear_wrong(cache: Cache, report: Report) -> list[str]:
             if blob.is_file() and not blob.is_symlink():
                 continue  # done for another file of the same content
             blob.parent.mkdir(parents=True, exist_ok=True)
-            if cache.repo_dir.resolve() in one.source.parents:
+            if Path(os.path.realpath(cache.repo_dir)) in one.source.parents:
                 one.source.replace(blob)
             else:
                 _hard_link(one.source, blob)  # other repositories may use it where it is

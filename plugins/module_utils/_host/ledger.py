@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -229,4 +230,4 @@ class Originals:
 
 
 def _real(path: str) -> str:
-    return str(Path(path).resolve())
+    return os.path.realpath(path)
