@@ -43,7 +43,7 @@ class ActionModule(Planner):
             raise PlanError(f"{old}. Nothing was changed.")
         asked = json.loads(json.dumps(asked, default=str))  # plain values, as YAML wants to write; a date is a word
         model = asked.pop("model")
-        absent = [name for name in ("snapshot", "repo_dir") if not model.get(name)]
+        absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
         if absent:
             raise PlanError(
                 f"{' and '.join(absent)} of the model are not known: run the role hf_cache before in the same play, or "

@@ -146,6 +146,24 @@ def _fabric_problems(name: str, host: Any) -> Iterator[str]:
                 yield f"links[{number}].{key} of {name} is {value!r} and no text"
 
 
+def check_model(model: Mapping[str, Any]) -> None:
+    """Refuse what is not of the shape of a model, as the role hf_cache plans one and a person may give it.
+
+    :raises ServeError: naming each part.
+    """
+    dirs, size = model.get("repo_dirs"), model.get("bytes")
+    texts = [("repo_dir", model.get("repo_dir"))]
+    texts += [(name, model[name]) for name in ("repo", "commit") if model.get(name) is not None]
+    texts += [(f"repo_dirs[{name!r}]", path) for name, path in dirs.items()] if isinstance(dirs, Mapping) else []
+    wrong = [f"{name} is {value!r} and no text" for name, value in texts if not isinstance(value, str) or not value]
+    if dirs is not None and not isinstance(dirs, Mapping):
+        wrong.append(f"repo_dirs is {dirs!r} and no mapping")
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+        wrong.append(f"bytes is {size!r} and no number of bytes")
+    if wrong:
+        raise ServeError(f"of the model, {'; '.join(wrong)}: give engine_serve_model as the role hf_cache plans it")
+
+
 def control(host: Mapping[str, Any]) -> dict[str, Any]:
     """Where ranks reach a node: ``address``, ``netdev``, ``network`` in CIDR notation, and whether the fabric has it.
 

@@ -532,6 +532,29 @@ def test_what_would_not_serve_is_refused(spoil: Any, says: str) -> None:
         assert action(asked, found)["changes"]["spark2"]
 
 
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ({"repo_dir": None}, "of the model, repo_dir is None and no text: give engine_serve_model as"),
+        ({"repo_dir": ""}, "repo_dir is '' and no text"),
+        ({"repo_dir": REPO, "bytes": "65 GB"}, "bytes is '65 GB' and no number of bytes"),
+        ({"repo_dir": REPO, "bytes": -1}, "bytes is -1 and no number"),
+        ({"repo_dir": REPO, "repo_dirs": [REPO]}, "and no mapping"),
+        ({"repo_dir": REPO, "repo_dirs": {"spark1": None}}, "repo_dirs['spark1'] is None and no text"),
+    ],
+)
+def test_a_model_of_another_shape_is_refused(model: dict[str, Any], says: str) -> None:
+    with pytest.raises(PlanError) as refused:
+        action({**asked_for(PAIR), "model": model}, {name: blank(name) for name in PAIR})
+    assert says in str(refused.value)
+    assert str(refused.value).endswith("Nothing was changed.")
+
+
+def test_what_is_null_of_a_model_is_not_known() -> None:
+    model = {"repo": None, "commit": None, "repo_dir": REPO, "bytes": None, "repo_dirs": None, "room": None}
+    assert action({**asked_for(PAIR), "model": model}, {name: blank(name) for name in PAIR})["changes"]["spark1"]
+
+
 def action(asked: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     plugin = engine_plan.ActionModule.__new__(engine_plan.ActionModule)
     plugin._task = SimpleNamespace(check_mode=False)

@@ -78,6 +78,7 @@ def test_a_date_in_the_options_is_a_word_to_the_engine() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({"model": {"snapshot": 5, "repo_dir": ["/hub"]}}, "snapshot and repo_dir of the model are not known"),
         ({"model": {}}, "snapshot and repo_dir of the model are not known: run the role hf_cache before"),
         (
             {"options": {"x": 1}, "version": "1.3.0"},
