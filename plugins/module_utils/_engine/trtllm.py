@@ -19,6 +19,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_
     autodeploy_findings,
     eras_of,
     is_autodeploy,
+    is_newer,
     metrics_follow,
     options_findings,
     render,
@@ -84,8 +85,8 @@ def plan(asked: Request) -> dict[str, Any]:
     if is_autodeploy(asked.arguments, options):
         findings = [*autodeploy_findings(asked.arguments, options)]
     else:
-        findings = [*options_findings(options, eras)]
-    findings += arguments_findings(asked.arguments, options, eras)
+        findings = [*options_findings(options, eras, is_newer(version))]
+    findings += arguments_findings(asked.arguments, options, eras, is_newer(version))
     problems = [one.text for one in findings if one.refused] or _split_problems(asked, options)
     if problems:
         raise ServeError("; ".join(problems))

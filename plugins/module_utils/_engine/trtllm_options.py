@@ -43,6 +43,9 @@ _FLAG = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
 AUTODEPLOY = "_autodeploy"
 #: the version of era A of which the table is; the later ones may have what the next table has
 TRANSCRIBED = (1, 2, 0, 1)
+#: the version up to which the newest table goes; what the later ones have besides, nothing here tells
+NEWEST = (1, 3, 0, 25)
+_TYPO = 0.85  # likeness of two names from which on one is taken for the other, misspelt
 
 # 1.2.0rc6.post3, 1.3.0rc26.dev202609010000, v1.2.1, 1.3.0rc13-arm64; two numbers alone, as YAML makes of 1.3
 _VERSION = re.compile(
@@ -114,6 +117,16 @@ def eras_of(version: str) -> str:
     return "AB" if number and era == "A" and number > TRANSCRIBED else era
 
 
+def is_newer(version: str) -> bool:
+    """Whether a version may have flags and keys that no table has.
+
+    >>> [is_newer(version) for version in ("1.3.0rc25", "1.3.0rc26.dev202609010000", "1.4.0rc0", "any")]
+    [False, True, True, True]
+    """
+    number = parse_version(version)
+    return number is None or number > NEWEST
+
+
 def metrics_follow(version: str, image: str) -> bool:
     """Whether ``/metrics`` does not end while there is something new to tell, as it was before TensorRT-LLM 1.3.
 
@@ -153,9 +166,16 @@ def _era_findings(kind: str, name: str, eras: str, era: str) -> Iterator[Finding
         )
 
 
-def _unknown(word: str, name: str, known: Iterable[str], era: str) -> Finding:
+def _is_misspelt(name: str, known: Iterable[str]) -> bool:
+    group, _dot, leaf = name.rpartition(".")
+    beside = [one.rpartition(".")[2] for one in known if one.rpartition(".")[0] == group]
+    return bool(difflib.get_close_matches(leaf, beside, n=1, cutoff=_TYPO))
+
+
+def _unknown(word: str, name: str, known: Iterable[str], era: str, newer: bool) -> Finding:
+    known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
-    if len(era) == len(ERAS):
+    if len(era) == len(ERAS) or (newer and not _is_misspelt(name, known)):
         meant = f" (did you mean {close[0]}?)" if close else ""
         return Finding(
             f"{name} is no {word} that is known of any TensorRT-LLM{meant}: take it out if the engine refuses it when "
@@ -204,22 +224,24 @@ def _value_problem(name: str, kind: str, choices: Sequence[str], value: Any) -> 
     return "must be a string" if kind == "str" and not isinstance(value, str) else ""
 
 
-def _value_findings(name: str, known: Flag | Key, value: Any, era: str) -> Iterator[Finding]:
+def _value_findings(name: str, known: Flag | Key, value: Any, newer: bool) -> Iterator[Finding]:
     wrong = _value_problem(name, known.kind, known.choices, value)
     if wrong and _ONE_OF in wrong:  # a later version may have one more
         words = all(isinstance(one, str) for one in (value if isinstance(value, list) else [value]))
-        doubted = words and len(era) == len(ERAS)
+        doubted = words and newer
         yield Finding(f"{name} {wrong}, and is {value!r} {'' if doubted else _ANYWAY}".rstrip(), refused=not doubted)
     elif wrong:
         yield Finding(f"{name} {wrong}, and is {value!r}")
 
 
-def options_findings(options: Mapping[str, Any], era: str) -> Iterator[Finding]:
+def options_findings(options: Mapping[str, Any], era: str, newer: bool | None = None) -> Iterator[Finding]:
     """What is wrong with the YAML, or may be, for images of an era.
 
     :param era: letters of :data:`ERAS`; with several, what any of them takes will do, and with all of them what no
-        table has is not refused.
+        table has is not refused. :param newer: whether the image may have what no table has, so that only what looks
+        misspelt is refused.
     """
+    newer = len(era) == len(ERAS) if newer is None else newer
     groups = {".".join(key.split(".")[:depth]) for key in KEYS for depth in range(1, key.count(".") + 1)}
     for name, value in flatten(options):
         key = KEYS.get(name)
@@ -227,12 +249,12 @@ def options_findings(options: Mapping[str, Any], era: str) -> Iterator[Finding]:
             findings = list(_era_findings("key", name, key.eras, era))
             yield from findings
             if value is not None and not any(finding.refused for finding in findings):
-                yield from _value_findings(name, key, value, era)
+                yield from _value_findings(name, key, value, newer)
         elif name in groups:
             if value not in (None, {}):
                 yield Finding(f"{name} must be a mapping, and is {value!r}")
         elif not name.startswith(tuple(OPEN)):
-            yield _unknown("key", name, {*KEYS, *groups}, era)
+            yield _unknown("key", name, sorted({*KEYS, *groups}), era, newer)
 
 
 def check_options(options: Mapping[str, Any], era: str) -> Problems:
@@ -249,10 +271,10 @@ def _word_problem(name: str, value: Any) -> str:
     )
 
 
-def _flag_findings(name: str, value: Any, options: Mapping[str, Any], era: str) -> Iterator[Finding]:
+def _flag_findings(name: str, value: Any, options: Mapping[str, Any], era: str, newer: bool) -> Iterator[Finding]:
     flag = FLAGS.get(name)
     if flag is None:
-        yield _unknown("flag", name, FLAGS, era)
+        yield _unknown("flag", name, FLAGS, era, newer)
         problem = _word_problem(name, value) or ("" if _FLAG.fullmatch(name) else f"{name!r} is no name of a flag")
         if problem:
             yield Finding(problem)
@@ -267,7 +289,7 @@ def _flag_findings(name: str, value: Any, options: Mapping[str, Any], era: str) 
     problem = _argument_problem(name, flag, value, options)
     yield from findings
     if not any(finding.refused for finding in findings):
-        yield from ([Finding(problem)] if problem else _value_findings(name, _on_command_line(flag), value, era))
+        yield from ([Finding(problem)] if problem else _value_findings(name, _on_command_line(flag), value, newer))
 
 
 def _on_command_line(flag: Flag) -> Flag:
@@ -292,14 +314,17 @@ def _argument_problem(name: str, flag: Flag, value: Any, options: Mapping[str, A
     return _word_problem(name, value)
 
 
-def arguments_findings(arguments: Mapping[str, Any], options: Mapping[str, Any], era: str) -> Iterator[Finding]:
+def arguments_findings(
+    arguments: Mapping[str, Any], options: Mapping[str, Any], era: str, newer: bool | None = None
+) -> Iterator[Finding]:
     """The same for flags of ``trtllm-serve``; and for what the YAML, which wins, says differently.
 
     A flag that is null is left out.
     """
+    newer = len(era) == len(ERAS) if newer is None else newer
     for name, value in arguments.items():
         if value is not None or name not in FLAGS:
-            yield from _flag_findings(str(name), value, options, era)
+            yield from _flag_findings(str(name), value, options, era, newer)
 
 
 def check_arguments(arguments: Mapping[str, Any], options: Mapping[str, Any], era: str) -> Problems:

@@ -81,7 +81,7 @@ def test_a_date_in_the_options_is_a_word_to_the_engine() -> None:
         ({"model": {"snapshot": 5, "repo_dir": ["/hub"]}}, "snapshot and repo_dir of the model are not known"),
         ({"model": {}}, "snapshot and repo_dir of the model are not known: run the role hf_cache before"),
         (
-            {"options": {"x": 1}, "version": "1.3.0"},
+            {"options": {"x": 1}, "version": "1.3.0rc13"},
             "This model cannot be served as asked: x is no key of TensorRT-LLM's (if the image takes it all the same, "
             "set trtllm_serve_version: any). Nothing was changed.",
         ),

@@ -188,6 +188,26 @@ def test_the_candidates_of_1_2_may_have_what_the_next_table_has_but_not_what_cam
             planned(version=version, arguments={"tp_size": 2, "tool_parser": "qwen3"})
 
 
+@pytest.mark.parametrize("version", ["1.3.0rc26", "1.3.0rc27.dev202609170000", "1.3.0", "1.4.0rc0", "2.0.0"])
+def test_what_no_table_has_is_doubted_of_a_version_that_is_newer_than_all_unless_it_looks_misspelt(
+    version: str,
+) -> None:
+    new = {  # of TensorRT-LLM 1.4.0rc0
+        **FLASH,
+        "kv_cache_config": {"disk_cache_path": "/var/tmp"},
+        "enable_tokenization_cache": True,
+        "mla_skip_correction_threshold": 0.5,
+        "moe_config": {"backend": "CUTEDSL_FC12"},
+    }
+    plan = planned(version=version, options=new, arguments={"tp_size": 2, "grpc-protocol": "smg"})
+    assert len(plan["doubts"]) == 6
+    for options in ({"print_iter_logs": True}, {"kv_cache_config": {"free_gpu_memory_fractoin": 0.5}}):
+        with pytest.raises(ServeError, match=r"did you mean .*set trtllm_serve_version: any"):
+            planned(version=version, options=options)
+    with pytest.raises(ServeError, match=r"tp_sise is no flag .*did you mean tp_size"):
+        planned(version=version, arguments={"tp_sise": 2})
+
+
 @pytest.mark.parametrize("told", [{"version": "any"}, {"image": "nvcr.io/nvidia/tensorrt-llm/release:nightly"}])
 def test_what_no_table_has_is_doubted_where_the_version_is_any(told: dict[str, str]) -> None:
     (doubt,) = planned(**told, options=FLASH)["doubts"]
