@@ -20,6 +20,7 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import text_of
 
 _LINE = re.compile(r"ufw (?P<rule>.+?)(?: comment '(?P<comment>.*)')?")
+_ENABLED = re.compile(r"""ENABLED=(?P<quote>["']?)(?P<value>\w*)(?P=quote)\s*(?:#.*)?$""", re.ASCII | re.IGNORECASE)
 CONF = "/etc/ufw/ufw.conf"  # says whether ufw is enabled
 _LOGS = ("log", "log-all")
 
@@ -43,12 +44,15 @@ class Steps(NamedTuple):
 
 
 def enabled(conf: str) -> bool:
-    """Whether ``ufw.conf`` says that the firewall is on.
+    """Whether ``ufw.conf`` says that the firewall is on, read as ufw 0.36.2 reads it: the last line counts.
 
-    >>> enabled("# comment\\nENABLED=yes\\nLOGLEVEL=low\\n"), enabled("ENABLED=no")
-    (True, False)
+    Both its ``_get_defaults`` and the shell, which sources the file at boot, take the value in quotes as well.
+
+    >>> enabled("# comment\\nENABLED=yes\\nLOGLEVEL=low\\n"), enabled("ENABLED='yes'"), enabled("ENABLED=no")
+    (True, True, False)
     """
-    return "enabled=yes" in conf.lower().split()
+    said = [match["value"].lower() for match in map(_ENABLED.match, conf.splitlines()) if match]
+    return said[-1:] == ["yes"]
 
 
 def is_enabled(conf: Path = Path(CONF)) -> bool:
