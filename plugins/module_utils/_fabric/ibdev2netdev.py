@@ -205,7 +205,7 @@ def _port_of(root: str, mapping: Mapping) -> str | None:
     place = mapping.rdma_device[4:] if mapping.rdma_device.startswith("roce") else None  # p1s0f0, as in enp1s0f0np0
     found = [name for name in ports if pci and _pci_address(_net(root, name) / "device") == pci]
     found += [name for name in ports if place and re.fullmatch(rf"en{re.escape(place)}(np\d+)?", name)]
-    return (found or [mapping.netdev])[0]
+    return (found or ports)[0]
 
 
 def _master(root: str, netdev: str | None) -> str | None:

@@ -117,7 +117,7 @@ def _settings(text: str) -> list[Setting]:
 def matches(unit: Unit, link: Mapping[str, Any], name: str) -> bool | None:
     """Tell whether a unit is for a netdev that will be called ``name``; None where its driver, unknown, would tell."""
     if unit.kind == "profile":
-        return _profile_matches(unit, link)
+        return _profile_matches(unit, link, name)
     parts = [
         _globs(value.split(), name if key == "Name" else link["netdev"])
         for key in ("Name", "OriginalName")
@@ -131,10 +131,10 @@ def matches(unit: Unit, link: Mapping[str, Any], name: str) -> bool | None:
     return _every(parts)
 
 
-def _profile_matches(unit: Unit, link: Mapping[str, Any]) -> bool | None:
+def _profile_matches(unit: Unit, link: Mapping[str, Any], name: str) -> bool | None:
     if unit.one("connection", "type") not in ("ethernet", "802-3-ethernet"):
         return False
-    parts: list[bool | None] = [name == link["netdev"] for name in unit.all("connection", "interface-name")]
+    parts: list[bool | None] = [wanted == name for wanted in unit.all("connection", "interface-name")]
     parts += [_globs(_list(value), link["netdev"]) for value in unit.all("match", "interface-name")]
     parts += [_globs(_list(value), link.get("driver")) for value in unit.all("match", "driver")]
     parts += [mac.lower() == str(link["mac"]).lower() for mac in unit.all("ethernet", "mac-address") if mac]
@@ -183,7 +183,8 @@ def claims(units: Sequence[Unit], link: Mapping[str, Any]) -> list[Claim]:
         if hit is False or _is_copy(unit, netdev):
             continue
         said = _profile(unit, units) if unit.kind == "profile" else _networkd(unit)
-        if not mine and not said and unit.kind == "network" and _name(unit.path) < f"10-netplan-{netdev}.network":
+        first = unit.kind == "network" and _name(unit.path) < f"10-netplan-{netdev}.network"
+        if first and not mine and not said and not names.get(unit.id):
             said = [Claim("other settings, which networkd takes instead of the fabric's", (unit.id,))]
         if said and hit is None:
             drivers = " ".join(unit.all("Match", "Driver") + unit.all("match", "driver"))
@@ -241,7 +242,7 @@ def _profile(unit: Unit, units: Sequence[Unit]) -> list[Claim]:
         found.append(Claim(f"a part of {name}", (name, unit.id)))
     for family, dhcp in (("ipv4", "dhcp4: true"), ("ipv6", "dhcp6: true")):
         method = unit.one(family, "method")
-        if method == "auto" and not master:
+        if method == "auto":
             found.append(Claim(dhcp, about))
         elif method in ("shared", "dhcp"):
             found.append(Claim(f"{family}.method {method}", about))

@@ -20,7 +20,9 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import text_of
 
 _LINE = re.compile(r"ufw (?P<rule>.+?)(?: comment '(?P<comment>.*)')?")
-_ENABLED = re.compile(r"""ENABLED=(?P<quote>["']?)(?P<value>\w*)(?P=quote)\s*(?:#.*)?$""", re.ASCII | re.IGNORECASE)
+_ENABLED = re.compile(
+    r"""\s*(?:export\s+)?ENABLED=(?P<quote>["']?)(?P<value>\w*)(?P=quote)\s*(?:#.*)?$""", re.ASCII | re.IGNORECASE
+)
 CONF = "/etc/ufw/ufw.conf"  # says whether ufw is enabled
 _LOGS = ("log", "log-all")
 

@@ -45,7 +45,30 @@ def take(there: list[Line], todo: Steps, *, first: bool) -> list[Line]:
     return rules
 
 
-@pytest.mark.parametrize(("conf", "on"), [("ENABLED=yes", True), ("#ENABLED=yes\nENABLED=no", False), ("", False)])
+@pytest.mark.parametrize(
+    ("conf", "on"),
+    [
+        ("ENABLED=yes", True),
+        ("#ENABLED=yes\nENABLED=no", False),
+        ("", False),
+        # As ufw 0.36.2 reads it (backend.py, _get_defaults), and the shell at boot.
+        ('ENABLED="yes"', True),
+        ("ENABLED='yes'", True),
+        ("ENABLED=YES\nLOGLEVEL=low", True),
+        ("ENABLED=yes \t", True),
+        ("ENABLED=yes  # since the move", True),
+        (" ENABLED=yes", True),
+        ("export ENABLED=yes", True),
+        ('ENABLED="no"', False),
+        ('ENABLED=""', False),
+        ("ENABLED=", False),
+        ("ENABLED=yesterday", False),
+        ("NOT_ENABLED=yes", False),
+        ("ENABLED=yes\nENABLED=no", False),
+        ("ENABLED=no\nENABLED=yes", True),
+        ("ENABLED=yes\r\n", True),
+    ],
+)
 def test_tells_whether_it_is_on(conf: str, on: bool) -> None:
     assert enabled(conf) is on
 
