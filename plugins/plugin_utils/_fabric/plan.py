@@ -324,8 +324,9 @@ def _refuse_enslaved_ports(hosts: Sequence[Member]) -> None:
     problems = []
     for host in hosts:
         ports: dict[str, list[str]] = {}
-        for link in (link for cage in host.cages.values() for link in cage.values() if link.get("master")):
-            ports.setdefault(link["master"], []).append(link["netdev"])
+        for link in (cage[half] for cage in host.cages.values() for half in sorted(cage)):
+            if link.get("master"):
+                ports.setdefault(link["master"], []).append(link["netdev"])
         for master, netdevs in ports.items():
             are, them = ("are", "them") if len(netdevs) > 1 else ("is", "it")
             commands = "; ".join(f"sudo ip link set {netdev} nomaster" for netdev in netdevs)
