@@ -181,6 +181,10 @@ member:
           description: The name of the profile that does so, where it is one for each port there is; else null.
           type: str
           sample: any port
+    netplan_renderers:
+      description: The renderer that netplan gives each link's network device to, C(networkd) or C(NetworkManager).
+      type: dict
+      sample: {enp1s0f0np0: NetworkManager}
     netplan_problem:
       description: Why netplan refuses the files of this host, or that it is not there; empty where it takes them.
       type: str
@@ -270,6 +274,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan
     PROFILES,
     find_conflicts,
     placeholder,
+    renderers,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan_root import GENERATORS, PLACES, ask
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ports import read_links
@@ -391,7 +396,7 @@ def netplan(module: AnsibleModule, own: str, links: list[dict[str, Any]], perman
         {"netdev": link["netdev"], "mac": permanent.get(link["netdev"], link["mac"]), "driver": driver(link["netdev"])}
         for link in links
     ]
-    answer: dict[str, Any] = {"netplan_conflicts": [], "netplan_problem": ""}
+    answer: dict[str, Any] = {"netplan_conflicts": [], "netplan_renderers": {}, "netplan_problem": ""}
     if not links:
         return answer
     try:
@@ -404,6 +409,7 @@ def netplan(module: AnsibleModule, own: str, links: list[dict[str, Any]], perman
     profiles = {str(path): read(path) for path in Path(PROFILES).glob("*.nmconnection") if path.is_file()}
     return {
         "netplan_conflicts": find_conflicts({**said.files, **profiles}, documents(), own, about),
+        "netplan_renderers": renderers(said.files, names),
         "netplan_problem": "",
     }
 

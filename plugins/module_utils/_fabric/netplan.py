@@ -24,7 +24,7 @@ class NetplanError(ValueError):
 def render(netdevs: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the file's text. Netdevs without a cable get no address and no DHCP.
 
-    The file names no renderer, so that the host keeps its own.
+    The file names no renderer, so that the host keeps its own, but where a setting is NetworkManager's alone.
 
     :param netdevs: the wanted state of each netdev, ``hosts.*.netdevs`` of the plan.
     :raises NetplanError: for a name or an address that netplan would not take.
@@ -44,6 +44,9 @@ def render(netdevs: Mapping[str, Mapping[str, Any]]) -> str:
             f"      link-local: {'[ipv4]' if dynamic == 'link_local' else '[]'}",
             "      optional: true",
         ]
+        if wanted.get("quiet"):  # to NetworkManager 'link-local: []' says nothing
+            lines += ["      renderer: NetworkManager", "      networkmanager:", "        passthrough:"]
+            lines.append("          ipv4.method: disabled")
         if wanted.get("mtu") is not None:
             lines.append(f"      mtu: {wanted['mtu']}")
         # An address that another tool's file gives stays in that file.

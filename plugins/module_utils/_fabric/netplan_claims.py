@@ -92,6 +92,12 @@ def find_conflicts(
     ]
 
 
+def renderers(generated: Mapping[str, str], netdevs: Iterable[str]) -> dict[str, str]:
+    """Return which renderer netplan gives each netdev to, ``networkd`` or ``NetworkManager``, by its placeholder."""
+    names = {_name(path) for path in generated if not path.startswith(PROFILES)}
+    return {netdev: "NetworkManager" if f"netplan-{netdev}.nmconnection" in names else "networkd" for netdev in netdevs}
+
+
 def read_unit(path: str, text: str) -> Unit | None:
     """Read one file; None where it configures no netdev (udev's rules, drop-ins)."""
     networkd, profile = _NETWORKD.fullmatch(path), _PROFILE.fullmatch(path)

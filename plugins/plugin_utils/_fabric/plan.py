@@ -23,6 +23,7 @@ except ImportError:
 else:
     NETADDR_MISSING = False
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import HEADER
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import (
     Cables,
     Cage,
@@ -131,14 +132,17 @@ def find_drift(plan: Mapping[str, Any], members: Iterable[Mapping[str, Any]]) ->
         drift[name] = [
             netdev
             for netdev, wanted in host["netdevs"].items()
-            if wanted["cabled"]
-            and (
-                not now[netdev]["admin_up"]
-                or wanted["mtu"] not in (None, now[netdev]["mtu"])
-                or any(address not in now[netdev]["ipv4"] for address in wanted["addresses"])
-                or (wanted["dynamic"] and not now[netdev]["ipv4"])
-                or arp.get(netdev, [1, 2]) != [1, 2]
+            if (
+                wanted["cabled"]
+                and (
+                    not now[netdev]["admin_up"]
+                    or wanted["mtu"] not in (None, now[netdev]["mtu"])
+                    or any(address not in now[netdev]["ipv4"] for address in wanted["addresses"])
+                    or (wanted["dynamic"] and not now[netdev]["ipv4"])
+                    or arp.get(netdev, [1, 2]) != [1, 2]
+                )
             )
+            or (wanted.get("quiet") and any(address.startswith("169.254.") for address in now[netdev]["ipv4"]))
         ]
     return drift
 
@@ -268,8 +272,21 @@ def _member(member: Mapping[str, Any]) -> Member:
             for cage in {one["physical_port"] for one in neighbors}
         },
         netplan_conflicts=list(member.get("netplan_conflicts") or []),
+        own_mtus=_own_mtus(member.get("files") or {}),
+        renderers=member.get("netplan_renderers") or {},
         netplan_problem=member.get("netplan_problem") or "",
         hotplug=member.get("hotplug") or {},
+    )
+
+
+def _own_mtus(files: Mapping[str, Any]) -> frozenset[int]:
+    """Return the MTUs in the netplan file that this role wrote."""
+    texts = [state["content"] for path, state in files.items() if path.startswith("/etc/netplan/") and state]
+    return frozenset(
+        int(mtu)
+        for text in texts
+        if text.startswith(HEADER)
+        for mtu in re.findall(r"^ +mtu: (\d+)$", text, re.MULTILINE)
     )
 
 
@@ -421,7 +438,9 @@ def _mtu(topology: str, mtu: int, hosts: Sequence[Member], segments: Sequence[Se
             f"the MTUs on the switch differ ({', '.join(now)}), and on a switch they are left alone: set them alike, "
             "or set cx7_network_mtu to what the switch carries"
         )
-    return None, next(iter(now.values()))
+    carried = next(iter(now.values()))
+    # No renderer sets an MTU back that is not in its file any more, until a boot: what this role set stays.
+    return carried if any(carried in host.own_mtus for host in hosts) else None, carried
 
 
 # ---- which half gets which address
@@ -598,7 +617,18 @@ def _netdevs(
             "dynamic": addressing if addressing != "static" and link["netdev"] in ends else "",
             "adopted": (host.name, link["netdev"]) in adopted,
             "mtu": mtu if link["netdev"] in ends else None,
+            **_quiet(host, link["netdev"], addressing, link["netdev"] in ends),
         }
         for cage in host.cages.values()
         for link in cage.values()
     }
+
+
+def _quiet(host: Member, netdev: str, addressing: str, planned: bool) -> dict[str, bool]:
+    """Return ``quiet`` for a netdev that NetworkManager would give an address of 169.254.0.0/16 unasked.
+
+    netplan hands it the same profile for ``link-local: []`` as for ``[ipv4]`` where there is no other address. Half B
+    would then share the network of half A.
+    """
+    silent = addressing == "link_local" and not planned and host.renderers.get(netdev) == "NetworkManager"
+    return {"quiet": True} if silent else {}

@@ -101,7 +101,7 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
     assert [(one["path"], one["sets"]) for one in member["netplan_conflicts"]] == [
         (str(place / "60-x.yaml"), ["dhcp4: true"])
     ]
-    assert member["netplan_problem"] == ""
+    assert (member["netplan_renderers"], member["netplan_problem"]) == ({"lo": "networkd"}, "")
     state = {"content": text, "mode": "0640", "uid": os.geteuid(), "gid": os.getegid()}
     assert list(member["files"].values()) == [state, None]
     assert member["program"] == hashlib.sha256(text.encode()).hexdigest()

@@ -123,6 +123,8 @@ def test_the_netplan_file_leaves_to_others_what_is_theirs() -> None:
     assert one(**{**CABLED, "mtu": None}, adopted=True) == QUIET
     assert one(dynamic="dhcp", addresses=[]) == {**QUIET, "dhcp4": True}
     assert one(dynamic="link_local", addresses=[]) == {**QUIET, "link-local": ["ipv4"]}
+    disabled = {"passthrough": {"ipv4.method": "disabled"}}
+    assert one(quiet=True) == {**QUIET, "renderer": "NetworkManager", "networkmanager": disabled}
 
 
 @pytest.mark.parametrize(

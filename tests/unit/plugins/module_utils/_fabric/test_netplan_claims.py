@@ -16,6 +16,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan
     find_conflicts,
     placeholder,
     read_unit,
+    renderers,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -196,6 +197,12 @@ def test_anything_is_read(files: dict[str, str], documents: dict[str, Any], driv
     for one in find_conflicts(files, documents, OWN, links):
         assert one["sets"]
         assert one["netdev"] == A0
+
+
+def test_the_renderer_is_who_the_placeholder_went_to() -> None:
+    for renderer in BOTH:
+        files = {f"{PROFILES}/netplan-{A0}.nmconnection": "", **GENERATED[f"renderer alone, {renderer}"]["files"]}
+        assert renderers(files, NETDEVS) == dict.fromkeys(NETDEVS, renderer)
 
 
 def test_other_files_of_the_generator_are_left_out() -> None:

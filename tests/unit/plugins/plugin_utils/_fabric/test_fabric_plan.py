@@ -10,6 +10,7 @@ import ipaddress
 import itertools
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import render
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import FabricError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.plan import (
     POOL,
@@ -638,6 +639,36 @@ def test_mtu_is_left_alone_on_a_switch() -> None:
     sparks[2]["links"][1]["mtu"] = 9000
     with pytest.raises(FabricError, match="spark3 enP2p1s0f0np0 9000"):
         planned(*sparks)
+
+
+def test_an_mtu_that_this_role_set_stays_on_a_switch() -> None:
+    """Without the line in the file the MTU would stay until a boot, and be another one after it."""
+    sparks = listened("1:0-2:0-3:0", 3)
+    for one in sparks:
+        for link in one["links"]:
+            link["mtu"] = 9000
+    assert planned(*sparks)["hosts"]["spark1"]["netdevs"]["enp1s0f0np0"]["mtu"] is None, "somebody else's 9000"
+    text = render({"enp1s0f0np0": {"mtu": 9000}})
+    for content, kept in ((text, 9000), (text.replace("9000", "4200"), None), (text.partition("\n")[2], None)):
+        sparks[0]["files"] = {"/etc/netplan/40-cx7.yaml": {"content": content}, "/etc/hosts": None}
+        plan = planned(*sparks)
+        assert (plan["hosts"]["spark1"]["netdevs"]["enp1s0f0np0"]["mtu"], plan["mtu"]) == (kept, 9000)
+
+
+@pytest.mark.parametrize("renderer", ["networkd", "NetworkManager"])
+def test_half_b_has_no_link_local_address_by_either_renderer(renderer: str) -> None:
+    """netplan 1.1.2 hands NetworkManager method=link-local for 'link-local: []', too."""
+    members = [member(1), member(2)]
+    for one in members:
+        one["netplan_renderers"] = {link["netdev"]: renderer for link in one["links"]}
+        for number, link in enumerate(one["links"]):
+            if link["carrier"]:
+                link.update(ipv4=[f"169.254.{number}.1/16"], mtu=9000)
+    plan = planned(*members, addressing="link_local")
+    quiet = [netdev for netdev, wanted in plan["hosts"]["spark1"]["netdevs"].items() if wanted.get("quiet")]
+    assert ("enP2p1s0f0np0" in quiet, "enp1s0f0np0" in quiet) == (renderer == "NetworkManager", False)
+    assert find_drift(plan, members)["spark1"] == (["enP2p1s0f0np0"] if quiet else [])
+    assert not any("quiet" in one for one in planned(*members)["hosts"]["spark1"]["netdevs"].values())
 
 
 @pytest.mark.parametrize(
