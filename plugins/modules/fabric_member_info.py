@@ -286,7 +286,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes im
     permanent_macs,
     used_networks,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, is_enabled, parse
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, is_enabled, parse, recall
 
 try:
     import yaml
@@ -364,7 +364,7 @@ def firewall(module: AnsibleModule, choice: str) -> dict[str, Any]:
     if tool and (choice == "ufw" or (choice == "auto" and state["enabled"])):
         environment = {"LANG": "C", "LC_ALL": "C"}
         _rc, out, _err = module.run_command([tool, "show", "added"], check_rc=True, environ_update=environment)
-        state["rules"] = [list(line) for line in parse(out)]
+        state["rules"] = [list(line) for line in parse(recall(out))]
     return state
 
 
