@@ -406,6 +406,9 @@ def netplan(module: AnsibleModule, own: str, links: list[dict[str, Any]], perman
     if said.problem:
         problem = f"netplan refuses the files of this host: {said.problem}; mend the file that it names"
         return {**answer, "netplan_problem": f"{problem} (try 'sudo netplan generate')"}
+    if not said.files:
+        problem = f"netplan's generator writes nothing for {names[0]}, neither for networkd nor for NetworkManager"
+        return {**answer, "netplan_problem": f"{problem}; see 'netplan info' and 'sudo netplan generate'"}
     profiles = {str(path): read(path) for path in Path(PROFILES).glob("*.nmconnection") if path.is_file()}
     return {
         "netplan_conflicts": find_conflicts({**said.files, **profiles}, documents(), own, about),

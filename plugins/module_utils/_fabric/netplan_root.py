@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 PLACES = ("/lib/netplan", "/etc/netplan", "/run/netplan")  # a file hides one of the same name in a place before it
-# The program behind 'netplan generate', which itself would have systemd read all its units again.
-GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/lib/netplan/generate")
+# The program behind 'netplan generate', which itself would have systemd read all its units again. From netplan 1.2 on
+# 'configure' writes for the renderers, and 'generate' for systemd alone.
+GENERATORS = (
+    "/usr/libexec/netplan/configure",
+    "/usr/libexec/netplan/generate",
+    "/usr/lib/netplan/generate",
+    "/lib/netplan/generate",
+)
 
 
 class Answer(NamedTuple):

@@ -29,8 +29,14 @@ ROOT = Path("/")
 ARP = ("arp_ignore", "arp_announce")
 # NetworkManager changes these with every connection, and leaves what the last one needed.
 IPV6 = ("accept_ra", "disable_ipv6")
-# The program behind 'netplan generate', which itself would have systemd read all its units again.
-GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/lib/netplan/generate")
+# The program behind 'netplan generate', which itself would have systemd read all its units again. From netplan 1.2 on
+# 'configure' writes for the renderers, and 'generate' for systemd alone.
+GENERATORS = (
+    "/usr/libexec/netplan/configure",
+    "/usr/libexec/netplan/generate",
+    "/usr/lib/netplan/generate",
+    "/lib/netplan/generate",
+)
 PROFILES = "etc/NetworkManager/system-connections"
 FIRST, LAST = "first.json", "last.json"
 ROLLBACK = "dgx-spark-fabric-rollback.timer"

@@ -128,6 +128,8 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
         "netplan refuses the files of this host: /etc/netplan/70-x.yaml:1:1: Invalid; mend"
         in refused["netplan_problem"]
     )
+    program(bin_path, "generate", "exit 0")
+    assert "writes nothing for lo" in run(capsys, "fabric_member_info", **options)["member"]["netplan_problem"]
     (bin_path / "netplan").unlink()
     monkeypatch.setattr(f"{MODULES}.fabric_member_info.GENERATORS", [])
     monkeypatch.setenv("PATH", str(bin_path) + os.pathsep + "/bin")
