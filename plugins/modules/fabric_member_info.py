@@ -404,7 +404,9 @@ def netplan(module: AnsibleModule, own: str, links: list[dict[str, Any]], perman
     except FileNotFoundError as exc:
         return {**answer, "netplan_problem": str(exc)}
     if said.problem:
-        problem = f"netplan refuses the files of this host: {said.problem}; mend the file that it names"
+        problem = (
+            f"netplan refuses the files of this host, with {own} as it will be: {said.problem}; mend the file it names"
+        )
         return {**answer, "netplan_problem": f"{problem} (try 'sudo netplan generate')"}
     if not said.files:
         problem = f"netplan's generator writes nothing for {names[0]}, neither for networkd nor for NetworkManager"

@@ -109,7 +109,7 @@ def test_a_file_behind_ours_that_sets_the_mtu(pair: Lab, blank: dict[str, Any]) 
 def test_broken_yaml_in_another_file(pair: Lab, blank: dict[str, Any]) -> None:
     with spoilt(pair, "spark1", "echo 'network: [' > /etc/netplan/70-x.yaml", "rm /etc/netplan/70-x.yaml"):
         words = ["spark1: netplan refuses the files of this host", "/etc/netplan/70-x.yaml"]
-        stopped(pair, [*words, "mend the file that it names", "Nothing was changed"])
+        stopped(pair, [*words, "mend the file it names", "Nothing was changed"])
 
 
 def test_a_bond_of_both_halves(pair: Lab, blank: dict[str, Any]) -> None:

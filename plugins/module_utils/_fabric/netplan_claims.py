@@ -124,16 +124,13 @@ def matches(unit: Unit, link: Mapping[str, Any], name: str) -> bool | None:
     """Tell whether a unit is for a netdev that will be called ``name``; None where its driver, unknown, would tell."""
     if unit.kind == "profile":
         return _profile_matches(unit, link, name)
-    parts = [
-        _globs(value.split(), name if key == "Name" else link["netdev"])
-        for key in ("Name", "OriginalName")
-        for value in unit.all("Match", key)
-    ]
+    about = {"Name": name, "OriginalName": link["netdev"], "Driver": link.get("driver"), "Type": "ether"}
+    parts = [_listed(value, text) for key, text in about.items() for value in unit.all("Match", key)]
+    parts += [False for _value in unit.all("Match", "WLANInterfaceType", "SSID")]
     parts += [
         str(link["mac"]).lower() in value.lower().split()
         for value in unit.all("Match", "MACAddress", "PermanentMACAddress")
     ]
-    parts += [_globs(value.split(), link.get("driver")) for value in unit.all("Match", "Driver")]
     return _every(parts)
 
 
@@ -149,6 +146,12 @@ def _profile_matches(unit: Unit, link: Mapping[str, Any], name: str) -> bool | N
 
 def _every(parts: Sequence[bool | None]) -> bool | None:
     return False if False in parts else None if None in parts else True
+
+
+def _listed(value: str, text: str | None) -> bool | None:
+    """Tell whether one of networkd's patterns matches, or none of a list that begins with an exclamation mark."""
+    found = _globs(value.lstrip("!").split(), text)
+    return not found if value.startswith("!") and found is not None else found
 
 
 def _globs(patterns: Sequence[str], text: str | None) -> bool | None:

@@ -125,7 +125,7 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
     refused = run(capsys, "fabric_member_info", **options)["member"]
     assert refused["netplan_conflicts"] == []
     assert (
-        "netplan refuses the files of this host: /etc/netplan/70-x.yaml:1:1: Invalid; mend"
+        "with /etc/netplan/40-cx7.yaml as it will be: /etc/netplan/70-x.yaml:1:1: Invalid; mend"
         in refused["netplan_problem"]
     )
     program(bin_path, "generate", "exit 0")

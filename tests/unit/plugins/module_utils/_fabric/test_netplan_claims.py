@@ -62,6 +62,10 @@ MEANS: dict[str, dict[str, list[str]]] = {
     "our ID for another port": {A0: ["another match for enp1s0f0np0"]},
     "MTU": {A0: ["MTU 1500"]},
     "nothing of the fabric": {},
+    "bond by MAC address, with an address of its own": {A0: ["a part of bond0", "MTU 1500"]},
+    "not activated": {A0: ["activation manual"]},
+    "link-local alone": {A0: ["link-local addresses"]},
+    "wireless without a name": {},
     "renderer alone": {},
 }
 NETWORKD_ALONE = {"glob without settings"}
