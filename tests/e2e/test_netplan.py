@@ -94,7 +94,7 @@ def some_files(rng: random.Random) -> dict[str, str]:
             entry["addresses"] = [f"10.{number}.0.5/24", *rng.choice([[], [f"fd0{number}::5/64"]])]
             entry["routes"] = rng.choice([[], [{"to": "10.9.0.0/16", "via": f"10.{number}.0.1"}]])
         if entry.get("match", {}).get("macaddress") and rng.random() < 0.3:
-            entry["set-name"] = f"fabric{number}"
+            entry["set-name"] = rng.choice([f"fabric{number}", link["netdev"]])
         parts[rng.randrange(2)]["ethernets"][name] = entry
         if rng.random() < 0.3:  # netplan merges what several files say of one ID
             parts[1]["ethernets"].setdefault(name, {})["dhcp4"] = f"@{rng.choice(TRUE + FALSE)}"
@@ -122,7 +122,7 @@ def expected(means: dict[str, dict[str, Any]], netdev: str) -> set[str]:
         own |= {f"a part of {master}" for master in one["masters"]} | {
             f"the link of {upper}" for upper in one["uppers"]
         }
-        own |= {f"the name {one['name']}"} if one["name"] else set()
+        own |= {f"the name {one['name']}"} if one["name"] not in ("", netdev) else set()
         if not own and one["backend"] == "networkd" and f"10-netplan-{name}." < f"10-netplan-{netdev}.":
             own = {INSTEAD}
         words |= own

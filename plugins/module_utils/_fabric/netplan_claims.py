@@ -140,6 +140,7 @@ def _profile_matches(unit: Unit, link: Mapping[str, Any], name: str) -> bool | N
     parts: list[bool | None] = [wanted == name for wanted in unit.all("connection", "interface-name")]
     parts += [_globs(_list(value), link["netdev"]) for value in unit.all("match", "interface-name")]
     parts += [_globs(_list(value), link.get("driver")) for value in unit.all("match", "driver")]
+    parts += [None for value in unit.all("match", "path") if value]
     parts += [mac.lower() == str(link["mac"]).lower() for mac in unit.all("ethernet", "mac-address") if mac]
     return _every(parts)
 
@@ -193,11 +194,12 @@ def claims(units: Sequence[Unit], link: Mapping[str, Any]) -> list[Claim]:
             continue
         said = _profile(unit, units) if unit.kind == "profile" else _networkd(unit)
         first = unit.kind == "network" and _name(unit.path) < f"10-netplan-{netdev}.network"
-        if first and not mine and not said and not names.get(unit.id):
+        said = [claim for claim in said if claim.words != f"the name {netdev}"]
+        if first and not mine and not said and names.get(unit.id) in (None, "", netdev):
             said = [Claim("other settings, which networkd takes instead of the fabric's", (unit.id,))]
         if said and hit is None:
-            drivers = " ".join(unit.all("Match", "Driver") + unit.all("match", "driver"))
-            said.append(Claim(f"if its driver is {drivers}, which this host does not tell", (unit.id,)))
+            kinds = " ".join(unit.all("Match", "Driver") + unit.all("match", "driver", "path"))
+            said.append(Claim(f"if its driver or path is {kinds}, which this host does not tell", (unit.id,)))
         if said and not mine and not _selects(unit):
             said = [claim._replace(every_port=unit.one("connection", "id") or unit.id) for claim in said]
         found += [claim._replace(about=(unit.path,)) if unit.path.startswith(PROFILES) else claim for claim in said]

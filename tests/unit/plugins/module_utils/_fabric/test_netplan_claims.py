@@ -59,6 +59,8 @@ MEANS: dict[str, dict[str, list[str]]] = {
     "glob without settings": dict.fromkeys(NETDEVS, INSTEAD),
     "glob without settings, behind": {},
     "another name": {A0: ["the name fabric0"]},
+    "its own name": {},
+    "its own name, and DHCP": {A0: DHCP},
     "our ID for another port": {A0: ["another match for enp1s0f0np0"]},
     "MTU": {A0: ["MTU 1500"]},
     "nothing of the fabric": {},
@@ -122,7 +124,7 @@ def test_a_driver_that_is_not_known_is_neither_hit_nor_miss() -> None:
     links = [{**link, "driver": None} for link in LINKS]
     for name, driver in (("management by driver", "r8127"), ("ports by driver", "mlx5_* ixgbe")):
         found = conflicts(GENERATED[f"{name}, networkd"]["files"], {OTHER: INPUTS[name]}, links)
-        words = f"if its driver is {driver}, which this host does not tell"
+        words = f"if its driver or path is {driver}, which this host does not tell"
         assert [one["sets"] for one in found] == [["dhcp4: true", words]] * 4
 
 
@@ -148,6 +150,10 @@ PROFILE = f"[connection]\nid=Wired\ntype=ethernet\ninterface-name={A0}\n\n[ipv4]
         (PROFILE.replace("auto", "manual\ngateway=10.0.0.254"), ["routes"]),
         (PROFILE.replace("interface-name", "x").replace("[ipv4]", f"[match]\ninterface-name={A0};\n[ipv4]"), DHCP),
         (PROFILE.replace(A0, "enP7s7"), None),
+        (
+            PROFILE.replace("[ipv4]", "[match]\npath=pci-0000:01:00.0;\n[ipv4]"),
+            [*DHCP, "if its driver or path is pci-0000:01:00.0;, which this host does not tell"],
+        ),
         (PROFILE.replace("type=ethernet", "type=wifi"), None),
         (PROFILE.replace("[ipv4]", "[ethernet]\nmac-address=3C:6D:66:00:00:10\n[ipv4]"), DHCP),
         (PROFILE.replace("[ipv4]", "[ethernet]\nmac-address=3C:6D:66:00:00:99\n[ipv4]"), None),
