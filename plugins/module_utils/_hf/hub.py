@@ -133,7 +133,7 @@ def read_model(about: Mapping[str, Any]) -> Model:
         if not all(parts) or {".", ".."} & set(parts) or not file.path.isprintable():
             raise HubError(f"{repo} names a file {file.path!r}, which no cache can hold")
         pattern = _SHA256 if file.sha256 else _SHA1
-        if not pattern.fullmatch(file.blob) or type(file.size) is not int or file.size < 0:
+        if not pattern.fullmatch(file.blob) or isinstance(file.size, (bool, float)) or file.size < 0:
             raise HubError(f"{repo} tells no size and hash of its file {file.path!r}")
         files.append(file)
     if not files:
