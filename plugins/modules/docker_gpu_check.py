@@ -59,7 +59,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import NAME, GpuProbeError, explain
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_facts import ASK_GPUS, read_gpus
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import NvidiaSmiError, parse_gpus
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import (
+    NvidiaSmiError,
+    is_answer,
+    parse_gpus,
+)
 
 
 def gpus_inside(module: AnsibleModule, image: str) -> list[str]:
@@ -68,7 +72,7 @@ def gpus_inside(module: AnsibleModule, image: str) -> list[str]:
     options = ["--rm", "--pull=never", "--network=none", "--entrypoint=nvidia-smi"]
     environment = ["--env=NVIDIA_VISIBLE_DEVICES=all", "--env=NVIDIA_DRIVER_CAPABILITIES=utility"]
     rc, out, err = module.run_command([tool, "run", *options, *environment, image, *ASK_GPUS])
-    if rc != 0:
+    if not is_answer(rc, out):
         raise GpuProbeError(explain(rc, f"{out}\n{err}"))
     return sorted(gpu["uuid"] for gpu in parse_gpus(out))
 

@@ -8,6 +8,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger im
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import (
     QUERY,
     NvidiaSmiError,
-    explain_failure,
-    parse_gpus,
+    read_answer,
 )
 
 if TYPE_CHECKING:
@@ -59,14 +59,15 @@ def smi_path(module: AnsibleModule) -> str:
 
 
 def read_gpus(module: AnsibleModule) -> list[dict[str, Any]]:
-    """Return the host's GPUs, as :func:`parse_gpus` does.
+    """Return the host's GPUs, as :func:`read_answer` does, and pass on what nvidia-smi warns of.
 
     :raises NvidiaSmiError: where nvidia-smi is missing, fails, or knows no GPU.
     """
     rc, out, err = module.run_command([smi_path(module), *ASK_GPUS])
-    if rc != 0:
-        raise NvidiaSmiError(explain_failure(rc, f"{out}\n{err}"))
-    return parse_gpus(out)
+    gpus, warnings = read_answer(rc, out, err)
+    for warning in warnings:
+        module.warn(f"{socket.gethostname()}: {warning}")
+    return gpus
 
 
 def read_daemon_json(path: str = DAEMON_JSON) -> dict[str, str]:

@@ -661,13 +661,14 @@ class TestGpuCheck:
 case "$1 $2" in
   'import --change') cat > /dev/null; echo "$3" | cut -d= -f2 > {tmp_path}/label; echo sha256:1 ;;
   'image rm') [ "$3" = dgx-spark/gpu-probe:host ] && rm {tmp_path}/label ;;
-  'run --rm') cat {tmp_path}/inside ;;
+  'run --rm') cat {tmp_path}/inside; exit $(cat {tmp_path}/status) ;;
   'ps --all') cat {tmp_path}/left ;;
   'rm --force') echo "$3 $4" > {tmp_path}/removed ;;
 esac""",
         )
         (tmp_path / "inside").write_text(self.ROW + "\n")
         (tmp_path / "left").write_text("")
+        (tmp_path / "status").write_text("0")
         real = docker_gpu_image.AnsibleModule.get_bin_path
 
         def get_bin_path(self: Any, name: str, *words: Any, **more: Any) -> Any:
@@ -717,6 +718,26 @@ esac""",
         assert "import" not in (self.state / "told").read_text()
         said = run(capsys, docker_gpu_check, image="nvcr.io/x:2", **options)["msg"]
         assert "the image nvcr.io/x:2 is not on the host" in said
+
+    def test_a_damaged_inforom_is_a_warning_inside_and_outside(self, capsys, options, tmp_path, monkeypatch) -> None:
+        run(capsys, docker_gpu_image, **options)
+        warned: list[str] = []  # Ansible says each warning once a process, and tests share one
+        monkeypatch.setattr(docker_gpu_check.AnsibleModule, "warn", lambda _self, text: warned.append(text))
+        warning = "WARNING: infoROM is corrupted at gpu 000F:01:00.0"
+        program(tmp_path / "nvidia-smi", f"echo '{self.ROW}'; echo '{warning}'; exit 14")
+        (self.state / "inside").write_text(f"{self.ROW}\n{warning}\n")
+        (self.state / "status").write_text("14")
+        assert run(capsys, docker_gpu_check, **options)["gpus"] == [self.UUID]
+        assert len(warned) == 1
+        assert f"{warning}': the GPU can be used" in warned[0]
+
+    def test_a_container_that_may_not_open_the_gpu_is_named(self, capsys, options) -> None:
+        run(capsys, docker_gpu_image, **options)
+        (self.state / "inside").write_text("Failed to initialize NVML: Unknown Error\n")
+        (self.state / "status").write_text("255")
+        said = run(capsys, docker_gpu_check, **options)["msg"]
+        assert "device cgroup" in said
+        assert "Docker said: Failed to initialize NVML: Unknown Error" in said
 
     def test_says_what_a_container_does_not_see(self, capsys, options) -> None:
         run(capsys, docker_gpu_image, **options)
