@@ -165,7 +165,13 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     same,
     with_settings,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import validate
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import (
+    beside_flags,
+    refuse_other_file,
+    refuse_start,
+    running,
+    validate,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     OriginalError,
@@ -244,10 +250,10 @@ def restore(module: AnsibleModule, originals: Originals, path: str, bom: bytes, 
     note(path, others)
 
 
-def merge_settings(module: AnsibleModule, originals: Originals, path: str, bom: bytes, after: str) -> None:
-    """Write the merged text."""
-    note(path, {**noted(path), module.params["role"]: asked_settings(module)})
-    originals.change(path, bom + after.encode())
+def merge_settings(module: AnsibleModule, originals: Originals, path: str, content: bytes, settings: Settings) -> None:
+    """Write the merged text, and note which settings of the role are in it."""
+    note(path, {**noted(path), module.params["role"]: settings})
+    originals.change(path, content)
 
 
 def asked_settings(module: AnsibleModule) -> Settings:
@@ -268,21 +274,28 @@ def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any
         return unchanged(path)  # an undo of nothing needs no Docker, and no file that can be read
     bom, text = decode(read_file(Path(path)) or b"")
     before, docker = parse(text), Docker(asked["docker_socket"])
-    info = docker.info()
+    info, flags = docker.info(), running()["flags"]
+    refuse_other_file(path, flags)
+    settings = Settings() if restoring else beside_flags(asked_settings(module), flags)
     containers = running_containers(docker.running(), but_tasks=asked["but_tasks"], ending=asked["ending"])
     if restoring:
         after, changed = restored_text(module, originals, path, text)
         restart_due = changed
     else:
-        after = edit(text, asked_settings(module).merged(before))
+        after = edit(text, settings.merged(before))
         changed = after != text
-        restart_due = changed or bool(not_in_effect(asked_settings(module).wanted(parse(after)), info))
+        restart_due = changed or bool(not_in_effect(settings.wanted(parse(after)), info))
         if changed:
             validate(module, after, asked["dockerd"])
+    if restart_due and not asked["force"]:
+        refuse_start(parse(after), flags, (info.get("Swarm") or {}).get("LocalNodeState"))
     if restart_due and not asked["allow_restart"] and not info.get("LiveRestoreEnabled"):
         refuse_restart(containers)
     if not module.check_mode and (changed or restoring):
-        (restore if restoring else merge_settings)(module, originals, path, bom, after)
+        if restoring:
+            restore(module, originals, path, bom, after)
+        else:
+            merge_settings(module, originals, path, bom + after.encode(), settings)
     config = parse(after)
     return {
         "changed": changed,

@@ -75,6 +75,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     running_containers,
     why_not_started,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import refuse_start, running
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     OriginalError,
     Originals,
@@ -119,7 +120,7 @@ def is_due(module: AnsibleModule, path: Path, info: dict[str, Any]) -> bool:
 def may_restart(module: AnsibleModule, path: Path) -> bool:
     """Whether there is a restart to make.
 
-    :raises DaemonJsonError: where the restart would end containers without consent.
+    :raises DaemonJsonError: where the restart would end containers without consent, or Docker would not start again.
     """
     docker = Docker(module.params["docker_socket"])
     try:
@@ -128,6 +129,8 @@ def may_restart(module: AnsibleModule, path: Path) -> bool:
         return True  # it does not run, so there is nothing to end
     if not is_due(module, path, info):
         return False
+    config, swarm = parse(decode(read_file(path) or b"")[1]), (info.get("Swarm") or {}).get("LocalNodeState")
+    refuse_start(config, running()["flags"], swarm)
     if not module.params["allow_restart"] and not info.get("LiveRestoreEnabled"):
         refuse_restart(containers)
     return True
@@ -150,7 +153,7 @@ def main() -> None:
     try:
         due = may_restart(module, path)
     except (DaemonJsonError, OriginalError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=f"{path}: {error}" if isinstance(error, DaemonJsonError) else str(error))
     if not due or systemctl(module, "restart"):
         Originals().settle(str(path))
         module.exit_json(changed=due)

@@ -172,6 +172,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     Docker,
     DockerError,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import DaemonJsonError, parse
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import live_restore, running
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_facts import DAEMON_JSON, read_daemon_json
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     PORT,
     Membership,
@@ -193,6 +196,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_h
     resolves,
     settled_info,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import remove_note, write_note
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import Route, parse_routes
 
@@ -301,13 +305,22 @@ def leave(docker: Docker, here: Membership, ending: Sequence[str], *, check: boo
     return ours or bool(noted)
 
 
+def refuse_live_restore(info: dict[str, Any]) -> None:
+    """Refuse an engine that keeps containers alive without itself, and say where that is set."""
+    if not info.get("LiveRestoreEnabled"):
+        return
+    try:
+        daemon = read_daemon_json()
+        path, config = daemon["path"], parse(daemon["text"])
+    except (DaemonJsonError, FileError):
+        path, config = DAEMON_JSON, {}
+    where, mend = live_restore(path, config, running()["flags"], running_with=True)
+    raise SwarmError(f"{where}, and Swarm does not work with it. Nothing was changed. {mend}")
+
+
 def find_step(asked: dict[str, Any], info: dict[str, Any], here: Membership, address: str) -> str:
     """Return what there is to do on this host."""
-    if info.get("LiveRestoreEnabled"):
-        raise SwarmError(
-            "'live-restore: true' is set in Docker's daemon.json, and Swarm does not work with it. Nothing was "
-            "changed. Remove it, restart Docker, and run this again"
-        )
+    refuse_live_restore(info)
     if asked["state"] == "leader":
         return leader_step(here, address, allow_rejoin=asked["allow_rejoin"])
     return worker_step(

@@ -12,8 +12,9 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, store_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import DaemonJsonError, decode
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import running
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import (
     LABEL,
     SHELL,
@@ -83,10 +84,21 @@ def read_daemon_json(path: str = DAEMON_JSON) -> dict[str, str]:
 
 
 def read_engine(docker: Docker, info: dict[str, Any]) -> dict[str, Any]:
-    """Return what the engine runs with, and its running containers; those of Swarm's tasks are marked."""
-    known = {key: info.get(key) for key in ("DefaultRuntime", "GenericResources", "LiveRestoreEnabled")}
+    """Return what the engine runs with, and its running containers; those of Swarm's tasks are marked.
+
+    Beside these stand dockerd's ``flags`` and whether its file was ``replaced``, as :func:`running` returns them.
+    """
+    known = {
+        key: info.get(key) for key in ("DefaultRuntime", "GenericResources", "LiveRestoreEnabled", "ServerVersion")
+    }
     return {
-        "info": {**known, "Runtimes": {name: {} for name in info.get("Runtimes") or {}}},
+        **running(),
+        "info": {
+            **known,
+            "Runtimes": {name: {} for name in info.get("Runtimes") or {}},
+            "Swarm": {"LocalNodeState": (info.get("Swarm") or {}).get("LocalNodeState")},
+            "store": store_of(info),
+        },
         "containers": [{key: one.get(key) for key in ("Id", "Names", "Image", "Labels")} for one in docker.running()],
     }
 

@@ -16,6 +16,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     not_in_effect,
     parse,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import live_restore
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     Membership,
     SwarmError,
@@ -37,7 +38,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit
     RESTART,
     DockerPlanError,
     edited,
+    refuse_restart_of,
     restart_refusal,
+    settings_beside_flags,
     unread,
     uuids,
 )
@@ -98,21 +101,26 @@ def plan_docker(host: str, found: Mapping[str, Any], *, toolkit_planned: bool) -
     :param toolkit_planned: whether the role container_toolkit configures the runtime in this play.
     """
     wanted, daemon = found["wanted"], found["daemon"]
-    base = edited(host, daemon, daemon["text"], NVIDIA) if toolkit_planned else daemon["text"]
-    gpus = Settings(kind=wanted["kind"], resources=uuids(found))
+    runtime = settings_beside_flags(host, found, NVIDIA) if toolkit_planned else Settings()
+    base = edited(host, daemon, daemon["text"], runtime)
+    gpus = settings_beside_flags(host, found, Settings(kind=wanted["kind"], resources=uuids(found)))
     text = edited(host, daemon, base, gpus)
     config = parse(text)
-    if config.get("live-restore") or found["engine"]["info"].get("LiveRestoreEnabled"):
+    engine = found["engine"]
+    running_with = engine["info"].get("LiveRestoreEnabled")
+    where, mend = live_restore(daemon["path"], config, engine.get("flags"), running_with, host)
+    if where:
         raise DockerPlanError(
-            f'{daemon["path"]} on {host} sets "live-restore": true, and Swarm does not work with it: Docker refuses '
-            "the one where it has the other. Nothing was changed. Remove it, restart Docker, and run this again."
+            f"{where}, and Swarm does not work with it: Docker refuses the one where it has the other. Nothing was "
+            f"changed. {mend}."
         )
     changes = [] if found["image"] else [change(IMAGE)]
     if text != base:
         changes.append(change(ADVERTISE, base, text, daemon["path"]))
     changes += plan_selection(host, found)
-    in_force = {**gpus.wanted(config), **(NVIDIA.wanted(config) if toolkit_planned else {})}
+    in_force = {**gpus.wanted(config), **runtime.wanted(config)}
     if text != daemon["text"] or not_in_effect(in_force, found["engine"]["info"]):
+        refuse_restart_of(host, found, text)
         restart_refusal(host, found["engine"], wanted["allow_restart"], "swarm_gpu_allow_restart")
         changes.append(change(RESTART))
     return changes

@@ -9,7 +9,8 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
     DaemonJsonError,
@@ -19,6 +20,11 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     parse,
     refuse_restart,
     running_containers,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import (
+    beside_flags,
+    refuse_other_file,
+    refuse_start,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 
@@ -55,10 +61,40 @@ def restart_refusal(host: str, engine: Mapping[str, Any], allowed: bool, option:
 
 def edited(host: str, daemon: Mapping[str, str], text: str, settings: Settings) -> str:
     """Return a daemon.json's text with settings merged into it; without settings it is only read."""
-    try:
+    with about_file(host, daemon):
         return edit(text, settings.merged(parse(text)))
+
+
+@contextmanager
+def about_file(host: str, daemon: Mapping[str, str]) -> Iterator[None]:
+    """Have what is wrong with a daemon.json refuse the plan, with the names of the file and of the host."""
+    try:
+        yield
     except DaemonJsonError as error:
-        raise DockerPlanError(f"{daemon['path']} on {host}: {error}. Nothing was changed.") from None
+        said = str(error)
+        end = "." if "Nothing was changed" in said else ". Nothing was changed."
+        raise DockerPlanError(f"{daemon['path']} on {host}: {said}{end}") from None
+
+
+def settings_beside_flags(host: str, found: Mapping[str, Any], settings: Settings) -> Settings:
+    """Return what is left to write of some settings beside dockerd's flags.
+
+    :raises DockerPlanError: where a flag is in the way, or dockerd reads another file.
+    """
+    daemon, flags = found["daemon"], found["engine"].get("flags")
+    with about_file(host, daemon):
+        refuse_other_file(daemon["path"], flags)
+        return beside_flags(settings, flags)
+
+
+def refuse_restart_of(host: str, found: Mapping[str, Any], text: str) -> None:
+    """Refuse a restart of Docker with a file that it would not start with.
+
+    :param text: what daemon.json will say.
+    """
+    engine = found["engine"]
+    with about_file(host, found["daemon"]):
+        refuse_start(parse(text), engine.get("flags"), (engine["info"].get("Swarm") or {}).get("LocalNodeState"))
 
 
 def apt_files(wanted: Mapping[str, Any], *, add_repository: bool) -> dict[str, str]:
@@ -127,7 +163,8 @@ def plan_packages(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, A
 def plan_daemon(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool, str]:
     """Return the change of daemon.json, whether Docker has to be restarted, and the text that it will have."""
     wanted, daemon = found["wanted"], found["daemon"]
-    text = edited(host, daemon, daemon["text"], NVIDIA)
+    settings = settings_beside_flags(host, found, NVIDIA)
+    text = edited(host, daemon, daemon["text"], settings)
     owners = parse(daemon["text"]).get("default-runtime", "nvidia")
     if owners != "nvidia" and not wanted["replace_default_runtime"]:
         raise DockerPlanError(
@@ -137,8 +174,9 @@ def plan_daemon(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any
     changes = []
     if text != daemon["text"]:
         changes.append(change(CONFIGURE, daemon["text"], text, daemon["path"]))
-    due = bool(changes or not_in_effect(NVIDIA.wanted(parse(text)), found["engine"]["info"]))
+    due = bool(changes or not_in_effect(settings.wanted(parse(text)), found["engine"]["info"]))
     if due:
+        refuse_restart_of(host, found, text)
         restart_refusal(host, found["engine"], wanted["allow_restart"], "container_toolkit_allow_restart")
     return changes, due, text
 

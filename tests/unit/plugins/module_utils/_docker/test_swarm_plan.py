@@ -228,6 +228,76 @@ THEIRS = {**place(2, "theirs"), "managers": ["192.168.9.9:2377"]}
 DENY = "ufw deny from 192.168.1.21 to any port 2377 proto tcp\n"
 
 
+# coreos/fedora-coreos-tracker#573 (2020-07-16), NVIDIA/nvidia-docker#712 (2018): live-restore from dockerd's flags
+@pytest.mark.parametrize(
+    ("text", "flags", "says"),
+    [
+        ("{}", {"live-restore": ["true"]}, "dockerd on spark2 has --live-restore on its command line"),
+        ("{}", {"live-restore": ["true"]}, "systemctl cat docker"),
+        ("", None, "it has the flag --live-restore, or the file said"),
+        ("{}", {}, "Remove the flag if there is one (see where it comes from with 'systemctl cat docker')"),
+        ('{"live-restore": true}', {}, 'daemon.json on spark2 sets "live-restore": true'),
+    ],
+)
+def test_where_live_restore_comes_from(text: str, flags: Any, says: str) -> None:
+    members = cluster()
+    members["spark2"]["daemon"]["text"] = text
+    members["spark2"]["engine"] |= {"flags": flags}
+    members["spark2"]["engine"]["info"] |= {"LiveRestoreEnabled": True}
+    with pytest.raises(DockerPlanError, match=r"Swarm does not work with it: .*Nothing was changed") as refusal:
+        plan(members, spark1={}, spark2={})
+    assert says in str(refusal.value)
+    assert ("sets" in str(refusal.value)) is ("true" in text)
+
+
+# NVIDIA/nvidia-docker#1345 (2020-07-08): all of it by flags; /info has the GPU already
+BY_FLAGS = {
+    "hosts": ["fd://"],
+    "default-runtime": ["nvidia"],
+    "runtimes": ["nvidia=/usr/bin/nvidia-container-runtime"],
+    "node-generic-resources": ["gpu=GPU-1"],
+}
+
+
+def test_what_flags_of_dockerd_give_is_taken_as_done() -> None:
+    found = spark(1)
+    found["daemon"]["text"] = "{}"
+    found["image"], found["toolkit"]["swarm_resource"] = "sha256:1", "DOCKER_RESOURCE_GPU"
+    found["engine"] = {
+        "info": {
+            "LiveRestoreEnabled": False,
+            "DefaultRuntime": "nvidia",
+            "Runtimes": {"runc": {}, "nvidia": {}},
+            "GenericResources": [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-1"}}],
+        },
+        "containers": [WEB],
+        "flags": BY_FLAGS,
+    }
+    for toolkit in ({}, {"spark1": {}}):
+        made = names({"spark1": found}, **toolkit)["spark1"]
+        assert RESTART not in made
+        assert planner.ADVERTISE not in made
+    found["engine"]["flags"] = {**BY_FLAGS, "node-generic-resources": ["NVIDIA-GPU=GPU-1"]}
+    with pytest.raises(DockerPlanError, match=r"daemon.json on spark1: .*--node-generic-resource NVIDIA-GPU=GPU-1"):
+        plan({"spark1": found})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"default-runtime": "nvidia"}', "the default runtime 'nvidia' is not one of its runtimes (none)"),
+        ('{"registry-mirrors": ["mirror.example"]}', "does not begin with https://"),
+    ],
+)
+def test_a_file_that_docker_does_not_start_with_is_refused_before_the_restart(text: str, says: str) -> None:
+    members = cluster()
+    members["spark2"]["daemon"]["text"] = text
+    with pytest.raises(DockerPlanError, match=r"daemon.json on spark2: Docker would not start") as refusal:
+        plan(members)
+    assert says in str(refusal.value)
+    assert str(refusal.value).endswith("Nothing was changed.")
+
+
 @pytest.mark.parametrize(
     ("members", "says"),
     [

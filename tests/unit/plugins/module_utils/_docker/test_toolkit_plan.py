@@ -186,6 +186,75 @@ def test_a_file_that_says_what_a_flag_said_is_restarted_for() -> None:
     assert names(found) == [planner.IMAGE, planner.CONFIGURE, planner.RESTART]
 
 
+# NVIDIA/nvidia-docker#761 (2018-06-09) and #1345 (2020-07-08), NVIDIA/deepops#305 and #351 (2019, DGX OS): options by
+# flags in a drop-in of the unit. dockerd does not start where one of them is in daemon.json too.
+BY_FLAGS = {
+    "hosts": ["fd://"],
+    "default-runtime": ["nvidia"],
+    "runtimes": ["nvidia=/usr/bin/nvidia-container-runtime"],
+}
+#: what Docker's /info says of these
+WITH_FLAGS = {
+    "LiveRestoreEnabled": False,
+    "DefaultRuntime": "nvidia",
+    "Runtimes": {"runc": {}, "nvidia": {}},
+    "Swarm": {"LocalNodeState": "inactive"},
+    "ServerVersion": "29.0.0",
+}
+
+
+def flagged(**flags: list[str]) -> dict[str, Any]:
+    found = blank()
+    found["engine"] = {"info": dict(WITH_FLAGS), "containers": [WEB], "flags": {**BY_FLAGS, **flags}}
+    found["image"] = "sha256:1"
+    return found
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"log-driver": "journald"}'])
+def test_what_flags_of_dockerd_give_is_taken_as_done(text: str) -> None:
+    found = flagged()
+    found["daemon"]["text"] = text
+    assert names(found) == []
+    assert plan({"spark1": found}, "spark1")["hosts"]["spark1"]["daemon_json"] == text
+
+
+def test_what_flags_leave_open_is_written() -> None:
+    found = flagged(**{"runtimes": ["other=/x"]})
+    found["engine"]["containers"] = []
+    assert names(found) == [planner.CONFIGURE, planner.RESTART]
+    text = plan({"spark1": found}, "spark1")["hosts"]["spark1"]["daemon_json"]
+    assert json.loads(text) == {"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "info", "says"),
+    [
+        ("", {"default-runtime": ["runc"]}, {}, "--default-runtime runc on its command line, and nvidia is wanted"),
+        ("", {"config-file": ["/etc/other.json"]}, {}, "dockerd reads /etc/other.json instead"),
+        ('{"hosts": []}', {"hosts": ["fd://"]}, {}, "'hosts' is in it and among dockerd's flags"),
+        ('{"live-restore": true}', {}, {"Swarm": {"LocalNodeState": "active"}}, "live-restore is on, and Docker is in"),
+        ('{"runtimes": {"x": {}}}', {}, {}, "the runtime 'x' has neither a path"),
+        ('{"registry-mirrors": ["mirror.example"]}', {}, {}, "does not begin with https://"),
+    ],
+)
+def test_what_docker_does_not_start_with_is_refused_before_anything_changes(
+    text: str, flags: dict[str, Any], info: dict[str, Any], says: str
+) -> None:
+    found = blank()
+    found["daemon"]["text"], found["engine"]["flags"] = text, flags
+    found["engine"]["info"] |= info
+    with pytest.raises(DockerPlanError, match=r"daemon.json on spark1: .*Nothing was changed") as refusal:
+        plan({"spark1": found}, "spark1")
+    assert says in str(refusal.value)
+    assert str(refusal.value).count("Nothing was changed") == 1
+
+
+def test_a_file_that_docker_would_not_start_with_is_no_matter_without_a_restart() -> None:
+    found = applied(blank())
+    found["daemon"]["text"] = found["daemon"]["text"].replace("{", '{"registry-mirrors": ["mirror.example"],', 1)
+    assert names(found) == []
+
+
 def test_the_owners_default_runtime_is_replaced_with_consent() -> None:
     found = blank(replace_default_runtime=True)
     found["daemon"]["text"] = '{"default-runtime": "runc"}'
