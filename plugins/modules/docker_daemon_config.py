@@ -19,6 +19,11 @@ description:
   - >-
     Refuses, before it writes, a file that is not valid JSON, a result that C(dockerd --validate) refuses, and, unless
     O(allow_restart=true), a change under running containers: Docker would have to be restarted to follow it.
+  - >-
+    What flags of dockerd give already is not written, since Docker does not start where a setting is among its flags
+    and in the file. Refused are a flag that gives another value, C(--config-file), and a result that C(dockerd
+    --validate) passes but that Docker does not start with, such as an undefined default runtime, or C(live-restore)
+    in a swarm; O(force=true) takes the last.
   - It does not restart Docker. RV(restart_due) tells whether that is needed.
   - >-
     Where this collection has written nothing, V(restored) asks neither the engine nor the file, and returns both as

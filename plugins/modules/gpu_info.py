@@ -11,6 +11,7 @@ short_description: List the NVIDIA GPUs of a host
 version_added: 0.1.0
 description:
   - Lists the GPUs that the driver knows, with their UUIDs, by asking C(nvidia-smi).
+  - What C(nvidia-smi) warns of beside them, such as a damaged infoROM, is passed on as a warning.
   - >-
     Fails, and says what to do, where the driver is not loaded, a GPU has fallen off the bus, or there is no GPU.
     It also fails rather than take anything else, such as a MIG slice, for a GPU.

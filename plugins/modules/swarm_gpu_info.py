@@ -82,7 +82,9 @@ daemon:
   type: dict
   sample: {path: /etc/docker/daemon.json, text: ""}
 engine:
-  description: What the engine runs with (C(info)), and its running C(containers).
+  description: >-
+    What the engine runs with (C(info)), and its running C(containers); the C(flags) of dockerd, by the keys of
+    C(daemon.json), and whether its file was C(replaced) since it started, both null where no dockerd is seen.
   returned: success
   type: dict
   sample: {info: {DefaultRuntime: nvidia}, containers: []}
@@ -160,6 +162,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_h
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_config import ToolkitConfigError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import read_sysfs
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import NvidiaSmiError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import (
     RoutesError,
@@ -173,6 +176,7 @@ DOCKER_NETDEV = re.compile(r"docker|br-[0-9a-f]{12}$")
 MEANT_FOR_PEOPLE = (
     DaemonJsonError,
     DockerError,
+    FileError,
     GpuProbeError,
     NvidiaSmiError,
     RoutesError,

@@ -12,6 +12,7 @@ import ipaddress
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
+    RESOURCES,
     Settings,
     not_in_effect,
     parse,
@@ -38,6 +39,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit
     RESTART,
     DockerPlanError,
     edited,
+    engine_warnings,
     refuse_restart_of,
     restart_refusal,
     settings_beside_flags,
@@ -244,6 +246,23 @@ def address_warnings(host: str, found: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def resource_warnings(host: str, found: Mapping[str, Any]) -> list[str]:
+    """Return the GPUs that a host advertises under another kind too: Swarm would give one of them to two tasks."""
+    entries = parse(found["daemon"]["text"]).get(RESOURCES)
+    kind, gpus = found["wanted"]["kind"], uuids(found)
+    flags = (found["engine"].get("flags") or {}).get(RESOURCES) or []
+    given = [entry for entry in [*(entries if isinstance(entries, list) else []), *flags] if isinstance(entry, str)]
+    others = [
+        entry for entry in given if entry.partition("=")[2].strip() in gpus and entry.split("=")[0].strip() != kind
+    ]
+    if not others:
+        return []
+    return [
+        f"{host} advertises a GPU as {', '.join(others)} beside {kind}, so that Swarm can give it to two tasks. Take "
+        f"that out of {RESOURCES} in {found['daemon']['path']}, or advertise that kind alone (spark_gpu_kind)."
+    ]
+
+
 def network_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
     """Return which networks of the swarm meet networks of the hosts."""
     leader = next(iter(members))
@@ -386,6 +405,10 @@ def plan(members: Members, toolkit: Mapping[str, Mapping[str, Any]], host: str) 
         "closed": [name for name, changes in swarm.items() if any(one["name"] == FIREWALL for one in changes)],
         "address_later": any(found["wanted"]["address_later"] for found in members.values()),
         "networks": sorted({network for found in members.values() for network, _interface in found["host"]["routes"]}),
-        "warnings": address_warnings(host, members[host]),
+        "warnings": [
+            *address_warnings(host, members[host]),
+            *resource_warnings(host, members[host]),
+            *([] if host in toolkit else engine_warnings(host, members[host])),  # which that role's plan has
+        ],
         "rules": rules_of([address for name, address in addresses.items() if name != host]),
     }

@@ -8,6 +8,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import contextmanager
 from typing import Any, Iterator, Mapping, Sequence
@@ -42,6 +43,8 @@ IMAGE = "Create the image for the GPU check"
 CONFIGURE = "Configure the NVIDIA runtime in Docker"
 GROUP = "Add the user to the group docker"
 RESTART = "Restart Docker"
+#: the feature of daemon.json that has containerd keep the images
+SNAPSHOTTER = "containerd-snapshotter"
 CHANGES = (KEY, SOURCE, PROXY, PIN, INSTALL, IMAGE, CONFIGURE, GROUP, RESTART)
 
 
@@ -171,14 +174,97 @@ def plan_daemon(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any
             f'{daemon["path"]} on {host} sets "default-runtime": "{owners}", and containers see no GPU unless it is '
             '"nvidia". Nothing was changed. If it may be replaced, set container_toolkit_replace_default_runtime: true.'
         )
+    lost = lost_to_nvidia_ctk(found)
     changes = []
     if text != daemon["text"]:
         changes.append(change(CONFIGURE, daemon["text"], text, daemon["path"]))
     due = bool(changes or not_in_effect(settings.wanted(parse(text)), found["engine"]["info"]))
     if due:
+        if f"features.{SNAPSHOTTER}" in lost:
+            raise DockerPlanError(f"{about_nvidia_ctk(host, daemon['path'], lost)} Nothing was changed.")
         refuse_restart_of(host, found, text)
         restart_refusal(host, found["engine"], wanted["allow_restart"], "container_toolkit_allow_restart")
     return changes, due, text
+
+
+def lost_to_nvidia_ctk(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``nvidia-ctk runtime configure --cdi.enabled`` took out of daemon.json, by the names of the keys.
+
+    Version 1.20.0 and older leave ``cdi`` as the only feature, and the nvidia runtime without its arguments. What was
+    there is known from the file before this collection's first change, and from the engine, which runs with it still.
+    """
+    daemon, engine = found["daemon"], found["engine"]
+    config = _as_object(daemon["text"])
+    if config.get("features") != {"cdi": True}:
+        return {}
+    original = _as_object(daemon.get("original") or "")
+    features = original.get("features")
+    lost = {f"features.{key}": value for key, value in (features if isinstance(features, dict) else {}).items()}
+    lost.pop("features.cdi", None)
+    version = triple(engine["info"].get("ServerVersion"))
+    # Docker 29 keeps images in containerd by itself, older versions only where this feature says so.
+    by_flag = "features" in (engine.get("flags") or {})
+    if engine["info"].get("store") == "containerd" and version and version < (29, 0, 0) and not by_flag:
+        lost.setdefault(f"features.{SNAPSHOTTER}", True)
+    arguments, now = _arguments(original), _arguments(config)
+    if arguments and arguments != now:
+        lost["runtimes.nvidia.runtimeArgs"] = arguments
+    return lost
+
+
+def _as_object(text: str) -> dict[str, Any]:
+    try:
+        return parse(text)
+    except DaemonJsonError:
+        return {}
+
+
+def _arguments(config: Mapping[str, Any]) -> Any:
+    runtimes = config.get("runtimes")
+    nvidia = runtimes.get("nvidia") if isinstance(runtimes, dict) else None
+    return nvidia.get("runtimeArgs") if isinstance(nvidia, dict) else None
+
+
+def about_nvidia_ctk(host: str, path: str, lost: Mapping[str, Any]) -> str:
+    """Return in words what was lost, and the mend."""
+    named = ", ".join(f"{key}: {json.dumps(value)}" for key, value in lost.items())
+    store = (
+        f" {SNAPSHOTTER} says where Docker keeps its images: with another value it finds none of them after a restart."
+        if f"features.{SNAPSHOTTER}" in lost
+        else ""
+    )
+    return (
+        f'{path} on {host} has "cdi" as its only feature, and lost {named}, as "nvidia-ctk runtime configure '
+        f'--cdi.enabled" of version 1.20.0 and older leaves it.{store} Set that again in the file, to these values or '
+        "to others that you want."
+    )
+
+
+def triple(version: Any) -> tuple[int, ...]:
+    """Return the three numbers of a version of Docker or of its package, nothing where there are none.
+
+    >>> triple("5:29.1.3-1~ubuntu.24.04~noble"), triple("26.1.5+dfsg1"), triple(None)
+    ((29, 1, 3), (26, 1, 5), ())
+    """
+    match = re.search(r"(?:^|:)(\d+)\.(\d+)\.(\d+)", version if isinstance(version, str) else "")
+    return tuple(map(int, match.groups())) if match else ()
+
+
+def engine_warnings(host: str, found: Mapping[str, Any]) -> list[str]:
+    """Return what is to be known of a host's engine and of its file, whether something changes or not."""
+    engine, packages = found["engine"], found.get("packages") or {}
+    lost = lost_to_nvidia_ctk(found)
+    warnings = [about_nvidia_ctk(host, found["daemon"]["path"], lost)] if lost else []
+    runs, there = engine["info"].get("ServerVersion"), packages.get("engine_version")
+    differs = bool(triple(runs) and triple(there) and triple(runs) != triple(there))
+    if engine.get("replaced") or (engine.get("replaced") is None and differs):
+        of = f" {packages['engine']} is {there}, and" if there and differs else " Its file was replaced, and"
+        warnings.append(
+            f"Docker was upgraded on {host} while it ran:{of} dockerd still runs as version {runs or 'unknown'}. Its "
+            "next start, after a reboot or a crash too, is that of another version. Restart it when no container runs "
+            "that must not end (sudo systemctl restart docker)."
+        )
+    return warnings
 
 
 def plan_group(host: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -236,6 +322,7 @@ def plan(members: Mapping[str, Mapping[str, Any]], host: str) -> dict[str, Any]:
         "changes": {name: one["changes"] for name, one in planned.items()},
         "gpus": uuids(members[host]),
         "files": planned[host]["files"],
+        "warnings": engine_warnings(host, members[host]),
         "simulate": bool(members[host]["packages"]["offered"]) and INSTALL in names(planned[host]["changes"]),
         "hosts": {
             name: {

@@ -283,6 +283,40 @@ def test_what_flags_of_dockerd_give_is_taken_as_done() -> None:
 
 
 @pytest.mark.parametrize(
+    ("resources", "flags", "said"),
+    [
+        (["NVIDIA-GPU=GPU-1"], [], "NVIDIA-GPU=GPU-1 beside gpu"),  # the kind of NVIDIA's own recipe
+        ([" NVIDIA-GPU = GPU-1 "], [], "beside gpu"),
+        (["gpu=GPU-1", "fpga=1"], [], ""),
+        (["NVIDIA-GPU=GPU-9"], [], ""),
+        ("NVIDIA-GPU=GPU-1", [], ""),
+        ([None, "x"], [], ""),
+    ],
+)
+def test_a_gpu_that_is_advertised_under_two_kinds_is_named(resources: Any, flags: list[str], said: str) -> None:
+    members = cluster()
+    found = members["spark1"]
+    found["engine"]["flags"] = {"node-generic-resources": flags} if flags else {}
+    assert bool(said) is bool(planner.resource_warnings("spark1", with_resources(found, resources)))
+    if said:
+        (warning,) = plan(members)["warnings"]
+        assert said in warning
+        assert "spark1 advertises a GPU" in warning
+
+
+def with_resources(found: dict[str, Any], resources: Any) -> dict[str, Any]:
+    found["daemon"]["text"] = json.dumps({**json.loads(NVIDIA), "node-generic-resources": resources})
+    return found
+
+
+def test_an_upgraded_docker_is_named_by_one_of_the_two_roles() -> None:
+    members = cluster()
+    members["spark1"]["engine"]["replaced"] = True
+    assert "Docker was upgraded on spark1" in plan(members)["warnings"][0]
+    assert plan(members, spark1={}, spark2={})["warnings"] == []
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ('{"default-runtime": "nvidia"}', "the default runtime 'nvidia' is not one of its runtimes (none)"),

@@ -255,6 +255,109 @@ def test_a_file_that_docker_would_not_start_with_is_no_matter_without_a_restart(
     assert names(found) == []
 
 
+# nvidia-ctk 1.19.1 and 1.20.0, runtime configure --runtime=docker --cdi.enabled: every other feature is gone, and the
+# arguments of the runtime (NVIDIA/nvidia-container-toolkit#2049, 2026-09-05)
+BEFORE = {
+    "features": {"containerd-snapshotter": False, "buildkit": True},
+    "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "runtimeArgs": ["--debug"]}},
+}
+CDI = {
+    "default-runtime": "nvidia",
+    "features": {"cdi": True},
+    "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}},
+}
+
+
+def configured_by_nvidia_ctk(config: dict[str, Any] = CDI, original: Any = BEFORE, **info: Any) -> dict[str, Any]:
+    found = applied(blank())
+    found["daemon"] = {
+        "path": "/etc/docker/daemon.json",
+        "text": json.dumps(config),
+        "original": original if original is None or isinstance(original, str) else json.dumps(original),
+    }
+    found["engine"]["info"] |= info
+    return found
+
+
+def warnings(found: dict[str, Any]) -> list[str]:
+    return plan({"spark1": found}, "spark1")["warnings"]
+
+
+def test_features_that_nvidia_ctk_took_out_are_named_in_the_plan() -> None:
+    found = configured_by_nvidia_ctk()
+    assert names(found) == []
+    (said,) = warnings(found)
+    assert "/etc/docker/daemon.json on spark1 has" in said
+    assert (
+        'features.containerd-snapshotter: false, features.buildkit: true, runtimes.nvidia.runtimeArgs: ["--debug"]'
+        in said
+    )
+    assert "finds none of them after a restart" in said
+    found["engine"]["info"]["DefaultRuntime"] = "runc"  # a restart would follow
+    with pytest.raises(DockerPlanError, match=r"features\.containerd-snapshotter: false.*Nothing was changed"):
+        plan({"spark1": found}, "spark1")
+
+
+def test_features_of_less_weight_do_not_keep_docker_from_a_restart() -> None:
+    found = configured_by_nvidia_ctk(original={"features": {"buildkit": True}}, DefaultRuntime="runc")
+    assert names(found) == [planner.RESTART]
+    assert "features.buildkit: true" in warnings(found)[0]
+    assert "finds none" not in warnings(found)[0]
+
+
+def test_an_engine_that_still_runs_with_a_feature_tells_of_it() -> None:
+    still = {"store": "containerd", "ServerVersion": "28.5.2"}
+    assert "features.containerd-snapshotter: true" in warnings(configured_by_nvidia_ctk(original=None, **still))[0]
+    newer = {"store": "containerd", "ServerVersion": "29.1.3"}  # which has it without the feature
+    assert warnings(configured_by_nvidia_ctk(original=None, **newer)) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "original"),
+    [
+        (CDI, None),
+        (CDI, ""),
+        (CDI, "{ not JSON"),
+        (CDI, {"features": {"cdi": True}}),
+        (CDI, {"features": None, "runtimes": {"nvidia": None}}),
+        (CDI, {"runtimes": []}),
+        ({**CDI, "features": {"cdi": True, "buildkit": True}}, BEFORE),
+        ({**CDI, "features": {"cdi": False}}, BEFORE),
+        ({**CDI, "features": None}, BEFORE),
+        ({key: value for key, value in CDI.items() if key != "features"}, BEFORE),
+    ],
+)
+def test_nothing_else_is_taken_for_nvidia_ctk(config: dict[str, Any], original: Any) -> None:
+    assert warnings(configured_by_nvidia_ctk(config, original)) == []
+
+
+# Debian's docker.io 26.1.5: an upgrade only starts Docker where it does not run, and leaves the old daemon
+@pytest.mark.parametrize(
+    ("replaced", "runs", "package", "says"),
+    [
+        (True, "26.1.5+dfsg1", "28.0.1+dfsg1-1", ["docker.io is 28.0.1+dfsg1-1", "runs as version 26.1.5+dfsg1"]),
+        (True, "26.1.5+dfsg1", "26.1.5+dfsg1-9+deb13u2", ["Its file was replaced", "runs as version 26.1.5+dfsg1"]),
+        (True, "26.1.5", None, ["Its file was replaced", "sudo systemctl restart docker"]),
+        (None, "29.0.0", "5:29.1.3-1~ubuntu.24.04~noble", ["docker.io is 5:29.1.3-1~ubuntu.24.04~noble"]),
+        (None, "29.1.3", "5:29.1.3-1~ubuntu.24.04~noble", []),
+        (False, "29.0.0", "5:29.1.3-1~ubuntu.24.04~noble", []),  # another dockerd than the package's runs
+        (False, "26.1.5+dfsg1", "26.1.5+dfsg1-9+deb13u1+b1", []),
+        (None, None, None, []),
+    ],
+)
+def test_a_docker_that_was_upgraded_while_it_ran_is_named(
+    replaced: bool | None, runs: str | None, package: str | None, says: list[str]
+) -> None:
+    found = applied(blank())
+    found["engine"] |= {"replaced": replaced}
+    found["engine"]["info"]["ServerVersion"] = runs
+    found["packages"] |= {"engine": package and "docker.io", "engine_version": package}
+    said = warnings(found)
+    assert len(said) == bool(says)
+    for words in says:
+        assert words in said[0]
+
+
 def test_the_owners_default_runtime_is_replaced_with_consent() -> None:
     found = blank(replace_default_runtime=True)
     found["daemon"]["text"] = '{"default-runtime": "runc"}'
