@@ -153,6 +153,7 @@ containers:
   sample: [web (nginx:1.29)]
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -196,12 +197,24 @@ RECORD = str(Path(ROOT, "daemon-json.json"))
 
 def noted(path: str) -> dict[str, Settings]:
     """Return the settings that roles have written to this file, in that order."""
-    return {role: Settings(**asked) for role, asked in read_note(RECORD, {}).get(path, {}).items()}
+    written = read_note(RECORD, {}, is_noted).get(path, {})
+    return {role: Settings(**asked) for role, asked in written.items()}
+
+
+def is_noted(roles: Any) -> bool:
+    """Whether a value of the note holds the settings of roles."""
+    return isinstance(roles, dict) and all(map(is_settings, roles.values()))
+
+
+def is_settings(asked: Any) -> bool:
+    """Whether a value has the form that settings are noted in."""
+    kinds: dict[str, Any] = {"values": dict, "defaults": dict, "kind": (str, type(None)), "resources": (list, tuple)}
+    return isinstance(asked, dict) and all(name in kinds and isinstance(asked[name], kinds[name]) for name in asked)
 
 
 def note(path: str, roles: dict[str, Settings]) -> None:
     """Note the settings of roles; a file that none has written is forgotten."""
-    notes = read_note(RECORD, {})
+    notes = read_note(RECORD, {}, is_noted)
     notes[path] = {role: vars(settings) for role, settings in roles.items()}
     notes = {one: written for one, written in notes.items() if written}
     if notes:
@@ -333,7 +346,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    path, originals = str(Path(module.params["path"]).resolve()), Originals()
+    path, originals = os.path.realpath(module.params["path"]), Originals()
     try:
         if module.params["state"] == "reverted":
             revert(module, originals, path)

@@ -56,7 +56,12 @@ at:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    SOCKET_OPTION,
+    Docker,
+    DockerError,
+    id_of,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import NAME, GpuProbeError, explain
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_facts import ASK_GPUS, read_gpus
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import (
@@ -89,7 +94,8 @@ def main() -> None:
         if known is None:
             raise GpuProbeError(f"the image {image} is not on the host: pull it, or name one that is")
         outside = sorted(gpu["uuid"] for gpu in read_gpus(module))
-        inside = gpus_inside(module, known["Id"])
+        image_id = id_of(known)
+        inside = gpus_inside(module, image_id)
         if inside != outside:
             raise GpuProbeError(
                 f"a container sees the GPUs {', '.join(inside)}, and the host has {', '.join(outside)}: see "
@@ -98,7 +104,7 @@ def main() -> None:
             )
     except (DockerError, GpuProbeError, NvidiaSmiError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, gpus=outside, image=known["Id"], at=time.time())
+    module.exit_json(changed=False, gpus=outside, image=image_id, at=time.time())
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ reverted:
   sample: true
 """
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def written_at(path: Path) -> float:
     for place in (path, path.parent):  # the directory changes when a file is replaced in one step, or removed
         try:
             newest = max(newest, place.stat().st_mtime)
-        except FileNotFoundError:
+        except OSError:
             continue
     return newest
 
@@ -149,7 +150,7 @@ def main() -> None:
     )
     if module.check_mode:
         module.exit_json(changed=True)
-    path, began = Path(module.params["path"]).resolve(), int(time.time())
+    path, began = Path(os.path.realpath(module.params["path"])), int(time.time())
     try:
         due = may_restart(module, path)
     except (DaemonJsonError, OriginalError) as error:

@@ -94,6 +94,7 @@ files:
       sample: true
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ def main() -> None:
     )
     task = Task(module)
     try:
-        files = run(task, [str(Path(path).resolve()) for path in module.params["path"]], module.params["state"])
+        files = run(task, [os.path.realpath(path) for path in module.params["path"]], module.params["state"])
     except OriginalError as exc:
         module.fail_json(msg=str(exc))
     for warning in task.warnings:

@@ -15,6 +15,8 @@ import tarfile
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
+
 #: the images of the roles container_toolkit and swarm_gpu; they are only ever asked for by ID or on this host
 NAME = "dgx-spark/gpu-probe:host"
 SWARM_NAME = "dgx-spark/swarm-probe:host"
@@ -122,6 +124,13 @@ class GpuProbeError(ValueError):
     """The GPUs could not be seen from inside a container."""
 
 
+_reads_tasks = reads(
+    GpuProbeError,
+    "Docker Engine's answer about tasks",
+    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits",
+)
+
+
 def libraries(ldd: str) -> list[str]:
     """Return the files that a program loads, from what ``ldd`` prints."""
     if "=> not found" in ldd:
@@ -200,6 +209,7 @@ def probe_service(
     return {"Name": name, "Labels": {LABEL: "service"}, "TaskTemplate": template, "Mode": mode}
 
 
+@_reads_tasks
 def reserved(tasks: Iterable[dict[str, Any]], node_id: str, kind: str) -> int:
     """Return how many of a node's GPUs tasks of Swarm have (the API's own reference names that key wrongly)."""
     of_kind = [
@@ -212,6 +222,7 @@ def reserved(tasks: Iterable[dict[str, Any]], node_id: str, kind: str) -> int:
     return len(of_kind)
 
 
+@_reads_tasks
 def task_problem(task: dict[str, Any] | None, gpus: Sequence[str], memlock: int) -> str | None:
     """Return what a probe's task did not see, "" if it saw all, None as long as it is not done."""
     if task is None:

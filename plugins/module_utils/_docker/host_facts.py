@@ -8,11 +8,16 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, store_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    Docker,
+    reads_answers,
+    store_of,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import DaemonJsonError, decode
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import running
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import (
@@ -76,13 +81,14 @@ def read_daemon_json(path: str = DAEMON_JSON) -> dict[str, str]:
 
     :raises DaemonJsonError: for text that is not UTF-8.
     """
-    real = Path(path).resolve()
+    real = Path(os.path.realpath(path))
     try:
         return {"path": str(real), "text": decode(read_file(real) or b"")[1]}
     except DaemonJsonError as error:
         raise DaemonJsonError(f"{real}: {error}") from None
 
 
+@reads_answers
 def read_engine(docker: Docker, info: dict[str, Any]) -> dict[str, Any]:
     """Return what the engine runs with, and its running containers; those of Swarm's tasks are marked.
 
@@ -130,6 +136,7 @@ def root_archive(module: AnsibleModule) -> bytes:
     return archive([*(path for out in listed for path in libraries(out)), *([script] if script else []), SHELL])
 
 
+@reads_answers
 def current_image(docker: Docker, name: str, root: bytes) -> str | None:
     """Return the ID of the image of this name if it was made of this root file system, else None."""
     found = docker.image(name) or {}

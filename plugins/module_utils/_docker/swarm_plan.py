@@ -271,7 +271,10 @@ def network_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
     problems = []
     for host, found in members.items():
         routes = [(ipaddress.IPv4Network(network), interface) for network, interface in found["host"]["routes"]]
-        met = collisions(subnets, routes)
+        try:
+            met = collisions(subnets, routes)
+        except SwarmError as error:
+            raise DockerPlanError(f"On {host}: {error}. Nothing was changed.") from None
         if met:
             problems.append(
                 f"On {host}: networks of the swarm meet networks of this host: {'; '.join(met)}. Nothing was changed. "
@@ -334,7 +337,7 @@ def plan_labels(members: Members, steps: Mapping[str, str]) -> list[dict[str, An
         after += _labels(host, with_labels(present, rank_labels(rank)))
     hostnames = [found["host"]["hostname"] for found in members.values()] if nodes else []
     for node in leftovers(list(nodes.values()), ours, hostnames):
-        before.append(f"former member {node['Description']['Hostname']} ({node['ID']})")
+        before.append(f"former member {(node.get('Description') or {}).get('Hostname') or 'unknown'} ({node['ID']})")
     if before == after:
         return []
     return [change(LABEL, text_of(before), text_of(after), "nodes of the swarm")]

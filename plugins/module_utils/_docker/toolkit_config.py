@@ -30,7 +30,10 @@ def string(text: str, key: str, table: str = "") -> str | None:
             if match is None:
                 raise ToolkitConfigError(f"cannot read {line!r}: correct it by hand")
             quoted = match["value"]
-            return json.loads(quoted) if quoted.startswith('"') else quoted[1:-1]
+            try:
+                return json.loads(quoted) if quoted.startswith('"') else quoted[1:-1]
+            except ValueError:  # an escape of TOML that JSON does not have
+                raise ToolkitConfigError(f"cannot read {line!r}: correct it by hand") from None
     return None
 
 

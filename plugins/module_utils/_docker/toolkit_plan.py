@@ -302,7 +302,11 @@ def unread(members: Mapping[str, Mapping[str, Any]]) -> None:
 
     :raises DockerPlanError: naming the hosts.
     """
-    lost = [host for host, found in members.items() if found.get("failed") or not found.get("daemon")]
+    lost = [
+        host
+        for host, found in members.items()
+        if not isinstance(found, Mapping) or found.get("failed") or not found.get("daemon")
+    ]
     if lost:
         raise DockerPlanError(
             f"{', '.join(lost)} could not be read, and the plan needs every member. Nothing was changed. See the "

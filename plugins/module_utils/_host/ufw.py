@@ -57,6 +57,11 @@ def is_enabled(conf: Path = Path(CONF)) -> bool:
         return enabled(conf.read_text(encoding="utf-8", errors="replace"))
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise UfwError(
+            f"{conf} cannot be read ({error.strerror}), so that it is not known whether ufw is on: correct it, or "
+            "install ufw again"
+        ) from None
 
 
 def parse(shown: str) -> list[Line]:

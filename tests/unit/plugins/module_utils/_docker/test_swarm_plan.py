@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import copy
 import json
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
+from ansible.plugins.action import ActionBase
 from ansible_collections.sparkops.dgx_spark.plugins.action import swarm_gpu_plan, swarm_gpu_report
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import swarm_plan as planner
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import rank_labels
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_plan import RESTART, DockerPlanError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
+from damaged import values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -474,3 +478,31 @@ def test_the_actions() -> None:
     assert list(report.plan({"members": ["spark1", "spark2"], "nodes": nodes}, {})["nodes"]) == ["spark1", "spark2"]
     with pytest.raises(PlanError, match="the leader did not check spark2"):
         report.plan({"members": ["spark1", "spark2"], "nodes": {"spark1": {}}}, {})
+
+
+def in_swarm() -> dict[str, Any]:
+    """Two members of a swarm, as far as the plan reads it."""
+    members = cluster()
+    for number, found in enumerate(members.values(), start=1):
+        found["swarm"]["place"] = place(number)
+    members["spark1"]["swarm"]["nodes"] = [node(1), node(2, **{"dgx_spark.rank": "1"})]
+    members["spark1"]["swarm"]["networks"] = ["10.0.0.0/24"]
+    return members
+
+
+@given(members=values(in_swarm(), whole=False) | values(cluster(), whole=False))
+def test_a_plan_of_damaged_answers_is_made_or_refused_in_words(members: dict[str, Any]) -> None:
+    plugin = swarm_gpu_plan.ActionModule.__new__(swarm_gpu_plan.ActionModule)
+    plugin._task = SimpleNamespace(action="swarm_gpu_plan")
+    plugin.validate_argument_spec = lambda argument_spec: (None, {"members": members, "toolkit": {}})
+    with mock.patch.object(ActionBase, "run"):
+        done = plugin.run(None, {"inventory_hostname": "spark1"})
+    if done.get("failed"):
+        assert "Nothing was changed" in done["msg"]
+        assert len(done["msg"].split()) > 8
+
+
+@pytest.mark.parametrize("pool", ["10.250.0.1/16", "10.250.0.0/33", "fd00::/64", "x"])
+def test_a_pool_that_is_no_network_is_named(pool: str) -> None:
+    with pytest.raises(DockerPlanError, match=r"On spark1: .* is no IPv4 network .*_address_pool.*Nothing was"):
+        plan(cluster(address_pool=pool))

@@ -8,12 +8,16 @@ from __future__ import annotations
 import copy
 import doctest
 import json
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
+from ansible.plugins.action import ActionBase
 from ansible_collections.sparkops.dgx_spark.plugins.action.container_toolkit_plan import ActionModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import toolkit_plan as planner
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_plan import DockerPlanError, plan
+from damaged import values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -388,6 +392,30 @@ def test_no_diff_shows_the_password_of_a_proxy() -> None:
     change = next(one for one in plan({"spark1": added}, "spark1")["changes"]["spark1"] if one["name"] == planner.PROXY)
     assert "secret" not in str(change)
     assert "http://***@proxy.example:3128" in change["diff"]["after"]
+
+
+def run_planner(members: Any) -> dict[str, Any]:
+    """What the task returns, without Ansible around it."""
+    plugin = ActionModule.__new__(ActionModule)
+    plugin._task = SimpleNamespace(action="container_toolkit_plan")
+    plugin.validate_argument_spec = lambda argument_spec: (None, {"members": members})
+    with mock.patch.object(ActionBase, "run"):
+        return plugin.run(None, {"inventory_hostname": "spark1"})
+
+
+@given(members=values({"spark1": blank(), "spark2": configured_by_nvidia_ctk()}, whole=False))
+def test_a_plan_of_damaged_answers_is_made_or_refused_in_words(members: dict[str, Any]) -> None:
+    done = run_planner(members)
+    if done.get("failed"):
+        assert "Nothing was changed" in done["msg"]
+        assert len(done["msg"].split()) > 8
+
+
+def test_what_no_module_returned_is_named() -> None:
+    assert "spark1 could not be read" in run_planner({"spark1": None})["msg"]
+    said = run_planner({"spark1": {**blank(), "gpus": None}})
+    assert "container_toolkit_plan cannot make a plan of what it was given" in said["msg"]
+    assert "toolkit_plan.py" in said["exception"]
 
 
 def test_doctests() -> None:
