@@ -77,6 +77,8 @@ class Docker:
                 f"Docker Engine does not answer at {self.path} ({exc or type(exc).__name__}): check that it is "
                 "installed and runs (systemctl status docker), and that the task runs as root (become)"
             ) from None
+        except UnicodeError:
+            raise DockerError(f"Docker Engine has nothing of the name {target!r}: use letters of ASCII") from None
         finally:
             connection.close()
 

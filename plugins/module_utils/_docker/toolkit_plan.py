@@ -246,7 +246,7 @@ def triple(version: Any) -> tuple[int, ...]:
     >>> triple("5:29.1.3-1~ubuntu.24.04~noble"), triple("26.1.5+dfsg1"), triple(None)
     ((29, 1, 3), (26, 1, 5), ())
     """
-    match = re.search(r"(?:^|:)(\d+)\.(\d+)\.(\d+)", version if isinstance(version, str) else "")
+    match = re.search(r"(?:^|:)([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", version if isinstance(version, str) else "")
     return tuple(map(int, match.groups())) if match else ()
 
 
