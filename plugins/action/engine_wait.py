@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 
 ASK = "sparkops.dgx_spark.engine_state_info"
 
@@ -29,20 +30,23 @@ class ActionModule(ActionBase):
                 "stack": {"type": "str", "default": ""},
                 "ignore_started_at": {"type": "float", "default": 0},
                 "timeout": {"type": "int", "default": 1800},
+                "waiting_timeout": {"type": "int", "default": 300},
                 "interval": {"type": "int", "default": 2},
             }
         )
-        timeout, interval = asked.pop("timeout"), asked.pop("interval")
+        timeout, interval, patience = (asked.pop(name) for name in ("timeout", "interval", "waiting_timeout"))
         began, shown = time.monotonic(), ""
-        start_began, starts = began, 0
+        start_began, starts, last_active = began, 0, began
         while True:
             found = self._execute_module(ASK, module_args=asked, task_vars=task_vars)
             asked.setdefault("since", found.get("now", 0))
             waited = time.monotonic() - began
-            made = (found.get("state") or {}).get("starts", 0)
-            if made > starts:  # the supervisor has begun another, which has as much time as the first
-                start_began, starts = time.monotonic(), made
-            over = time.monotonic() - start_began > timeout
+            state = found.get("state") or {}
+            if state.get("starts", 0) > starts:  # the supervisor has begun another, which has as much time as the first
+                start_began, starts = time.monotonic(), state["starts"]
+            if state.get("config") == asked["config_digest"] and state.get("phase") != contract.WAITING:
+                last_active = time.monotonic()
+            over = time.monotonic() - start_began > timeout or time.monotonic() - last_active > patience
             if found.get("failed") or found["settled"] or self._task.check_mode or over:
                 return {**found, "waited_s": round(waited, 1)}
             said = "; ".join(found["problems"])

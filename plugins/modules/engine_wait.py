@@ -13,7 +13,9 @@ description:
   - >-
     Asks M(sparkops.dgx_spark.engine_state_info) again and again, and shows what it says whenever that changes: which
     Spark is waited for, how far the weights are, that it warms up.
-  - It ends as soon as the server serves, has given up, or cannot start, and at the latest when O(timeout) is over.
+  - >-
+    It ends as soon as the server serves, has given up, or cannot start, and at the latest when O(timeout) is over, or
+    O(waiting_timeout) where nothing loads.
   - In check mode it asks once.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -56,6 +58,12 @@ options:
       last. A model of 130 GB takes a quarter of an hour when it is read for the first time.
     type: int
     default: 1800
+  waiting_timeout:
+    description: >-
+      Seconds to wait while nothing loads, because the supervisor waits for a cable, a Spark or a port, or because
+      its container has not started. The supervisor waits on when the play has ended.
+    type: int
+    default: 300
   interval:
     description: Seconds between two looks.
     type: int

@@ -1,7 +1,11 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""RDMA that goes and comes under a pair that serves, with no play: no start serves over TCP, or counts for that."""
+"""RDMA that goes and comes under a pair that serves, with no play: no start serves over TCP, or counts for that.
+
+The last tests are of a DGX OS that takes a card without a live cable off the bus. The card comes back with other
+network devices and other device nodes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ from typing import Any, Iterator
 
 import pytest
 
-from .conftest import Pair, eventually
+from .conftest import SPARKS, Pair, eventually
+from .pace import Clock
 from .test_serve_faults import CONTAINER, back, inside, one_engine, serves
 from .test_two_spark_faults import INJECTED, incarnations, state
 
@@ -124,3 +129,67 @@ def test_a_worker_says_in_its_own_state_what_it_waits_for(serving: Pair) -> None
             lambda: "uverbs" in json.loads(worker.check_output(f"sudo cat {STATE}")).get("reason", ""), True, seconds=60
         )
     back(serving, ranks, 180)
+
+
+SWITCH, MARKER = "/etc/virtual-spark/hotplug", "/etc/nvidia/cx7-hotplug-enabled"
+
+
+def reboot(pair: Pair, *sparks: str) -> None:
+    for spark in sparks:
+        pair.host(spark).run("sudo systemctl reboot")  # ends the connection
+
+
+def cards(pair: Pair) -> dict[str, tuple[str, ...]]:
+    """By Spark the indexes of its ConnectX-7 netdevs: others for a card that came back, none while it is away."""
+    found = {}
+    for spark in SPARKS:
+        try:
+            said = pair.host(spark).run("cat /sys/class/net/en[pP]*s0f*np*/ifindex")
+            found[spark] = tuple(said.stdout.split()) if said.succeeded else ()
+        except RuntimeError:  # ssh does not get there
+            found[spark] = ()
+    return found
+
+
+@pytest.fixture(scope="module")
+def armed(serving: Pair) -> Iterator[Pair]:
+    """A pair that serves, both of which booted with hot-plug armed and the cable in."""
+    ranks = serves(serving)
+    for spark in SPARKS:
+        serving.host(spark).check_output(f"echo 5 | sudo tee {SWITCH} && sudo touch {MARKER}")
+    clock = Clock()
+    reboot(serving, *SPARKS)
+    back(serving, ranks, 300, clock)
+    yield serving
+    ranks = serves(serving)
+    for spark in SPARKS:
+        serving.host(spark).check_output(f"sudo rm {SWITCH} {MARKER}")
+    reboot(serving, *SPARKS)
+    back(serving, ranks, 300)
+
+
+@pytest.mark.parametrize("sparks", [SPARKS[1:], SPARKS[:1], SPARKS], ids=["the worker", "the leader", "both"])
+def test_a_reboot_that_takes_the_peer_s_card_is_got_over(armed: Pair, sparks: tuple[str, ...]) -> None:
+    ranks, before = serves(armed), cards(armed)
+    clock = Clock()
+    reboot(armed, *sparks)
+    back(armed, ranks, 300, clock)
+    after = cards(armed)
+    for spark in set(SPARKS) - set(sparks):
+        assert not set(before[spark]) & set(after[spark]), "its card never left the bus"
+    assert {one["transport"] for one in state(armed)["ranks"].values()} == {"IB"}
+
+
+def test_a_cable_that_takes_both_cards_is_got_over_and_counts_as_no_start(armed: Pair) -> None:
+    ranks, starts, before = serves(armed), counted(armed), cards(armed)
+    armed.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=False)
+    eventually(lambda: cards(armed), dict.fromkeys(SPARKS, ()), seconds=60)
+    eventually(lambda: state(armed)["phase"], "waiting", seconds=120)
+    told = seen(armed, 20)
+    assert {one["phase"] for one in told} == {"waiting"}, told
+    armed.play("lab/playbooks/cable.yml")
+    back(armed, ranks, 300)
+    after = cards(armed)
+    assert all(not set(before[spark]) & set(after[spark]) for spark in SPARKS)
+    assert counted(armed) <= starts + 1
+    assert {one["transport"] for one in state(armed)["ranks"].values()} == {"IB"}

@@ -294,6 +294,9 @@ def test_rdma_class_is_laid_over_sys_where_there_are_rdma_nodes(tmp_path: Path, 
     container = spec()
     edits.show_rdma_sysfs(container)
     assert mounts(container) == {}
+    asked = spec(MOFED)  # and got none: the kernel shows the class all the same
+    edits.show_rdma_sysfs(asked)
+    assert "/sys/class/infiniband_verbs" in mounts(asked)
     container["linux"] = {"devices": [{"path": "/dev/infiniband/uverbs0"}]}
     edits.show_rdma_sysfs(container)
     assert container["mounts"][0]["type"] == "overlay"

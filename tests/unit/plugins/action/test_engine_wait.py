@@ -22,14 +22,16 @@ def wait(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engine_wait.time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
     monkeypatch.setattr(engine_wait.time, "monotonic", lambda: clock.now)
 
-    def run(answers: list[dict[str, Any]], check_mode: bool = False) -> tuple[dict[str, Any], list[str], list[Any]]:
+    def run(
+        answers: list[dict[str, Any]], check_mode: bool = False, timeout: int = 10
+    ) -> tuple[dict[str, Any], list[str], list[Any]]:
         said: list[str] = []
         since: list[Any] = []
         plugin = engine_wait.ActionModule.__new__(engine_wait.ActionModule)
         plugin._task = SimpleNamespace(check_mode=check_mode, async_val=0, diff=False)
         plugin._display = SimpleNamespace(display=said.append)
         monkeypatch.setattr(engine_wait.ActionBase, "run", lambda *_about: {})
-        asked = {"config_digest": "x", "members": ["spark1"], "timeout": 10, "interval": 2}
+        asked = {"config_digest": "x", "members": ["spark1"], "timeout": timeout, "interval": 2, "waiting_timeout": 20}
         monkeypatch.setattr(plugin, "validate_argument_spec", lambda **_spec: (None, asked), raising=False)
 
         def answer(_name: str, module_args: dict[str, Any], **_options: Any) -> dict[str, Any]:
@@ -62,6 +64,17 @@ def test_every_start_has_its_time(wait) -> None:
     assert (told["settled"], told["waited_s"]) == (False, 20.0)
     again = [{**LOADS, "state": {"starts": 1, "began": began}} for began in range(30)]
     assert wait(again)[0]["waited_s"] == 12.0
+
+
+def test_what_nobody_mends_is_not_waited_for_as_long_as_a_load_may_take(wait) -> None:
+    """A load may take an hour; a cable that is out, or a container that does not start, ends the play before."""
+    waits = {**LOADS, "state": {"phase": "waiting", "config": "x"}}
+    loads = {**LOADS, "state": {"phase": "starting", "config": "x"}}
+    earlier = {**LOADS, "state": {"phase": "serving", "config": "an earlier one"}}
+    assert wait([waits], timeout=3600)[0]["waited_s"] == 22.0
+    assert wait([earlier], timeout=3600)[0]["waited_s"] == 22.0
+    assert wait([waits] * 5 + [loads] * 30 + [waits], timeout=3600)[0]["waited_s"] == 68.0 + 22.0
+    assert wait([loads], timeout=3600)[0]["waited_s"] == 3602.0
 
 
 def test_an_error_and_a_dry_run_end_it_at_once(wait) -> None:

@@ -98,10 +98,11 @@ def add_rdma(spec: Spec, dev: Path = Path("/dev")) -> None:
         add_node(spec, node)
 
 
-def has_rdma(spec: Spec) -> bool:
-    """Whether the container gets RDMA device nodes, by the toolkit or by ``docker run --device``."""
+def is_about_rdma(spec: Spec) -> bool:
+    """Whether the container gets RDMA device nodes (by the toolkit or by ``docker run --device``), or asked for them."""
     devices = (spec.get("linux") or {}).get("devices") or []
-    return any(str(device.get("path", "")).startswith("/dev/infiniband/") for device in devices)
+    given = any(str(device.get("path", "")).startswith("/dev/infiniband/") for device in devices)
+    return given or request.environment(spec).get("NVIDIA_MOFED") == "enabled"
 
 
 def rdma_sysfs(root: str, run: str = RUN) -> list[tuple[str, str, str | None]]:
@@ -109,7 +110,7 @@ def rdma_sysfs(root: str, run: str = RUN) -> list[tuple[str, str, str | None]]:
 
     Not an edit of the real toolkit: on real hardware every container's /sys has the class by itself. Here a
     container's /sys is the kernel's, which knows of no RDMA device, so the class is laid over it as it was laid
-    over the Spark's own. Done where there are RDMA device nodes; others have no use for it.
+    over the Spark's own. Done where a container gets or asked for RDMA device nodes; others have no use for it.
     """
     if not Path(f"{run}/skeleton").is_dir():  # no RDMA driver (a fault), or not a virtual Spark
         return []
@@ -124,7 +125,7 @@ def rdma_sysfs(root: str, run: str = RUN) -> list[tuple[str, str, str | None]]:
 
 
 def show_rdma_sysfs(spec: Spec) -> None:
-    if has_rdma(spec):
+    if is_about_rdma(spec):
         for source, place, layers in rdma_sysfs((spec.get("root") or {}).get("path", "")):
             if layers:
                 add_mount(spec, source, place, ["ro", f"lowerdir={layers}"], "overlay")

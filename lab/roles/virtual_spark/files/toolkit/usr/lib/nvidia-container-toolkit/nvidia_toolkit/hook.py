@@ -145,7 +145,7 @@ def prestart() -> int:
         root = Path(bundle, spec["root"]["path"])  # an absolute path stays as it is
         # The runtime has laid the RDMA class already where it was asked; plain runc has not.
         laid = any(mount.get("destination") == "/sys/class" for mount in spec.get("mounts") or [])
-        sysfs = edits.rdma_sysfs(str(root)) if edits.has_rdma(spec) and not laid else []
+        sysfs = edits.rdma_sysfs(str(root)) if edits.is_about_rdma(spec) and not laid else []
         put(int(state["pid"]), root, [here.gpus[index] for index in given], nodes, sysfs)
     except (OSError, ValueError, KeyError, request.ToolkitError) as error:
         print(error, file=sys.stderr)
