@@ -16,6 +16,9 @@ description:
   - systemd is not reloaded, since that takes the GPUs from running containers.
   - Refuses to end running containers, unless O(allow_restart=true).
   - >-
+    Refuses, while Docker runs, a file that it would not start with, although C(dockerd --validate) passes it: one with
+    a default runtime that is not registered, or with C(live-restore) in a swarm.
+  - >-
     If Docker does not start, the configuration that it last started with is put back, Docker is started with that, and
     the module fails with the reason from the journal. All of it happens on the host, so that a lost connection does not
     leave Docker down.
