@@ -87,14 +87,19 @@ _MEANINGS = (
         "--output=/etc/cdi/nvidia.yaml' anew where that file is",
     ),
     (
-        rf"{_NVML}|couldn't communicate with the NVIDIA driver",
+        rf"{_NVML}driver not loaded|couldn't communicate with the NVIDIA driver",
         "the NVIDIA driver is not loaded: check that 'nvidia-smi' works on the host, and reboot if it was just updated",
     ),
     (r"GPU is lost|unable to determine the device handle", "the GPU fell off the bus: reboot the host"),
     (
-        r"No devices were found",
+        r"No devices were found|No supported GPUs were found",
         "the NVIDIA runtime gave it none: check that 'nvidia-smi' lists the GPU on the host, and that neither the "
         "image nor Docker's configuration sets NVIDIA_VISIBLE_DEVICES to void or none",
+    ),
+    (
+        _NVML,
+        "the library of the driver did not start in it: see whether 'nvidia-smi' works on the host. If it does not, "
+        "reboot; if it does, start the container again, and compare the versions of driver and nvidia-container-toolkit",
     ),
     (
         r"BPF_CGROUP_DEVICE|failed to add device rules",

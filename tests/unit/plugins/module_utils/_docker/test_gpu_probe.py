@@ -91,6 +91,11 @@ def test_packs_files_at_their_places(tmp_path: Path) -> None:
         ("initialization error: load library failed: libnvidia-ml.so.1: cannot open shared", "libraries of the driver"),
         ("Unable to determine the device handle for GPU0000:01:00.0: Unknown Error", "reboot the host"),
         ("No devices were found", "NVIDIA_VISIBLE_DEVICES"),
+        ("Failed to initialize NVML: No supported GPUs were found", "NVIDIA_VISIBLE_DEVICES"),
+        ("Failed to initialize NVML: GPU is lost", "fell off the bus"),
+        ("Failed to initialize NVML: GPU requires reset", "the library of the driver did not start in it"),
+        ("Failed to initialize NVML: Function Not Found", "the library of the driver did not start in it"),
+        ("nvidia-container-cli: initialization error: nvml error: timeout", "the library of the driver did not start"),
         ("bpf_prog_query(BPF_CGROUP_DEVICE) failed: operation not permitted", "upgrade nvidia-container-toolkit"),
         ('could not select device driver "" with capabilities: [[gpu]]', "restart Docker"),
         ("unresolvable CDI devices nvidia.com/gpu=all", "nvidia-ctk cdi generate"),
@@ -102,7 +107,7 @@ def test_explains(said: str, message: str) -> None:
 
 
 def test_a_device_cgroup_is_not_called_a_missing_driver() -> None:
-    for said in ("Unknown Error", "Insufficient Permissions"):
+    for said in ("Unknown Error", "Insufficient Permissions", "Function Not Found", "GPU requires reset"):
         assert "not loaded" not in explain(255, f"Failed to initialize NVML: {said}")
 
 
