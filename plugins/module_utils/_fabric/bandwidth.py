@@ -18,7 +18,7 @@ from typing import Any, Mapping, Sequence, Tuple
 PORT = 18515  # of the first link; both ends count on from it
 STREAMS = 8  # one TCP stream is the processor's speed, not the link's
 READY_SECONDS = 30  # that the other end may take to be ready
-_ROW = re.compile(r"^\s*\d+\s+\d+\s+[\d.]+\s+([\d.]+)\s+[\d.]+\s*$", re.MULTILINE)
+_ROW = re.compile(r"^\s*\d+\s+\d+\s+[\d.]+\s+(\d+\.?\d*)\s+[\d.]+\s*$", re.MULTILINE)
 
 Job = Tuple[str, str]  # who sends, who receives
 Link = Mapping[str, Any]  # an entry of the plan's links

@@ -14,7 +14,7 @@ import json
 import re
 from typing import Any, Iterable, Mapping, Sequence
 
-_RTT = re.compile(r"(?:rtt|round-trip) min/avg/max(?:/mdev)? = ([\d.]+)/([\d.]+)/([\d.]+)")
+_RTT = re.compile(r"(?:rtt|round-trip) min/avg/max(?:/mdev)? = (\d+\.?\d*)/(\d+\.?\d*)/(\d+\.?\d*)(?![\d.])")
 _TOO_LONG = re.compile(r"(?:message too long|Frag needed and DF set)(?:(?:, mtu=| \(mtu = )(\d+))?", re.IGNORECASE)
 _NO_DEVICE = re.compile(r"unknown iface|No such device", re.IGNORECASE)
 _NO_ADDRESS = re.compile(r"Cannot assign requested address|bind: ", re.IGNORECASE)
