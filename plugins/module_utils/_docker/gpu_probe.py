@@ -99,7 +99,7 @@ _MEANINGS = (
     (
         _NVML,
         "the library of the driver did not start in it: see whether 'nvidia-smi' works on the host. If it does not, "
-        "reboot; if it does, start the container again, and compare the versions of driver and nvidia-container-toolkit",
+        "reboot; if it does, start the container again, and compare the versions of driver and toolkit",
     ),
     (
         r"BPF_CGROUP_DEVICE|failed to add device rules",
