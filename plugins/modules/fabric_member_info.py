@@ -74,7 +74,7 @@ options:
     type: path
     default: /var/lib/dgx-spark/fabric/hotplug.json
 requirements:
-  - PyYAML, which netplan brings
+  - netplan.io, and PyYAML, which it brings
 author:
   - sparkops contributors (@sparkops)
 """
@@ -149,7 +149,9 @@ member:
           type: int
           sample: 0
     netplan_conflicts:
-      description: What netplan files other than O(netplan) configure on the links.
+      description: >-
+        What netplan files other than O(netplan), and profiles that NetworkManager keeps outside netplan, configure on
+        the links, as netplan's own generator reads them.
       type: list
       elements: dict
       contains:
@@ -175,6 +177,18 @@ member:
           description: The MTU that it sets, null if none, or where the fabric's own file has the last word.
           type: int
           sample: 9000
+        every_port:
+          description: The name of the profile that does so, where it is one for each port there is; else null.
+          type: str
+          sample: any port
+    netplan_renderers:
+      description: The renderer that netplan gives each link's network device to, C(networkd) or C(NetworkManager).
+      type: dict
+      sample: {enp1s0f0np0: NetworkManager}
+    netplan_problem:
+      description: Why netplan refuses the files of this host, or that it is not there; empty where it takes them.
+      type: str
+      sample: ""
     arp:
       description: C(arp_ignore) and C(arp_announce) of each link's network device.
       type: dict
@@ -256,16 +270,29 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import running_containers
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.hotplug import is_on, read_hotplug
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import Ibdev2netdevError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import PLACES, find_conflicts
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan_claims import (
+    PROFILES,
+    find_conflicts,
+    placeholder,
+    renderers,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan_root import GENERATORS, PLACES, ask
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ports import read_links
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.probe import probe
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import (
     RoutesError,
     management_address,
     own_addresses,
+    permanent_macs,
     used_networks,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, is_enabled, parse
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
+    CONF,
+    UfwError,
+    is_enabled,
+    parse,
+    recall,
+)
 
 try:
     import yaml
@@ -274,6 +301,7 @@ except ImportError:
 else:
     YAML_ERROR = None
 
+UDEV = "/run/udev/data"
 # The rollback timer and the unit that it starts are transient. The older name is that of version 0.1's first commits.
 TRANSIENT = "/run/systemd/transient"
 ROLLBACK_UNITS = ("dgx-spark-fabric-rollback.*", "dgx-spark-fabric-way-back.*")
@@ -342,30 +370,71 @@ def firewall(module: AnsibleModule, choice: str) -> dict[str, Any]:
     if tool and (choice == "ufw" or (choice == "auto" and state["enabled"])):
         environment = {"LANG": "C", "LC_ALL": "C"}
         _rc, out, _err = module.run_command([tool, "show", "added"], check_rc=True, environ_update=environment)
-        state["rules"] = [list(line) for line in parse(out)]
+        state["rules"] = [list(line) for line in parse(recall(out))]
     return state
 
 
 def documents() -> dict[str, Any]:
-    """Return the content of each netplan file that netplan would read. Invalid YAML is left for netplan to refuse."""
-    files = {path.name: path for place in PLACES for path in Path(place).glob("*.yaml")}
+    """Return the content of each netplan file, to tell whose ID is whose. What they mean, netplan itself says."""
+    files = {path.name: path for place in PLACES for path in Path(place).glob("*.yaml") if path.is_file()}
     found = {}
     for path in files.values():
         try:
             found[str(path)] = yaml.safe_load(read(path))
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             continue
     return found
+
+
+def driver(netdev: str) -> str | None:
+    """Return the driver that netplan's ``match`` means: the device's, else the one that udev noted, else None."""
+    bound = Path("/sys/class/net", netdev, "device", "driver")
+    if bound.exists():
+        return bound.resolve().name
+    noted = read(Path(UDEV, f"n{ifindex(netdev)}")).splitlines()
+    return next((line.partition("=")[2] for line in noted if line.startswith("E:ID_NET_DRIVER=")), None)
+
+
+def netplan(module: AnsibleModule, own: str, links: list[dict[str, Any]], permanent: dict[str, str]) -> dict[str, Any]:
+    """Return what netplan and NetworkManager make of the files of others on these links."""
+    names = [link["netdev"] for link in links]
+    about = [
+        {"netdev": link["netdev"], "mac": permanent.get(link["netdev"], link["mac"]), "driver": driver(link["netdev"])}
+        for link in links
+    ]
+    answer: dict[str, Any] = {"netplan_conflicts": [], "netplan_renderers": {}, "netplan_problem": ""}
+    if not links:
+        return answer
+    try:
+        said = ask(module, Path(own), json.dumps(placeholder(names)) + "\n", PLACES, GENERATORS)
+    except FileNotFoundError as exc:
+        return {**answer, "netplan_problem": str(exc)}
+    if said.problem:
+        problem = (
+            f"netplan refuses the files of this host, with {own} as it will be: {said.problem}; mend the file it names"
+        )
+        return {**answer, "netplan_problem": f"{problem} (try 'sudo netplan generate')"}
+    if not said.files:
+        problem = f"netplan's generator writes nothing for {names[0]}, neither for networkd nor for NetworkManager"
+        return {**answer, "netplan_problem": f"{problem}; see 'netplan info' and 'sudo netplan generate'"}
+    profiles = {str(path): read(path) for path in Path(PROFILES).glob("*.nmconnection") if path.is_file()}
+    return {
+        "netplan_conflicts": find_conflicts({**said.files, **profiles}, documents(), own, about),
+        "netplan_renderers": renderers(said.files, names),
+        "netplan_problem": "",
+    }
 
 
 def member(module: AnsibleModule) -> dict[str, Any]:
     """Return all that is read of the host."""
     wanted = module.params
     links, _source = read_links(module)
-    netdevs = [link["netdev"] for link in links if link["netdev"]]
+    named = [link for link in links if link["netdev"]]
+    netdevs = [link["netdev"] for link in named]
     ip = module.get_bin_path("ip", required=True)
     _rc, addr, _err = module.run_command([ip, "-j", "-4", "addr"], check_rc=True)
     _rc, route, _err = module.run_command([ip, "-j", "-4", "route", "show", "table", "all"], check_rc=True)
+    _rc, shown, _err = module.run_command([ip, "-j", "link"], check_rc=True)
     return {
         "name": wanted["name"],
         "host": wanted["host"],
@@ -373,7 +442,7 @@ def member(module: AnsibleModule) -> dict[str, Any]:
         "networks": used_networks(addr, route),
         "addresses": own_addresses(addr),
         "management_address": management_address(addr, route),
-        "netplan_conflicts": find_conflicts(documents(), wanted["netplan"], [link for link in links if link["netdev"]]),
+        **netplan(module, wanted["netplan"], named, permanent_macs(shown)),
         "arp": {netdev: arp(netdev) for netdev in netdevs},
         "ifindex": {netdev: ifindex(netdev) for netdev in netdevs},
         "hotplug": hotplug(wanted["hotplug"], Path(wanted["hotplug_note"])),
@@ -412,8 +481,13 @@ def main() -> None:
         module.exit_json(changed=False, member=member(module))
     except PermissionError as exc:
         module.fail_json(msg=f"{exc} (are you root? Set become)")
-    except (Ibdev2netdevError, RoutesError) as exc:
+    except (DockerError, Ibdev2netdevError, RoutesError, UfwError) as exc:
         module.fail_json(msg=str(exc))
+    except OSError as exc:
+        module.fail_json(
+            msg=f"{exc.filename or 'a file'} cannot be read ({exc.strerror or exc}): see what is in its place. Nothing "
+            "was changed."
+        )
 
 
 if __name__ == "__main__":

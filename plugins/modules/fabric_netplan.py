@@ -51,47 +51,28 @@ path:
   sample: /etc/netplan/40-cx7.yaml
 """
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import (
-    GENERATORS,
-    PLACES,
-)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan_root import GENERATORS, PLACES, ask
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
 
 
 def ask_netplan(module: AnsibleModule, path: Path, content: str) -> None:
     """Have netplan check the file among copies of all others, or fail."""
-    netplan = module.get_bin_path("netplan")
-    if netplan is None:
-        module.fail_json(msg="netplan is not there: install netplan.io, which DGX OS has from the start")
-    generator = next(([path] for path in GENERATORS if Path(path).exists()), [netplan, "generate"])
-    with tempfile.TemporaryDirectory(prefix="fabric-netplan-") as root:
-        for place in map(Path, PLACES):
-            copy = Path(root, *place.parts[1:])
-            copy.mkdir(parents=True)
-            for source in place.glob("*.yaml"):
-                shutil.copy2(source, copy / source.name)
-        candidate = Path(root, *path.parts[1:])
-        candidate.parent.mkdir(parents=True, exist_ok=True)
-        candidate.write_text(content, encoding="utf-8")
-        candidate.chmod(0o600)
-        rc, out, err = module.run_command([*generator, "--root-dir", root])
-        if rc:
-            # Its warnings, about a file's mode for example, would hide the reason of the failure.
-            lines = [line for line in (err or out).replace(root, "").splitlines() if line and "WARNING" not in line]
-            said = "\n".join(lines) or f"exit status {rc}"
-            module.fail_json(
-                msg=f"netplan refuses {path} together with the other files here, and nothing was changed: {said}; "
-                "mend the file that it names (try 'sudo netplan generate')",
-                rc=rc,
-                stdout=out,
-                stderr=err,
-            )
+    try:
+        answer = ask(module, path, content, PLACES, GENERATORS)
+    except FileNotFoundError as exc:
+        module.fail_json(msg=f"{exc}. Nothing was changed.")
+    if answer.problem:
+        module.fail_json(
+            msg=f"netplan refuses {path} together with the other files here, and nothing was changed: "
+            f"{answer.problem}; mend the file that it names (try 'sudo netplan generate')",
+            rc=answer.rc,
+            stdout=answer.out,
+            stderr=answer.err,
+        )
 
 
 def main() -> None:
@@ -107,8 +88,11 @@ def main() -> None:
     path, content = Path(module.params["path"]), module.params["content"]
     try:
         before = path.read_bytes().decode(errors="replace") if path.exists() else ""
-    except PermissionError as exc:
-        module.fail_json(msg=str(exc))
+    except OSError as exc:
+        module.fail_json(
+            msg=f"{path} cannot be read ({exc.strerror or exc}): see what is in its place, and run the task as root "
+            "(become). Nothing was changed."
+        )
     changed = before != content
     if changed:
         ask_netplan(module, path, content)

@@ -268,7 +268,9 @@ hosts:
       elements: str
       sample: [rocep1s0f0, roceP2p1s0f0]
     netdevs:
-      description: The wanted state of each network device of its ConnectX-7.
+      description: >-
+        The wanted state of each network device of its ConnectX-7. C(quiet) marks one that NetworkManager would give an
+        address unasked.
       type: dict
     files:
       description: The text of the files at O(netplan) and O(sysctl), by path. Empty for a host alone.

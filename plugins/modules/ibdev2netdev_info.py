@@ -75,9 +75,15 @@ links:
       type: int
       sample: 1
     netdev:
-      description: Name of the network device, null where the port has none (InfiniBand without IPoIB).
+      description:
+        - Name of the network device, null where the port has none (InfiniBand without IPoIB).
+        - Where the tool names a bond, the port of that bond that belongs to the RDMA device.
       type: str
       sample: enp1s0f0np0
+    master:
+      description: The bond, bridge or VRF that the network device is in, null where it is in none.
+      type: str
+      sample: bond0
     state:
       description:
         - V(up), V(down) or V(na) (no such network device), as the tool says it.

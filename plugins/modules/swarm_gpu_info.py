@@ -174,7 +174,12 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes im
     netdev_of,
     read_routes,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, UfwError, is_enabled
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
+    CONF,
+    UfwError,
+    is_enabled,
+    recall,
+)
 
 # docker0, docker_gwbridge, and the bridges of Docker's other networks
 DOCKER_NETDEV = re.compile(r"docker|br-[0-9a-f]{12}$")
@@ -260,7 +265,7 @@ def read_ufw(module: AnsibleModule, firewall: str) -> dict[str, Any]:
     active = is_enabled(Path(CONF))
     present = module.get_bin_path("ufw", opt_dirs=["/usr/sbin"]) is not None
     concerned = present and (firewall == "ufw" or (firewall == "auto" and active))
-    rules = output(module, "ufw", "show", "added") if concerned else ""
+    rules = recall(output(module, "ufw", "show", "added")) if concerned else ""
     return {"installed": present, "enabled": active, "rules": rules}
 
 

@@ -131,15 +131,25 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import (
+    is_text_list,
+    read_note,
+    remove_note,
+    write_note,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
     CONF,
+    NOTE,
     Line,
     Steps,
     UfwError,
     absent,
     difference,
     is_enabled,
+    lost_rules,
     parse,
+    recall,
     spread,
     steps,
 )
@@ -156,24 +166,40 @@ def concerned(module: AnsibleModule) -> bool:
 def look(module: AnsibleModule, tool: str) -> tuple[list[Line], Steps]:
     """Return the rules that are there, and the steps to the wanted ones."""
     asked = module.params
-    there = parse(module.run_command([tool, "show", "added"], check_rc=True)[1])
+    there = parse(recall(module.run_command([tool, "show", "added"], check_rc=True)[1], NOTE))
     wanted = [text for rule in asked["rules"] for text in spread(rule)]
     if asked["state"] == "absent":
         return there, absent(there, wanted, asked["comment"])
     return there, steps(there, wanted, asked["comment"], first=asked["first"])
 
 
-def take(module: AnsibleModule, tool: str, todo: Steps) -> None:
+def take(module: AnsibleModule, tool: str, there: list[Line], todo: Steps) -> None:
     """Take the steps, and check that none is left."""
-    comment = ["comment", module.params["comment"]]
+    comment, lost = ["comment", module.params["comment"]], lost_rules(there)
     for rule in todo.removed:
-        module.run_command([tool, "delete", *rule.split(), *comment], check_rc=True)
+        module.run_command([tool, "delete", *rule.split(), *([] if rule in lost else comment)], check_rc=True)
+    for rule in todo.marked:  # said again, in its place
+        module.run_command([tool, *rule.split(), *comment], check_rc=True)
     front = ["prepend"] if module.params["first"] else []
     for rule in reversed(todo.added) if front else todo.added:
         module.run_command([tool, *front, *rule.split(), *comment], check_rc=True)
-    left = look(module, tool)[1]
+    now, left = look(module, tool)
+    note_rules(module.params["comment"], [line.rule for line in now if line.comment == module.params["comment"]])
     if any(left):
         raise UfwError(f"ufw did not take all of it: there is still {left.added} to add and {left.removed} to delete")
+
+
+def note_rules(comment: str, rules: list[str]) -> None:
+    """Note which rules were written with the comment, since ufw may lose it."""
+    try:
+        noted = read_note(NOTE, {}, is_text_list)
+    except ValueError:
+        noted = {}
+    noted = {
+        **{other: theirs for other, theirs in noted.items() if other != comment},
+        **({comment: rules} if rules else {}),
+    }
+    write_note(NOTE, noted) if noted else remove_note(NOTE)
 
 
 def main() -> None:
@@ -205,8 +231,8 @@ def main() -> None:
             tool = module.get_bin_path("ufw", required=True)
             there, todo = look(module, tool)
             if any(todo) and not module.check_mode:
-                take(module, tool, todo)
-    except UfwError as exc:
+                take(module, tool, there, todo)
+    except (FileError, UfwError) as exc:
         module.fail_json(msg=str(exc))
     before, rules = difference(there, todo, comment, first=first)
     module.exit_json(

@@ -64,6 +64,8 @@ def verify(lab: Lab, plan: dict[str, Any]) -> None:
             assert spark.run(ping).rc == 0, (name, link)
             neighbour = spark.check_output(f"ip neigh show to {link['peer_address']} dev {link['netdev']}")
             assert link["peer_mac"] in neighbour
+        idle = set(NETDEVS) - {link["netdev"] for link in host["links"]}
+        assert not [one for netdev in idle for one in spark.interface(netdev).addresses if one.startswith("169.254.")]
         own = spark.check_output(f"getent hosts {name}")
         assert host["control_address"] not in own, "the management name is not shadowed"
         for other in plan["hosts"].values():

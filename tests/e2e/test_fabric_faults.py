@@ -108,9 +108,18 @@ def test_a_file_behind_ours_that_sets_the_mtu(pair: Lab, blank: dict[str, Any]) 
 
 def test_broken_yaml_in_another_file(pair: Lab, blank: dict[str, Any]) -> None:
     with spoilt(pair, "spark1", "echo 'network: [' > /etc/netplan/70-x.yaml", "rm /etc/netplan/70-x.yaml"):
-        stopped(
-            pair, ["netplan refuses /etc/netplan/40-cx7.yaml", "/etc/netplan/70-x.yaml", "mend the file that it names"]
-        )
+        words = ["spark1: netplan refuses the files of this host", "/etc/netplan/70-x.yaml"]
+        stopped(pair, [*words, "mend the file it names", "Nothing was changed"])
+
+
+def test_a_bond_of_both_halves(pair: Lab, blank: dict[str, Any]) -> None:
+    """Made by hand, in no file. A bridge stands for the bond, which needs a module that not every machine has."""
+    names = f"{A0} {B0}"
+    bond = f"ip link add both type bridge; for one in {names}; do ip link set $one master both; done"
+    loose = f"for one in {names}; do ip link set $one nomaster; done; ip link del both"
+    with spoilt(pair, "spark1", bond, loose):
+        stopped(pair, [f"spark1: {A0} and {B0} are in both: take them out", f"sudo ip link set {A0} nomaster"])
+    eventually(lambda: differences(blank, networks(pair, 2)), [], seconds=20)
 
 
 def test_the_management_link_named_by_mistake(pair: Lab, blank: dict[str, Any]) -> None:
@@ -241,6 +250,19 @@ def test_the_firewall_lets_the_peers_in_and_nobody_else(pair: Lab, blank: dict[s
         ]
         assert role(pair).changed == {}
         gone(pair, before)
+
+
+def test_a_profile_that_nmcli_changed(pair: Lab, blank: dict[str, Any]) -> None:
+    """NetworkManager keeps a copy, whose address counts at once. The role sets its own again; undo leaves no copy."""
+    assert role(pair).status == "successful"
+    modify = f"nmcli connection modify netplan-{A0} ipv4.addresses 10.77.0.1/24 && nmcli connection up netplan-{A0}"
+    pair.host("spark1").check_output(f"sudo sh -c {modify!r}")
+    assert verified(pair).status == "failed"
+    assert role(pair).status == "successful"
+    assert role(pair).changed == {}
+    gone(pair, blank)
+    pair.host("spark1").check_output("sudo nmcli connection reload")
+    assert "10.77.0.1" not in pair.host("spark1").check_output("ip -br -4 addr")
 
 
 def test_the_management_link_is_cut_during_the_change(pair: Lab, blank: dict[str, Any]) -> None:

@@ -75,6 +75,35 @@ def test_files_come_back_byte_for_byte_and_new_ones_go(fabric: ModuleType, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
+def test_copies_of_our_profiles_go_and_those_of_others_stay(
+    fabric: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """'nmcli connection modify netplan-a' leaves one with an address, which comes up once netplan's is gone."""
+    profiles = tmp_path / "etc/NetworkManager/system-connections"
+    assert fabric.changed_profiles(["a", "b"]) == []
+    (profiles / "directory.nmconnection").mkdir(parents=True)
+    for name, said in (("netplan-a", "netplan-a"), ("netplan-b", "netplan-b"), ("c", "Wired"), ("d", "netplan-enP7s7")):
+        (profiles / f"{name}.nmconnection").write_text(f"[connection]\nid={said}\n\n[ipv4]\naddress1=10.0.0.1/24\n")
+    assert fabric.changed_profiles(["a", "b"]) == ["netplan-a.nmconnection", "netplan-b.nmconnection"]
+    for name in ("restore_netdevs", "restore_ipv6"):
+        monkeypatch.setattr(fabric, name, lambda *_state, **_only: 0)
+    monkeypatch.setattr(fabric, "activate", lambda _netdevs: None)
+    monkeypatch.setattr(fabric.time, "sleep", lambda _seconds: None)
+    before = {"fabric": ["a", "b"], "arp": {}, "profiles": ["netplan-b.nmconnection"]}
+    for _time in range(2):
+        fabric.restore(before, True)
+        left = [path.name for path in sorted(profiles.iterdir()) if path.is_file()]
+        assert left == ["c.nmconnection", "d.nmconnection", "netplan-b.nmconnection"]
+    fabric.restore({"fabric": ["a", "b"], "arp": {}}, True)  # as an older version of the program captured it
+    assert not (profiles / "netplan-b.nmconnection").exists()
+
+
+def test_an_mtu_that_no_file_sets_any_more_is_set_back(fabric: ModuleType) -> None:
+    """netplan 1.1.2 and NetworkManager 1.52 leave it at 9000: what counts is what is, not what a file says."""
+    before, now = {"a": state(1500)}, {"a": state(9000)}
+    assert fabric.restoring_commands(before, now, ["a"]) == [["link", "set", "a", "mtu", "1500"]]
+
+
 def test_only_what_is_lost_outside_the_fabric_counts(fabric: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {
         "fabric": ["a"],

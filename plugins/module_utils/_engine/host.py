@@ -107,7 +107,7 @@ def firewall(run: Run, choice: str = "ufw", conf: Path = Path(ufw.CONF)) -> dict
     if choice == "none" or (choice == "auto" and not ufw.is_enabled(conf)):
         return {"installed": conf.is_file(), "enabled": False, "rules": []}
     code, said = run(["ufw", "show", "added"])
-    rules = [] if code else [line._asdict() for line in ufw.parse(said)]
+    rules = [] if code else [line._asdict() for line in ufw.parse(ufw.recall(said))]
     return {"installed": not code, "enabled": ufw.is_enabled(conf) and not code, "rules": rules}
 
 

@@ -179,12 +179,23 @@ def bandwidth_problem(
             f"{name}: {', '.join(weak)} carries next to nothing; see 'ethtool -S {weak[0]}' for errors, and reseat the "
             "cable"
         )
+    lag = [netdev for netdev, part in links.items() if part < 0.8 * max(links.values())]
+    if lag:
+        carry = "carries" if len(lag) == 1 else "carry"
+        parts = ", ".join(f"{netdev} {part:g}" for netdev, part in links.items())
+        return (
+            f"{name}: {' and '.join(lag)} {carry} clearly less than the rest ({parts} Gb/s), as a half does whose "
+            "PCIe link is narrow or slow. Check both ends (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4). "
+            "Where it says less, update the firmware ('sudo fwupdmgr refresh', 'sudo fwupdmgr update'), shut the Spark "
+            f"down, and take its power out for a minute; else see 'ethtool -S {lag[0]}' for errors"
+        )
     if gbps <= 0.65 * wanted:
         return (
             f"{name}: this is what one half of the cable gives. Check that both halves have their address on both "
             "Sparks, and that both PCIe links are whole (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4)"
         )
+    tcp = "; iperf3 measures TCP, install perftest on all Sparks to measure RDMA" if tool == "iperf3" else ""
     return (
-        f"{name}: check that nothing else uses the fabric or the processor now; iperf3 measures TCP, install perftest "
-        "on all Sparks to measure RDMA; or set cx7_network_min_gbps to what you accept"
+        f"{name}: check that nothing else uses the fabric or the processor now{tcp}; or set cx7_network_min_gbps to "
+        "what you accept"
     )

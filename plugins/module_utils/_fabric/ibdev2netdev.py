@@ -95,9 +95,13 @@ def read_sysfs(root: str) -> list[Mapping]:
 
 
 def describe_links(mappings: Iterable[Mapping], root: str, ipv4: dict[str, list[str]]) -> list[dict[str, Any]]:
-    """Add to each mapping what sysfs knows of it, null where that cannot be read."""
+    """Add to each mapping what sysfs knows of it, null where that cannot be read.
+
+    A bond takes the GIDs of its ports, so that an RDMA device of theirs names the bond: the port is meant.
+    """
     links = []
     for mapping in sorted(mappings, key=lambda mapping: mapping[:2]):
+        mapping = mapping._replace(netdev=_port_of(root, mapping))
         net = _net(root, mapping.netdev)
         flags = _read_int(net / "flags", 16)
         carrier = {"1": True, "0": False}.get(_read(net / "carrier") or "")
@@ -113,6 +117,7 @@ def describe_links(mappings: Iterable[Mapping], root: str, ipv4: dict[str, list[
                 "rdma_device": mapping.rdma_device,
                 "port": mapping.port,
                 "netdev": mapping.netdev,
+                "master": _master(root, mapping.netdev),
                 "state": mapping.state,
                 "admin_up": None if flags is None else bool(flags & 1),
                 "carrier": carrier,
@@ -189,6 +194,27 @@ def _find_netdev(root: str, device: Path, port: Path) -> str | None:
     ]
     physical = [net for net in found if re.fullmatch(r"p\d+", _read(net / "phys_port_name") or "")]
     return next((net.name for net in physical or found), None)
+
+
+def _port_of(root: str, mapping: Mapping) -> str | None:
+    """Return the port of an RDMA device whose GIDs are those of a bond, else the netdev that it names."""
+    ports = [net.name for net in _entries(Path(root, "class", "net")) if _master(root, net.name) == mapping.netdev]
+    if not mapping.netdev or not ports:
+        return mapping.netdev
+    pci = _pci_address(Path(root, "class", "infiniband", mapping.rdma_device, "device"))
+    place = mapping.rdma_device[4:] if mapping.rdma_device.startswith("roce") else None  # p1s0f0, as in enp1s0f0np0
+    found = [name for name in ports if pci and _pci_address(_net(root, name) / "device") == pci]
+    found += [name for name in ports if place and re.fullmatch(rf"en{re.escape(place)}(np\d+)?", name)]
+    return (found or ports)[0]
+
+
+def _master(root: str, netdev: str | None) -> str | None:
+    """Return the bond, bridge or VRF that a netdev is in."""
+    link = _net(root, netdev) / "master"
+    try:
+        return Path(os.readlink(link)).name
+    except OSError:
+        return None
 
 
 def _state(root: str, netdev: str | None) -> str:

@@ -37,7 +37,7 @@ def _entries(text: str, what: str) -> list[dict[str, Any]]:
     try:
         entries = json.loads(text.strip() or "[]")
     except ValueError as exc:
-        raise RoutesError(f"the output of 'ip -j -4 {what}' is not JSON ({exc}): {text[:200]!r}") from exc
+        raise RoutesError(f"the output of 'ip -j {what}' is not JSON ({exc}): {text[:200]!r}") from exc
     # Some versions of iproute2 print empty objects for what they leave out.
     return [entry for entry in entries if entry]
 
@@ -47,10 +47,16 @@ def own_addresses(addr: str) -> list[str]:
     """Return the host's addresses, loopback left out, in the order in which ``ip -j -4 addr`` prints them."""
     return [
         info["local"]
-        for entry in _entries(addr, "addr")
+        for entry in _entries(addr, "-4 addr")
         for info in entry.get("addr_info", [])
         if info.get("family") == "inet" and info.get("scope") != "host"
     ]
+
+
+@_reads_ip
+def permanent_macs(link: str) -> dict[str, str]:
+    """Return, by device, the address that its card came with where it has another now, from ``ip -j link``."""
+    return {entry["ifname"]: entry["permaddr"] for entry in _entries(link, "link") if entry.get("permaddr")}
 
 
 @_reads_ip
@@ -59,7 +65,7 @@ def netdev_of(addr: str, address: str) -> tuple[str | None, bool]:
 
     An address by DHCP has a lease, and the kernel calls an address with a lifetime dynamic.
     """
-    for entry in _entries(addr, "addr"):
+    for entry in _entries(addr, "-4 addr"):
         for info in entry.get("addr_info", []):
             if info.get("local") == address:
                 return entry["ifname"], bool(info.get("dynamic"))
@@ -70,12 +76,12 @@ def netdev_of(addr: str, address: str) -> tuple[str | None, bool]:
 def used_networks(addr: str, route: str) -> list[dict[str, str | None]]:
     """Return each network that an address or a route of any table names, with its device, sorted."""
     found: set[tuple[ipaddress.IPv4Network, str]] = set()
-    for entry in _entries(addr, "addr"):
+    for entry in _entries(addr, "-4 addr"):
         for info in entry.get("addr_info", []):
             if info.get("family") == "inet":
                 network = ipaddress.IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False)
                 found.add((network, entry["ifname"]))
-    for entry in _entries(route, "route show table all"):
+    for entry in _entries(route, "-4 route show table all"):
         if entry.get("type", "unicast") in ("local", "broadcast", "multicast") or entry["dst"] == "default":
             continue
         network = ipaddress.IPv4Network(entry["dst"], strict=False)
@@ -93,7 +99,7 @@ def management_address(addr: str, route: str) -> str | None:
     """Return the host's own address on the device of its best default route, null where there is none."""
     defaults = [
         entry
-        for entry in _entries(route, "route show table all")
+        for entry in _entries(route, "-4 route show table all")
         if entry.get("dst") == "default" and entry.get("dev") and entry.get("table", "main") == "main"
     ]
     if not defaults:
@@ -104,7 +110,7 @@ def management_address(addr: str, route: str) -> str | None:
     return next(
         (
             info["local"]
-            for entry in _entries(addr, "addr")
+            for entry in _entries(addr, "-4 addr")
             if entry["ifname"] == best["dev"]
             for info in entry.get("addr_info", [])
             if info.get("family") == "inet"

@@ -18,9 +18,15 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import text_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import ROOT, is_text_list, read_note
 
 _LINE = re.compile(r"ufw (?P<rule>.+?)(?: comment '(?P<comment>.*)')?")
+_ENABLED = re.compile(
+    r"""\s*(?:export\s+)?ENABLED=(?P<quote>["']?)(?P<value>\w*)(?P=quote)\s*(?:#.*)?$""", re.ASCII | re.IGNORECASE
+)
 CONF = "/etc/ufw/ufw.conf"  # says whether ufw is enabled
+NOTE = f"{ROOT}/ufw.json"  # by comment, the rules that were written with it
+LOST = " (lost)"  # behind the comment of a rule of ours that has it no more
 _LOGS = ("log", "log-all")
 
 
@@ -40,15 +46,19 @@ class Steps(NamedTuple):
 
     removed: list[str]
     added: list[str]
+    marked: Sequence[str] = ()  # rules that get their comment back, in their place
 
 
 def enabled(conf: str) -> bool:
-    """Whether ``ufw.conf`` says that the firewall is on.
+    """Whether ``ufw.conf`` says that the firewall is on, read as ufw 0.36.2 reads it: the last line counts.
 
-    >>> enabled("# comment\\nENABLED=yes\\nLOGLEVEL=low\\n"), enabled("ENABLED=no")
-    (True, False)
+    Both its ``_get_defaults`` and the shell, which sources the file at boot, take the value in quotes as well.
+
+    >>> enabled("# comment\\nENABLED=yes\\nLOGLEVEL=low\\n"), enabled("ENABLED='yes'"), enabled("ENABLED=no")
+    (True, True, False)
     """
-    return "enabled=yes" in conf.lower().split()
+    said = [match["value"].lower() for match in map(_ENABLED.match, conf.splitlines()) if match]
+    return said[-1:] == ["yes"]
 
 
 def is_enabled(conf: Path = Path(CONF)) -> bool:
@@ -72,6 +82,33 @@ def parse(shown: str) -> list[Line]:
     """
     found = (_LINE.fullmatch(line) for line in shown.splitlines())
     return [Line(match["rule"], match["comment"] or "") for match in found if match]
+
+
+def recall(shown: str, note: str = NOTE) -> str:
+    """Return what ``ufw show added`` printed, rules of ours that have lost their comment with it and ``LOST``.
+
+    ufw 0.36.2 takes a rule's comment away where somebody types the rule again without it; the note tells it from a rule
+    that somebody else had before.
+    """
+    try:
+        noted = read_note(note, {}, is_text_list)
+    except ValueError:
+        noted = {}
+    ours = {f"ufw {rule}": comment for comment, rules in noted.items() for rule in rules}
+    return "".join(
+        f"{line} comment '{ours[line]}{LOST}'\n" if line in ours else f"{line}\n" for line in shown.splitlines()
+    )
+
+
+def _known(there: Iterable[Line]) -> tuple[list[Line], set[str]]:
+    """Return the rules with their comments, the lost ones too, and which have lost theirs."""
+    lost = {line.rule for line in there if line.comment.endswith(LOST)}
+    return [line._replace(comment=line.comment[: -len(LOST)]) if line.rule in lost else line for line in there], lost
+
+
+def lost_rules(there: Iterable[Line]) -> set[str]:
+    """Return the rules of ours that have lost their comment."""
+    return _known(list(there))[1]
 
 
 def place(text: str) -> str:
@@ -143,9 +180,10 @@ def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: 
     each to the front. A rule of another owner that does the same counts as wanted, and stays.
 
     >>> steps([Line("allow 1", "us"), Line("allow 2", "")], ["allow 2", "allow 3"], "us")
-    Steps(removed=['allow 1'], added=['allow 3'])
+    Steps(removed=['allow 1'], added=['allow 3'], marked=[])
     """
     rules = list(dict.fromkeys(wanted))
+    there, lost = _known(there)
     ours = [line.rule for line in there if line.comment == comment]
     theirs = {_subject(line.rule): line.rule for line in there if line.comment != comment}
     for rule in rules:
@@ -159,20 +197,23 @@ def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: 
     rules = [rule for rule in rules if rule not in theirs.values()]
     if first:
         if [line.rule for line in there[: len(rules)]] == rules and len(ours) == len(rules):
-            return Steps([], [])
+            return Steps([], [], [rule for rule in rules if rule in lost])
         kept = _tail(there, rules, comment)
-        return Steps([rule for rule in ours if rule not in kept], rules[: len(rules) - len(kept)])
-    return Steps([rule for rule in ours if rule not in rules], [rule for rule in rules if rule not in ours])
+        marked = [rule for rule in kept if rule in lost]
+        return Steps([rule for rule in ours if rule not in kept], rules[: len(rules) - len(kept)], marked)
+    marked = [rule for rule in rules if rule in lost]
+    return Steps([rule for rule in ours if rule not in rules], [rule for rule in rules if rule not in ours], marked)
 
 
 def absent(there: Iterable[Line], unwanted: Iterable[str], comment: str) -> Steps:
     """Return which of the unwanted rules there are with the comment."""
-    rules = set(unwanted)
+    rules, there = set(unwanted), _known(list(there))[0]
     return Steps([line.rule for line in there if line.comment == comment and line.rule in rules], [])
 
 
 def after(there: Sequence[Line], todo: Steps, comment: str, *, first: bool = False) -> list[str]:
     """Return the rules with the comment, as they are once the steps are taken."""
+    there = _known(there)[0]
     kept = [line.rule for line in there if line.comment == comment and line.rule not in todo.removed]
     return todo.added + kept if first else kept + todo.added
 
@@ -183,7 +224,8 @@ def difference(there: Sequence[Line], todo: Steps, comment: str, *, first: bool 
     >>> difference([Line("allow 1", "us")], Steps([], ["allow 2"]), "us")
     ('allow 1\\n', 'allow 1\\nallow 2\\n')
     """
-    return text_of(after(there, Steps([], []), comment)), text_of(after(there, todo, comment, first=first))
+    now = [line for line in there if not line.comment.endswith(LOST)]
+    return text_of(after(now, Steps([], []), comment)), text_of(after(there, todo, comment, first=first))
 
 
 def _tail(there: Sequence[Line], rules: Sequence[str], comment: str) -> list[str]:

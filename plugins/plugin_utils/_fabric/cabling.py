@@ -37,6 +37,9 @@ class Member(NamedTuple):
     networks: list[tuple[ipaddress.IPv4Network, str]]  # in use, and by which netdev
     neighbors: dict[int, list[tuple[str, int]]] | None  # cage -> (machine, cage there); None where none was looked for
     netplan_conflicts: list[dict[str, Any]]  # what other netplan files say of the ConnectX-7's netdevs
+    own_mtus: frozenset[int] = frozenset()  # that the fabric's own netplan file sets now
+    renderers: Mapping[str, str] = {}  # netdev -> networkd or NetworkManager
+    netplan_problem: str = ""  # why netplan takes none of its files
     hotplug: Mapping[str, Any] = {}  # the driver that takes a card without a live cable off the PCI bus
 
 

@@ -23,6 +23,7 @@ except ImportError:
 else:
     NETADDR_MISSING = False
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import HEADER
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import (
     Cables,
     Cage,
@@ -89,6 +90,7 @@ def plan_fabric(
             "hosts": {hosts[0].name: _host(hosts[0], _management_control(hosts[0]), [], {})},
         }
     wanted = _overrides(addresses or {}, hosts)
+    _refuse_enslaved_ports(hosts)
     cabling = find_cabling(hosts, topology, cables)
     _refuse_netplan_conflicts(hosts, cabling.segments)
     adopted = _adopted(hosts)
@@ -130,14 +132,17 @@ def find_drift(plan: Mapping[str, Any], members: Iterable[Mapping[str, Any]]) ->
         drift[name] = [
             netdev
             for netdev, wanted in host["netdevs"].items()
-            if wanted["cabled"]
-            and (
-                not now[netdev]["admin_up"]
-                or wanted["mtu"] not in (None, now[netdev]["mtu"])
-                or any(address not in now[netdev]["ipv4"] for address in wanted["addresses"])
-                or (wanted["dynamic"] and not now[netdev]["ipv4"])
-                or arp.get(netdev, [1, 2]) != [1, 2]
+            if (
+                wanted["cabled"]
+                and (
+                    not now[netdev]["admin_up"]
+                    or wanted["mtu"] not in (None, now[netdev]["mtu"])
+                    or any(address not in now[netdev]["ipv4"] for address in wanted["addresses"])
+                    or (wanted["dynamic"] and not now[netdev]["ipv4"])
+                    or arp.get(netdev, [1, 2]) != [1, 2]
+                )
             )
+            or (wanted.get("quiet") and any(address.startswith("169.254.") for address in now[netdev]["ipv4"]))
         ]
     return drift
 
@@ -267,7 +272,21 @@ def _member(member: Mapping[str, Any]) -> Member:
             for cage in {one["physical_port"] for one in neighbors}
         },
         netplan_conflicts=list(member.get("netplan_conflicts") or []),
+        own_mtus=_own_mtus(member.get("files") or {}),
+        renderers=member.get("netplan_renderers") or {},
+        netplan_problem=member.get("netplan_problem") or "",
         hotplug=member.get("hotplug") or {},
+    )
+
+
+def _own_mtus(files: Mapping[str, Any]) -> frozenset[int]:
+    """Return the MTUs in the netplan file that this role wrote."""
+    texts = [state["content"] for path, state in files.items() if path.startswith("/etc/netplan/") and state]
+    return frozenset(
+        int(mtu)
+        for text in texts
+        if text.startswith(HEADER)
+        for mtu in re.findall(r"^ +mtu: (\d+)$", text, re.MULTILINE)
     )
 
 
@@ -317,15 +336,37 @@ def _overrides(addresses: Overrides, hosts: list[Member]) -> dict[tuple[str, str
 # ---- what other tools' netplan files say
 
 
+def _refuse_enslaved_ports(hosts: Sequence[Member]) -> None:
+    """Refuse ports that are in a bond, a bridge or a VRF: no address of their own would be used there."""
+    problems = []
+    for host in hosts:
+        ports: dict[str, list[str]] = {}
+        for link in (cage[half] for cage in host.cages.values() for half in sorted(cage)):
+            if link.get("master"):
+                ports.setdefault(link["master"], []).append(link["netdev"])
+        for master, netdevs in ports.items():
+            are, them = ("are", "them") if len(netdevs) > 1 else ("is", "it")
+            commands = "; ".join(f"sudo ip link set {netdev} nomaster" for netdev in netdevs)
+            places = [one["path"] for one in host.netplan_conflicts if f"a part of {master}" in one["sets"]]
+            where = " and ".join(dict.fromkeys(places)) or "what put it there (see /etc/netplan and 'nmcli connection')"
+            problems.append(
+                f"{host.name}: {' and '.join(netdevs)} {are} in {master}: take {them} out ('{commands}'), and out of "
+                f"{where}, which would do it again"
+            )
+    if problems:
+        raise FabricError("; ".join(problems))
+
+
 def _refuse_netplan_conflicts(hosts: Sequence[Member], segments: Sequence[Segment]) -> None:
     """Refuse other files that configure the fabric's netdevs, and a part of a fabric in NVIDIA Sync's file."""
-    problems = [
-        f"{host.name}: {conflict['path']} configures {conflict['netdev']} too ({', '.join(conflict['sets'])}): move it "
-        f"out of /etc/netplan if it is not needed, or take {conflict['netdev']} out of it"
-        for host in hosts
-        for conflict in host.netplan_conflicts
-        if not conflict["path"].endswith(f"/{SYNC}")
-    ]
+    problems = [f"{host.name}: {host.netplan_problem}" for host in hosts if host.netplan_problem]
+    for host in hosts:
+        alike: dict[tuple[str, str, str], list[str]] = {}
+        for one in host.netplan_conflicts:
+            if not one["path"].endswith(f"/{SYNC}"):
+                key = (one["path"], ", ".join(one["sets"]), one.get("every_port") or "")
+                alike.setdefault(key, []).append(one["netdev"])
+        problems += [_conflict_words(host.name, *key, netdevs) for key, netdevs in alike.items()]
     if problems:
         raise FabricError("; ".join(problems))
     planned = {(name, cage) for segment in segments for name, cage in segment}
@@ -343,6 +384,20 @@ def _refuse_netplan_conflicts(hosts: Sequence[Member], segments: Sequence[Segmen
             f"NVIDIA Sync's {SYNC} addresses a part of the fabric, and not {without}: set the cluster up in NVIDIA "
             f"Sync again, with all of these Sparks, or move {SYNC} out of /etc/netplan on each"
         )
+
+
+def _conflict_words(host: str, path: str, sets: str, every_port: str, netdevs: list[str]) -> str:
+    """Return what a file configures on netdevs of the fabric, and the mend."""
+    which = ", ".join(netdevs)
+    said = f"{host}: {path} configures {which} too ({sets})"
+    if every_port:
+        named = f"its profile '{every_port}' names no port, so that it is one for every port"
+        modify = f"nmcli connection modify '{every_port}' connection.interface-name PORT"
+        mend = f"{modify}, or 'match: {{name: PORT}}' in the file"
+        return f"{said}, because {named}: give it its own ({mend}), or move it away if it is not needed"
+    if path.endswith(".nmconnection"):
+        return f"{said}: delete that profile of NetworkManager (nmcli connection delete), or give it another port"
+    return f"{said}: move it out of {path.rpartition('/')[0]} if it is not needed, or take {which} out of it"
 
 
 def _adopted(hosts: Sequence[Member]) -> dict[tuple[str, str], ipaddress.IPv4Interface]:
@@ -383,7 +438,9 @@ def _mtu(topology: str, mtu: int, hosts: Sequence[Member], segments: Sequence[Se
             f"the MTUs on the switch differ ({', '.join(now)}), and on a switch they are left alone: set them alike, "
             "or set cx7_network_mtu to what the switch carries"
         )
-    return None, next(iter(now.values()))
+    carried = next(iter(now.values()))
+    # No renderer sets an MTU back that is not in its file any more, until a boot: what this role set stays.
+    return carried if any(carried in host.own_mtus for host in hosts) else None, carried
 
 
 # ---- which half gets which address
@@ -560,7 +617,18 @@ def _netdevs(
             "dynamic": addressing if addressing != "static" and link["netdev"] in ends else "",
             "adopted": (host.name, link["netdev"]) in adopted,
             "mtu": mtu if link["netdev"] in ends else None,
+            **_quiet(host, link["netdev"], addressing, link["netdev"] in ends),
         }
         for cage in host.cages.values()
         for link in cage.values()
     }
+
+
+def _quiet(host: Member, netdev: str, addressing: str, planned: bool) -> dict[str, bool]:
+    """Return ``quiet`` for a netdev that NetworkManager would give an address of 169.254.0.0/16 unasked.
+
+    netplan hands it the same profile for ``link-local: []`` as for ``[ipv4]`` where there is no other address. Half B
+    would then share the network of half A.
+    """
+    silent = addressing == "link_local" and not planned and host.renderers.get(netdev) == "NetworkManager"
+    return {"quiet": True} if silent else {}

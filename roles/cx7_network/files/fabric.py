@@ -29,8 +29,15 @@ ROOT = Path("/")
 ARP = ("arp_ignore", "arp_announce")
 # NetworkManager changes these with every connection, and leaves what the last one needed.
 IPV6 = ("accept_ra", "disable_ipv6")
-# The program behind 'netplan generate', which itself would have systemd read all its units again.
-GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/lib/netplan/generate")
+# The program behind 'netplan generate', which itself would have systemd read all its units again. From netplan 1.2 on
+# 'configure' writes for the renderers, and 'generate' for systemd alone.
+GENERATORS = (
+    "/usr/libexec/netplan/configure",
+    "/usr/libexec/netplan/generate",
+    "/usr/lib/netplan/generate",
+    "/lib/netplan/generate",
+)
+PROFILES = "etc/NetworkManager/system-connections"
 FIRST, LAST = "first.json", "last.json"
 ROLLBACK = "dgx-spark-fabric-rollback.timer"
 OLD_ROLLBACK = "dgx-spark-fabric-way-back.timer"  # its name in the first commits of version 0.1
@@ -103,11 +110,26 @@ def restore_ipv6(settings: dict[str, dict[str, str]]) -> None:
                 (ROOT / "proc/sys/net/ipv6/conf" / netdev / name).write_text(wanted[name])
 
 
+def changed_profiles(netdevs: list[str]) -> list[str]:
+    """Return the profiles that NetworkManager keeps of its own under the names that netplan's have.
+
+    'nmcli connection modify' makes one of netplan's, which counts again once netplan's is not there any more.
+    """
+    names = [f"id=netplan-{netdev}" for netdev in netdevs]
+    found = []
+    for path in sorted((ROOT / PROFILES).glob("*.nmconnection")):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        if any(name in lines for name in names):
+            found.append(path.name)
+    return found
+
+
 def capture(netdevs: list[str], files: list[str]) -> State:
     return {
         "files": {path: file_state(ROOT / path.lstrip("/")) for path in files},
         "netdevs": netdev_states(ip("addr")),
         "routes": route_lines(ip("-4", "route")),
+        "profiles": changed_profiles(netdevs),
         "fabric": netdevs,
         "arp": {netdev: {name: arp_path(netdev, name).read_text().strip() for name in ARP} for netdev in netdevs},
         "ipv6": {netdev: ipv6_settings(netdev) for netdev in netdevs},
@@ -164,6 +186,9 @@ def restore_netdevs(state: State, only: tuple[str, ...] = ()) -> int:
 def restore(state: State, fabric_only: bool) -> None:
     restore_files(state.get("files", {}))
     fabric = state["fabric"]
+    for name in changed_profiles(fabric):
+        if name not in state.get("profiles", []):
+            (ROOT / PROFILES / name).unlink()  # it would bring the fabric's addresses back
     # First of all: NetworkManager makes a profile of its own for a netdev that it is given with an address on it.
     restore_netdevs(state, only=("addr", "del"))
     activate(fabric)

@@ -63,7 +63,16 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
     place.mkdir()
     (place / "60-x.yaml").write_text("network: {ethernets: {lo: {dhcp4: true}}}")
     (place / "70-x.yaml").write_text("network: [")
+    (place / "80-x.yaml").mkdir()
+    (place / "90-x.yaml").symlink_to("nowhere")
     monkeypatch.setattr(f"{MODULES}.fabric_member_info.PLACES", [str(place)])
+    # Stands for netplan's generator: what it makes of the file of others, in the directory that it is given.
+    units = '"$2/run/systemd/network"'
+    unit = f'printf "[Match]\\nName=lo\\n[Network]\\nDHCP=ipv4\\n" > {units}/10-netplan-lo.network'
+    program(bin_path, "netplan", "exit 1")
+    program(bin_path, "generate", f"mkdir -p {units}; {unit}")
+    monkeypatch.setattr(f"{MODULES}.fabric_member_info.GENERATORS", [str(bin_path / "generate")])
+    monkeypatch.setattr(f"{MODULES}.fabric_member_info.PROFILES", str(tmp_path / "profiles"))
     text = '{"key": "k", "tool": "iperf3", "measured": []}'
     (tmp_path / "stamp").write_text(text)
     (tmp_path / "stamp").chmod(0o640)
@@ -89,7 +98,10 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
     assert member["addresses"] == ["10.1.2.3"]
     assert member["management_address"] is None
     assert member["neighbors"] is None
-    assert [conflict["sets"] for conflict in member["netplan_conflicts"]] == [["dhcp4: true"]]
+    assert [(one["path"], one["sets"]) for one in member["netplan_conflicts"]] == [
+        (str(place / "60-x.yaml"), ["dhcp4: true"])
+    ]
+    assert (member["netplan_renderers"], member["netplan_problem"]) == ({"lo": "networkd"}, "")
     state = {"content": text, "mode": "0640", "uid": os.geteuid(), "gid": os.getegid()}
     assert list(member["files"].values()) == [state, None]
     assert member["program"] == hashlib.sha256(text.encode()).hexdigest()
@@ -105,6 +117,23 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
         (tmp_path / unit).touch()
         assert run(capsys, "fabric_member_info", **options)["member"]["rollback_pending"] is True
         (tmp_path / unit).unlink()
+    program(
+        bin_path,
+        "generate",
+        'echo "** WARNING **: too open" >&2; echo "$2/etc/netplan/70-x.yaml:1:1: Invalid" >&2; exit 1',
+    )
+    refused = run(capsys, "fabric_member_info", **options)["member"]
+    assert refused["netplan_conflicts"] == []
+    assert (
+        "with /etc/netplan/40-cx7.yaml as it will be: /etc/netplan/70-x.yaml:1:1: Invalid; mend"
+        in refused["netplan_problem"]
+    )
+    program(bin_path, "generate", "exit 0")
+    assert "writes nothing for lo" in run(capsys, "fabric_member_info", **options)["member"]["netplan_problem"]
+    (bin_path / "netplan").unlink()
+    monkeypatch.setattr(f"{MODULES}.fabric_member_info.GENERATORS", [])
+    monkeypatch.setenv("PATH", str(bin_path) + os.pathsep + "/bin")
+    assert "install netplan.io" in run(capsys, "fabric_member_info", **options)["member"]["netplan_problem"]
     (tmp_path / "stamp").write_text('{"key": "k"}')
     changed = run(capsys, "fabric_member_info", **options, firewall="none")["member"]
     assert (changed["bandwidth"], changed["firewall"]["rules"]) == (None, [])

@@ -42,6 +42,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_swarm_ports_check,
     docker_swarm_token_info,
     fabric_bandwidth,
+    fabric_netplan,
     fabric_ping_check,
     ibdev2netdev_info,
     image_layers_export,
@@ -197,6 +198,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleName
         monkeypatch.setattr(module, "read_daemon_json", lambda: read_daemon_json(str(tmp_path / "daemon.json")))
     monkeypatch.setattr(swarm_gpu_info, "recorded", dict)
     monkeypatch.setattr(ufw_rules, "CONF", str(tmp_path / "ufw.conf"))
+    monkeypatch.setattr(ufw_rules, "NOTE", str(tmp_path / "ufw.json"))
     engine, short = Engine(), Path(tempfile.mkdtemp())
     with listening(engine, short / "d") as socket:
         for module in (docker_log_info, image_layers_export, image_layers_import, image_layers_info):
@@ -285,6 +287,8 @@ READERS: dict[str, Callable[[SimpleNamespace, Path], tuple[ModuleType, dict[str,
         {"path": str(path), "swarm_resource": "DOCKER_RESOURCE_GPU"},
     ),
     "ufw.conf": lambda host, path: (ufw_rules, {"comment": "x", "rules": []}),
+    "the note of ufw": lambda host, path: (ufw_rules, {"comment": "x", "rules": [], "firewall": "ufw"}),
+    "netplan's file": lambda host, path: (fabric_netplan, {"path": str(path), "content": "network: {}\n"}),
     "an earlier measurement": lambda host, path: (
         fabric_bandwidth,
         {
@@ -308,6 +312,7 @@ PLACES = {
     "the note of packages": "notes/record.json",
     "the note of packages to be": "notes/record.json",
     "ufw.conf": "ufw.conf",
+    "the note of ufw": "ufw.json",
 }
 NOTES: dict[str, Callable[[Path], Any]] = {
     "a measurement of nulls": lambda path: path.write_text('{"key": "x", "measured": [null]}'),

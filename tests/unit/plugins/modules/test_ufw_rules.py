@@ -21,12 +21,17 @@ from pathlib import Path
 kept, words = Path(__file__).with_name("rules"), sys.argv[1:]
 rules = kept.read_text().splitlines()
 front, delete = words[0] == "prepend", words[0] == "delete"
-line = "ufw " + " ".join(words[front or delete : words.index("comment")]) if "comment" in words else ""
-line += " comment '%s'" % words[-1]
+bare = "ufw " + " ".join(words[front or delete : words.index("comment") if "comment" in words else len(words)])
+line = bare + " comment '%s'" % words[-1] if "comment" in words else bare
+same = [rule for rule in rules if rule.partition(" comment ")[0] == bare]
 if words == ["show", "added"]:
     print("\\n".join(["Added user rules:", *rules]))
 elif delete:
     rules.remove(line)
+elif same and front:
+    print("Skipping inserting existing rule")
+elif same:
+    rules[rules.index(same[0])] = line
 else:
     rules.insert(0 if front else len(rules), line)
 kept.write_text("\\n".join(rules))
@@ -46,6 +51,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rules.write_text(SSH)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(ufw_rules, "CONF", str(conf))
+    monkeypatch.setattr(ufw_rules, "NOTE", str(tmp_path / "notes" / "ufw.json"))
     return rules
 
 
@@ -71,6 +77,42 @@ def test_in_front_of_all_others(kept: Path, capsys: pytest.CaptureFixture) -> No
     assert run(capsys, first=True, **WISH)["rules"] == RULES
     assert kept.read_text().splitlines() == [*(f"ufw {rule} comment 'us'" for rule in RULES), SSH]
     assert not run(capsys, first=True, **WISH)["changed"]
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_rule_that_lost_its_comment_gets_it_back(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture, first: bool
+) -> None:
+    """ufw 0.36.2 takes the comment away where somebody types the rule again without it."""
+    run(capsys, first=first, **WISH)
+    whole, note = kept.read_text(), tmp_path / "notes" / "ufw.json"
+    kept.write_text(whole.replace(f"{RULES[1]} comment 'us'", RULES[1]))
+    for check_mode in (True, False):
+        again = run(capsys, check_mode=check_mode, first=first, **WISH)
+        assert (again["changed"], again["added"], again["removed"]) == (True, [], [])
+        assert "".join(again["diff"]["before"]) != "".join(again["diff"]["after"])
+    assert kept.read_text() == whole
+    assert not run(capsys, first=first, **WISH)["changed"]
+    kept.write_text(whole.replace(" comment 'us'", ""))
+    note.write_text(note.read_text())
+    assert run(capsys, comment="us", rules=[], firewall="ufw")["removed"] == RULES, "undo finds them by the note"
+    assert kept.read_text() == SSH
+    assert not note.parent.exists()
+
+
+def test_a_rule_that_somebody_else_had_before_is_not_ours(kept: Path, capsys: pytest.CaptureFixture) -> None:
+    theirs = f"ufw {RULES[0]}"
+    kept.write_text(theirs)
+    assert run(capsys, **WISH)["added"] == RULES[1:]
+    assert run(capsys, comment="us", rules=[], firewall="ufw")["removed"] == RULES[1:]
+    assert kept.read_text() == theirs
+
+
+def test_a_note_that_cannot_be_read_is_none(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run(capsys, **WISH)
+    (tmp_path / "notes" / "ufw.json").write_text("{")
+    assert not run(capsys, **WISH)["changed"]
+    assert run(capsys, comment="us", rules=[], firewall="ufw")["changed"]
 
 
 def test_takes_away_what_is_not_wanted_any_more(kept: Path, capsys: pytest.CaptureFixture) -> None:

@@ -137,6 +137,34 @@ def test_verdicts(measured: dict, says: str | None) -> None:
     assert said is None if says is None else says in said
 
 
+@pytest.mark.parametrize("tool", ["ib_write_bw", "iperf3"])
+@pytest.mark.parametrize(
+    ("links", "weak"),
+    [
+        # tonyd2wild/DeepSeek-v4-Flash-Vision-Exp, PR #35 (2026-08-20): the second half at PCIe x2, by old firmware
+        ({"enp1s0f0np0": 98.0, "enP2p1s0f0np0": 63.0}, ["enP2p1s0f0np0"]),
+        ({"enp1s0f0np0": 31.0, "enP2p1s0f0np0": 98.0}, ["enp1s0f0np0"]),
+        ({"enp1s0f0np0": 63.0, "enP2p1s0f0np0": 31.0}, ["enP2p1s0f0np0"]),
+        ({"a": 50.0, "b": 22.0, "c": 48.0, "d": 21.0}, ["b", "d"]),
+    ],
+)
+def test_a_half_that_is_weaker_than_the_rest_is_named(links: dict[str, float], weak: list[str], tool: str) -> None:
+    measured = {"peer": "spark2", "gbps": sum(links.values()), "links": links, "errors": {}}
+    said = bandwidth_problem("spark1", measured, 175, tool) or ""
+    assert f": {' and '.join(weak)} carr{'ies' if len(weak) == 1 else 'y'} clearly less than the rest" in said
+    assert [
+        word for word in ("LnkSta", "width x4", "fwupdmgr", f"{weak[0]} {links[weak[0]]:g}") if word not in said
+    ] == []
+    assert "perftest" not in said
+
+
+@pytest.mark.parametrize(("tool", "advised"), [("ib_write_bw", False), ("iperf3", True)])
+def test_another_tool_is_advised_of_tcp_alone(tool: str, advised: bool) -> None:
+    said = bandwidth_problem("spark1", found(80.0, 82.0), 175, tool) or ""
+    assert ("install perftest" in said) is advised
+    assert "cx7_network_min_gbps" in said
+
+
 def test_a_slow_card_of_a_host_with_hot_plug_was_hot_added() -> None:
     """Putting the cable back into a running Spark is what makes it slow, so that nothing of the kind is advised."""
     said = bandwidth_problem("spark1", found(6.6, 6.6), 175, "ib_write_bw", ["spark1", "spark2"]) or ""

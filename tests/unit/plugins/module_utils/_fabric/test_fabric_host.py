@@ -11,7 +11,6 @@ import pytest
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import (
     NetplanError,
-    find_conflicts,
     render,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ping import (
@@ -26,6 +25,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes im
     RoutesError,
     management_address,
     own_addresses,
+    permanent_macs,
     used_networks,
 )
 
@@ -75,6 +75,13 @@ def test_addresses() -> None:
     assert management_address(ADDR, '[{"dst": "default", "dev": "gone"}]') is None
 
 
+def test_addresses_that_cards_came_with() -> None:
+    shown = [{"ifname": "bond0", "address": "3c:6d:66:00:00:10"}, {}]
+    shown.append({"ifname": "enP2p1s0f0np0", "address": "3c:6d:66:00:00:10", "permaddr": "3c:6d:66:00:00:20"})
+    assert permanent_macs(json.dumps(shown)) == {"enP2p1s0f0np0": "3c:6d:66:00:00:20"}
+    assert permanent_macs("") == {}
+
+
 def test_garbage_is_refused() -> None:
     with pytest.raises(RoutesError, match="not JSON"):
         used_networks("Object", "[]")
@@ -116,6 +123,8 @@ def test_the_netplan_file_leaves_to_others_what_is_theirs() -> None:
     assert one(**{**CABLED, "mtu": None}, adopted=True) == QUIET
     assert one(dynamic="dhcp", addresses=[]) == {**QUIET, "dhcp4": True}
     assert one(dynamic="link_local", addresses=[]) == {**QUIET, "link-local": ["ipv4"]}
+    disabled = {"passthrough": {"ipv4.method": "disabled"}}
+    assert one(quiet=True) == {**QUIET, "renderer": "NetworkManager", "networkmanager": disabled}
 
 
 @pytest.mark.parametrize(
@@ -129,42 +138,6 @@ def test_the_netplan_file_leaves_to_others_what_is_theirs() -> None:
 def test_the_netplan_file_refuses(netdevs: dict, message: str) -> None:
     with pytest.raises(NetplanError, match=message):
         render(netdevs)
-
-
-LINKS = [{"netdev": "enp1s0f0np0", "mac": "3c:6d:66:00:00:01"}, {"netdev": "enP2p1s0f0np0", "mac": "3c:6d:66:00:00:02"}]
-OWN = "/etc/netplan/40-cx7.yaml"
-
-
-@pytest.mark.parametrize(
-    ("text", "sets", "addresses"),
-    [
-        ("{ethernets: {enp1s0f0np0: {addresses: [10.0.0.1/24]}}}", ["address 10.0.0.1/24"], ["10.0.0.1/24"]),
-        (
-            "{ethernets: {enp1s0f0np0: {addresses: [{10.0.0.1/24: {label: x}}]}}}",
-            ["address 10.0.0.1/24"],
-            ["10.0.0.1/24"],
-        ),
-        ("{ethernets: {x: {match: {macaddress: '3C:6D:66:00:00:01'}, dhcp4: yes}}}", ["dhcp4: true"], []),
-        ("{ethernets: {x: {match: {name: 'enp1*'}, dhcp6: true}}}", ["dhcp6: true"], []),
-        ("{ethernets: {x: {match: {name: 'enP7*'}, dhcp6: true}}}", None, []),
-        ("{bonds: {bond0: {interfaces: [enp1s0f0np0]}}}", ["a part of bonds bond0"], []),
-        ("{ethernets: {enp1s0f0np0: {mtu: 1500}}}", ["MTU 1500"], []),
-        ("{ethernets: {enp1s0f0np0: {dhcp4: false, optional: true}, enP7s7: {dhcp4: true}}}", None, []),
-        ("{renderer: NetworkManager}", None, []),
-        ("3", None, []),
-    ],
-)
-def test_claims_of_other_netplan_files(text: str, sets: list | None, addresses: list) -> None:
-    document = {"network": yaml.safe_load(text)}
-    claims = find_conflicts({"/etc/netplan/60-x.yaml": document, OWN: document}, OWN, LINKS)
-    assert [claim["sets"] for claim in claims] == ([sets] if sets else [])
-    assert [claim["addresses"] for claim in claims] == ([addresses] if sets else [])
-    assert all(claim["netdev"] == "enp1s0f0np0" for claim in claims)
-
-
-def test_a_file_that_comes_before_ours_cannot_set_our_mtu() -> None:
-    document = {"network": {"ethernets": {"enp1s0f0np0": {"mtu": 1500}}}}
-    assert find_conflicts({"/etc/netplan/30-x.yaml": document}, OWN, LINKS) == []
 
 
 def test_ping_leaves_by_the_planned_half() -> None:

@@ -236,6 +236,7 @@ def test_describes_captured_sysfs(tmp_path: Path) -> None:
         "rdma_device": "rocep1s0f0",
         "port": 1,
         "netdev": "enp1s0f0np0",
+        "master": None,
         "state": "up",
         "admin_up": True,
         "carrier": True,
@@ -251,6 +252,7 @@ def test_describes_captured_sysfs(tmp_path: Path) -> None:
         "rdma_device": "roceP2p1s0f1",
         "port": 1,
         "netdev": "enP2p1s0f1np1",
+        "master": None,
         "state": "down",
         "admin_up": True,
         "carrier": False,
@@ -386,6 +388,39 @@ def test_a_bond_is_in_no_cage(tmp_path: Path) -> None:
     links = describe_links([Mapping("mlx5_bond_0", 1, "bond0", "up")], root, {})
     assert (links[0]["pci_address"], links[0]["physical_port"]) == ("0000:01:00.0", None)
     assert group_ports(links) == []
+
+
+# elizabetht/spark, infiniband-tutorial/02_Multi_Rail_Tutorial.md: with both halves of cage 0 in a bond, RDMA's GIDs are
+# the bond's. With the PCI functions as on a Spark, and without them, as in a virtual Spark.
+LIVE_BOND = """\
+class/infiniband/rocep1s0f0/ports/1/gid_attrs/ndevs/0: bond0
+class/infiniband/roceP2p1s0f0/ports/1/gid_attrs/ndevs/0: bond0
+class/infiniband/rocep1s0f1/ports/1/gid_attrs/ndevs/0: enp1s0f1np1
+class/infiniband/roceP2p1s0f1/ports/1/gid_attrs/ndevs/0: enP2p1s0f1np1
+class/net/enp1s0f0np0/master -> ../bond0
+class/net/enP2p1s0f0np0/master -> ../bond0
+class/net/bond0/carrier: 1"""
+CARRIERS = """
+class/net/enp1s0f0np0/carrier: 1
+class/net/enP2p1s0f0np0/carrier: 1
+class/net/enp1s0f1np1/carrier: 0
+class/net/enP2p1s0f1np1/carrier: 0"""
+
+
+@pytest.mark.parametrize("real", [True, False], ids=["pci", "names"])
+def test_a_live_bond_is_told_by_its_ports(tmp_path: Path, real: bool) -> None:
+    root = plant(tmp_path, f"{gb10()}\n{LIVE_BOND}" if real else LIVE_BOND + CARRIERS)
+    links = described(root)
+    assert {name: link["netdev"] for name, link in links.items()} == {name: one[0] for name, one in GB10.items()}
+    assert [name for name, link in sorted(links.items()) if link["master"] == "bond0"] == ["roceP2p1s0f0", "rocep1s0f0"]
+    assert [links[name]["physical_port"] for name in ("rocep1s0f0", "roceP2p1s0f0", "rocep1s0f1")] == [0, 0, 1]
+    (link,) = describe_links([Mapping("mlx5_bond_0", 1, "bond0", "up")], root, {})
+    assert (link["netdev"], link["master"]) == ("enP2p1s0f0np0", "bond0"), "any of its ports, so that a cage is known"
+
+
+def test_a_port_in_a_bridge_keeps_its_gids(tmp_path: Path) -> None:
+    root = plant(tmp_path, f"{gb10()}\nclass/net/enp1s0f0np0/master -> ../../../../virtual/net/br0")
+    assert {name: link["master"] for name, link in described(root).items() if link["master"]} == {"rocep1s0f0": "br0"}
 
 
 @pytest.mark.parametrize(

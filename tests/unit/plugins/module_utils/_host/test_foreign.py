@@ -35,7 +35,7 @@ def read(function: Any) -> Any:
     ],
 )
 def test_another_form_is_one_kind_of_error(function: Any, says: str) -> None:
-    with pytest.raises(AnswerError, match="the answer cannot be read .*: ask again") as refusal:
+    with pytest.raises(AnswerError, match=r"the answer cannot be read .*: ask again") as refusal:
         read(function)
     assert says in str(refusal.value)
 

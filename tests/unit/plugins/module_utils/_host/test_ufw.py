@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
+    LOST,
     Line,
     Steps,
     UfwError,
@@ -38,14 +39,38 @@ ufw route allow in on eth1 out on eth2 to 12.34.45.67 port 80 proto tcp
 
 def take(there: list[Line], todo: Steps, *, first: bool) -> list[Line]:
     """What ufw does with the module's commands: it keeps one rule for the same packets, and deletes by comment."""
-    rules = [line for line in there if not (line.comment == US and line.rule in todo.removed)]
+    rules = [line for line in there if not (line.comment in (US, US + LOST) and line.rule in todo.removed)]
+    rules = [Line(line.rule, US) if line.rule in todo.marked else line for line in rules]
     for rule in reversed(todo.added) if first else todo.added:
         assert rule.split()[1:] not in [line.rule.split()[1:] for line in rules], "ufw would change that one"
         rules.insert(0 if first else len(rules), Line(rule, US))
     return rules
 
 
-@pytest.mark.parametrize(("conf", "on"), [("ENABLED=yes", True), ("#ENABLED=yes\nENABLED=no", False), ("", False)])
+@pytest.mark.parametrize(
+    ("conf", "on"),
+    [
+        ("ENABLED=yes", True),
+        ("#ENABLED=yes\nENABLED=no", False),
+        ("", False),
+        # As ufw 0.36.2 reads it (backend.py, _get_defaults), and the shell at boot.
+        ('ENABLED="yes"', True),
+        ("ENABLED='yes'", True),
+        ("ENABLED=YES\nLOGLEVEL=low", True),
+        ("ENABLED=yes \t", True),
+        ("ENABLED=yes  # since the move", True),
+        (" ENABLED=yes", True),
+        ("export ENABLED=yes", True),
+        ('ENABLED="no"', False),
+        ('ENABLED=""', False),
+        ("ENABLED=", False),
+        ("ENABLED=yesterday", False),
+        ("NOT_ENABLED=yes", False),
+        ("ENABLED=yes\nENABLED=no", False),
+        ("ENABLED=no\nENABLED=yes", True),
+        ("ENABLED=yes\r\n", True),
+    ],
+)
 def test_tells_whether_it_is_on(conf: str, on: bool) -> None:
     assert enabled(conf) is on
 
@@ -97,19 +122,19 @@ def test_takes_over_no_rule_of_somebody_else_s(theirs: str, wanted: str, first: 
 
 
 def test_somebody_else_s_rule_will_do() -> None:
-    assert steps([Line("allow 8355/tcp", "mine")], ["allow 8355/tcp"], US) == Steps([], [])
+    assert steps([Line("allow 8355/tcp", "mine")], ["allow 8355/tcp"], US) == Steps([], [], [])
 
 
 def test_comes_before_the_rules_that_were_there_before() -> None:
     allow, deny, ssh = f"allow in on a from {FABRIC}", f"deny to {FABRIC}", Line("allow 22/tcp", "")
     # As an earlier version left it, and as somebody's own "ufw prepend" does.
-    assert steps([ssh, Line(allow, US)], [allow, deny], US, first=True) == Steps([allow], [allow, deny])
+    assert steps([ssh, Line(allow, US)], [allow, deny], US, first=True) == Steps([allow], [allow, deny], [])
     there = [ssh, Line(allow, US), Line(deny, US)]
-    assert steps(there, [allow, deny], US, first=True) == Steps([allow, deny], [allow, deny])
+    assert steps(there, [allow, deny], US, first=True) == Steps([allow, deny], [allow, deny], [])
     # One link more: what stands right stays.
     there = [Line(deny, US), ssh]
     todo = steps(there, [allow, deny], US, first=True)
-    assert todo == Steps([], [allow])
+    assert todo == Steps([], [allow], [])
     assert after(there, todo, US, first=True) == [allow, deny]
 
 
@@ -133,19 +158,20 @@ def test_gets_there_at_once_and_leaves_the_rest(
     for rule in data.draw(OURS):
         if rule.split()[1] not in held:
             held.add(rule.split()[1])
-            before.insert(data.draw(st.integers(0, len(before))), Line(rule, US))
+            comment = US + data.draw(st.sampled_from(["", LOST]))
+            before.insert(data.draw(st.integers(0, len(before))), Line(rule, comment))
     try:
         todo = steps(before, wanted, US, first=first)
     except UfwError:
         assert {str(port) for port in theirs} & set(one_each)
         return
     then = take(before, todo, first=first)
-    foreign = [line for line in before if line.comment != US]
+    foreign = [line for line in before if line.comment not in (US, US + LOST)]
     ours = [line.rule for line in then if line.comment == US]
     assert [line for line in then if line.comment != US] == foreign
     assert ours == after(before, todo, US, first=first)
     assert sorted(ours) == sorted(rule for rule in wanted if Line(rule, "") not in foreign)
     if first:
         assert then == [*(Line(rule, US) for rule in wanted), *foreign]
-    assert steps(then, wanted, US, first=first) == Steps([], [])
+    assert steps(then, wanted, US, first=first) == Steps([], [], [])
     assert take(then, steps(then, [], US, first=first), first=first) == foreign

@@ -10,6 +10,7 @@ import ipaddress
 import itertools
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import render
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import FabricError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.plan import (
     POOL,
@@ -562,6 +563,62 @@ def test_other_tools_files_are_named(members: list[dict], words: list[str]) -> N
     assert [word for word in words if word not in str(refused.value)] == []
 
 
+def test_a_profile_for_every_port_is_named_once() -> None:
+    """iiab/iiab#4347: no port can be taken out of a profile that names none."""
+    whole = [
+        {**claim(netdev, path="90-NM-1.yaml"), "sets": ["dhcp4: true"], "every_port": "any port"}
+        for netdev in ("enp1s0f0np0", "enP2p1s0f0np0", "enp1s0f1np1", "enP2p1s0f1np1")
+    ]
+    with pytest.raises(FabricError) as refused:
+        planned(member(1) | {"netplan_conflicts": whole}, member(2))
+    said = str(refused.value)
+    assert said.count("90-NM-1.yaml") == 1
+    assert "enp1s0f0np0, enP2p1s0f0np0, enp1s0f1np1, enP2p1s0f1np1 too (dhcp4: true)" in said
+    assert "nmcli connection modify 'any port' connection.interface-name PORT" in said
+    assert "out of it" not in said
+
+
+def test_a_profile_of_networkmanager_is_not_in_etc_netplan() -> None:
+    path = "/etc/NetworkManager/system-connections/Wired.nmconnection"
+    own = [{**claim("enp1s0f0np0"), "path": path, "sets": ["dhcp4: true"]}]
+    with pytest.raises(
+        FabricError, match=rf"spark1: {path} configures enp1s0f0np0 too .*nmcli connection delete"
+    ) as said:
+        planned(member(1) | {"netplan_conflicts": own}, member(2))
+    assert "/etc/netplan" not in str(said.value)
+
+
+def test_files_that_netplan_refuses_stop_the_plan() -> None:
+    problem = "netplan refuses the files of this host: /etc/netplan/70-x.yaml:1:1: Invalid YAML"
+    with pytest.raises(FabricError, match=f"spark2: {problem}"):
+        planned(member(1), member(2) | {"netplan_problem": problem})
+    assert planned(member(1) | {"netplan_problem": problem})["topology"] == "single"
+
+
+def bonded(rank: int, master: str = "bond0", count: int = 2) -> dict:
+    """elizabetht/spark, infiniband-tutorial/02_Multi_Rail_Tutorial.md: both halves of cage 0 in a bond."""
+    one = member(rank)
+    for link in one["links"]:
+        link["master"] = None
+    for link in [link for link in one["links"] if link["physical_port"] == 0][:count]:
+        link["master"] = master
+    return one
+
+
+def test_ports_in_a_bond_are_named() -> None:
+    with pytest.raises(FabricError) as refused:
+        planned(bonded(1), bonded(2, "br-lan", 1))
+    said = str(refused.value)
+    assert "spark1: enp1s0f0np0 and enP2p1s0f0np0 are in bond0: take them out" in said
+    assert "sudo ip link set enp1s0f0np0 nomaster" in said
+    assert "is in br-lan: take it out" in said
+    assert "carrier" not in said
+    whose = [{**claim("enp1s0f0np0", path="60-bond.yaml"), "sets": ["a part of bond0"]}]
+    with pytest.raises(FabricError, match=r"out of /etc/netplan/60-bond\.yaml, which would do it again"):
+        planned(bonded(1) | {"netplan_conflicts": whose}, member(2))
+    assert planned(bonded(1, count=0), member(2))["topology"] == "direct"
+
+
 def test_the_fabric_cannot_carry_its_own_management() -> None:
     one = member(1)
     one["host"] = "192.168.100.10"
@@ -582,6 +639,36 @@ def test_mtu_is_left_alone_on_a_switch() -> None:
     sparks[2]["links"][1]["mtu"] = 9000
     with pytest.raises(FabricError, match="spark3 enP2p1s0f0np0 9000"):
         planned(*sparks)
+
+
+def test_an_mtu_that_this_role_set_stays_on_a_switch() -> None:
+    """Without the line in the file the MTU would stay until a boot, and be another one after it."""
+    sparks = listened("1:0-2:0-3:0", 3)
+    for one in sparks:
+        for link in one["links"]:
+            link["mtu"] = 9000
+    assert planned(*sparks)["hosts"]["spark1"]["netdevs"]["enp1s0f0np0"]["mtu"] is None, "somebody else's 9000"
+    text = render({"enp1s0f0np0": {"mtu": 9000}})
+    for content, kept in ((text, 9000), (text.replace("9000", "4200"), None), (text.partition("\n")[2], None)):
+        sparks[0]["files"] = {"/etc/netplan/40-cx7.yaml": {"content": content}, "/etc/hosts": None}
+        plan = planned(*sparks)
+        assert (plan["hosts"]["spark1"]["netdevs"]["enp1s0f0np0"]["mtu"], plan["mtu"]) == (kept, 9000)
+
+
+@pytest.mark.parametrize("renderer", ["networkd", "NetworkManager"])
+def test_half_b_has_no_link_local_address_by_either_renderer(renderer: str) -> None:
+    """netplan 1.1.2 hands NetworkManager method=link-local for 'link-local: []', too."""
+    members = [member(1), member(2)]
+    for one in members:
+        one["netplan_renderers"] = {link["netdev"]: renderer for link in one["links"]}
+        for number, link in enumerate(one["links"]):
+            if link["carrier"]:
+                link.update(ipv4=[f"169.254.{number}.1/16"], mtu=9000)
+    plan = planned(*members, addressing="link_local")
+    quiet = [netdev for netdev, wanted in plan["hosts"]["spark1"]["netdevs"].items() if wanted.get("quiet")]
+    assert ("enP2p1s0f0np0" in quiet, "enp1s0f0np0" in quiet) == (renderer == "NetworkManager", False)
+    assert find_drift(plan, members)["spark1"] == (["enP2p1s0f0np0"] if quiet else [])
+    assert not any("quiet" in one for one in planned(*members)["hosts"]["spark1"]["netdevs"].values())
 
 
 @pytest.mark.parametrize(

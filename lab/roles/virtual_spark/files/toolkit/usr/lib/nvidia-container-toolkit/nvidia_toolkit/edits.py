@@ -99,7 +99,7 @@ def add_rdma(spec: Spec, dev: Path = Path("/dev")) -> None:
 
 
 def is_about_rdma(spec: Spec) -> bool:
-    """Whether the container gets RDMA device nodes (by the toolkit or by ``docker run --device``), or asked for them."""
+    """Whether the container gets RDMA device nodes (by the toolkit or ``docker run --device``), or asked for some."""
     devices = (spec.get("linux") or {}).get("devices") or []
     given = any(str(device.get("path", "")).startswith("/dev/infiniband/") for device in devices)
     return given or request.environment(spec).get("NVIDIA_MOFED") == "enabled"
