@@ -293,8 +293,10 @@ def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any
     bom, text = decode(read_file(Path(path)) or b"")
     before, docker = parse(text), Docker(asked["docker_socket"])
     info, flags = docker.info(), running()["flags"]
-    refuse_other_file(path, flags)
-    settings = Settings() if restoring else beside_flags(asked_settings(module), flags)
+    settings = Settings()
+    if not restoring:
+        refuse_other_file(path, flags)
+        settings = beside_flags(asked_settings(module), flags)
     containers = running_containers(docker.running(), but_tasks=asked["but_tasks"], ending=asked["ending"])
     if restoring:
         after, changed = restored_text(module, originals, path, text)
