@@ -197,7 +197,7 @@ class TestDaemonConfig:
         flags["config-file"] = ["/etc/other.json"]
         assert "dockerd reads /etc/other.json instead" in run(capsys, docker_daemon_config, **wish)["msg"]
         originals.Originals().change(str(path), b'{"debug": true, "log-level": "warn"}')
-        assert run(capsys, docker_daemon_config, **{**wish, "state": "restored"})["changed"]
+        assert run(capsys, docker_daemon_config, **{**wish, "state": "restored", "allow_restart": True})["changed"]
 
     def test_what_is_left_beside_flags_goes_back(self, capsys, path, options, monkeypatch) -> None:
         flags = {**RUNTIME_FLAG, "default-runtime": ["nvidia"]}
