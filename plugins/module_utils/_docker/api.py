@@ -237,9 +237,9 @@ def _checked(status: int, text: str) -> Any:
     value = _read(text)
     if status >= 400:
         said = str(value.get("message", text) if isinstance(value, dict) else text).strip()
-        if len(said.split()) < 4:  # no sentence, such as "page not found"
-            said = f"Docker Engine answers {said!r} (HTTP status {status}): see 'journalctl -u docker'"
-        raise DockerError(said, status)
+        if said == "page not found":
+            said = "Docker Engine does not know what it is asked for: compare its version with Docker 20.10 or later"
+        raise DockerError(said or f"HTTP status {status}", status)
     return value
 
 

@@ -38,6 +38,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit
     NVIDIA,
     RESTART,
     DockerPlanError,
+    about_file,
     edited,
     engine_warnings,
     refuse_restart_of,
@@ -121,7 +122,9 @@ def plan_docker(host: str, found: Mapping[str, Any], *, toolkit_planned: bool) -
         changes.append(change(ADVERTISE, base, text, daemon["path"]))
     changes += plan_selection(host, found)
     in_force = {**gpus.wanted(config), **runtime.wanted(config)}
-    if text != daemon["text"] or not_in_effect(in_force, found["engine"]["info"]):
+    with about_file(host, daemon):
+        due = text != daemon["text"] or bool(not_in_effect(in_force, engine["info"]))
+    if due:
         refuse_restart_of(host, found, text)
         restart_refusal(host, found["engine"], wanted["allow_restart"], "swarm_gpu_allow_restart")
         changes.append(change(RESTART))
@@ -172,7 +175,8 @@ def steps_of(members: Members) -> dict[str, str]:
             if steps[host] == "rejoin":
                 _may_leave(found)
         except SwarmError as error:
-            raise DockerPlanError(f"On {host}: {error}.") from None
+            end = "" if "Nothing was changed" in str(error) else " Nothing was changed."
+            raise DockerPlanError(f"On {host}: {error}.{end}") from None
     return steps
 
 

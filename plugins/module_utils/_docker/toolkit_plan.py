@@ -59,7 +59,8 @@ def restart_refusal(host: str, engine: Mapping[str, Any], allowed: bool, option:
     try:
         refuse_restart(running_containers(engine["containers"]), option)
     except DaemonJsonError as error:
-        raise DockerPlanError(f"On {host}: {error}") from None
+        end = "" if "Nothing was changed" in str(error) else ". Nothing was changed."
+        raise DockerPlanError(f"On {host}: {error}{end}") from None
 
 
 def edited(host: str, daemon: Mapping[str, str], text: str, settings: Settings) -> str:
@@ -178,7 +179,8 @@ def plan_daemon(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any
     changes = []
     if text != daemon["text"]:
         changes.append(change(CONFIGURE, daemon["text"], text, daemon["path"]))
-    due = bool(changes or not_in_effect(settings.wanted(parse(text)), found["engine"]["info"]))
+    with about_file(host, daemon):
+        due = bool(changes or not_in_effect(settings.wanted(parse(text)), found["engine"]["info"]))
     if due:
         if f"features.{SNAPSHOTTER}" in lost:
             raise DockerPlanError(f"{about_nvidia_ctk(host, daemon['path'], lost)} Nothing was changed.")

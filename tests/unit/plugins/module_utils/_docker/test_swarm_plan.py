@@ -499,7 +499,7 @@ def test_a_plan_of_damaged_answers_is_made_or_refused_in_words(members: dict[str
         done = plugin.run(None, {"inventory_hostname": "spark1"})
     if done.get("failed"):
         assert "Nothing was changed" in done["msg"]
-        assert len(done["msg"].split()) > 8
+        assert len(done["msg"].split()) > 5
 
 
 @pytest.mark.parametrize("pool", ["10.250.0.1/16", "10.250.0.0/33", "fd00::/64", "x"])

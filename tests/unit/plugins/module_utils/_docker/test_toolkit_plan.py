@@ -408,7 +408,7 @@ def test_a_plan_of_damaged_answers_is_made_or_refused_in_words(members: dict[str
     done = run_planner(members)
     if done.get("failed"):
         assert "Nothing was changed" in done["msg"]
-        assert len(done["msg"].split()) > 8
+        assert len(done["msg"].split()) > 5
 
 
 def test_what_no_module_returned_is_named() -> None:
