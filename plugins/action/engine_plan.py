@@ -84,9 +84,10 @@ class ActionModule(Planner):
 
 def planned(asked: dict[str, Any]) -> dict[str, Any]:
     """The plan, from plain values. :raises ServeError: and UfwError, when it cannot be."""
+    cluster.check_model(asked["model"])
     image = image_of(asked)
     one = serving_of(asked, image.id or serving.UNKNOWN)
-    stack = serving.MANAGED + deploy_note(one) + yaml.safe_dump(serving.stack(one), sort_keys=False, width=1000)
+    stack = serving.MANAGED + deploy_note(one) + yaml.safe_dump(serving.stack_file(one), sort_keys=False, width=1000)
     request = planning.Request(
         serving=one,
         found=asked["found"],
@@ -102,7 +103,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
     state = asked["found"][one.members[0]]["state"]
     changes = planning.changes(request)
     names = {change["name"] for some in changes.values() for change in some}
-    lost = "" if asked["drop_caches"] else planning.lost_to_page_cache(request, asked["model"].get("bytes", 0))
+    lost = "" if asked["drop_caches"] else planning.lost_to_page_cache(request, asked["model"].get("bytes") or 0)
     restarts = planning.has_given_up(request) or names & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
     return {
         "changes": changes,
@@ -144,7 +145,7 @@ def sums_of(asked: dict[str, Any]) -> dict[str, list[room.Sum]]:
     before = image_of({**asked, "base_id": "", "image_id": ""})
     compressed = asked["base_bytes"] or int(asked["image_gb"] * 1e9)  # 0: the registry does not tell
     image = image_room.needs(asked["members"], docker, before.id, compressed)
-    model = asked["model"].get("room", {})
+    model = asked["model"].get("room") or {}
     return {name: room.add_up([*map(room.from_facts, model.get(name, [])), *image[name]]) for name in asked["members"]}
 
 
@@ -209,7 +210,7 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
     config, nodes = cluster.plan(
         cluster.Request(
             limits=limits,
-            model_bytes=asked["model"].get("bytes", 0),
+            model_bytes=asked["model"].get("bytes") or 0,
             meminfo=contract.MEMINFO if own else contract.MOUNTED_MEMINFO,
             **{
                 name: asked[name]
@@ -222,7 +223,9 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
         cluster=config,
         nodes=nodes,
         image_id=image_id,
-        repo_dirs={name: asked["model"].get("repo_dirs", {}).get(name, asked["model"]["repo_dir"]) for name in members},
+        repo_dirs={
+            name: (asked["model"].get("repo_dirs") or {}).get(name, asked["model"]["repo_dir"]) for name in members
+        },
         drop_caches_path=asked["drop_caches_path"] if asked["drop_caches"] else "",
         **{name: asked[name] for name in ("gpu_kind", "launcher", "meminfo_path")},
     )

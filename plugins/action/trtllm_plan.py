@@ -41,9 +41,9 @@ class ActionModule(Planner):
         old = renamed_variables(task_vars)
         if old:
             raise PlanError(f"{old}. Nothing was changed.")
-        asked = json.loads(json.dumps(asked))  # plain values, as YAML wants to write
+        asked = json.loads(json.dumps(asked, default=str))  # plain values, as YAML wants to write; a date is a word
         model = asked.pop("model")
-        absent = [name for name in ("snapshot", "repo_dir") if not model.get(name)]
+        absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
         if absent:
             raise PlanError(
                 f"{' and '.join(absent)} of the model are not known: run the role hf_cache before in the same play, or "
@@ -53,6 +53,8 @@ class ActionModule(Planner):
             engine = trtllm.plan(trtllm.Request(snapshot=model["snapshot"], repo_dir=model["repo_dir"], **asked))
         except ServeError as error:
             raise PlanError(f"This model cannot be served as asked: {error}. Nothing was changed.") from error
+        doubts = engine.pop("doubts")
         text = yaml.safe_dump(engine["options"], indent=4, default_flow_style=False, allow_unicode=True)
         engine["files"] = {trtllm.OPTIONS_FILE: text}
-        return {"changes": {name: [] for name in asked["members"]}, "engine": engine}
+        planned = {"changes": {name: [] for name in asked["members"]}, "engine": engine}
+        return {**planned, "warnings": doubts} if doubts else planned

@@ -214,6 +214,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_co
     total,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ufw
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import unavailable
 
 
@@ -284,7 +285,7 @@ def main() -> None:
     try:
         found = look(module)
     except (OSError, ValueError) as error:
-        module.fail_json(msg=f"{os.uname().nodename} cannot be read: {error}. Nothing was changed.")
+        module.fail_json(msg=f"{os.uname().nodename} cannot be read: {told(error)}. Nothing was changed.")
     module.exit_json(changed=False, **found)
 
 

@@ -106,6 +106,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import tasks_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.host import state_in
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import problems_of, unstartable
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
 
 def main() -> None:
@@ -127,7 +128,7 @@ def main() -> None:
     try:
         state = state_in(path.parent)
     except OSError as error:
-        module.fail_json(msg=f"{path} cannot be read: {error}; is it the supervisor's state file?")
+        module.fail_json(msg=f"{path} cannot be read: {told(error)}; is it the supervisor's state file?")
     if state.get("began") == asked["ignore_started_at"]:
         state = {}
     settled, problems = problems_of(state, asked["config_digest"], asked["members"], asked["require_rdma"])

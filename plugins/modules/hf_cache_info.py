@@ -125,7 +125,8 @@ complete:
   type: bool
   sample: true
 to_do:
-  description: Whether a download or a copy would change anything; not so if RV(complete) and the revision is noted.
+  description: Whether a download or a copy would change anything; not so if RV(complete), the
+    revision is noted and RV(over_listed) is empty.
   returned: with O(model)
   type: bool
   sample: false
@@ -134,6 +135,14 @@ ref_missing:
   returned: with O(model)
   type: bool
   sample: false
+over_listed:
+  description:
+    - Files that C(hf) noted of the repository (C(trees/<commit>.json)), and that are neither wanted nor there.
+    - While it does, huggingface_hub from 1.24 on refuses the snapshot offline. A download or a link removes the list.
+  returned: with O(model)
+  type: list
+  elements: str
+  sample: []
 progress:
   description: The file that tells how far a download or a copy is; for M(sparkops.dgx_spark.async_follow).
   returned: with O(model)
@@ -240,6 +249,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     explain,
     read_model,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import FORMAT, installed, unavailable
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import filesystem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
@@ -279,7 +289,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
     missing = missing_packages(module, asked["packages"])
     return {
         **hf_cache.describe(cache, model, report),
-        "problems": report.wrong(),
+        "problems": report.problems(),
         "index_problems": hf_cache.index_errors(cache, model),
         "free_bytes": hf_cache.free_bytes(cache) + report.reclaimable,
         "filesystem": filesystem(cache.repo_dir),
@@ -312,7 +322,7 @@ def main() -> None:
     except (HubError, hf_cache.CacheError, CopyError) as exc:
         module.fail_json(msg=explain(exc, module.params["hints"]))
     except OSError as exc:
-        module.fail_json(msg=f"the cache {module.params['cache_dir']} cannot be read: {exc}")
+        module.fail_json(msg=f"the cache {module.params['cache_dir']} cannot be read: {told(exc)}")
     module.exit_json(changed=False, **found)
 
 

@@ -166,8 +166,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.directory i
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, Model, read_model
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.child import run_while_moving
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, make_private_directory
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import DIR_OPTION, CopyError, Place
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.counters import netdev_towards
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.pull import PullError
@@ -279,12 +280,12 @@ def main() -> None:
             ):
                 started = hf_cache.bring(cache, model, notes, fetch, attempts, done)
             figures = tell()
-    except (HubError, hf_cache.CacheError, CopyError, PullError, OSError) as exc:
-        module.fail_json(msg=str(exc), done=done)
+    except (HubError, hf_cache.CacheError, CopyError, PullError, FileError, OSError) as exc:
+        module.fail_json(msg=told(exc), done=done)
     module.exit_json(
         changed=report.to_do,
         snapshot=str(cache.snapshot(model.commit)),
-        done=done or report.wrong(),
+        done=done or report.problems(),
         brought_bytes=report.needed,
         attempts=started,
         seconds=round(time.monotonic() - began, 1),

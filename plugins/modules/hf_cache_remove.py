@@ -71,6 +71,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache impor
     remove,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, check_names
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
 
 def main() -> None:
@@ -98,8 +100,8 @@ def main() -> None:
             paths, size = remove(Cache(asked["cache_dir"], repo), with_model, module.check_mode)
             removed += paths
             freed += size
-    except (HubError, CacheError, OSError) as exc:
-        module.fail_json(msg=str(exc))
+    except (HubError, CacheError, FileError, OSError) as exc:
+        module.fail_json(msg=told(exc))
     module.exit_json(changed=bool(removed), removed=removed, freed_bytes=freed)
 
 

@@ -95,6 +95,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.directory import remember
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
 NAMED = ("repo", "commit", "repo_dir", "snapshot", "files", "bytes")
 
@@ -116,9 +117,9 @@ def main() -> None:
         notes = hf_cache.Notes(cache.notes)
         notes.learn(model, module.params["verified"], module.params["reread"])
         report = hf_cache.look(cache, model, notes)
-        problems = report.wrong() + hf_cache.index_errors(cache, model)
+        problems = report.problems() + hf_cache.index_errors(cache, model)
     except (HubError, hf_cache.CacheError, OSError) as exc:
-        module.fail_json(msg=str(exc), problems=[])
+        module.fail_json(msg=told(exc), problems=[])
     if not module.check_mode:
         with suppress(OSError):  # a cache that may only be read is read again
             notes.save()

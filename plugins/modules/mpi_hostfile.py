@@ -37,9 +37,9 @@ options:
         description:
           - IPv4 address or hostname (RFC 1123) at which the other nodes reach this node.
           - >-
-            Refused are an address given twice (hostnames regardless of case and of a dot at the end), wildcards,
-            loopback, broadcast and multicast addresses, IPv6, anything malformed, and words that have a meaning in
-            hostfiles.
+            Refused are an address given twice (hostnames regardless of case and of a dot at the end), names with one
+            first label (C(spark1.lan) and C(spark1.example.org) are one host to Open MPI), wildcards, loopback,
+            broadcast and multicast addresses, IPv6, anything malformed, and words that have a meaning in hostfiles.
         type: str
         required: true
       slots:
@@ -105,6 +105,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfil
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
 
 def rendered(asked: dict[str, Any]) -> str:
@@ -138,13 +139,14 @@ def main() -> None:
         module.fail_json(msg=f"path {str(path)!r} is a directory: give the path of a file")
     try:
         content = rendered(module.params) if present else ""
-    except HostfileError as exc:
-        module.fail_json(msg=str(exc))
-
-    if present:
-        path = path.resolve()
-    there = os.path.lexists(path)
-    before = path.read_bytes() if path.exists() else b""
+        if present:
+            path = Path(os.path.realpath(path))
+        there = os.path.lexists(path)
+        if path.exists() and not path.is_file():
+            module.fail_json(msg=f"path {str(path)!r} is no file: give the path of one")
+        before = path.read_bytes() if path.exists() else b""
+    except (HostfileError, OSError) as exc:
+        module.fail_json(msg=told(exc))
     changed = before != content.encode() if present else there
     content_diff = diff(before.decode(errors="replace"), content, str(path))
     attribute_diff = {"before_header": f"{path} (attributes)", "after_header": f"{path} (attributes)"}

@@ -100,34 +100,43 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory, replace_text
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import (
+    FileError,
+    make_private_directory,
+    replace_text,
+    write_atomically,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     COMMENT,
     DIR_OPTION,
     CopyError,
     authorized_keys,
     authorized_line,
-    check_key,
     check_name,
     drop_if_empty,
+    host_keys_in,
     program,
+    read_keys,
     with_lines,
 )
 
 
 def read_host_keys(module: AnsibleModule, folder: Path) -> list[str]:
     """Return the public host keys of this machine."""
-    keys = [check_key(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("ssh_host_*_key.pub"))]
-    if not keys:
-        module.fail_json(msg=f"{folder} holds no ssh host keys: install openssh-server, or run ssh-keygen -A")
-    return keys
+    paths = sorted(folder.glob("ssh_host_*_key.pub"))
+    try:
+        return host_keys_in({str(path): path.read_text(encoding="utf-8", errors="replace") for path in paths})
+    except (CopyError, OSError) as exc:
+        module.fail_json(msg=told(exc))
 
 
 def write(path: Path, after: str) -> None:
     """Replace authorized_keys, and remove the file where nothing is left in there."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if after:
-        replace_text(path, after, path.stat().st_mode & 0o777 if path.exists() else 0o600)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+        write_atomically(path, after.encode(errors="surrogateescape"), mode)
     else:
         path.unlink()
         drop_if_empty(path.parent)
@@ -155,11 +164,12 @@ def main() -> None:
         required_if=[("state", "present", ["name", "directory"])],
         supports_check_mode=True,
     )
-    asked, path = module.params, authorized_keys()
+    asked = module.params
     sender = Path(asked["dir"], "send.py")
     lines: list[str] = []
     found: dict[str, Any] = {}
     try:
+        path = authorized_keys()
         if asked["name"]:
             check_name(asked["name"])
         if asked["state"] == "present":
@@ -172,7 +182,7 @@ def main() -> None:
                 )
                 for one in asked["readers"]
             ]
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        before = read_keys(path)
         after = with_lines(before, lines, asked["name"])
         in_use = COMMENT in after
         changed = before != after or (sender.exists() and not in_use)
@@ -185,8 +195,8 @@ def main() -> None:
             if not in_use:
                 sender.unlink(missing_ok=True)
                 drop_if_empty(sender.parent)
-    except (CopyError, OSError) as exc:
-        module.fail_json(msg=str(exc))
+    except (CopyError, FileError, OSError) as exc:
+        module.fail_json(msg=told(exc))
     module.exit_json(changed=changed, **found)
 
 

@@ -60,6 +60,7 @@ from socket import gethostname
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import FILES_OPTION
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.files import from_rows, problems
 
 
@@ -73,7 +74,7 @@ def main() -> None:
     try:
         wrong = problems(folder, files, read=True)
     except OSError as exc:
-        module.fail_json(msg=str(exc), problems={})
+        module.fail_json(msg=told(exc), problems={})
     if wrong:
         shown = "; ".join(f"{path}: {what}" for path, what in sorted(wrong.items())[:5])
         more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""

@@ -74,6 +74,8 @@ path:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     DIR_OPTION,
     Connection,
@@ -102,8 +104,8 @@ def main() -> None:
         place = Place(asked["dir"], asked["name"])
         how = Connection(**{name: asked[name] for name in Connection._fields})
         changed = place.connect(how, asked["host_keys"], module.check_mode)
-    except (CopyError, OSError) as exc:
-        module.fail_json(msg=str(exc))
+    except (CopyError, FileError, OSError) as exc:
+        module.fail_json(msg=told(exc))
     module.exit_json(changed=changed, path=str(place.connection))
 
 

@@ -88,6 +88,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import FILES_OPTION
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     DIR_OPTION,
     CopyError,
@@ -114,7 +115,10 @@ def main() -> None:
     )
     asked, folder = module.params, Path(module.params["directory"])
     files = from_rows(asked["files"])
-    wrong = problems(folder, files, read=False)
+    try:
+        wrong = problems(folder, files, read=False)
+    except OSError as exc:
+        module.fail_json(msg=told(exc))
     if not wrong or module.check_mode:
         module.exit_json(changed=bool(wrong), directory=str(folder))
     reason = ""
@@ -136,7 +140,7 @@ def main() -> None:
                     break
         found = transfer.figures(netdev_towards(module.run_command, transfer.address))
     except (CopyError, PullError, OSError) as exc:
-        reason = str(exc)
+        reason = told(exc)
     if reason:
         module.fail_json(msg=f"{asked['name']} could not be copied: {reason}")
     drop_if_empty(folder / PARTIAL)

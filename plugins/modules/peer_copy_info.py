@@ -63,6 +63,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import FILES_OPTION
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     DIR_OPTION,
     CopyError,
@@ -92,7 +93,7 @@ def main() -> None:
         about = os.statvfs(place)
         left = left_behind(asked["dir"], asked["name"])
     except (CopyError, OSError) as exc:
-        module.fail_json(msg=str(exc))
+        module.fail_json(msg=told(exc))
     module.exit_json(
         changed=False,
         directory=str(folder),

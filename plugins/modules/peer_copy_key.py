@@ -87,12 +87,14 @@ progress:
   sample: /home/nvidia/.dgx-spark/copy-image.progress
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     DIR_OPTION,
     CopyError,
@@ -123,9 +125,9 @@ def make_key(module: AnsibleModule, place: Place) -> str:
 
 def remove(top: Path, going: list[Path], check_mode: bool) -> bool:
     """Remove what copies left; return whether there was any."""
-    found = [path for path in going if path.exists()]
+    found = [path for path in going if os.path.lexists(path)]
     for path in [] if check_mode else found:
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
@@ -163,7 +165,7 @@ def main() -> None:
             found["reader"] = {"address": address, "public_key": make_key(module, place)}
             found["progress"] = str(place.progress)
     except (CopyError, OSError) as exc:
-        module.fail_json(msg=str(exc))
+        module.fail_json(msg=told(exc))
     module.exit_json(changed=True, **found)
 
 

@@ -52,11 +52,15 @@ options:
   image:
     description:
       - The image, whose tag tells the version of TensorRT-LLM. Only that version's flags and keys are accepted then.
-      - A tag that tells none, such as that of a nightly build, stands for any.
+      - >-
+        A tag that tells none, such as that of a nightly build, stands for any: what no version is known to take is a
+        warning then. So is, for a release candidate, what came with a later one or with the release, and for a
+        version that is newer than the tables, what none of them has, unless it looks misspelt.
+      - The keys of AutoDeploy (C(backend) is C(_autodeploy)) are not checked.
     type: str
     default: ""
   version:
-    description: The version, where the tag does not tell it.
+    description: The version, where the tag does not tell it; V(any) for any.
     type: str
     default: ""
   encodings:

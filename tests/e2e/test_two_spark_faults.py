@@ -207,17 +207,21 @@ def at_its_next_load(pair: Pair, fault: str, content: str) -> str:
 def test_a_rank_that_takes_memory_by_the_gibibyte_is_ended_above_the_floor(pair: Pair, measured: set[str]) -> None:
     """7 GiB in half a second, as a Spark was seen to lose them."""
     mend = at_its_next_load(pair, "take-memory", f"{MOUNTED} 14336")
-    eventually(lambda: "MiB a second: its rank is ended" in state(pair).get("last_end", ""), True, seconds=150)
-    assert left(pair, "spark2") >= 16384
-    pair.host("spark2").check_output(mend)
-    leave(pair, "spark2", 100000)
+    try:
+        eventually(lambda: "MiB a second: its rank is ended" in state(pair).get("last_end", ""), True, seconds=150)
+        assert left(pair, "spark2") >= 16384
+    finally:
+        pair.host("spark2").check_output(mend)
+        leave(pair, "spark2", 100000)
     eventually(lambda: len(incarnations(pair) - measured), 2, seconds=240)
 
 
 def test_a_load_that_stands_still_is_ended_and_begun_anew(pair: Pair, measured: set[str]) -> None:
     mend = at_its_next_load(pair, "stand-still", "")
-    eventually(lambda: "its load stood still: for 1 min" in state(pair).get("last_end", ""), True, seconds=240)
-    pair.host("spark2").check_output(mend)
+    try:
+        eventually(lambda: "its load stood still: for 1 min" in state(pair).get("last_end", ""), True, seconds=240)
+    finally:
+        pair.host("spark2").check_output(mend)
     eventually(lambda: len(incarnations(pair) - measured), 2, seconds=240)
 
 

@@ -12,10 +12,11 @@ import hashlib
 import ipaddress
 import json
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.contract import short
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfile import HostfileError, validate_nodes
 
 #: where no network of the fabric reaches all: NVIDIA's recipe for a ring
 RING = {"NCCL_IB_SUBNET_AWARE_ROUTING": "1", "NCCL_NET_PLUGIN": "none"}
@@ -56,6 +57,7 @@ def plan(asked: Request) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         "engine": dict(asked.engine["settings"]),
         "nodes": [{"name": node["name"], "address": node["address"]} for node in nodes],
         "subnets": subnets_of(nodes),
+        "netdevs": netdevs_of(nodes),
         "ssh_port": asked.ssh_port,
         "serve": list(asked.engine["serve"]),
         "environment": dict(asked.engine["environment"]),
@@ -88,23 +90,78 @@ def nodes_of(members: Sequence[str], fabric: Mapping[str, Any]) -> list[dict[str
         raise ServeError("there is no node to serve on: the group of Sparks is empty")
     if len(members) == 1:
         return [{"name": members[0], "address": "127.0.0.1", "network": "", "links": []}]
-    names = [short(name) for name in members]
-    same = [name for name in members if names.count(short(name)) > 1]
+    names = [short(name).lower() for name in members]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    same = [member for member, name in zip(members, names) if name == twice]
     if same:
         raise ServeError(f"{' and '.join(same)} are both {short(same[0])} to MPI: rename one of them")
-    missing = [name for name in members if not fabric.get(name, {}).get("control_address")]
+    for member in members:
+        try:
+            validate_nodes([{"address": short(member)}])
+        except HostfileError as error:
+            said = str(error).partition(" ")[2]
+            raise ServeError(
+                f"{member} cannot be a node's name to MPI: {said}, or rename {member} in the inventory (ansible_host "
+                "has the address)"
+            ) from error
+    wrong = [problem for name in members for problem in _fabric_problems(name, fabric.get(name))]
+    if wrong:
+        raise ServeError(f"{'; '.join(wrong[:5])}: give engine_serve_fabric as the role cx7_network plans it")
+    missing = [name for name in members if not (fabric.get(name) or {}).get("control_address")]
     if missing:
         raise ServeError(
             f"no control address is planned for {', '.join(missing)}: run cx7_network on all of them first"
         )
     nodes = [{"name": name, **control(fabric[name]), "links": fabric[name].get("links", [])} for name in members]
-    lost = [f"{node['name']} ({node['address']})" for node in nodes if not node["network"]]
+    lost = [f"{node['name']} ({node['address']})" for node in nodes if not node["network"] or not node["netdev"]]
     if lost:
         raise ServeError(
-            f"nothing tells the network of the control address of {', '.join(lost)}: run cx7_network, or give "
+            f"nothing tells netdev and network of the control address of {', '.join(lost)}: run cx7_network, or give "
             "control_netdev and control_network in engine_serve_fabric"
         )
     return nodes
+
+
+def _fabric_problems(name: str, host: Any) -> Iterator[str]:
+    """What of a member's part of the fabric is not of the shape that cx7_network plans."""
+    if host is None:
+        return
+    if not isinstance(host, Mapping):
+        yield f"the fabric of {name} is {host!r} and no mapping"
+        return
+    links = host.get("links", [])
+    for key in ("control_address", "control_netdev", "control_network"):
+        if host.get(key) is not None and not isinstance(host[key], str):
+            yield f"{key} of {name} is {host[key]!r} and no text"
+    if not isinstance(links, Sequence) or isinstance(links, str):
+        yield f"links of {name} is {links!r} and no list"
+        return
+    for number, link in enumerate(links):
+        if not isinstance(link, Mapping):
+            yield f"links[{number}] of {name} is {link!r} and no mapping"
+            continue
+        for key in ("netdev", "rdma_device", "address"):
+            value = link.get(key)
+            if not isinstance(value, str) or not value:
+                yield f"links[{number}].{key} of {name} is {value!r} and no text"
+
+
+def check_model(model: Mapping[str, Any]) -> None:
+    """Refuse what is not of the shape of a model, as the role hf_cache plans one and a person may give it.
+
+    :raises ServeError: naming each part.
+    """
+    dirs, size = model.get("repo_dirs"), model.get("bytes")
+    texts = [("repo_dir", model.get("repo_dir"))]
+    texts += [(name, model[name]) for name in ("repo", "commit") if model.get(name) is not None]
+    texts += [(f"repo_dirs[{name!r}]", path) for name, path in dirs.items()] if isinstance(dirs, Mapping) else []
+    wrong = [f"{name} is {value!r} and no text" for name, value in texts if not isinstance(value, str) or not value]
+    if dirs is not None and not isinstance(dirs, Mapping):
+        wrong.append(f"repo_dirs is {dirs!r} and no mapping")
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+        wrong.append(f"bytes is {size!r} and no number of bytes")
+    if wrong:
+        raise ServeError(f"of the model, {'; '.join(wrong)}: give engine_serve_model as the role hf_cache plans it")
 
 
 def control(host: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,14 +170,23 @@ def control(host: Mapping[str, Any]) -> dict[str, Any]:
     :param host: ``control_address`` and ``links``; unless one of these has that address, ``control_netdev`` and
         ``control_network``: on a ring no network of the fabric reaches all.
     """
-    address = ipaddress.ip_address(host["control_address"])
+    address = _interface(host["control_address"]).ip
     for link in host.get("links", []):
-        interface = ipaddress.ip_interface(link["address"])
+        interface = _interface(link["address"])
         if interface.ip == address:
             netdev, network = link["netdev"], str(interface.network)
             return {"address": str(address), "netdev": netdev, "network": network, "on_fabric": True}
     beside = {"netdev": host.get("control_netdev"), "network": host.get("control_network")}
     return {"address": str(address), **beside, "on_fabric": False}
+
+
+def _interface(address: object) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+    try:
+        return ipaddress.ip_interface(str(address))
+    except ValueError:
+        raise ServeError(
+            f"{address!r} is no IP address: give those of engine_serve_fabric as the role cx7_network plans them"
+        ) from None
 
 
 def rdma_devices(links: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -151,6 +217,11 @@ def node_environment(node: Mapping[str, Any], require_rdma: bool) -> dict[str, s
 def subnets_of(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
     """The networks of the control addresses: where ranks reach each other. Empty for a single node."""
     return sorted({node["network"] for node in nodes if node["network"]})
+
+
+def netdevs_of(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The netdevs of the control addresses, by name, those of all nodes: cables may be in other cages on another."""
+    return sorted({node["netdev"] for node in nodes if node.get("netdev")})
 
 
 def memory_need_mib(model_bytes: int, world: int, reserve_mib: int) -> int:

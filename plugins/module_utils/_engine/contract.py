@@ -104,6 +104,7 @@ class Cluster(TypedDict):
     engine: EngineSettings
     nodes: list[Member]  # in rank order, the leader first
     subnets: list[str]  # CIDRs in which the ranks reach each other; empty for a single node
+    netdevs: list[str]  # that have the nodes' addresses, each name once; empty for a single node
     ssh_port: int  # of the workers
     serve: list[str]  # the engine's own command line
     environment: dict[str, str]  # of all ranks
@@ -170,10 +171,11 @@ def short(name: str) -> str:
 
     Open MPI 5 rejects long host names, and takes two addresses that begin alike for one node.
 
-    >>> short("spark1.example.org"), short("192.168.1.21")
-    ('spark1', '192-168-1-21')
+    >>> short("spark1.example.org"), short("192.168.1.21"), short("dgx_1")
+    ('spark1', '192-168-1-21', 'dgx-1')
     """
-    return name.replace(".", "-") if name.replace(".", "").isdigit() else name.split(".")[0]
+    own = name.replace(".", "-") if name.replace(".", "").isdigit() else name.split(".")[0]
+    return own.replace("_", "-")  # which no host's name has, and many an inventory
 
 
 def rank_problem(rank: int, name: str, transport: Mapping[str, object] | None) -> str:

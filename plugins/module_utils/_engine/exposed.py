@@ -25,13 +25,21 @@ def addresses(ip_json: str) -> list[str]:
     >>> addresses('[{"ifname": "wlP9s9", "addr_info": [{"local": "10.0.0.7", "prefixlen": 24, "scope": "global"}]}]')
     ['10.0.0.7/24 on wlP9s9']
     """
+    try:
+        entries = json.loads(ip_json or "[]")
+    except (ValueError, RecursionError):
+        entries = []
     return [
         f"{info['local']}/{info['prefixlen']} on {entry['ifname']}"
-        for entry in json.loads(ip_json or "[]")
-        if entry and not _INSIDE.fullmatch(entry["ifname"])
-        for info in entry.get("addr_info", [])
-        if info.get("scope") == "global"
+        for entry in _mappings(entries)
+        if isinstance(entry.get("ifname"), str) and not _INSIDE.fullmatch(entry["ifname"])
+        for info in _mappings(entry.get("addr_info"))
+        if info.get("scope") == "global" and {"local", "prefixlen"} <= set(info)
     ]
+
+
+def _mappings(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def sentences(

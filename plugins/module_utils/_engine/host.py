@@ -84,9 +84,10 @@ def state_in(folder: Path) -> dict[str, Any]:
     """
     path = folder / contract.STATE
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
-    except ValueError:
+        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (ValueError, RecursionError):
         return {}  # a power cut left half of it; the next start writes it anew
+    return state if isinstance(state, dict) else {}
 
 
 def unit(run: Run, name: str) -> dict[str, str]:

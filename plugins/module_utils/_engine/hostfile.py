@@ -48,6 +48,7 @@ def validate_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Node]:
     if not nodes:
         raise HostfileError("nodes is empty: give at least one node, the leader")
     seen: dict[str, int] = {}
+    labels: dict[str, int] = {}
     valid = []
     for index, node in enumerate(nodes):
         address, slots = node["address"], node.get("slots", 1)
@@ -62,6 +63,13 @@ def validate_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Node]:
                 "with all its slots"
             )
         seen[name] = index
+        first = _first_label(name)
+        if first in labels:
+            raise HostfileError(
+                f"nodes[{index}].address {address!r} is the same host as nodes[{labels[first]}] to Open MPI, which "
+                f"drops the domain and takes both for {first!r}: give their addresses, or names that begin differently"
+            )
+        labels[first] = index
         if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
             raise HostfileError(f"nodes[{index}].slots {slots!r} is not a whole number of at least 1 ({address})")
         valid.append(Node(address, slots))
@@ -81,6 +89,11 @@ def render(nodes: Sequence[Node], first_is_here: bool = False) -> str:
     names = [node.address for node in nodes]
     names[:1] = ["localhost"] if first_is_here else names[:1]
     return HEADER + "".join(f"{name} slots={node.slots}\n" for name, node in zip(names, nodes))
+
+
+def _first_label(name: str) -> str:
+    """The part of a name by which Open MPI tells hosts apart; an IPv4 address is one as it is."""
+    return name if _IPV4.fullmatch(name) else name.split(".")[0]
 
 
 def _refuse_address(address: str, bare: str) -> str | None:

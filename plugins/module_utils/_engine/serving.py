@@ -177,6 +177,26 @@ def stack(serving: Serving) -> dict[str, Any]:
     return {"version": "3.8", "services": services, "networks": {"host": {"name": "host", "external": True}}}
 
 
+def stack_file(serving: Serving) -> dict[str, Any]:
+    """The stack in the words of its file, which are read twice: by Compose, to which ``$`` begins a variable, and what
+    is in ``environment`` and ``volumes`` by Swarm, to which ``{{`` begins a template.
+    """
+    tree = stack(serving)
+    for one in tree["services"].values():
+        one["environment"] = _literal(one["environment"], ("{{", '{{"{{"}}'))
+        one["volumes"] = _literal(one["volumes"], ("{{", '{{"{{"}}'))
+    return dict(_literal(tree, ("$", "$$")))
+
+
+def _literal(value: Any, escape: tuple[str, str]) -> Any:
+    """The same with every string so that the string is left as it is."""
+    if isinstance(value, dict):
+        return {name: _literal(inner, escape) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_literal(inner, escape) for inner in value]
+    return value.replace(*escape) if isinstance(value, str) else value
+
+
 def stack_labels(serving: Serving) -> dict[str, str]:
     """The label of each service of the deployed stack, by the service's name."""
     name = serving.layout["name"]

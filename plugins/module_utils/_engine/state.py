@@ -44,13 +44,21 @@ def problems_of(
     :param state: ``state.json``, of the shape :class:`contract.State`, empty where there is none.
     :param config_digest: what the containers must have been started with. :param members: names in rank order.
     """
-    phase, reason = state.get("phase", "not started"), state.get("reason", "")
+    phase, reason = state.get("phase", "not started"), state.get("reason") or ""
     if state.get("config") != config_digest:
         return False, ["the containers that were asked for have not started"]
     if phase == contract.GAVE_UP:
         return True, [f"the supervisor gave up: {reason}"]
     if phase != contract.SERVING:
         return False, [f"{phase}{': ' + reason if reason else ''}"]
-    ranks = state.get("ranks", {})
-    found = (contract.rank_problem(rank, name, ranks.get(contract.short(name))) for rank, name in enumerate(members))
+    ranks = state.get("ranks")
+    transports = {name: one for name, one in ranks.items() if _is_transport(one)} if isinstance(ranks, dict) else {}
+    found = (
+        contract.rank_problem(rank, name, transports.get(contract.short(name))) for rank, name in enumerate(members)
+    )
     return True, [problem for problem in found if problem] if require_rdma else []
+
+
+def _is_transport(one: object) -> bool:
+    """Whether something is of the shape :class:`contract.Transport`, as far as it is read."""
+    return isinstance(one, dict) and {"transport", "devices"} <= set(one)

@@ -15,12 +15,17 @@ from typing import Any, Mapping, Sequence
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import (
-    check_arguments,
-    check_options,
-    era_of,
+    arguments_findings,
+    autodeploy_findings,
+    eras_of,
+    is_autodeploy,
+    is_newer,
+    metrics_follow,
+    options_findings,
     render,
     size,
     version_of,
+    whole,
 )
 
 NAME, TITLE = "trtllm", "TensorRT-LLM"
@@ -67,27 +72,33 @@ class Request:
 def plan(asked: Request) -> dict[str, Any]:
     """The engine's part of a serving's plan.
 
-    :returns: ``name`` and ``title``; ``settings`` for ``cluster.json``; ``serve``, the command line; ``environment`` of
-        all ranks; ``options``, the YAML of :data:`OPTIONS_FILE`; ``downloads``, each ``name``, ``url`` and ``sha256``;
-        ``world``, the number of ranks; ``version``, as far as it is known.
+    :returns: ``doubts``, a sentence for each setting that only the engine can judge; ``name`` and ``title``;
+        ``settings`` for ``cluster.json``; ``serve``, the command line; ``environment`` of all ranks; ``options``, the
+        YAML of :data:`OPTIONS_FILE`; ``downloads``, each ``name``, ``url`` and ``sha256``; ``world``, the number of
+        ranks; ``version``, as far as it is known.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
     if not asked.members:
         raise ServeError("there is no node to serve on: the group of Sparks is empty")
     version = asked.version or version_of(asked.image)
-    era, options = era_of(version), merged(DEFAULTS, asked.options)
-    problems = check_options(options, era) + check_arguments(asked.arguments, options, era)
-    problems = problems or _split_problems(asked, options)
+    eras, options = eras_of(version), merged(DEFAULTS, asked.options)
+    if is_autodeploy(asked.arguments, options):
+        findings = [*autodeploy_findings(asked.arguments, options)]
+    else:
+        findings = [*options_findings(options, eras, is_newer(version))]
+    findings += arguments_findings(asked.arguments, options, eras, is_newer(version))
+    problems = [one.text for one in findings if one.refused] or _split_problems(asked, options)
     if problems:
         raise ServeError("; ".join(problems))
     harmony = asked.config.get("model_type") == "gpt_oss"
     return {
+        "doubts": [one.text for one in findings if not one.refused],
         "name": NAME,
         "title": TITLE,
         "settings": {
             "name": NAME,
-            "metrics_follow": era == "A",
-            "fit_kv_cache": "free_gpu_memory_fraction" not in (asked.options.get("kv_cache_config") or {}),
+            "metrics_follow": metrics_follow(asked.version, asked.image),
+            "fit_kv_cache": "free_gpu_memory_fraction" not in _mapping(asked.options.get("kv_cache_config")),
             "min_kv_tokens": asked.min_kv_tokens,
         },
         "serve": command(asked),
@@ -115,6 +126,8 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def world(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> int:
     """The number of ranks that the sizes make."""
+    if is_autodeploy(arguments, options):
+        return whole(1 if options.get("world_size") is None else options["world_size"])
     number = 1
     for name in ("tensor_parallel_size", "pipeline_parallel_size", "context_parallel_size"):
         number *= size(name, arguments, options)
@@ -122,14 +135,13 @@ def world(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> int:
 
 
 def _split_problems(asked: Request, options: Mapping[str, Any]) -> list[str]:
-    heads = heads_problem(asked.config, size("tensor_parallel_size", asked.arguments, options))
+    ways = size("tensor_parallel_size", asked.arguments, options)
+    heads = heads_problem(asked.config, ways) if ways > 0 else ""
     ranks = world(asked.arguments, options)
     if heads or ranks == len(asked.members):
         return [heads] if heads else []
-    return [
-        f"tp_size x pp_size x cp_size is {ranks}, but there are {len(asked.members)} Sparks with one GPU each: "
-        "make them equal"
-    ]
+    what = "world_size" if is_autodeploy(asked.arguments, options) else "tp_size x pp_size x cp_size"
+    return [f"{what} is {ranks}, but there are {len(asked.members)} Sparks with one GPU each: make them equal"]
 
 
 def heads_problem(config: Mapping[str, Any], ways: int) -> str:
@@ -142,10 +154,16 @@ def heads_problem(config: Mapping[str, Any], ways: int) -> str:
     >>> heads_problem({"num_attention_heads": 64}, 2)
     ''
     """
-    heads = {**config, **config.get("text_config", {})}.get("num_attention_heads", 0)
-    if not isinstance(heads, int) or heads % ways == 0:
+    said = [part.get("num_attention_heads") for part in (_mapping(config.get("text_config")), config)]
+    heads = next((number for number in said if isinstance(number, int)), 0)
+    if heads % ways == 0:
         return ""
     return f"tp_size {ways} does not divide the {heads} attention heads of the model: use pp_size instead"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """What stands where a mapping is expected; a null, as some models' ``config.json`` has, is an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def command(asked: Request) -> list[str]:

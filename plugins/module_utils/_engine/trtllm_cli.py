@@ -234,7 +234,7 @@ KEYS = {
     "kv_cache_config.iteration_stats_interval": Key("int", "C"),
     "kv_cache_config.kv_cache_event_hash_algo": Key("enum", "C", ("auto", "v1_block_key", "v2_sha256", "v2_sha256_64")),
     "kv_cache_config.mamba_ssm_cache_dtype": Key("enum", "ABC", ("auto", "float16", "bfloat16", "float32")),
-    "kv_cache_config.mamba_ssm_stochastic_rounding": Key("bool", "C"),
+    "kv_cache_config.mamba_ssm_stochastic_rounding": Key("bool", "BC"),
     "kv_cache_config.max_attention_window": Key("list[int]", "ABC"),
     "kv_cache_config.max_gpu_total_bytes": Key("int", "ABC"),
     "kv_cache_config.max_tokens": Key("int", "ABC"),

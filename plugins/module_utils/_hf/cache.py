@@ -8,6 +8,7 @@ This module util is private to the collection.
 CACHE/hub/models--org--name/blobs/<hash>                 the files
 CACHE/hub/models--org--name/snapshots/<commit>/<path>    relative links to them
 CACHE/hub/models--org--name/refs/<revision>              a commit
+CACHE/hub/models--org--name/trees/<commit>.json          what `hf` noted of the repository: all of its files
 CACHE/hub/.locks/models--org--name/<hash>.lock           held by `hf` while it downloads
 CACHE/.dgx-spark/models--org--name.json                  what was verified, and which refs are ours
 """
@@ -15,10 +16,10 @@ CACHE/.dgx-spark/models--org--name.json                  what was verified, and 
 from __future__ import annotations
 
 import fcntl
-import getpass
 import json
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import time
@@ -78,24 +79,30 @@ class Cache:
         """Return where a revision's commit is noted."""
         return self.repo_dir / "refs" / revision
 
+    def tree(self, commit: str) -> Path:
+        """Return where `hf` notes all files of the repository at a commit."""
+        return self.repo_dir / "trees" / f"{commit}.json"
+
 
 class Notes:
-    """Which blobs of a cache were read and found right, and which refs the role wrote."""
+    """Which blobs of a cache were read and found right, which refs the role wrote, and which trees it removed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.verified: dict[str, Stamp] = {}
         self.refs: dict[str, str] = {}
+        self.trees: dict[str, str] = {}  # by commit, the text of one that was there before us, empty if none was
         self.reload()
 
     def reload(self) -> None:
         """Read what is written, and keep what was found since."""
-        found, self.verified, self.refs = self.verified, {}, {}
+        found = self.verified
         try:
-            noted = json.loads(self.path.read_text(encoding="utf-8"))
-            self.verified, self.refs = dict(noted["verified"]), dict(noted["refs"])
-        except (OSError, ValueError, TypeError, KeyError):
-            self.verified, self.refs = {}, {}  # then everything is read again
+            noted = json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
+            self.verified, self.refs = dict(noted["verified"]), _texts(noted["refs"])
+            self.trees = _texts(noted.get("trees", {}))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            self.verified, self.refs, self.trees = {}, {}, {}  # then everything is read again
         self._as_read = self._text()
         self.verified.update(found)
 
@@ -114,7 +121,8 @@ class Notes:
         self.verified[file.blob] = stamp(path)
 
     def _text(self) -> str:
-        return json.dumps({"verified": self.verified, "refs": self.refs}, indent=1, sort_keys=True) + "\n"
+        noted = {"verified": self.verified, "refs": self.refs, "trees": self.trees}
+        return json.dumps(noted, indent=1, sort_keys=True) + "\n"
 
     def save(self) -> None:
         """Write what is new, in one step."""
@@ -124,6 +132,13 @@ class Notes:
         make_private_directory(self.path.parent)
         replace_text(self.path, text)
         self._as_read = text
+
+
+def _texts(noted: Mapping[str, Any]) -> dict[str, str]:
+    """Texts by the name of a revision or commit, which becomes part of a path."""
+    return {
+        name: text for name, text in noted.items() if isinstance(text, str) and ".." not in name.split("/") and name
+    }
 
 
 class _BlobState(NamedTuple):
@@ -152,6 +167,7 @@ class Report(NamedTuple):
     needed: int
     reclaimable: int
     stamps: dict[str, Stamp]  # of the blobs that are right
+    over_listed: list[str]  # files that are not wanted and not there, of which offline clients require that they are
 
     @property
     def complete(self) -> bool:
@@ -160,8 +176,8 @@ class Report(NamedTuple):
 
     @property
     def to_do(self) -> bool:
-        """Whether anything is to be fetched, linked or noted."""
-        return not self.complete or self.ref_missing
+        """Whether anything is to be fetched, linked, noted or removed."""
+        return not self.complete or self.ref_missing or bool(self.over_listed)
 
     def to_fetch(self) -> list[HashedFile]:
         """Return the files whose content has to come from elsewhere."""
@@ -175,6 +191,12 @@ class Report(NamedTuple):
     def wrong(self, states: Container[str] = (UNLINKED, MISSING, CORRUPT, UNREAD)) -> list[str]:
         """Return what is wrong, a line for each file."""
         return [f"{one.file.path}: {one.detail}" for one in self.found if one.state in states]
+
+    def problems(self) -> list[str]:
+        """Return all that is wrong, a line each."""
+        names = ", ".join(self.over_listed[:3]) + (" …" if len(self.over_listed) > 3 else "")
+        lists = [f"trees: lists {names}, not wanted here, so that clients would refuse the snapshot offline"]
+        return self.wrong() + (lists if self.over_listed else [])
 
 
 def stamp(path: Path) -> Stamp:
@@ -216,7 +238,33 @@ def look(cache: Cache, model: Model, notes: Notes, read: str = READ_NEW) -> Repo
             if os.path.lexists(path)
         ),
         stamps={blob: one.stamp for blob, one in states.items() if one.stamp},
+        over_listed=_over_listed(cache, model),
     )
+
+
+def _over_listed(cache: Cache, model: Model) -> list[str]:
+    """Return the files that `hf` noted of the repository, and that are neither wanted nor there.
+
+    It notes all of them whichever it was asked for, and huggingface_hub refuses a snapshot offline that lacks one, from
+    1.24 on. What it cannot read it passes over.
+    """
+    tree = cache.tree(model.commit)
+    if not tree.is_file():
+        return []
+    try:
+        noted = json.loads(tree.read_text(encoding="utf-8"))["files"]
+        names = sorted(str(name) for name in noted)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []
+    wanted, top = {file.path for file in model.files}, cache.snapshot(model.commit)
+    return [name for name in names if name not in wanted and not _exists(top / name)]
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; a name that none can have is that of no file."""
+    with suppress(OSError, ValueError):
+        return path.exists()
+    return False
 
 
 def _check_blob(cache: Cache, model: Model, notes: Notes, file: HashedFile, read: str) -> _BlobState:
@@ -242,7 +290,9 @@ def _check_blob(cache: Cache, model: Model, notes: Notes, file: HashedFile, read
                 if hash_file(other, file) == file.blob:
                     return _BlobState(UNLINKED, f"is there as {other}", other)
     except OSError as exc:
-        raise CacheError(f"{exc.filename or path} cannot be read ({exc.strerror}): {_chown(cache)}") from exc
+        raise CacheError(
+            f"{exc.filename or path} cannot be read ({exc.strerror}): {_mend_of(cache, exc.filename or path)}"
+        ) from exc
     return _BlobState(MISSING, "is missing")
 
 
@@ -259,7 +309,8 @@ def _namesakes(cache: Cache, model: Model, file: HashedFile) -> list[Path]:
 
 def _is_linked(cache: Cache, commit: str, file: HashedFile) -> bool:
     path, wanted = cache.snapshot(commit) / file.path, _link_text(cache, commit, file)
-    return path.is_symlink() and os.readlink(path) == wanted and path.resolve() == (cache.blobs / file.blob).resolve()
+    is_ours = path.is_symlink() and os.readlink(path) == wanted
+    return is_ours and os.path.realpath(path) == os.path.realpath(cache.blobs / file.blob)
 
 
 def _link_text(cache: Cache, commit: str, file: HashedFile) -> str:
@@ -285,7 +336,7 @@ def clear_wrong(cache: Cache, report: Report) -> list[str]:
             if blob.is_file() and not blob.is_symlink():
                 continue  # done for another file of the same content
             blob.parent.mkdir(parents=True, exist_ok=True)
-            if cache.repo_dir.resolve() in one.source.parents:
+            if Path(os.path.realpath(cache.repo_dir)) in one.source.parents:
                 one.source.replace(blob)
             else:
                 _hard_link(one.source, blob)  # other repositories may use it where it is
@@ -297,9 +348,15 @@ def clear_wrong(cache: Cache, report: Report) -> list[str]:
             for path in _remains(cache, one.file.blob):
                 # `hf` begins anew under another name: what an older run left is of use only to that run.
                 if path == blob or not in_use:
+                    _refuse_directory(path)
                     path.unlink()
                     done.append(f"{one.file.path}: removed {path.name}, {one.detail}")
     return done
+
+
+def _refuse_directory(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        raise CacheError(f"{path} is a directory where a file belongs: move it away, and run this again")
 
 
 def _put_aside(cache: Cache, file: HashedFile) -> None:
@@ -333,7 +390,10 @@ def _in_use(lock: Path) -> bool:
 
 
 def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
-    """Link every file whose content is right, and note the revision's commit where none is. Return what was done."""
+    """Link every file whose content is right, and note the revision's commit where none is. Return what was done.
+
+    A list of the repository's files that names more than there is goes, so that clients find the snapshot whole.
+    """
     done = []
     for file in model.files:
         if file.blob not in notes.verified or _is_linked(cache, model.commit, file):
@@ -341,6 +401,7 @@ def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
         path = cache.snapshot(model.commit) / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(path):
+            _refuse_directory(path)
             path.unlink()
         path.symlink_to(_link_text(cache, model.commit, file))
         done.append(f"{file.path}: linked")
@@ -350,33 +411,94 @@ def link(cache: Cache, model: Model, notes: Notes) -> list[str]:
         replace_text(ref, model.commit, mode=0o644)
         notes.refs[model.revision] = model.commit
         done.append(f"refs/{model.revision}: written")
+    if _over_listed(cache, model):
+        tree = cache.tree(model.commit)
+        tree.unlink()
+        with suppress(OSError):
+            tree.parent.rmdir()
+        done.append(f"trees/{tree.name}: removed")
     return done
+
+
+def keep_tree(cache: Cache, model: Model, notes: Notes) -> None:
+    """Keep what somebody else's client noted of the repository, before ours runs for the first time, for undo."""
+    text, tree = "", cache.tree(model.commit)
+    with suppress(OSError, UnicodeDecodeError):
+        text = tree.read_text(encoding="utf-8") if tree.is_file() else ""
+    notes.trees.setdefault(model.commit, text)
+
+
+def _bring_tree_back(cache: Cache, notes: Notes) -> None:
+    for commit, text in notes.trees.items():
+        tree = cache.tree(commit)
+        if text and not tree.exists() and cache.snapshot(commit).is_dir():
+            tree.parent.mkdir(exist_ok=True)
+            replace_text(tree, text, mode=0o644)
 
 
 def obstacles(cache: Cache, hint: str = "cache_dir") -> list[str]:
     """Return why this user could not write to the cache, a line each; none if nothing is in the way.
 
+    What others own is no obstacle where they let this user write, as in a cache that a group shares.
+
     :param hint: what the caller calls the option that names the cache.
     """
-    me, found = os.geteuid(), []
+    found = []
     for top in (cache.blobs, cache.locks, cache.own):
         place = top
         while not os.path.lexists(place):
             place = place.parent
         if not place.is_dir():
-            found.append(f"{place} is no directory: move it away, or name another cache ({hint})")
+            found.append(_no_directory(place, hint))
         elif not os.access(place, os.W_OK | os.X_OK):
-            owner = _user(place.stat().st_uid)
-            mend = _chown(cache) if place in (cache.root, *_below(cache, place)) else _make(cache, hint)
-            found.append(f"{place} belongs to {owner}, and {_me()} may not write there: {mend}")
-    if me:
+            about = place.stat()
+            mend = _mend(cache, about) if place in (cache.root, *_below(cache, place)) else _make(cache, hint)
+            found.append(f"{place} belongs to {_user(about.st_uid)}, and {_me()} may not write there: {mend}")
+    if os.geteuid():
         # Files that a container's root wrote: `hf` fails on them, in the middle.
-        foreign = [path for top in (cache.repo_dir, cache.locks) for path in _tree(top) if path.lstat().st_uid != me]
+        foreign = [path for top in _tops(cache) for path in _tree(top) if _is_in_the_way(cache, path)]
         if foreign:
             more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
-            owner = _user(foreign[0].lstat().st_uid)
-            found.append(f"{foreign[0]}{more}: of {owner}, not of {_me()}: {_chown(cache)}")
+            about = foreign[0].lstat()
+            found.append(f"{foreign[0]}{more}: of {_user(about.st_uid)}, not of {_me()}: {_mend(cache, about)}")
     return list(dict.fromkeys(found))
+
+
+def _no_directory(place: Path, hint: str) -> str:
+    if place.is_symlink():
+        return (
+            f"{place} is a link to {os.readlink(place)}, and there is no directory: mount the disk that holds it, "
+            f"remove the link, or name another cache ({hint})"
+        )
+    return f"{place} is no directory: move it away, or name another cache ({hint})"
+
+
+def _tops(cache: Cache) -> list[Path]:
+    """Return the directories below which `hf` writes; a walk does not enter one that is a link to another disk."""
+    tops = (cache.repo_dir, cache.locks, cache.blobs, cache.repo_dir / "snapshots", cache.repo_dir / "refs")
+    return [top for top in tops if top in (cache.repo_dir, cache.locks) or top.is_symlink()]
+
+
+def _is_in_the_way(cache: Cache, path: Path) -> bool:
+    """Whether a file or directory of somebody else keeps `hf` from its work."""
+    about = path.lstat()
+    if about.st_uid == os.geteuid() or stat.S_ISLNK(about.st_mode):  # a link is replaced in its directory
+        return False
+    if stat.S_ISDIR(about.st_mode):
+        return bool(about.st_mode & stat.S_ISVTX) or not _may(path, about, os.W_OK | os.X_OK)
+    rewritten = cache.locks in path.parents or cache.repo_dir / "refs" in path.parents
+    return not _may(path, about, os.W_OK if rewritten else os.R_OK)
+
+
+def _may(path: Path, about: os.stat_result, wanted: int) -> bool:
+    if os.getuid() == os.geteuid():
+        return os.access(path, wanted)  # knows of access lists too
+    granted = about.st_mode >> (3 if about.st_gid in _groups() else 0)
+    return granted & wanted == wanted
+
+
+def _groups() -> set[int]:
+    return {os.getegid(), *os.getgroups()}
 
 
 def _below(cache: Cache, place: Path) -> list[Path]:
@@ -390,19 +512,29 @@ def _tree(top: Path) -> Iterator[Path]:
             yield from (Path(folder, name) for name in (*folders, *files))
 
 
-def _chown(cache: Cache) -> str:
-    return f"sudo chown -R {_me()}: {cache.root}"
+def _mend(cache: Cache, about: os.stat_result) -> str:
+    """Return the command that lets this user write. It names where links lead: chown and chmod do not follow them."""
+    places: list[str] = []
+    for path in (cache.root, cache.hub, cache.repo_dir, cache.blobs):
+        real = os.path.realpath(path)
+        if os.path.lexists(path) and not any(real == one or real.startswith(f"{one}/") for one in places):
+            places.append(real)
+    shared = about.st_gid in _groups() - {0}
+    command = "chmod -R g+rwX" if shared else f"chown -R {_me()}{'' if _me().isdigit() else ':'}"
+    return f"sudo {command} {' '.join(shlex.quote(place) for place in places or [str(cache.root)])}"
+
+
+def _mend_of(cache: Cache, path: str | Path) -> str:
+    about = Path(path) if os.path.lexists(path) else cache.root
+    return _mend(cache, about.lstat())
 
 
 def _make(cache: Cache, hint: str) -> str:
-    return f"sudo install -d -o {_me()} {cache.root}, or name another cache ({hint})"
+    return f"sudo install -d -o {_me()} {shlex.quote(str(cache.root))}, or name another cache ({hint})"
 
 
 def _me() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return getpass.getuser()
+    return _user(os.geteuid())
 
 
 def _user(uid: int) -> str:
@@ -432,8 +564,9 @@ def index_errors(cache: Cache, model: Model) -> list[str]:
         if not file.path.endswith(".safetensors.index.json"):
             continue
         try:
-            shards = set(json.loads((cache.blobs / file.blob).read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            index = json.loads((cache.blobs / file.blob).read_text(encoding="utf-8"))
+            shards = {str(name) for name in index["weight_map"].values()}
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
             continue  # a file that is missing or wrong is found by its hash
         folder = file.path.rpartition("/")[0]
         lacking = sorted(one for one in shards if (f"{folder}/{one}" if folder else one) not in paths)
@@ -508,7 +641,7 @@ def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str],
     else:
         for revision, commit in notes.refs.items():
             path = cache.ref(revision)
-            if path.is_file() and path.read_text(encoding="utf-8") == commit:  # still ours
+            if path.is_file() and path.read_bytes() == commit.encode():  # still ours
                 going.append(path)
     # The progress and hf's home are there only where a download was interrupted.
     own = (cache.notes, cache.source, cache.lock, cache.progress, cache.hf_home)
@@ -525,6 +658,7 @@ def remove(cache: Cache, with_model: bool, check_mode: bool) -> tuple[list[str],
             else:
                 part.unlink()
     if not check_mode:
+        _bring_tree_back(cache, notes)
         for folder in (cache.own, cache.ref("x").parent):
             with suppress(OSError):
                 folder.rmdir()
@@ -565,6 +699,7 @@ def bring(
     started, reason = 0, ""
     with only_one(cache):
         notes.reload()
+        keep_tree(cache, model, notes)
         while True:
             report = look(cache, model, notes)
             if started and report.needed:
@@ -606,6 +741,7 @@ def describe(cache: Cache, model: Model, report: Report) -> dict[str, Any]:
         "complete": report.complete,
         "to_do": report.to_do,
         "ref_missing": report.ref_missing,
+        "over_listed": report.over_listed,
         "progress": str(cache.progress),
         "needed_bytes": report.needed,
         "unread_bytes": report.unread,

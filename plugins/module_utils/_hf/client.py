@@ -30,6 +30,8 @@ _FINAL = (
         "the hub refuses it",
     ),
     (r"GatedRepo|requires approval", "the hub refuses it"),
+    # The hub's own words, as huggingface_hub passes them on.
+    (r"\b403 Forbidden: |awaiting a review|been rejected|resource is disabled", "the hub refuses it"),
     (r"No such option|No such command|unexpected extra argument", "this hf does not know its options"),
 )
 

@@ -54,6 +54,16 @@ def paths_in(top: Path) -> list[Path]:
         found += [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
     if not any(path.name == "config.json" for path in found):
         raise HubError(f"{top} holds no config.json, so no model: name the directory that does", "directory")
+    odd = [path for path in found if not path.is_file() or not str(path).isprintable()]
+    if odd:
+        what = (
+            f"a link to {os.readlink(odd[0])}, which is no file" if odd[0].is_symlink() else "no file that can be read"
+        )
+        raise HubError(
+            f"{os.fsencode(odd[0]).decode(errors='backslashreplace')} is {what}, or has a name that no cache can hold: "
+            "move it away",
+            "directory",
+        )
     return found
 
 
@@ -103,9 +113,11 @@ def describe(top: Path, repo: str, cache: Cache, read: bool = True) -> Described
 
 def recalled(cache: Cache) -> dict[str, Any]:
     """Return the hashes of the directory that the model was last taken from."""
-    with suppress(OSError, ValueError):
-        return dict(json.loads(cache.source.read_text(encoding="utf-8")))
-    return {}
+    noted: Any = {}
+    with suppress(OSError, ValueError, RecursionError):
+        noted = json.loads(cache.source.read_text(encoding="utf-8"))
+    noted = noted if isinstance(noted, dict) else {}
+    return {path: known for path, known in noted.items() if isinstance(known, list) and len(known) == 2}
 
 
 def remember(cache: Cache, hashes: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from email.message import Message
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, new_hash
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
 _REPO = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w.+-]*(?:/[A-Za-z0-9][\w.+-]*)*", re.ASCII)
@@ -28,6 +29,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 #: answers that another attempt may not meet again
 PASSING = (408, 429, 500, 502, 503, 504)
 
+
+_SAID_BYTES, _SAID_CHARS = 2000, 300  # of a refusal that are looked at, and told
 
 #: the file that says what kind of model it is, and the largest that is read into a plan
 CONFIG, CONFIG_BYTES = "config.json", 4 << 20
@@ -51,7 +54,7 @@ def explain(error: Exception, hints: Mapping[str, str]) -> str:
     'give a token (hf_cache_token)'
     """
     option = getattr(error, "option", "")
-    return f"{error} ({hints.get(option, option)})" if option else str(error)
+    return f"{told(error)} ({hints.get(option, option)})" if option else told(error)
 
 
 #: of a module that calls ``explain``
@@ -130,7 +133,7 @@ def read_model(about: Mapping[str, Any]) -> Model:
         if not all(parts) or {".", ".."} & set(parts) or not file.path.isprintable():
             raise HubError(f"{repo} names a file {file.path!r}, which no cache can hold")
         pattern = _SHA256 if file.sha256 else _SHA1
-        if not pattern.fullmatch(file.blob) or isinstance(file.size, bool) or file.size < 0:
+        if not pattern.fullmatch(file.blob) or isinstance(file.size, (bool, float)) or file.size < 0:
             raise HubError(f"{repo} tells no size and hash of its file {file.path!r}")
         files.append(file)
     if not files:
@@ -150,9 +153,11 @@ def parse_model_info(body: bytes, repo: str, revision: str) -> tuple[Model, bool
             rows.append({"path": row["rfilename"], "size": row["size"], **one})
         commit, gated = info["sha"], bool(info.get("gated"))
         return read_model({"repo": repo, "commit": commit, "revision": revision, "files": rows}), gated
+    except HubError:
+        raise
     except (KeyError, TypeError, AttributeError) as exc:
         raise HubError(f"the hub's answer about {repo} cannot be read ({exc!r}): is endpoint a hub's?") from exc
-    except json.JSONDecodeError as exc:
+    except (ValueError, RecursionError) as exc:
         raise HubError(f"the hub's answer about {repo} is no JSON: is endpoint a hub's?") from exc
 
 
@@ -172,19 +177,35 @@ def parse_config(content: bytes, file: HashedFile, place: str) -> dict[str, Any]
     if digest.hexdigest() != file.blob:
         raise HubError(f"{place} is not the file that the model's commit names: its hash is {digest.hexdigest()}")
     try:
-        return dict(json.loads(content))
-    except (ValueError, TypeError) as exc:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as exc:
         raise HubError(f"{place} is no JSON object ({exc}): no engine could read this model") from exc
+    if not isinstance(found, dict):
+        raise HubError(f"{place} is no JSON object ({type(found).__name__}): no engine could read this model")
+    return found
+
+
+def said_by(answer: Answer) -> str:
+    """Return the hub's own reason on one line, by its header or its body; empty where it gives none."""
+    text = answer.headers.get("X-Error-Message") or ""
+    if not text:
+        body = answer.body[:_SAID_BYTES].decode(errors="replace")
+        try:
+            told = json.loads(body)
+        except (ValueError, RecursionError):
+            told = {}
+        error = told.get("error") if isinstance(told, dict) else ""
+        text = error if isinstance(error, str) else ""
+        if not text and "<" not in body[:1]:  # a page of a proxy is no reason
+            text = body
+    words = "".join(letter if letter.isprintable() else " " for letter in text).split()
+    return " ".join(words)[:_SAID_CHARS]
 
 
 def refusal(answer: Answer, endpoint: str, repo: str, revision: str, with_token: bool) -> HubError:
-    """Return what a hub's refusal means, and the mend."""
+    """Return what a hub's refusal means, the mend, and the hub's own reason."""
     code = answer.headers.get("X-Error-Code", "")
-    page = f"{endpoint}/{repo}"
-    if code == "GatedRepo":
-        if with_token:
-            return HubError(f"{repo} is gated, and the token's account has no access: ask for access at {page}")
-        return HubError(f"{repo} is gated: accept its conditions at {page}, and give that account's token", "token")
+    page, said = f"{endpoint}/{repo}", said_by(answer)
     if code == "RevisionNotFound":
         return HubError(f"{repo} has no revision {revision!r}: see {page}/tree/main for what it has", "revision")
     # Without a token the hub does not tell a private repository from one that is not there.
@@ -193,17 +214,62 @@ def refusal(answer: Answer, endpoint: str, repo: str, revision: str, with_token:
         if with_token:
             return HubError(f"{message}that the token's account may see it")
         return HubError(f"{message}give a token if it is private", "token")
-    if answer.status == 401 and with_token:
-        return HubError(f"the hub refuses the token: make one at {endpoint}/settings/tokens, and give it", "token")
-    if answer.status in (401, 403):
-        return HubError(
-            f"the hub gives no access to {repo} (HTTP {answer.status}): see {page}, and give a token that may read it",
+    known = _denied(said.lower(), endpoint, repo, with_token) if answer.status in (401, 403) else None
+    known = known or _refused(answer.status, code, endpoint, repo, with_token)
+    if known is None:
+        what = said or "no message"
+        return HubError(f"the hub {endpoint} answers HTTP {answer.status} about {repo} ({what}): try again later")
+    return HubError(f"{known[0]} (the hub says: {said})" if said else known[0], known[1])
+
+
+def _refused(status: int, code: str, endpoint: str, repo: str, with_token: bool) -> tuple[str, str] | None:
+    """Return what a status means with the mend, and the option for it; None of what may pass."""
+    page = f"{endpoint}/{repo}"
+    if code == "GatedRepo" and with_token:
+        return f"{repo} is gated, and the token's account has no access: ask for access at {page}", ""
+    if code == "GatedRepo":
+        return f"{repo} is gated: accept its conditions at {page}, and give that account's token", "token"
+    if status == 401 and with_token:
+        return f"the hub refuses the token: make one at {endpoint}/settings/tokens, and give it", "token"
+    if status in (401, 403):
+        return (
+            f"the hub gives no access to {repo} (HTTP {status}): see {page}, and give a token that may read it",
             "token",
         )
-    said = answer.headers.get("X-Error-Message", "") or answer.body[:200].decode(errors="replace").strip()
-    return HubError(
-        f"the hub {endpoint} answers HTTP {answer.status} about {repo} ({said or 'no message'}): try again later"
-    )
+    if status == 451:
+        return f"the hub may not give out {repo} (HTTP 451): see {page}, or choose another model", ""
+    if status == 429 and not with_token:
+        return (
+            f"the hub {endpoint} has had too many questions from this address (HTTP 429): wait some minutes, or give a "
+            "token, which may ask more often",
+            "token",
+        )
+    return None
+
+
+def _denied(said: str, endpoint: str, repo: str, with_token: bool) -> tuple[str, str] | None:
+    """Return what one of the hub's known reasons means with the mend, and the option for it; None of any other reason.
+
+    :param said: in lower case.
+    """
+    page, settings = f"{endpoint}/{repo}", f"{endpoint}/settings/tokens"
+    if "fine-grained" in said:
+        return (
+            f"the token may not read {repo}, though its account may: edit the token at {settings}, or give another",
+            "token",
+        )
+    if "disabled" in said:
+        return f"the hub has disabled {repo}, and no token opens it: see {page} for why, or choose another model", ""
+    if with_token and "await" in said:
+        who = "the request of the token's account"
+        return f"the authors of {repo} have not answered {who} yet: wait for them, see {page}", ""
+    if with_token and "reject" in said:
+        return (
+            f"the authors of {repo} have rejected the request of the token's account: see {page}, give another "
+            "account's token, or choose another model",
+            "token",
+        )
+    return None
 
 
 class SameOrigin(urllib.request.HTTPRedirectHandler):
@@ -238,8 +304,20 @@ class Hub:
     def __init__(
         self, endpoint: str, token: str = "", timeout: float = 20, attempts: int = 4, pause: float = 1
     ) -> None:
-        parts = urllib.parse.urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        try:
+            parts = urllib.parse.urlsplit(endpoint)
+            (parts.hostname or "").encode("idna")
+            _port = parts.port
+        except ValueError:
+            raise HubError(f"{endpoint!r} is no hub's address: https://huggingface.co is one", "endpoint") from None
+        if (
+            not endpoint.isprintable()
+            or " " in endpoint
+            or parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query
+            or parts.username
+        ):
             raise HubError(f"{endpoint!r} is no hub's address: https://huggingface.co is one", "endpoint")
         # A header cannot hold more, and the error that says so would quote the token.
         if not token.isascii() or not token.isprintable() or " " in token:

@@ -141,6 +141,9 @@ def _changes(asked: Asked, host: str, found: Found, copying: bool) -> list[Chang
         done = [f"Link {_count(found['unlinked'])} of {short(asked.model)}"] if found["unlinked"] else []
         if found["ref_missing"]:
             done.append(f"Note the commit of the revision {asked.model['revision']}")
+        if found.get("over_listed"):
+            more = _count(found["over_listed"])
+            done.append(f"Remove the list of all files of {short(asked.model)}, which names {more} that are not here")
         changes.append(_change(LINK, found["problems"], done))
     if not copying:  # a copy replaces what an interrupted one left, and removes everything at its end
         left = found["left_behind"]

@@ -47,7 +47,7 @@ def filesystem(path: str | os.PathLike[str]) -> Filesystem:
     ``device`` is st_dev, by which two paths are known to share their room; ``mount`` is where the filesystem is
     mounted; ``free_bytes`` may be written by anybody.
     """
-    place = Path(path).resolve()
+    place = Path(os.path.realpath(path))  # which takes a loop of links as it is, unlike Path.resolve
     while not place.exists():
         place = place.parent
     device, about = place.stat().st_dev, os.statvfs(place)

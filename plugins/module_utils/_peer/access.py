@@ -24,7 +24,7 @@ import socket
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Iterable, NamedTuple, Sequence
+from typing import Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import release_pages
@@ -88,8 +88,11 @@ class Place:
         :raises CopyError: when no access was opened.
         """
         try:
-            return Connection(**json.loads(self.connection.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as exc:
+            how = Connection(**json.loads(self.connection.read_text(encoding="utf-8")))
+            if [type(value) for value in how] != [str, int, str, int, bool]:
+                raise TypeError(how)
+            return how
+        except (OSError, ValueError, TypeError, RecursionError) as exc:
             raise CopyError(f"there is no access to copy {self.name}: {self.connection} cannot be read") from exc
 
 
@@ -156,14 +159,29 @@ def _is_of(line: str, name: str | None) -> bool:
 
 def authorized_keys() -> Path:
     """Return this user's authorized_keys; where that is a link, the file that it leads to."""
-    return Path(os.path.realpath(Path(pwd.getpwuid(os.geteuid()).pw_dir, ".ssh", "authorized_keys")))
+    try:
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        raise CopyError(
+            f"no user of this host has the number {os.geteuid()}, so that none can log in as this one: run as a user "
+            "that the host knows"
+        ) from None
+    return Path(os.path.realpath(Path(home, ".ssh", "authorized_keys")))
+
+
+def read_keys(path: Path) -> str:
+    """Return the text of authorized_keys, empty where there is none; what is not UTF-8 in it comes back as it was.
+
+    :raises OSError: when it cannot be read.
+    """
+    return path.read_bytes().decode(errors="surrogateescape") if path.exists() else ""
 
 
 def left_behind(top: str | os.PathLike[str], name: str) -> dict[str, bool]:
     """Return what an interrupted copy has left on this host: its key, an authorized key."""
     try:
-        text = authorized_keys().read_text(encoding="utf-8")
-    except (OSError, KeyError, UnicodeDecodeError):
+        text = read_keys(authorized_keys())
+    except (OSError, CopyError):
         text = ""
     return {
         "key": Place(top, name).folder.exists(),
@@ -187,6 +205,25 @@ def source_address(peer: str, port: int) -> str:
             return str(probe.getsockname()[0])
     except OSError as exc:
         raise CopyError(f"there is no way to {peer} ({exc.strerror or exc}): see the fabric's addresses") from exc
+
+
+def host_keys_in(texts: Mapping[str, str]) -> list[str]:
+    """Return the public host keys of the kinds that a copy pins; a key of another kind, such as DSA, is passed over.
+
+    :param texts: by path.
+    :raises CopyError: where none is left.
+    """
+    found = []
+    for text in texts.values():
+        with suppress(CopyError):
+            found.append(check_key(text))
+    if not found:
+        named = f"none that can be read, of {', '.join(texts)}" if texts else "none"
+        raise CopyError(
+            f"this host has no ssh host keys ({named}): install openssh-server, or run ssh-keygen -A after removing "
+            "the broken ones"
+        )
+    return found
 
 
 def known_hosts(keys: Iterable[str]) -> str:
@@ -218,6 +255,19 @@ def ssh_argv(place: Place, how: Connection) -> list[str]:
     words = ["ssh", "-F", "none", "-T", "-i", identity, "-p", str(how.port), "-l", how.user]
     words += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     return [*words, "--", how.address]
+
+
+def turned_away(reason: str) -> str:
+    """Return what a connection that its sshd closed at once may mean, else an empty string.
+
+    From OpenSSH 9.8 on, an sshd turns an address away for a while that failed to log in (PerSourcePenalties).
+    """
+    if re.search(r"Connection (?:reset|closed) by|kex_exchange_identification|Not allowed at this time", reason):
+        return (
+            " (an sshd ends connections at once from an address whose logins failed a moment ago, for 15 s to 10 min, "
+            "or where it has too many at a time: PerSourcePenalties and MaxStartups in sshd_config)"
+        )
+    return ""
 
 
 def final(reason: str, address: str) -> str:

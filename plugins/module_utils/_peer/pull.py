@@ -167,6 +167,7 @@ class Pull:
         self._on_whole, self._stall = on_whole, stall_seconds
         self._waiting = deque(sorted({file.blob: file for file in files}.values(), key=lambda file: -file.size))
         self._lock = threading.Lock()
+        self._answered = threading.Event()  # by the other Spark, over the first connection
         self._sign_of_life = time.monotonic()
         self._grown = -1
         self._broken: list[str] = []
@@ -180,7 +181,14 @@ class Pull:
         self._target.mkdir(parents=True, exist_ok=True)
         self._partial.mkdir(parents=True, exist_ok=True)
         threads = [threading.Thread(target=self._stream) for _number in range(min(streams, len(self._waiting)))]
-        for thread in threads:
+        # One goes first: each login that fails counts, and an sshd turns an address away for a while that has some.
+        for thread in threads[:1]:
+            thread.start()
+            while thread.is_alive() and not self._answered.wait(0.02):
+                pass
+        if self._broken or self._final is not None:
+            del threads[1:]
+        for thread in threads[1:]:
             thread.start()
         for thread in threads:
             thread.join()
@@ -234,6 +242,7 @@ class Pull:
                 stream.truncate(0)
                 offset = 0
             size, grown = peer.ask(file.blob, offset)
+            self._answered.set()
             if size < 0:
                 self._wait(size == -2, grown, file)
                 return False

@@ -56,7 +56,7 @@ class Transfer:
         lasting = access.final(reason, self.address)
         if lasting:
             raise PullError(lasting)
-        return reason
+        return reason + access.turned_away(reason)
 
     def figures(self, netdev: str) -> dict[str, Any]:
         """Return what modules tell of a copy that is done; nothing where no byte was copied.

@@ -15,11 +15,12 @@ CLUSTER: dict[str, Any] = {
     "engine": {"name": "trtllm", "metrics_follow": False},
     "nodes": [{"name": "spark1", "address": "192.168.100.1"}, {"name": "spark2", "address": "192.168.100.2"}],
     "subnets": ["192.168.100.0/24"],
+    "netdevs": ["enp1s0f0np0", "enp1s0f1np1"],
     "ssh_port": 2233,
     "serve": ["trtllm-serve", "/models/snapshots/abc"],
     "environment": {"HF_HUB_OFFLINE": "1"},
 }
-ONE = {**CLUSTER, "nodes": CLUSTER["nodes"][:1], "subnets": []}
+ONE = {**CLUSTER, "nodes": CLUSTER["nodes"][:1], "subnets": [], "netdevs": []}
 NODE = {**CLUSTER, "name": "spark1", "address": "192.168.100.1", "limits": {}, "api_probe": ""}  # both files in one
 LIMITS = {"failures": 3, "load_timeout_s": 1800, "stall_s": 600, "max_starts": 3}
 

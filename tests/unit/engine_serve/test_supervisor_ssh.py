@@ -22,6 +22,29 @@ def test_ssh_trusts_only_what_is_pinned() -> None:
     assert "PasswordAuthentication no" in server
 
 
+@pytest.mark.parametrize(
+    ("program", "exempt"),
+    [
+        ('grep -q PerSourcePenaltyExemptList "$3"', True),  # OpenSSH 9.8 and later
+        ('! grep -q PerSourcePenaltyExemptList "$3"', False),  # 9.6, in images of Ubuntu 24.04
+        ("exit 255", False),
+        (None, False),
+    ],
+)
+def test_the_leader_is_let_in_however_often_it_asked_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, exempt: bool
+) -> None:
+    """Debian 13's sshd resets the leader's connections for minutes after some failed keys or looks at the port."""
+    sshd, config = tmp_path / "sshd", tmp_path / "sshd_config"
+    if program is not None:
+        sshd.write_text(f"#!/bin/sh\n{program}\n")
+        sshd.chmod(0o755)
+    monkeypatch.setattr(ssh, "SSHD", str(sshd))
+    ssh.write_server_config(config, CLUSTER, CLUSTER["nodes"][1])
+    plain = ssh.server_config(CLUSTER, CLUSTER["nodes"][1])
+    assert config.read_text() == (f"{plain}PerSourcePenaltyExemptList 192.168.100.1\n" if exempt else plain)
+
+
 def test_a_worker_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ssh").write_text("#!/bin/sh\necho $1 is ill >&2; exit 255\n")
     (tmp_path / "ssh").chmod(0o755)

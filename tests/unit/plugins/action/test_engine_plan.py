@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -229,6 +230,31 @@ def test_login_users_of_other_names_have_the_model_mounted_from_their_own_caches
     after = made(asked, found, {})
     for own in (REPO, OTHER):
         assert changes({**asked, "model": {**model, "repo_dir": own}}, after) == {name: [] for name in PAIR}
+
+
+def expanded(text: str) -> str:
+    """What Compose makes of ``$$``, and Swarm of a template that is a string."""
+    assert not re.search(r"(?<!\$)(\$\$)*\$(?!\$)", text), "a variable of Compose"
+    text = text.replace("$$", "$").replace('{{"{{"}}', "\0")
+    assert "{{" not in text, "a template of Swarm"
+    return text.replace("\0", "{{")
+
+
+def test_the_stack_file_says_no_more_than_its_words() -> None:
+    odd = "/data/$HF/${x}/{{.Node.Hostname}}/models--lab--tiny"
+    asked = asked_for(PAIR)
+    asked["model"] = {**asked["model"], "repo_dir": odd}
+    asked["engine"] = trtllm.plan(
+        trtllm.Request(members=PAIR, snapshot=f"{odd}/snapshots/a", repo_dir=odd, arguments={"tp_size": 2})
+    )
+    plan = engine_plan.planned({**asked, "found": {name: blank(name) for name in PAIR}})
+    for one in yaml.safe_load(plan["stack"])["services"].values():
+        (source,) = (each["source"] for each in one["volumes"] if each["target"] == contract.MODEL_DIR)
+        assert source != odd
+        assert expanded(source) == odd
+        for value in one["environment"].values():
+            assert expanded(value) == value
+    assert odd in str(plan["hosts"]["spark1"]["container"]["mounts"]), "systemd's container takes it as it is"
 
 
 def test_workers_whose_caches_differ_cannot_be_one_service_of_a_swarm() -> None:
@@ -504,6 +530,29 @@ def test_what_would_not_serve_is_refused(spoil: Any, says: str) -> None:
         assert str(refused.value).endswith("Nothing was changed.")
     else:
         assert action(asked, found)["changes"]["spark2"]
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ({"repo_dir": None}, "of the model, repo_dir is None and no text: give engine_serve_model as"),
+        ({"repo_dir": ""}, "repo_dir is '' and no text"),
+        ({"repo_dir": REPO, "bytes": "65 GB"}, "bytes is '65 GB' and no number of bytes"),
+        ({"repo_dir": REPO, "bytes": -1}, "bytes is -1 and no number"),
+        ({"repo_dir": REPO, "repo_dirs": [REPO]}, "and no mapping"),
+        ({"repo_dir": REPO, "repo_dirs": {"spark1": None}}, "repo_dirs['spark1'] is None and no text"),
+    ],
+)
+def test_a_model_of_another_shape_is_refused(model: dict[str, Any], says: str) -> None:
+    with pytest.raises(PlanError) as refused:
+        action({**asked_for(PAIR), "model": model}, {name: blank(name) for name in PAIR})
+    assert says in str(refused.value)
+    assert str(refused.value).endswith("Nothing was changed.")
+
+
+def test_what_is_null_of_a_model_is_not_known() -> None:
+    model = {"repo": None, "commit": None, "repo_dir": REPO, "bytes": None, "repo_dirs": None, "room": None}
+    assert action({**asked_for(PAIR), "model": model}, {name: blank(name) for name in PAIR})["changes"]["spark1"]
 
 
 def action(asked: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pytest
@@ -59,11 +60,31 @@ def test_what_tensorrt_llm_is_told_is_no_change_of_its_own() -> None:
     assert "print_iter_log: false\n" in found["engine"]["files"]["llm.yml"]
 
 
+def test_what_only_the_engine_can_judge_is_a_warning() -> None:
+    found = engine(options={"x": 1}, version="any")
+    assert "x: 1\n" in found["engine"]["files"]["llm.yml"]
+    assert found["warnings"] == [
+        "x is no key that is known of any TensorRT-LLM: take it out if the engine refuses it when it starts"
+    ]
+    assert "doubts" not in found["engine"]
+    assert "warnings" not in engine()
+
+
+def test_a_date_in_the_options_is_a_word_to_the_engine() -> None:
+    found = engine(options={"model_kwargs": {"trained": datetime.date(2026, 11, 29)}}, version="any")
+    assert "trained: '2026-11-29'" in found["engine"]["files"]["llm.yml"]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({"model": {"snapshot": 5, "repo_dir": ["/hub"]}}, "snapshot and repo_dir of the model are not known"),
         ({"model": {}}, "snapshot and repo_dir of the model are not known: run the role hf_cache before"),
-        ({"options": {"x": 1}}, "This model cannot be served as asked: x is no key of TensorRT-LLM's. Nothing was"),
+        (
+            {"options": {"x": 1}, "version": "1.3.0rc13"},
+            "This model cannot be served as asked: x is no key of TensorRT-LLM's (if the image takes it all the same, "
+            "set trtllm_serve_version: any). Nothing was changed.",
+        ),
         (
             {"variables": {"trtllm_serve_api_host": "0.0.0.0"}},
             "trtllm_serve_api_host is engine_serve_api_host now: rename the variable. Nothing was changed.",

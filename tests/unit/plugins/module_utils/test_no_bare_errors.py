@@ -1,434 +1,404 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever a host, Docker or a tool answers: the functions about Docker, swarms, GPUs, hosts and the fabric read it, or
-say in a sentence what is wrong. No other error comes out of one.
+"""Whatever hosts, hubs and people give to the serving, the models and the copies, what comes of it is a sentence.
 
-Each function is called with good answers of which one or two places are damaged: null where a mapping is expected, a
-list where a string is, a key that is not there, a text that breaks off. 100 examples for each are tried; more with
-``pytest --hypothesis-profile=fuzz``.
+What is fed is mostly right, with a part replaced: null where a mapping is expected, a list where a string is.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
+import copy
+import itertools
 import json
-import tarfile
+import os
+import signal
+import tempfile
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import (
-    api,
-    daemon_json,
-    dockerd,
-    gpu_probe,
-    host_facts,
-    image_layers,
-    registry,
-    swarm,
-    swarm_host,
-    toolkit_config,
-)
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric import (
-    bandwidth,
-    hotplug,
-    ibdev2netdev,
-    ping,
-    probe,
-    rdma_counters,
-)
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import (
-    ledger,
-    nvidia_smi,
-    packages,
-    routes,
-    tcp_port,
-    ufw,
-)
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import read_note
-from damaged import FILES, meant_for_people, texts, values
-from hypothesis import given
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster, contract, exposed, host, trtllm
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfile import HostfileError, validate_nodes
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import problems_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import directory, hub
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.client import failure
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import access
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-UUID = "GPU-2dee1e25-b3b5-007e-2b55-79f2d0f2ebe5"
-DAEMON: dict[str, Any] = {
-    "default-runtime": "nvidia",
-    "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}},
-    "node-generic-resources": [f"gpu={UUID}", "fpga=1"],
-    "live-restore": False,
-    "registry-mirrors": ["https://mirror.example"],
-    "features": {"cdi": True},
-}
-SETTINGS = daemon_json.Settings(
-    {"default-runtime": "nvidia"}, {"runtimes": {"nvidia": {"path": "n"}}}, "gpu", [UUID, "b"]
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 2**70),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.none() | st.integers(0, 3) | st.text(max_size=2), max_size=2),
+    st.dictionaries(st.text(max_size=2), st.none() | st.integers(0, 3), max_size=2),
 )
-SWARM: dict[str, Any] = {
-    "LocalNodeState": "active",
-    "ControlAvailable": True,
-    "Cluster": {"ID": "c"},
-    "NodeID": "n",
-    "NodeAddr": "10.0.0.1",
-    "RemoteManagers": [{"Addr": "10.0.0.1:2377", "NodeID": "n"}],
-    "Error": "",
-}
-INFO: dict[str, Any] = {
-    "DefaultRuntime": "nvidia",
-    "Runtimes": {"runc": {"path": "runc"}, "nvidia": {}},
-    "GenericResources": [
-        {"NamedResourceSpec": {"Kind": "gpu", "Value": UUID}},
-        {"DiscreteResourceSpec": {"Kind": "ssd", "Value": 3}},
+
+
+def places_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path]
+    if isinstance(value, dict):
+        found += [deeper for name, inner in value.items() for deeper in places_in(inner, (*path, name))]
+    elif isinstance(value, list):
+        found += [deeper for index, inner in enumerate(value) for deeper in places_in(inner, (*path, index))]
+    return found
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, value: Any, keep_top: bool = False) -> Any:
+    """The value with up to two of its parts replaced or taken away.
+
+    :param keep_top: whether it stays a mapping, as the options of a module do.
+    """
+    value = copy.deepcopy(value)
+    for _time in range(draw(st.integers(1, 2))):
+        path = draw(st.sampled_from([path for path in places_in(value) if path or not keep_top]))
+        if not path:
+            return draw(JUNK)
+        inner = value
+        for step in path[:-1]:
+            inner = inner[step]
+        if isinstance(inner, dict) and draw(st.booleans()):
+            del inner[path[-1]]
+        else:
+            inner[path[-1]] = draw(JUNK)
+    return value
+
+
+SHA1, SHA256, COMMIT = "1" * 40, "2" * 64, "c" * 40
+INFO = {
+    "sha": COMMIT,
+    "gated": False,
+    "siblings": [
+        {"rfilename": "config.json", "size": 3, "blobId": SHA1},
+        {"rfilename": "a/w.safetensors", "size": 9, "blobId": "9" * 40, "lfs": {"sha256": SHA256, "size": 9}},
     ],
-    "LiveRestoreEnabled": False,
-    "ServerVersion": "29.0.0",
-    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
-    "DockerRootDir": "/var/lib/docker",
-    "HttpsProxy": "http://proxy:3128",
-    "NoProxy": "localhost,.example",
-    "Swarm": SWARM,
 }
-CONTAINERS: list[Any] = [
-    {"Id": "0" * 64, "Names": ["/web"], "Image": "nginx", "Labels": {api.STACK_LABEL: "web"}, "Mounts": []}
-]
-NODES: list[Any] = [
-    {
-        "ID": "n",
-        "Version": {"Index": 7},
-        "Spec": {"Availability": "active", "Role": "manager", "Labels": {"dgx_spark.rank": "0"}},
-        "Status": {"State": "ready", "Addr": "10.0.0.1", "Message": ""},
-        "ManagerStatus": {"Addr": "10.0.0.1:2377"},
-        "Description": {"Hostname": "spark1", "Resources": {"GenericResources": INFO["GenericResources"]}},
+
+
+@given(spoilt(INFO).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40) | st.just(b"[" * 100_000))
+def test_whatever_a_hub_answers(body: bytes) -> None:
+    with contextlib.suppress(hub.HubError):
+        model, _gated = hub.parse_model_info(body, "lab/m", "main")
+        assert all(isinstance(file.path, str) and isinstance(file.size, int) for file in model.files)
+    with contextlib.suppress(hub.HubError):
+        assert isinstance(hub.parse_config(body, HashedFile("config.json", len(body), git_sha1=""), "the place"), dict)
+
+
+@given(st.text(max_size=40) | st.from_regex(r"https?://[a-z0-9.\[\]:@%/-]{0,12}", fullmatch=True))
+def test_whatever_is_given_as_a_hub(endpoint: str) -> None:
+    with contextlib.suppress(hub.HubError):
+        assert hub.Hub(endpoint).endpoint.startswith("http")
+
+
+CONFIG = {
+    "model_type": "gpt_oss",
+    "num_attention_heads": 64,
+    "text_config": {"num_attention_heads": 64},
+}
+ASKED = {
+    "options": {
+        "kv_cache_config": {"dtype": "fp8", "free_gpu_memory_fraction": 0.8},
+        "tensor_parallel_size": 2,
+        "cuda_graph_config": {"batch_sizes": [1, 2]},
+        "speculative_config": {"decoding_type": "MTP", "draft_len_schedule": {"1": 2}},
+        "world_size": 2,
+    },
+    "arguments": {"tp_size": 2, "log_level": "info", "kv_cache_free_gpu_memory_fraction": 0.8, "backend": "pytorch"},
+    "config": CONFIG,
+    "version": "1.3.0rc5",
+    "image": "nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc5",
+    "api_host": "127.0.0.1",
+}
+REPO = "/hub/models--lab--m"
+TEXTS = ("version", "image", "api_host")
+
+
+@settings(max_examples=400)
+@given(
+    spoilt(ASKED, keep_top=True),
+    st.sampled_from(["1.2.1", "1.3.0rc5", "1.3.0", "any", None]),
+    st.sampled_from([None, "_autodeploy"]),
+)
+def test_whatever_is_asked_of_tensorrt_llm(asked: dict[str, Any], version: str | None, backend: str | None) -> None:
+    for name, value in ASKED.items():  # what Ansible makes of options by their types
+        given = asked.get(name, value)
+        asked[name] = str(given) if name in TEXTS else given if isinstance(given, dict) else value
+    asked["version"] = version or asked["version"]
+    if backend:
+        asked["arguments"]["backend"] = backend
+    request = trtllm.Request(members=["a", "b"], snapshot=f"{REPO}/snapshots/c", repo_dir=REPO, **asked)
+    with contextlib.suppress(ServeError):
+        plan = trtllm.plan(request)
+        assert plan["world"] == 2
+        assert all(isinstance(word, str) for word in plan["serve"])
+
+
+FABRIC = {
+    f"spark{number}": {
+        "control_address": f"192.168.100.{number}",
+        "control_netdev": "enP7s7",
+        "control_network": "10.0.0.0/8",
+        "links": [
+            {"netdev": "enp1s0f0np0", "rdma_device": "rocep1s0f0", "address": f"192.168.100.{number}/24"},
+            {"netdev": "enP2p1s0f0np0", "rdma_device": "roceP2p1s0f0", "address": f"192.168.101.{number}/24"},
+        ],
     }
-]
-SERVICES: list[Any] = [{"ID": "s", "Spec": {"Name": "x_leader", "Labels": {api.STACK_LABEL: "x"}}}]
-TASKS: list[Any] = [
-    {
-        "ServiceID": "s",
-        "NodeID": "n",
-        "DesiredState": "running",
-        "Status": {
-            "State": "failed",
-            "Timestamp": "2026-11-29T10:00:00.123Z",
-            "Err": "x",
-            "ContainerStatus": {"ExitCode": 65},
-        },
-        "GenericResources": [{"NamedResourceSpec": {"Kind": "gpu", "Value": UUID}}],
-    }
-]
-NETWORKS: list[Any] = [
-    {"Name": "ingress", "Scope": "swarm", "Driver": "overlay", "IPAM": {"Config": [{"Subnet": "10.0.0.0/24"}]}}
-]
-IMAGE: dict[str, Any] = {
-    "Id": "sha256:1",
-    "RootFS": {"Layers": ["sha256:aa"]},
-    "GraphDriver": {"Data": {"UpperDir": "/o/2/diff", "LowerDir": "/o/1/diff:/o/0/diff"}},
-    "Config": {"Labels": {gpu_probe.LABEL: "x"}},
+    for number in (1, 2)
 }
-MESSAGE = {"id": "aa", "status": "Downloading", "progressDetail": {"current": 3, "total": 10}}
-OFFERED = {"Descriptor": {"size": 3}, "Platforms": [{"architecture": "arm64", "os": "linux"}]}
-ADDRESSES: list[Any] = [
-    {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8, "scope": "host"}]},
-    {"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.0.0.1", "prefixlen": 24, "dynamic": True}]},
-]
-ROUTES: list[Any] = [
-    {"dst": "default", "gateway": "10.0.0.254", "dev": "eth0", "metric": 100, "prefsrc": "10.0.0.1"},
-    {"dst": "10.0.0.0/24", "dev": "eth0", "scope": "link", "table": "main"},
-    {"type": "local", "dst": "10.0.0.1", "dev": "eth0", "table": "local"},
-]
-PROC_ROUTES = (
-    "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
-    "eth0\t00000000\tFE00000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\neth0\t0000000A\t0\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0\n"
-)
-PROC_TCP = (
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-    "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 31337 1 0 100 0\n"
-)
-TOML = (
-    '#accept-nvidia-visible-devices = true\nswarm-resource = "DOCKER_RESOURCE_GPU"\n\n'
-    "[nvidia-container-runtime]\nmode = \"auto\"\nlog-level = 'info'\n"
-)
-IPERF: dict[str, Any] = {"end": {"sum_received": {"bits_per_second": 1.1e11}}}
-FRAME = probe.pack("aa:bb:cc:dd:ee:ff", ("aa:bb:cc:dd:ee:ff", 0), ["x"])[14:].rstrip(b"\0").decode()
+ENGINE = {"settings": {"name": "trtllm"}, "serve": ["trtllm-serve"], "environment": {"NCCL_DEBUG": "INFO"}}
 
 
-def readable(text: str) -> str:
-    """A text as it is read from a file: UTF-8."""
-    return daemon_json.decode(text.encode(errors="replace"))[1]
+@given(spoilt(FABRIC, keep_top=True))
+def test_whatever_is_told_of_the_fabric(fabric: dict[str, Any]) -> None:
+    with contextlib.suppress(ServeError):
+        told_all, nodes = cluster.plan(cluster.Request(["spark1", "spark2"], ENGINE, fabric))
+        assert json.dumps([told_all, nodes])
+        assert all(isinstance(value, str) for one in nodes.values() for value in one["environment"].values())
 
 
-TEXTS: dict[str, tuple[Callable[[str], Any], tuple[str, ...]]] = {
-    "daemon.json": (daemon_json.parse, (json.dumps(DAEMON), "{}", "")),
-    "daemon.json, merged": (
-        lambda text: daemon_json.edit(readable(text), SETTINGS.merged(daemon_json.parse(readable(text)))).encode(),
-        (json.dumps(DAEMON), json.dumps(DAEMON, indent=2), "{}"),
-    ),
-    "daemon.json, judged": (
-        lambda text: dockerd.start_problems(daemon_json.parse(text), {"hosts": ["fd://"]}, "active"),
-        (json.dumps(DAEMON),),
-    ),
-    "the journal of Docker": (daemon_json.why_not_started, ('level=error msg="unable to configure"\nx\n',)),
-    "a command line": (
-        lambda text: dockerd.parse_flags(text.split("\0")),
-        ("dockerd\0-H\0fd://\0--add-runtime=nvidia=/n\0-D",),
-    ),
-    "nvidia-smi": (nvidia_smi.parse_gpus, (f"0, {UUID}, NVIDIA GB10, 580.95.05, 12.1, [N/A]\n",)),
-    "nvidia-smi, in all": (
-        lambda text: nvidia_smi.read_answer(14, text, text),
-        (f"0, {UUID}, NVIDIA GB10, 580.95.05, 12.1, [N/A]\nWARNING: infoROM is corrupted at gpu 0000:01:00.0\n",),
-    ),
-    "nvidia-smi that fails": (
-        lambda text: nvidia_smi.explain_failure(255, text),
-        ("Failed to initialize NVML: Unknown Error",),
-    ),
-    "docker run": (lambda text: gpu_probe.explain(255, text), ("Failed to initialize NVML: Unknown Error",)),
-    "ldd": (gpu_probe.libraries, ("\tlibc.so.6 => /lib/libc.so.6 (0x0000ffff9d380000)\n\t/lib/ld.so (0x1)\n",)),
-    "a script": (
-        lambda text: gpu_probe.interpreter(text.encode(errors="replace")),
-        ("#!/bin/sh\n", "#! /usr/bin/env x"),
-    ),
-    "nvidia-ctk config": (
-        lambda text: [
-            toolkit_config.string(text, "swarm-resource"),
-            toolkit_config.string(text, "mode", host_facts.RUNTIME),
-        ],
-        (TOML, TOML.replace("auto", "a\\u0041\\U00000041\\x41")),
-    ),
-    "swarm-resource": (lambda text: toolkit_config.with_resource(text, text), ("DOCKER_RESOURCE_GPU,X",)),
-    "nvidia-ctk --version": (
-        toolkit_config.version_of,
-        ("NVIDIA Container Toolkit CLI version 1.19.0\n", "1:1.18.2-1"),
-    ),
-    "the toolkit's mode": (lambda text: toolkit_config.swarm_way("1.19.0", text, 1), ("auto", "legacy", "cdi")),
-    "a version of the toolkit": (lambda text: toolkit_config.swarm_way(text, "auto", 2), ("1.18.2", "1.19.0-1")),
-    "a node's certificate": (
-        swarm.cluster_of_certificate,
-        ("-----BEGIN CERTIFICATE-----\nMIIBAYGVQQKDARhYmNk\n-----END CERTIFICATE-----\n",),
-    ),
-    "what docker swarm join says": (
-        lambda text: swarm.explain_join(text, "10.0.0.1:2377"),
-        ("x509: x", "invalid join token"),
-    ),
-    "an advertise address": (lambda text: swarm.usable_address(text, text), ("10.0.0.1", "127.0.0.1")),
-    "an advertise address that is looked up": (
-        lambda text: swarm_host.own_address(text, later=True),
-        ("127.0.0.1", "localhost"),
-    ),
-    "a network": (lambda text: swarm.free_pool([text]), ("10.0.0.0/8",)),
-    "the name of an image": (registry.reference, ("nvcr.io/nvidia/x:1", "debian@sha256:0f")),
-    "WWW-Authenticate": (registry.challenge, ('Bearer realm="https://nvcr.io/proxy_auth",scope="x"',)),
-    "a container's log": (lambda text: api.unframed(text.encode(errors="replace")), ("\1\0\0\0\0\0\0\3abc",)),
-    "dpkg-query": (
-        lambda text: [packages.installed(text), packages.held(text)],
-        ("docker-ce\tii \t5:29.1.3-1\nnvidia-container-toolkit\thi \t1.19.0-1\n",),
-    ),
-    "apt-cache policy": (
-        lambda text: [packages.offered(text), packages.candidate(text), packages.without_candidate(text, ["jq"])],
-        ("jq:\n  Candidate: 1.20.0-1\n     1.20.0-1 500\n",),
-    ),
-    "apt-config": (
-        lambda text: packages.upgraded_unattended(text, ["docker-ce"], []),
-        ('APT::Periodic::Unattended-Upgrade "1";\nUnattended-Upgrade::Package-Blacklist:: "docker-(ce";\n',),
-    ),
-    "apt-get --simulate": (
-        lambda text: [packages.docker_steps(text), packages.new_packages(text), packages.removed_packages(text)],
-        ("Inst docker.io [1] (2 x [arm64])\nPurg jq [1]\n",),
-    ),
-    "ip -j addr": (
-        lambda text: [routes.own_addresses(text), routes.netdev_of(text, "10.0.0.1")],
-        (json.dumps(ADDRESSES), "", "[{}]"),
-    ),
-    "ip -j addr, of links": (ibdev2netdev.parse_ip_addresses, (json.dumps(ADDRESSES), "", "[{}]")),
-    "ip -j route": (
-        lambda text: [
-            routes.used_networks(json.dumps(ADDRESSES), text),
-            routes.management_address(json.dumps(ADDRESSES), text),
-        ],
-        (json.dumps(ROUTES),),
-    ),
-    "/proc/net/route": (routes.parse_routes, (PROC_ROUTES,)),
-    "/proc/net/tcp": (tcp_port.listeners, (PROC_TCP,)),
-    "ip neigh": (ping.neighbor_mac, ('[{"dst":"10.0.0.2","lladdr":"AA:bb:cc:dd:ee:ff","state":["REACHABLE"]}]',)),
-    "ping": (
-        lambda text: [ping.parse_rtt(text), ping.explain("a", LINK, 9000, text, True, False, 1500)],
-        ("rtt min/avg/max/mdev = 0.1/0.2/0.3/0.0 ms\n", "ping: local error: message too long, mtu=1500\n"),
-    ),
-    "a GID": (lambda text: ping.has_roce_v2([(text, "RoCE v2")], "10.0.0.1/24"), ("0000::ffff:0a00:0001",)),
-    "ibdev2netdev": (ibdev2netdev.parse_ibdev2netdev, ("rocep1s0f0 port 1 ==> enp1s0f0np0 (Up)\n",)),
-    "iperf3": (lambda text: bandwidth.parse("iperf3", text), (json.dumps(IPERF), '{"error": "x y z w"}')),
-    "ib_write_bw": (
-        lambda text: bandwidth.parse("ib_write_bw", text),
-        (" 65536      1000             0.00               92.51 \t\t     0.176447\n",),
-    ),
-    "a frame": (lambda text: probe.unpack(b"\0" * 14 + text.encode(errors="replace")), (FRAME,)),
-    "ufw show added": (
-        lambda text: ufw.steps(ufw.parse(text), ["allow 1"], "us"),
-        ("Added user rules (see 'ufw status'):\nufw allow 22/tcp comment 'me'\nufw deny 1\n",),
-    ),
-    "ufw.conf": (ufw.enabled, ('ENABLED="yes"\nLOGLEVEL=low\n',)),
-    "an address for ufw": (ufw.place, ("10.1.2.0/24", "any")),
-    "a port of the physical function": (
-        lambda text: ibdev2netdev.physical_port(text, text, None),
-        ("p0", "enp1s0f0np0"),
-    ),
-}
-LINK = {
-    "netdev": "enp1s0f0np0",
-    "peer": "b",
-    "peer_address": "10.0.0.2",
-    "address": "10.0.0.1/24",
-    "half": "A",
-    "physical_port": 0,
-    "peer_physical_port": 0,
-    "rdma_device": "rocep1s0f0",
-    "peer_mac": None,
-    "network": "10.0.0.0/24",
-    "peer_netdev": None,
+@given(st.lists(spoilt({"address": "192.168.100.10", "slots": 1}, keep_top=True), max_size=3))
+def test_whatever_stands_for_a_node_of_a_hostfile(nodes: list[dict[str, Any]]) -> None:
+    nodes = [{"slots": one.get("slots", 1), "address": str(one.get("address"))} for one in nodes]
+    with contextlib.suppress(HostfileError):
+        validate_nodes(nodes)
+
+
+STATE = {
+    "at": 1.5,
+    "phase": "serving",
+    "reason": "",
+    "config": "digest",
+    "began": 1.0,
+    "starts": 1,
+    "ranks": {"spark1": {"transport": "IB", "devices": "rocep1s0f0", "why": ""}},
+    "model": "m",
 }
 
 
-@pytest.mark.parametrize("source", TEXTS)
-@given(data=st.data())
-def test_any_text_is_read_or_explained(source: str, data: st.DataObject) -> None:
-    function, good = TEXTS[source]
-    for text in good:
-        meant_for_people(function, text)
-    meant_for_people(function, data.draw(texts(*good)))
+@given(spoilt(STATE).map(json.dumps) | st.text(max_size=20) | st.just("[" * 100_000))
+def test_whatever_stands_in_the_state_file(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, contract.STATE).write_text(text, encoding="utf-8", errors="replace")
+        state = host.state_in(Path(folder))
+    assert isinstance(state, dict)
+    settled, problems = problems_of(state, "digest", ["spark1"], require_rdma=True)
+    assert isinstance(settled, bool)
+    assert all(isinstance(problem, str) for problem in problems)
 
 
-def layers(message: Any) -> Any:
-    """How far a pull is after a message."""
-    found = api.Layers()
-    found.add(message)
-    found.add({**MESSAGE, "status": "Pull complete"})
-    return found.there, found.whole
+ADDRESSES = [{"ifname": "wlP9s9", "addr_info": [{"local": "10.0.0.7", "prefixlen": 24, "scope": "global"}]}, {}]
 
 
-VALUES: dict[str, tuple[Callable[[Any], Any], Any]] = {
-    "daemon.json": (lambda value: SETTINGS.wanted(value), DAEMON),
-    "daemon.json, followed or not": (lambda value: daemon_json.not_in_effect(value, INFO), DAEMON),
-    "daemon.json, before a start": (
-        lambda value: dockerd.start_problems(value, {"hosts": ["fd://"]}, "active"),
-        DAEMON,
-    ),
-    "live-restore": (lambda value: dockerd.live_restore("/d", value, {}, True), DAEMON),
-    "/info": (lambda value: daemon_json.not_in_effect(DAEMON, value), INFO),
-    "/info of a swarm": (lambda value: [swarm.settled(value), swarm.membership(value, "")], INFO),
-    "/info of a swarm, and its certificate": (lambda value: swarm_host.membership_of(value, {}), INFO),
-    "the store of images": (api.store_of, INFO),
-    "the proxy": (lambda value: registry.proxy_for("nvcr.io", value), INFO),
-    "/containers/json": (lambda value: daemon_json.running_containers(value, but_tasks=True, ending=["x"]), CONTAINERS),
-    "/nodes": (lambda value: swarm.leftovers(value, ["n"], ["spark1"]), NODES),
-    "/nodes/ID": (
-        lambda value: [
-            swarm.address_of(value),
-            swarm.is_ours(value),
-            swarm.is_down(value),
-            swarm.node_problems(value, "gpu", [UUID], "10.0.0.1"),
-        ],
-        NODES[0],
-    ),
-    "labels": (lambda value: swarm.with_labels(value, swarm.rank_labels(0)), {"x": "y"}),
-    "/networks": (swarm.overlays, NETWORKS),
-    "/tasks": (lambda value: swarm.tasks_of("x", value, SERVICES, NODES), TASKS),
-    "/services": (lambda value: swarm.tasks_of("x", TASKS, value, NODES), SERVICES),
-    "/tasks, and their GPUs": (lambda value: gpu_probe.reserved(value, "n", "gpu"), TASKS),
-    "/tasks, and what they saw": (lambda value: gpu_probe.task_problem(value, [UUID], -1), TASKS[0]),
-    "/images/ID/json": (image_layers.folders_of, IMAGE),
-    "/images/create": (layers, MESSAGE),
-    "/distribution": (lambda value: api.other_platforms(value, "aarch64"), OFFERED),
-    "ip -j addr": (lambda value: routes.own_addresses(json.dumps(value)), ADDRESSES),
-    "ip -j addr, for an address": (lambda value: routes.netdev_of(json.dumps(value), "10.0.0.1"), ADDRESSES),
-    "ip -j addr, and its networks": (
-        lambda value: routes.used_networks(json.dumps(value), json.dumps(ROUTES)),
-        ADDRESSES,
-    ),
-    "ip -j addr, of links": (lambda value: ibdev2netdev.parse_ip_addresses(json.dumps(value)), ADDRESSES),
-    "ip -j route": (lambda value: routes.used_networks(json.dumps(ADDRESSES), json.dumps(value)), ROUTES),
-    "ip -j route, and the best": (
-        lambda value: routes.management_address(json.dumps(ADDRESSES), json.dumps(value)),
-        ROUTES,
-    ),
-    "ip -j neigh": (lambda value: ping.neighbor_mac(json.dumps(value)), [{"dst": "10.0.0.2", "lladdr": "aa:bb"}]),
-    "iperf3": (lambda value: bandwidth.parse("iperf3", json.dumps(value)), IPERF),
-    "a frame": (
-        lambda value: probe.unpack(b"\0" * 14 + probe.MAGIC + json.dumps(value).encode()),
-        {"id": "x", "cage": 0, "met": ["y"]},
-    ),
-    "the hot-plug driver": (hotplug.is_on, {"marker": False, "enabled": True, "cable": False}),
-}
+@given(spoilt(ADDRESSES).map(json.dumps) | st.text(max_size=20))
+def test_whatever_ip_prints(text: str) -> None:
+    assert all(isinstance(line, str) for line in exposed.addresses(text))
 
 
-#: what has been read by a function of ours already, which lets nothing but an object through
-PARSED = (
-    *(source for source in VALUES if source.startswith("daemon.json")),
-    *("live-restore", "labels", "the hot-plug driver", "/info of a swarm, and its certificate"),
+NOTES = {"verified": {SHA1: [1, 2, 3, 4]}, "refs": {"main": COMMIT}, "trees": {COMMIT: "{}"}}
+TREE = {"format_version": 1, "files": {"config.json": {"size": 3, "blob_id": SHA1}, "x": {"size": 1, "blob_id": SHA1}}}
+INDEX = {"weight_map": {"layer": "w.safetensors"}}
+MODEL = hub.Model(
+    "lab/m",
+    COMMIT,
+    "main",
+    (HashedFile("config.json", 3, git_sha1=SHA1), HashedFile("model.safetensors.index.json", 9, git_sha1="3" * 40)),
 )
 
 
-@pytest.mark.parametrize("source", VALUES)
-@given(data=st.data())
-def test_any_answer_is_read_or_explained(source: str, data: st.DataObject) -> None:
-    function, good = VALUES[source]
-    function(good)
-    meant_for_people(function, data.draw(values(good, whole=source not in PARSED)))
+@settings(deadline=None)
+@given(spoilt(NOTES).map(json.dumps), spoilt(TREE).map(json.dumps), spoilt(INDEX).map(json.dumps))
+def test_whatever_stands_in_the_files_of_a_cache(noted: str, tree: str, index: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = hf_cache.Cache(folder, "lab/m")
+        for path, text in (
+            (cache.notes, noted),
+            (cache.tree(COMMIT), tree),
+            (cache.blobs / ("3" * 40), index),
+            (cache.source, noted),
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        cache.snapshot(COMMIT).mkdir(parents=True)
+        notes = hf_cache.Notes(cache.notes)
+        report = hf_cache.look(cache, MODEL, notes, hf_cache.READ_NONE)
+        assert json.dumps([report.problems(), hf_cache.describe(cache, MODEL, report)])
+        hf_cache.index_errors(cache, MODEL)
+        directory.recalled(cache)
+        hf_cache.link(cache, MODEL, notes)
+        notes.save()
+        hf_cache.remove(cache, with_model=False, check_mode=False)
 
 
-def counted(path: Path) -> Any:
-    """A port of an RDMA device whose counter this is."""
-    port = path.parent / "port"
-    (port / "counters").mkdir(parents=True, exist_ok=True)
-    (port / "counters" / "port_rcv_data").write_text("1")
-    (port / "counters" / "port_xmit_data").unlink(missing_ok=True)
-    (port / "counters" / "port_xmit_data").symlink_to(path)
-    return rdma_counters.read_port(port)
+def as_directory(path: Path) -> None:
+    path.mkdir(parents=True)
+    (path / "inner").write_text("x")
 
 
-def recorded(path: Path) -> Any:
-    """All that the ledger does with a record that lies there."""
-    originals = ledger.Originals(str(path.parent / "ledger"))
-    file = path.parent / "file"
-    file.write_text("x")
-    record = originals.content_path(str(file)).with_name(f"{originals.content_path(str(file)).name}.json")
-    record.parent.mkdir(exist_ok=True)
-    if not record.is_symlink():
-        record.symlink_to(path)
-    for step in (originals.record, originals.problem, originals.is_restored, originals.original_content):
-        step(str(file))
-    return None
+def as_dead_link(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("/nowhere/at/all")
 
 
-READERS: dict[str, Callable[[Path], Any]] = {
-    "daemon.json": lambda path: host_facts.read_daemon_json(str(path)),
-    "daemon.json, parsed": lambda path: daemon_json.parse(daemon_json.decode(ledger.read_file(path) or b"")[1]),
-    "daemon.json, merged": lambda path: SETTINGS.merged(
-        daemon_json.parse(daemon_json.decode(ledger.read_file(path) or b"")[1])
-    ),
-    "a note": lambda path: read_note(str(path), {}),
-    "a note that is a list": lambda path: read_note(str(path), []),
-    "the note of a swarm": lambda path: swarm_host.recorded(str(path)),
-    "a file whose original is kept": lambda path: ledger.Originals(str(path.parent / "kept")).keep(str(path)),
-    "a record of the ledger": recorded,
-    "ufw.conf": ufw.is_enabled,
-    "the marker of hot-plug": lambda path: hotplug.read_hotplug(str(path), str(path)),
-    "a counter": counted,
-    "sysfs": lambda path: ibdev2netdev.describe_links(
-        [ibdev2netdev.Mapping("r", 1, path.name, "up")], str(path.parent), {}
-    ),
-    "sysfs, the root": lambda path: ibdev2netdev.read_sysfs(str(path)),
-    "the process ID of Docker": lambda path: dockerd.running(str(path), str(path)),
+def as_loop(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(path.name)
+
+
+def as_file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\xff\x00")
+
+
+def as_pipe(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+
+
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    """Nothing waits for a pipe."""
+
+    def late(_number: int, _frame: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+MAKERS = (as_directory, as_dead_link, as_loop, as_file, as_pipe)
+ODD = pytest.mark.parametrize("make", MAKERS)
+PARTS: dict[str, Callable[[hf_cache.Cache], Path]] = {
+    "root": lambda cache: cache.root,
+    "hub": lambda cache: cache.hub,
+    "repo_dir": lambda cache: cache.repo_dir,
+    "blobs": lambda cache: cache.blobs,
+    "a blob": lambda cache: cache.blobs / SHA1,
+    "a part": lambda cache: cache.partial / SHA1,
+    "locks": lambda cache: cache.locks,
+    "snapshots": lambda cache: cache.repo_dir / "snapshots",
+    "a snapshot": lambda cache: cache.snapshot(COMMIT),
+    "a file's link": lambda cache: cache.snapshot(COMMIT) / "config.json",
+    "refs": lambda cache: cache.ref("x").parent,
+    "a ref": lambda cache: cache.ref("main"),
+    "trees": lambda cache: cache.tree(COMMIT).parent,
+    "a tree": lambda cache: cache.tree(COMMIT),
+    "our directory": lambda cache: cache.own,
+    "our notes": lambda cache: cache.notes,
+    "our lock": lambda cache: cache.lock,
 }
 
 
-@pytest.mark.parametrize("what", FILES)
-@pytest.mark.parametrize("reader", READERS)
-def test_whatever_lies_where_a_file_is_expected(tmp_path: Path, reader: str, what: str) -> None:
-    path = tmp_path / "here"
-    FILES[what](path)
-    meant_for_people(READERS[reader], path)
+WAITED_FOR = ("our lock", as_pipe)  # a pipe there is nobody's mistake
 
 
-@given(st.binary(max_size=2000))
-def test_what_is_no_tar_is_named(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    with contextlib.suppress(image_layers.ImageError, tarfile.TarError):  # which save() takes
-        image_layers.unpack(io.BytesIO(content), tmp_path_factory.getbasetemp(), set())
+@pytest.mark.parametrize(("part", "make"), [pair for pair in itertools.product(PARTS, MAKERS) if pair != WAITED_FOR])
+def test_whatever_lies_in_the_place_of_a_part_of_a_cache(
+    tmp_path: Path, part: str, make: Callable[[Path], None]
+) -> None:
+    content = b"{} "
+    file = HashedFile("config.json", len(content), git_sha1=SHA1)
+    model = MODEL._replace(files=(file,))
+    cache = hf_cache.Cache(tmp_path / "hf", "lab/m")
+    place = PARTS[part](cache)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    make(place)
+
+    def fetch(files: list[HashedFile]) -> str:
+        cache.blobs.mkdir(parents=True, exist_ok=True)
+        return "nothing comes"
+
+    said = []
+    for step in (
+        lambda: hf_cache.obstacles(cache),
+        lambda: hf_cache.free_bytes(cache),
+        lambda: hf_cache.look(cache, model, hf_cache.Notes(cache.notes)),
+        lambda: hf_cache.bring(cache, model, hf_cache.Notes(cache.notes), fetch, 1, [], sleep=lambda _s: None),
+        lambda: hf_cache.link(cache, model, hf_cache.Notes(cache.notes)),
+        lambda: hf_cache.list_models(cache.root),
+        lambda: hf_cache.remove(cache, with_model=True, check_mode=True),
+        lambda: hf_cache.remove(cache, with_model=False, check_mode=False),
+    ):
+        try:
+            step()
+        except (hf_cache.CacheError, OSError) as error:
+            said.append(told(error))
+    assert not [line for line in said if line.startswith("[Errno")], said
+
+
+@ODD
+def test_whatever_lies_in_a_directory_that_is_taken_for_a_model(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    top = tmp_path / "model"
+    top.mkdir()
+    (top / "config.json").write_text("{}")
+    make(top / "weights")
+    with contextlib.suppress(hub.HubError):
+        assert directory.describe(top, "lab/m", hf_cache.Cache(tmp_path / "hf", "lab/m")).model
+
+
+@pytest.mark.parametrize("name", [b"\xff.safetensors", b"new\nline", b"tab\t"])
+def test_a_file_whose_name_no_cache_can_hold_is_named(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_text("x")
+    with pytest.raises(hub.HubError, match="no cache can hold"):
+        directory.describe(tmp_path, "lab/m", hf_cache.Cache(tmp_path / "hf", "lab/m"))
+
+
+CONNECTION = {"address": "192.168.100.10", "port": 22, "user": "nvidia", "streams": 4, "encrypted": True}
+
+
+@given(spoilt(CONNECTION).map(json.dumps) | st.text(max_size=20))
+def test_whatever_tells_how_the_leader_is_reached(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = access.Place(folder, "lab/m")
+        place.folder.mkdir()
+        place.connection.write_text(text, encoding="utf-8", errors="replace")
+        with contextlib.suppress(access.CopyError):
+            assert access.ssh_argv(place, place.connected())
+
+
+@given(st.binary(max_size=60))
+def test_whatever_bytes_stand_in_authorized_keys(before: bytes) -> None:
+    line = f"ssh-ed25519 AAAA {access.COMMENT}lab/m\n"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "authorized_keys")
+        path.write_bytes(before)
+        text = access.read_keys(path)
+        opened = access.with_lines(text, [line], "lab/m")
+        closed = access.with_lines(opened, [], "lab/m").encode(errors="surrogateescape")
+    assert closed == before
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [
+        ({"rsa": "ssh-rsa AAAA root@spark1", "dsa": "ssh-dss AAAA root@spark1"}, ["ssh-rsa AAAA"]),
+        ({"rsa": "", "ed25519": "ssh-ed25519 AAAA root@spark1\n"}, ["ssh-ed25519 AAAA"]),
+    ],
+)
+def test_host_keys_of_other_kinds_and_broken_ones_are_passed_over(texts: dict[str, str], kept: list[str]) -> None:
+    assert access.host_keys_in(texts) == kept
+
+
+def test_a_host_without_usable_host_keys_is_told_what_to_do() -> None:
+    for texts in ({}, {"/etc/ssh/ssh_host_rsa_key.pub": ""}):
+        with pytest.raises(access.CopyError, match=r"no ssh host keys .*ssh-keygen -A"):
+            access.host_keys_in(texts)
+
+
+@given(st.text(max_size=200))
+def test_whatever_hf_prints(output: str) -> None:
+    reason, final = failure(output)
+    assert reason
+    assert isinstance(final, bool)

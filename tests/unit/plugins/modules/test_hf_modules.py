@@ -578,3 +578,86 @@ def test_what_is_no_model_is_refused(run, tmp_path: Path) -> None:
         told = run(hf_model_info, repo="home/made", source="directory", **options)
         assert says in told["msg"]
         assert told["msg"].endswith("(here)")
+
+
+def test_authorized_keys_that_are_not_utf_8_come_back_as_they_were(
+    run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = place.tools / "home"
+    keys = home / ".ssh" / "authorized_keys"
+    keys.parent.mkdir(parents=True)
+    before = "ssh-ed25519 AAAA Jürgens Schlüssel\n".encode("latin-1")
+    keys.write_bytes(before)
+    me = pwd.struct_passwd(("nvidia", "x", os.geteuid(), 0, "", str(home), ""))
+    monkeypatch.setattr(access.pwd, "getpwuid", lambda _uid: me)
+    monkeypatch.setattr(peer_copy_access, "read_host_keys", lambda _module, _folder: [KEY])
+    readers = [{"address": "192.168.100.11", "public_key": KEY}]
+    options = {"name": "lab/tiny", "dir": str(place.tools / "run")}
+    opened = run(peer_copy_access, directory=str(place.cache.blobs), readers=readers, **options)
+    assert opened["changed"]
+    assert keys.read_bytes().endswith(before)
+    left = run(hf_cache_info, model=MODEL, copy_dir=options["dir"], **place.options)["left_behind"]
+    assert left["authorized_key"]
+    assert run(peer_copy_access, state="absent", **options)["changed"]
+    assert keys.read_bytes() == before
+
+
+def test_a_user_that_the_host_does_not_know_is_told_so(
+    run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(access.pwd, "getpwuid", unknown)
+    options = {"name": "lab/tiny", "dir": str(place.tools / "run"), "directory": "/blobs"}
+    assert f"no user of this host has the number {os.geteuid()}" in run(peer_copy_access, **options)["msg"]
+
+
+def as_file(path: Path) -> None:
+    path.write_bytes(b"\xff")
+
+
+def as_directory(path: Path) -> None:
+    (path / "inner").mkdir(parents=True)
+
+
+def as_dead_link(path: Path) -> None:
+    path.symlink_to("/nowhere/at/all")
+
+
+def as_loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+FILE_ROWS = [{"path": "w", "size": 7000, "sha256": FILES[1]["sha256"]}]
+
+
+@pytest.mark.parametrize("make", [as_file, as_directory, as_dead_link, as_loop])
+def test_whatever_stands_in_the_place_of_a_directory_ends_in_a_sentence(
+    run, place: SimpleNamespace, tmp_path: Path, make
+) -> None:
+    odd, copies = tmp_path / "odd", tmp_path / "odd copies"
+    make(odd)
+    make(copies)
+    cache, named = {"cache_dir": str(odd)}, {"name": "x", "dir": str(copies)}
+    how = {"address": "10.0.0.1", "user": "nvidia", "host_keys": [KEY]}
+    results = [
+        run(hf_cache_info, model=MODEL, **cache),
+        run(hf_cache_info, **cache),
+        run(hf_cache_model, model=MODEL, source="hub", executable=str(place.tools / "hf"), attempts=1, **cache),
+        run(hf_cache_model, model=MODEL, source="peer", copy_dir=str(copies), attempts=1, **cache),
+        run(hf_cache_model, model=MODEL, source="cache", **cache),
+        run(hf_cache_verify, model=MODEL, **cache),
+        run(hf_cache_remove, repo="lab/tiny", model_too=True, **cache),
+        run(hf_cache_remove, **cache),
+        run(hf_model_info, repo="lab/m", source="directory", directory=str(odd), **cache),
+        run(peer_copy_info, directory=str(odd), files=FILE_ROWS, **named),
+        run(peer_copy_check, directory=str(odd), files=FILE_ROWS),
+        run(peer_copy_files, directory=str(odd), files=FILE_ROWS, attempts=1, **named),
+        run(peer_copy_connection, **how, **named),
+        run(peer_copy_key, peer="127.0.0.1", **named),
+        run(peer_copy_key, state="absent", **named),
+    ]
+    for result in results:
+        assert "Errno" not in result.get("msg", ""), result["msg"]
+        assert "raceback" not in str(result)

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -168,3 +169,48 @@ def test_the_first_node_may_be_this_host(tmp_path: Path, capsys: pytest.CaptureF
     assert path.read_text().splitlines()[1:] == ["localhost slots=1", "192-168-1-22 slots=2"]
     said = run(capsys, path=str(path), nodes=[{"address": "slots"}], first_is_here=True)
     assert "nodes[0].address 'slots' is a keyword" in said["msg"]
+
+
+def as_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def as_dead_link(path: Path) -> None:
+    path.symlink_to("nowhere/at/all")
+
+
+def as_loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def as_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [as_directory, as_dead_link, as_loop, as_pipe])
+@pytest.mark.parametrize("state", ["present", "absent"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_is_no_file_ends_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture, make: Callable[[Path], None], state: str, check_mode: bool
+) -> None:
+    path = tmp_path / "hostfile"
+    make(path)
+    result = run(capsys, path, nodes=NODES, state=state, check_mode=check_mode)
+    if result.get("failed"):
+        assert str(tmp_path) in result["msg"]
+        assert "Errno" not in result["msg"]
+        assert os.path.lexists(path)
+    elif state == "absent":
+        assert os.path.lexists(path) == check_mode
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_file_in_the_place_of_the_directory_ends_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture, state: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    result = run(capsys, tmp_path / "file" / "hostfile", nodes=NODES, state=state)
+    if state == "present":
+        assert "is not there: create it first" in result["msg"]
+    else:
+        assert not result["changed"]

@@ -20,7 +20,7 @@ def mpirun(cluster: dict[str, Any], command: list[str], forward: dict[str, str])
     The hostfile names nodes by their short names, which the ssh configuration maps to addresses, and this one as
     localhost, since mpirun would call by ssh what is not its host's name.
 
-    :param cluster: ``nodes`` and ``subnets``, the CIDRs that MPI may use.
+    :param cluster: ``nodes``; ``subnets``, the CIDRs that ranks may use; ``netdevs``, those that daemons may use.
     :param forward: environment that is equal on all ranks; its values come from this process's environment.
     """
     argv = [
@@ -35,9 +35,12 @@ def mpirun(cluster: dict[str, Any], command: list[str], forward: dict[str, str])
         "--bind-to",  # as few ranks as these would get a core each, of twenty
         "none",
     ]
-    # Else its daemons would call each other at the management addresses, on ports that a firewall does not let in.
-    for layer in ("btl", "oob") if cluster["subnets"] else ():
-        argv += ["--mca", f"{layer}_tcp_if_include", ",".join(cluster["subnets"])]
+    # Else its daemons would call each other at the management addresses, on ports that a firewall does not let in. They
+    # get names: Open MPI 5 looks a subnet up under a wrong index where a netdev before it has no address, does not find
+    # it, and uses all that there are. A name that a node does not have is no harm.
+    for layer, allowed in (("btl", cluster["subnets"]), ("oob", cluster["netdevs"])):
+        if allowed:
+            argv += ["--mca", f"{layer}_tcp_if_include", ",".join(allowed)]
     for name in sorted(forward):
         argv += ["-x", name]
     return [*argv, "python3", contract.PROGRAM, "rank", "--", *command]

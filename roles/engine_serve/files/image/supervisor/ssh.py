@@ -8,11 +8,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from . import contract, notice, paths
 from .state import State
 
+SSHD = "/usr/sbin/sshd"
 KEPT = 30.0  # seconds for which a worker's words hold: its container is gone for some of them, to be made anew
 
 
@@ -56,6 +58,23 @@ def server_config(cluster: dict[str, Any], node: dict[str, Any]) -> str:
         "ClientAliveCountMax 4\n"
         "PidFile none\n"
     )
+
+
+def write_server_config(path: Path, cluster: dict[str, Any], node: dict[str, Any]) -> None:
+    """Where a worker's sshd reads it, with the leader let in however often it asked in vain, where this sshd can.
+
+    From OpenSSH 9.8 on, an sshd turns an address away for up to ten minutes that looked at its port or failed to log
+    in again and again, as the leader does while keys are exchanged. An older one ends over an unknown setting.
+    """
+    plain = server_config(cluster, node)
+    leader = cluster["nodes"][0]["address"]
+    path.write_text(f"{plain}PerSourcePenaltyExemptList {leader}\n")
+    try:
+        knows = subprocess.run([SSHD, "-t", "-f", str(path)], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        knows = None
+    if knows is None or knows.returncode:
+        path.write_text(plain)
 
 
 def write_client_config(cluster: dict[str, Any]) -> None:

@@ -28,9 +28,9 @@ def main() -> int:
     Path("/run/sshd").mkdir(exist_ok=True)
     paths.environment().write_text(json.dumps(dict(os.environ)))
     config = paths.RUN / "sshd_config"
-    config.write_text(ssh.server_config(cluster, node))
+    ssh.write_server_config(config, cluster, node)
     own.set(phase=contract.LISTENING, reason="", address=node["address"])
-    sshd = os.spawnv(os.P_NOWAIT, "/usr/sbin/sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)])
+    sshd = os.spawnv(os.P_NOWAIT, ssh.SSHD, [ssh.SSHD, "-D", "-e", "-f", str(config)])
     return watch(sshd, wanted, own)
 
 

@@ -36,7 +36,7 @@ def test_two_sparks() -> None:
     told, nodes = planned()
     assert told["serve"] == ENGINE["serve"]
     assert told["engine"] == {"name": "trtllm"}
-    assert told["subnets"] == ["192.168.100.0/24"]
+    assert (told["subnets"], told["netdevs"]) == (["192.168.100.0/24"], ["enp1s0f0np0"])
     assert nodes["spark2"]["rank"] == 1
     assert nodes["spark2"]["environment"] == {
         "PMIX_HOSTNAME": "spark2",
@@ -69,7 +69,7 @@ def test_a_ring_is_controlled_beside_the_fabric() -> None:
         for name, one in FABRIC.items()
     }
     told, nodes = planned(fabric=beside)
-    assert told["subnets"] == ["10.0.0.0/8"]
+    assert (told["subnets"], told["netdevs"]) == (["10.0.0.0/8"], ["enP7s7"])
     assert told["nodes"][1] == {"name": "spark2", "address": "10.0.0.2"}
     assert nodes["spark2"]["environment"] == {
         "PMIX_HOSTNAME": "spark2",
@@ -87,6 +87,26 @@ def test_an_inventory_of_addresses_is_told_apart() -> None:
     assert [node["environment"]["PMIX_HOSTNAME"] for node in nodes.values()] == ["192-168-1-21", "192-168-1-22"]
 
 
+def test_names_with_underscores_are_names_of_hosts_to_mpi() -> None:
+    fabric = {f"dgx_{number}": FABRIC[f"spark{number}"] for number in (1, 2)}
+    _told, nodes = planned(members=list(fabric), fabric=fabric)
+    assert [node["environment"]["PMIX_HOSTNAME"] for node in nodes.values()] == ["dgx-1", "dgx-2"]
+
+
+def test_the_netdevs_of_all_nodes_are_named_whichever_cage_the_cable_is_in() -> None:
+    moved = [{**FABRIC["spark2"]["links"][0], "netdev": "enp1s0f1np1", "rdma_device": "rocep1s0f1"}]
+    fabric = {"spark1": FABRIC["spark1"], "spark2": {**FABRIC["spark2"], "links": moved}}
+    told, nodes = planned(fabric=fabric)
+    assert told["netdevs"] == ["enp1s0f0np0", "enp1s0f1np1"]
+    assert nodes["spark2"]["environment"]["NCCL_SOCKET_IFNAME"] == "enp1s0f1np1"
+
+
+def test_an_address_is_one_without_its_network() -> None:
+    """sshd refuses a whole list of authorized addresses for one with host bits set."""
+    fabric = {name: {**one, "control_address": f"{one['control_address']}/24"} for name, one in FABRIC.items()}
+    assert planned(fabric=fabric) == planned()
+
+
 def test_a_device_on_a_switch_is_named_once() -> None:
     twice = {name: {**one, "links": one["links"] * 2} for name, one in FABRIC.items()}
     assert planned(fabric=twice)[1] == planned()[1]
@@ -100,7 +120,7 @@ def test_no_gid_index_and_no_token_ever() -> None:
 
 def test_a_single_spark_needs_no_fabric() -> None:
     told, nodes = planned(members=["spark1"], fabric={})
-    assert told["subnets"] == []
+    assert (told["subnets"], told["netdevs"]) == ([], [])
     assert nodes["spark1"]["environment"] == {"PMIX_HOSTNAME": "spark1"}
 
 
@@ -114,10 +134,24 @@ def test_an_api_on_all_addresses_is_probed_on_loopback() -> None:
         ({"members": []}, "no node to serve on"),
         ({"api_port": 99999}, "no port 99999"),
         ({"members": ["spark1", "spark1.example.org"]}, "spark1 and spark1.example.org are both spark1 to MPI"),
+        ({"members": ["dgx_1", "dgx-1"]}, "dgx_1 and dgx-1 are both dgx-1 to MPI"),
+        ({"members": ["x", "spark1.a", "SPARK1.b"]}, "spark1.a and SPARK1.b are both spark1 to MPI"),
+        ({"members": ["localhost", "spark2"]}, "localhost cannot be a node's name to MPI: .*loopback name.* inventory"),
+        ({"members": ["spark1", "slots"]}, "slots cannot be a node's name to MPI: .*keyword"),
+        ({"members": ["spark1", "spark 2"]}, "spark 2 cannot be a node's name to MPI: .*malformed"),
         ({"fabric": {"spark1": FABRIC["spark1"]}}, "no control address is planned for spark2"),
+        ({"fabric": dict.fromkeys(FABRIC)}, "no control address is planned for spark1, spark2"),
+        (
+            {"fabric": {**FABRIC, "spark2": {**FABRIC["spark2"], "control_address": "spark2"}}},
+            "'spark2' is no IP address",
+        ),
+        (
+            {"fabric": {name: {**one, "links": None} for name, one in FABRIC.items()}},
+            "links of spark1 is None and no list; links of spark2 is None and no list: give engine_serve_fabric as",
+        ),
         (
             {"fabric": {name: {**one, "links": []} for name, one in FABRIC.items()}},
-            "network of the control address",
+            "netdev and network of the control address",
         ),
     ],
 )

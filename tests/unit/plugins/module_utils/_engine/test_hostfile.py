@@ -134,6 +134,30 @@ def test_refuses_a_duplicate(first: str, second: str) -> None:
         validate_nodes([{"address": first}, {"address": "between"}, {"address": second}])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "label"),
+    [
+        # open-mpi/ompi#4732, kubeflow/mpi-operator#733: the domain is dropped
+        ("mpi-worker.1.foo.net", "mpi-worker.2.foo.net", "mpi-worker"),
+        ("spark1", "spark1.lan", "spark1"),
+        ("spark1.lan", "spark1", "spark1"),
+        ("spark1.a", "SPARK1.b", "spark1"),
+        ("spark1.a.", "spark1.b.", "spark1"),
+        ("10.foo.net", "10.bar.net", "10"),
+        ("192.foo", "192.168.100.foo", "192"),
+    ],
+)
+def test_refuses_two_names_that_are_one_to_mpi(first: str, second: str, label: str) -> None:
+    says = rf"nodes\[2\]\.address {re.escape(repr(second))} is the same host as nodes\[0\] to Open MPI, .*{label!r}"
+    with pytest.raises(HostfileError, match=says):
+        validate_nodes([{"address": first}, {"address": "between"}, {"address": second, "slots": 2}])
+
+
+def test_addresses_that_begin_alike_are_two_nodes() -> None:
+    nodes = ["192.168.100.10", "192.168.100.11", "192.lan", "spark1.lan", "spark10.lan", "lan"]
+    assert [node.address for node in validate_nodes([{"address": one} for one in nodes])] == nodes
+
+
 @pytest.mark.parametrize("slots", [0, -1, True, None, "1", 1.5])
 def test_refuses_slots(slots: object) -> None:
     with pytest.raises(HostfileError, match=rf"nodes\[0\]\.slots {re.escape(repr(slots))} .*\(spark1\)"):

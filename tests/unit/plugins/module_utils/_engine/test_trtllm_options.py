@@ -58,7 +58,7 @@ def test_the_tables_are_those_of_the_stand_in() -> None:
         ({"print_iter_logs": True}, "B", r"print_iter_logs is no key .* did you mean print_iter_log\?"),
         (
             {"kv_cache_config": {"free_gpu_memory_fractoin": 0.5}},
-            "ABC",
+            "AB",
             "did you mean kv_cache_config.free_gpu",
         ),
         ({"kv_cache_config": 0.5}, "B", "kv_cache_config must be a mapping, and is 0.5"),
@@ -74,6 +74,62 @@ def test_the_tables_are_those_of_the_stand_in() -> None:
 def test_a_key_that_would_end_the_start_is_named(options: dict[str, Any], era: str, says: str) -> None:
     (problem,) = settings.check_options(options, era)
     assert re.search(says, problem), problem
+
+
+def test_a_misspelt_key_is_named_where_the_version_may_be_any() -> None:
+    (finding,) = settings.options_findings({"kv_cache_config": {"free_gpu_memory_fractoin": 0.5}}, "ABC")
+    assert "did you mean kv_cache_config.free_gpu_memory_fraction?" in finding.text
+    assert not finding.refused
+
+
+@pytest.mark.parametrize(
+    ("tag", "era", "eras"),
+    [
+        ("1.2.0rc6.post3", "A", "AB"),  # SemiAnalysisAI/InferenceX#1488
+        ("1.2.0rc6.post2", "A", "AB"),
+        ("1.2.0rc1", "A", "A"),
+        ("1.2.0rc1.post1", "A", "A"),
+        ("1.2.0.dev20251001", "A", "A"),
+        ("v1.2.1", "A", "AB"),
+        ("1.2.1.post1", "A", "AB"),
+        ("1.2", "A", "AB"),
+        ("0.21.0", "A", "A"),
+        ("1.3.0rc5.post1", "B", "BC"),
+        ("1.3.0rc22.post1", "B", "BC"),
+        ("1.3.0rc26.dev202609010000", "B", "BC"),
+        ("1.3.0rc13.post1.dev3", "B", "BC"),
+        ("1.3.0.dev202601010000", "B", "BC"),
+        ("1.3.0RC13", "B", "BC"),
+        ("1.3.0-rc13", "B", "BC"),
+        ("1.3.0rc13-arm64", "B", "BC"),
+        ("1.3.0rc13+cu132", "B", "BC"),
+        (" 1.3.0rc13\n", "B", "BC"),
+        ("1.3.0", "C", "C"),
+        ("1.3.0.post1", "C", "C"),
+        ("1.3.1rc0", "C", "C"),
+        ("1.4.0rc0", "C", "C"),
+        ("1.4.0rc1.dev20261101", "C", "C"),
+        ("2.0.0", "C", "C"),
+        ("any", "ABC", "ABC"),
+        ("", "ABC", "ABC"),
+        ("nightly", "ABC", "ABC"),
+        ("spark-single-gpu-dev", "ABC", "ABC"),
+        ("25.12-trtllm-python-py3", "ABC", "ABC"),
+        ("25.08", "ABC", "ABC"),
+        ("1.3-spark", "ABC", "ABC"),
+        ("1.3.0rc", "ABC", "ABC"),
+        ("1.3.0rc13post", "ABC", "ABC"),
+    ],
+)
+def test_a_tag_tells_the_era(tag: str, era: str, eras: str) -> None:
+    assert (settings.era_of(tag), settings.eras_of(tag)) == (era, eras)
+
+
+@given(st.text(max_size=20) | st.from_regex(r"v?\d{1,3}\.\d+(\.\d+)?(rc\d+)?(\.post\d+)?(\.dev\d+)?", fullmatch=True))
+def test_no_tag_breaks_the_reading_of_versions(tag: str) -> None:
+    assert settings.era_of(tag) in ("A", "B", "C", "ABC")
+    assert set(settings.era_of(tag)) <= set(settings.eras_of(tag))
+    assert settings.metrics_follow(tag, f"a/b:{tag}") == (settings.era_of(tag) == "A")
 
 
 @pytest.mark.parametrize(

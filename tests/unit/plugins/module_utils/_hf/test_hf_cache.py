@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
+import shlex
 import shutil
+import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Callable, Iterator
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
@@ -65,7 +69,7 @@ class Source:
         return ""
 
 
-def fill(cache: Cache, source: Source | None = None) -> list[str]:
+def fill(cache: Cache, source: Callable[[list[HashedFile]], str] | None = None) -> list[str]:
     done: list[str] = []
     bring(cache, MODEL, Notes(cache.notes), source or Source(cache), 3, done, sleep=lambda _seconds: None)
     return done
@@ -325,6 +329,101 @@ def test_undo_leaves_a_ref_that_somebody_else_changed(cache: Cache) -> None:
     assert cache.ref("main").read_text() == "d" * 40
 
 
+def client_list(*more: str) -> str:
+    """What huggingface_hub 2.4.0 writes as trees/<commit>.json: all files of a repository, whichever were asked for."""
+    files = {path: {"size": 3, "blob_id": "0" * 40} for path in (*CONTENTS, *more)}
+    return json.dumps({"format_version": 1, "files": files}, indent=1)
+
+
+def is_whole_to_clients(cache: Cache) -> bool:
+    """Whether snapshot_download(..., local_files_only=True) returns the snapshot, from huggingface_hub 1.24 on."""
+    tree = cache.tree(COMMIT)
+    names = json.loads(tree.read_text())["files"] if tree.exists() else []
+    return all((cache.snapshot(COMMIT) / name).exists() for name in names)
+
+
+def listing(cache: Cache, *more: str) -> Callable[[list[HashedFile]], str]:
+    """Bring files as `hf download` does."""
+    source = Source(cache)
+
+    def fetch(files: list[HashedFile]) -> str:
+        cache.tree(COMMIT).parent.mkdir(parents=True, exist_ok=True)
+        cache.tree(COMMIT).write_text(client_list(*more))
+        return source(files)
+
+    return fetch
+
+
+LEFT_OUT = ("original/consolidated.pth", "metal/model.bin")
+
+
+def test_clients_find_the_snapshot_whole_whatever_hf_noted_of_files_that_were_left_out(cache: Cache) -> None:
+    fill(cache, listing(cache, *LEFT_OUT))
+    assert is_whole_to_clients(cache)
+    assert not cache.tree(COMMIT).parent.exists()
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+    remove(cache, with_model=False, check_mode=False)
+    assert not cache.tree(COMMIT).exists(), "it was there for us alone"
+
+
+def test_a_list_of_what_is_there_is_left_alone(cache: Cache) -> None:
+    fill(cache, listing(cache))
+    assert cache.tree(COMMIT).read_text() == client_list()
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+    extra = cache.snapshot(COMMIT) / "mine.txt"
+    extra.write_text("a file that somebody downloaded beside the wanted ones")
+    cache.tree(COMMIT).write_text(client_list("mine.txt"))
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+
+
+def test_a_list_that_a_later_download_left_is_drift_and_one_from_before_us_comes_back(cache: Cache) -> None:
+    fill(cache)
+    cache.tree(COMMIT).parent.mkdir()
+    cache.tree(COMMIT).write_text(client_list(*LEFT_OUT))
+    report = look(cache, MODEL, Notes(cache.notes))
+    assert (report.complete, report.to_do, report.needed) == (True, True, 0)
+    assert report.problems() == [
+        "trees: lists metal/model.bin, original/consolidated.pth, not wanted here, so that clients would refuse the "
+        "snapshot offline"
+    ]
+    cache.tree(COMMIT).write_text(client_list(*LEFT_OUT, "nul\0", "a" * 300))
+    assert fill(cache) == [f"trees/{COMMIT}.json: removed"]
+    remove(cache, with_model=False, check_mode=False)
+    assert not cache.tree(COMMIT).exists(), "somebody's client makes it again"
+
+    shutil.rmtree(cache.root)
+    cache.tree(COMMIT).parent.mkdir(parents=True)
+    before = client_list(*LEFT_OUT)
+    cache.tree(COMMIT).write_text(before)
+    for _run in range(2):  # the second after an interruption: what is there then is our own client's
+        cache.tree(COMMIT).parent.mkdir(exist_ok=True)
+        with pytest.raises(CacheError):
+            bring(cache, MODEL, Notes(cache.notes), lambda _files: "broken off", 1, [], sleep=lambda _seconds: None)
+        cache.tree(COMMIT).write_text(client_list("other"))
+    fill(cache, listing(cache, *LEFT_OUT))
+    assert is_whole_to_clients(cache)
+    remove(cache, with_model=False, check_mode=True)
+    assert not cache.tree(COMMIT).exists()
+    remove(cache, with_model=False, check_mode=False)
+    assert cache.tree(COMMIT).read_text() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "[]", '{"files": null}', '{"files": 3}', '{"format_version": 1}', "\x00"]
+)
+def test_a_list_that_clients_pass_over_is_left_alone(cache: Cache, text: str) -> None:
+    fill(cache)
+    cache.tree(COMMIT).parent.mkdir()
+    cache.tree(COMMIT).write_text(text)
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+    cache.tree(COMMIT).unlink()
+    cache.tree(COMMIT).mkdir()
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+    cache.tree(COMMIT).rmdir()
+    cache.tree(COMMIT).symlink_to("nowhere")
+    assert not look(cache, MODEL, Notes(cache.notes)).to_do
+
+
 def test_obstacles(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     assert obstacles(cache) == []
     fill(cache)
@@ -341,6 +440,106 @@ def test_obstacles(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"sudo install -d -o nvidia {cache.root}, or name another cache (cache_dir)" in told
     cache.root.parent.joinpath("hf").write_text("a file")
     assert "is no directory" in obstacles(cache)[0]
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
+ME, GROUP = 4242, 4243
+
+
+@pytest.fixture
+def shared_disk() -> Iterator[Path]:
+    """A directory that other users reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def seen_by(cache: Cache, *groups: int) -> list[str]:
+    """What a user of these groups is told, really: in a process of that user."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups(groups)
+            os.setgid(ME)
+            os.setuid(ME)
+            told = obstacles(cache)
+        except Exception as exc:
+            told = [repr(exc)]
+        os.write(writer, json.dumps(told).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as pipe:
+        told = json.loads(pipe.read())
+    os.waitpid(child, 0)
+    return told
+
+
+def give(top: Path, uid: int, gid: int, directories: int, files: int) -> None:
+    for path in [top, *top.rglob("*")]:
+        os.chown(path, uid, gid, follow_symlinks=False)
+        if not path.is_symlink():
+            path.chmod(directories if path.is_dir() else files)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("place", [".", "hub", "hub/models--lab--tiny", "hub/models--lab--tiny/blobs"])
+def test_the_mend_works_where_a_link_leads_to_another_disk(shared_disk: Path, place: str) -> None:
+    # Layr-Labs/d-inference#260: ~/.cache/huggingface is a link; a container's root wrote
+    cache = Cache(shared_disk / "home" / "hf", "lab/tiny")
+    fill(cache)
+    shutil.rmtree(cache.own)
+    moved, link = shared_disk / "big disk", cache.root / place
+    link.replace(moved)
+    link.symlink_to(moved)
+    give(shared_disk / "home", ME, ME, 0o755, 0o644)
+    os.chown(link, ME, ME, follow_symlinks=False)
+    give(moved, 0, 0, 0o755, 0o644)
+    if place == ".":
+        moved.chmod(0o1777)
+    told = seen_by(cache)
+    assert told
+    for line in told:
+        command = line[line.index("sudo ") :].partition(", or")[0]
+        assert command.startswith("sudo chown -R 4242 ")
+        assert f"'{moved}'" in command, "a link is not followed by chown -R"
+        subprocess.run(shlex.split(command)[1:], check=True)
+    if place == ".":
+        moved.chmod(0o755)
+    assert seen_by(cache) == []
+
+
+@AS_ROOT
+def test_a_cache_that_a_group_shares_is_nobodys_alone(shared_disk: Path) -> None:
+    cache = Cache(shared_disk / "hf", "lab/tiny")
+    fill(cache)
+    shutil.rmtree(cache.own)
+    give(cache.root, 0, GROUP, 0o2775, 0o664)
+    assert seen_by(cache, GROUP) == []
+    blob = next(path for path in cache.blobs.iterdir())
+    blob.chmod(0o644)  # only read
+    assert seen_by(cache, GROUP) == []
+    outside = seen_by(cache)  # somebody who is not of the group
+    assert outside
+    assert all(": sudo chown -R 4242 " in line for line in outside)
+    cache.ref("main").chmod(0o644)  # a container's root wrote it
+    (told,) = seen_by(cache, GROUP)
+    assert told.startswith(f"{cache.ref('main')}: of root, not of ")
+    assert told.endswith(f": sudo chmod -R g+rwX {cache.root}")
+    subprocess.run(shlex.split(told.partition(": sudo ")[2]), check=True)
+    assert seen_by(cache, GROUP) == []
+    cache.blobs.chmod(0o3775)  # sticky: nobody removes another's file
+    (told,) = seen_by(cache, GROUP)
+    assert told.startswith(f"{cache.blobs}: of root")
+
+
+def test_a_dead_link_is_told_as_one(cache: Cache) -> None:
+    cache.root.symlink_to("/nowhere/hf")
+    (told,) = obstacles(cache, "hf_cache_dir")
+    assert told == (
+        f"{cache.root} is a link to /nowhere/hf, and there is no directory: mount the disk that holds it, remove the "
+        "link, or name another cache (hf_cache_dir)"
+    )
 
 
 def test_models_are_listed_by_size(cache: Cache) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import hub as hf_hub
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.client import failure
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
     Hub,
     HubError,
@@ -24,6 +25,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     parse_model_info,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
+from hypothesis import given
+from hypothesis import strategies as st
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +99,154 @@ def test_a_refusal_says_what_to_do(endpoint: str, repo: str, revision: str, toke
         Hub(endpoint, token).model(repo, revision)
     assert says.format(endpoint=endpoint) in explain(raised.value, hints)
     assert not token or token not in str(raised.value)
+
+
+GATED = {"X-Error-Code": "GatedRepo"}
+FINE_GRAINED = (  # huggingface/huggingface_hub#2844
+    "Please enable access to public gated repositories in your fine-grained token settings to view this repository."
+)
+AWAITING = "Your request to access model lab/m is awaiting a review from the repo authors."
+REJECTED = "Your request to access model lab/m has been rejected by the repo's authors."
+DISABLED = "Access to this resource is disabled."
+RESTRICTED = "Access to model lab/m is restricted and you are not in the authorized list."
+INVALID = "Invalid credentials in Authorization header"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "token", "says", "option"),
+    [
+        (
+            403,
+            {"X-Error-Message": FINE_GRAINED},
+            b"",
+            True,
+            "the token may not read lab/m, though its account may: edit the token at https://hub/settings/tokens, or "
+            f"give another (the hub says: {FINE_GRAINED})",
+            "token",
+        ),
+        (
+            403,
+            {**GATED, "X-Error-Message": AWAITING},
+            b"",
+            True,
+            "the authors of lab/m have not answered the request of the token's account yet: wait for them, see "
+            f"https://hub/lab/m (the hub says: {AWAITING})",
+            "",
+        ),
+        (
+            403,
+            {**GATED, "X-Error-Message": REJECTED},
+            b"",
+            True,
+            "the authors of lab/m have rejected the request of the token's account: see https://hub/lab/m, give "
+            f"another account's token, or choose another model (the hub says: {REJECTED})",
+            "token",
+        ),
+        (
+            403,
+            {"X-Error-Message": DISABLED},
+            b"",
+            False,
+            "the hub has disabled lab/m, and no token opens it: see https://hub/lab/m for why, or choose another model "
+            f"(the hub says: {DISABLED})",
+            "",
+        ),
+        (
+            403,
+            {**GATED, "X-Error-Message": RESTRICTED},
+            b"",
+            True,
+            "lab/m is gated, and the token's account has no access: ask for access at https://hub/lab/m (the hub says: "
+            f"{RESTRICTED})",
+            "",
+        ),
+        (
+            403,
+            GATED,
+            b"",
+            True,
+            "lab/m is gated, and the token's account has no access: ask for access at https://hub/lab/m",
+            "",
+        ),
+        (
+            403,
+            {},
+            b'{"error": "Something\\nnew"}',
+            True,
+            "the hub gives no access to lab/m (HTTP 403): see https://hub/lab/m, and give a token that may read it "
+            "(the hub says: Something new)",
+            "token",
+        ),
+        (
+            403,
+            {},
+            b"<html>a proxy's page</html>",
+            False,
+            "the hub gives no access to lab/m (HTTP 403): see https://hub/lab/m, and give a token that may read it",
+            "token",
+        ),
+        (
+            401,
+            {"X-Error-Message": INVALID},
+            b"",
+            True,
+            "the hub refuses the token: make one at https://hub/settings/tokens, and give it (the hub says: "
+            f"{INVALID})",
+            "token",
+        ),
+        (
+            451,
+            {"X-Error-Message": "Unavailable for legal reasons"},
+            b"",
+            True,
+            "the hub may not give out lab/m (HTTP 451): see https://hub/lab/m, or choose another model (the hub says: "
+            "Unavailable for legal reasons)",
+            "",
+        ),
+        (
+            429,
+            {},
+            b"We had to rate limit your IP",
+            False,
+            "the hub https://hub has had too many questions from this address (HTTP 429): wait some minutes, or give a "
+            "token, which may ask more often (the hub says: We had to rate limit your IP)",
+            "token",
+        ),
+        (429, {}, b"slow", True, "the hub https://hub answers HTTP 429 about lab/m (slow): try again later", ""),
+        (503, {}, b"", False, "the hub https://hub answers HTTP 503 about lab/m (no message): try again later", ""),
+    ],
+)
+def test_a_refusal_passes_on_the_hubs_own_reason(
+    status: int, headers: dict[str, str], body: bytes, token: bool, says: str, option: str
+) -> None:
+    refused = hf_hub.refusal(hf_hub.Answer(status, headers, body), "https://hub", "lab/m", "main", token)
+    assert (str(refused), refused.option) == (says, option)
+
+
+@given(
+    st.sampled_from([400, 401, 403, 404, 410, 418, 429, 451, 500, 503]),
+    st.dictionaries(st.sampled_from(["X-Error-Code", "X-Error-Message"]), st.text(max_size=400)),
+    st.binary(max_size=60)
+    | st.sampled_from([b"null", b"[1]", b'{"error": null}', b'{"error": {"a": 1}}', b"[" * 3000]),
+    st.booleans(),
+)
+def test_any_refusal_is_one_sentence(status: int, headers: dict[str, str], body: bytes, token: bool) -> None:
+    refused = hf_hub.refusal(hf_hub.Answer(status, headers, body), "https://hub", "lab/m", "main", token)
+    assert str(refused).isprintable()
+    assert len(str(refused)) < 700
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "403 Forbidden: Please enable access to public gated repositories in your fine-grained token settings.",
+        "Your request to access model lab/m is awaiting a review from the repo authors.",
+        "Access to this resource is disabled.",
+    ],
+)
+def test_what_hf_passes_on_of_a_refusal_is_final_and_told(words: str) -> None:
+    output = f"Error: (Request ID: Root=1-6b)\n\n{words}\nMake sure your token has the correct permissions.\n"
+    assert failure(output) == (f"the hub refuses it ({words})", True)
 
 
 def test_a_granted_token_opens(endpoint: str) -> None:

@@ -57,6 +57,17 @@ def test_nothing_is_planned_where_all_is_there() -> None:
     assert plan(ASKED, dict.fromkeys(MEMBERS, HAS)) == {host: [] for host in MEMBERS}
 
 
+def test_a_list_of_files_that_were_left_out_is_removed() -> None:
+    (change,) = plan(
+        ASKED, {**dict.fromkeys(MEMBERS, HAS), "spark1": {**HAS, "to_do": True, "over_listed": ["x", "y"]}}
+    )["spark1"]
+    assert change["name"] == "Link the model's files"
+    assert (
+        change["diff"]["after"]
+        == "Remove the list of all files of lab/tiny@ccccccc, which names 2 files that are not here\n"
+    )
+
+
 def test_a_first_run_in_words_and_figures() -> None:
     bare = {**LACKS, "tool_version": "", "missing_packages": ["python3-venv"]}
     changes = plan(ASKED, {"spark1": bare, "spark2": LACKS, "spark3": HAS})

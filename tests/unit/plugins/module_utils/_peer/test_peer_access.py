@@ -39,10 +39,25 @@ def test_refuses_what_is_no_key(key: str) -> None:
         access.authorized_line(key, "192.168.100.11", SEND, BLOBS, "a/b", 0)
 
 
-@pytest.mark.parametrize("address", ["*", "spark2", '1.2.3.4",command="sh', "10.0.0.0/8", ""])
+@pytest.mark.parametrize("address", ["*", "spark2", '1.2.3.4",command="sh', "10.0.0.0/8", "192.168.100.10/24", ""])
 def test_refuses_what_is_no_address(address: str) -> None:
     with pytest.raises(access.CopyError, match="is no IP address"):
         access.authorized_line(KEY, address, SEND, BLOBS, "a/b", 0)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "ssh ended with 255 (kex_exchange_identification: read: Connection reset by peer)",  # OpenSSH 10.0 of Debian 13
+        "ssh ended with 255 (Connection reset by 192.168.100.10 port 22)",
+        "ssh ended with 255 (Connection closed by 192.168.100.10 port 22)",
+        "ssh ended with 255 (Not allowed at this time)",
+    ],
+)
+def test_an_sshd_that_turns_an_address_away_is_told_from_others(reason: str) -> None:
+    assert "PerSourcePenalties" in access.turned_away(reason)
+    assert access.final(reason, "192.168.100.10") == "", "it passes"
+    assert access.turned_away("ssh ended with 255 (ssh: connect to host: Connection refused)") == ""
 
 
 @given(st.text(alphabet="ab #\n\r"))

@@ -114,6 +114,31 @@ def test_nobody_connects(tmp_path: Path) -> None:
     assert pull.run(1) == "the other Spark did not connect to 127.0.0.1: ssh ended with 1 (Connection refused)"
 
 
+def test_a_login_that_fails_is_tried_over_one_connection(tmp_path: Path) -> None:
+    """Each counts: an sshd turns an address away for a while that has some."""
+    tries = []
+
+    def connect() -> Peer:
+        tries.append(1)
+        return Peer(["sh", "-c", "echo 'nvidia@10.0.0.1: Permission denied (publickey).' >&2; exit 255"], 20)
+
+    said = Pull(connect, FILES, tmp_path / "target", tmp_path / "partial", lambda *_whole: None, 20).run(4)
+    assert "Permission denied" in said
+    assert len(tries) == 1
+
+
+def test_all_streams_are_used_once_the_first_is_answered(tmp_path: Path) -> None:
+    source, target, partial = folders(tmp_path)
+    wires, tries = Wires(source, []), []
+
+    def connect() -> Peer:
+        tries.append(1)
+        return wires()
+
+    assert Pull(connect, FILES, target, partial, lambda *_whole: None, 20).run(3) == ""
+    assert len(tries) == 3
+
+
 def test_what_came_wrong_is_not_kept(tmp_path: Path) -> None:
     source, target, partial = folders(tmp_path)
     spoilt = FILES[2]
