@@ -20,4 +20,5 @@ if AnsibleCollectionConfig.collection_finder is None:
 
 # A slow example is the fault of a busy machine, not of what is tested.
 settings.register_profile("patient", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=2000)
 settings.load_profile("patient")

@@ -105,6 +105,10 @@ packages:
       description: The package that Docker Engine came with, null if there is none.
       type: str
       sample: docker-ce
+    engine_version:
+      description: Version of that package, null if there is none. Another may still run.
+      type: str
+      sample: 5:29.1.3-1~ubuntu.24.04~noble
     unattended:
       description: Packages of Docker that unattended-upgrades may upgrade. Which archives it uses is not read.
       type: list
@@ -115,12 +119,16 @@ packages:
       type: dict
       sample: {pin: null}
 daemon:
-  description: The C(path) of C(daemon.json), links resolved, and its C(text), empty where there is no file.
+  description: >-
+    The C(path) of C(daemon.json), links resolved, its C(text), empty where there is no file, and its C(original) text,
+    before the first change by this collection, null where that made none.
   returned: success
   type: dict
-  sample: {path: /etc/docker/daemon.json, text: ""}
+  sample: {path: /etc/docker/daemon.json, text: "", original: null}
 engine:
-  description: What the engine runs with (C(info)), and its running C(containers).
+  description: >-
+    What the engine runs with (C(info)), and its running C(containers); the C(flags) of dockerd, by the keys of
+    C(daemon.json), and whether its file was C(replaced) since it started, both null where no dockerd is seen.
   returned: success
   type: dict
   sample: {info: {DefaultRuntime: nvidia}, containers: []}
@@ -164,7 +172,11 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_fa
     root_archive,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_config import ToolkitConfigError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import read_file
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
+    OriginalError,
+    Originals,
+    read_file,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import NvidiaSmiError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import (
     DOCKER,
@@ -178,6 +190,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages 
     upgraded_unattended,
 )
 
+MEANT_FOR_PEOPLE = (DaemonJsonError, DockerError, GpuProbeError, NvidiaSmiError, OriginalError, ToolkitConfigError)
 WANTED = {
     "version": {"type": "str", "default": ""},
     "docker_user": {"type": "str", "default": ""},
@@ -204,6 +217,7 @@ def read_packages(module: AnsibleModule, wanted: dict[str, Any], *, present: boo
         "package_version": packages.get(TOOLKIT),
         "offered": offered(policy) if candidate(policy) else [],
         "engine": engine_of(packages),
+        "engine_version": packages.get(engine_of(packages) or ""),
         "unattended": upgraded_unattended(output(module, "apt-config", "dump"), packages, held(listing)),
         "apt_files": {purpose: text_of(path) for purpose, path in wanted["apt_files"].items()},
     }
@@ -213,6 +227,12 @@ def text_of(path: str) -> str | None:
     """Return the text of a file, None where there is none."""
     content = read_file(Path(path))
     return None if content is None else content.decode(errors="replace")
+
+
+def with_original(daemon: dict[str, str]) -> dict[str, Any]:
+    """Return what was read of daemon.json, and the text that it had before the first change by this collection."""
+    original = Originals().original_content(daemon["path"])
+    return {**daemon, "original": None if original is None else original.decode(errors="replace")}
 
 
 def read_group(user: str) -> dict[str, Any]:
@@ -237,7 +257,7 @@ def read(module: AnsibleModule) -> dict[str, Any]:
         "gpus": read_gpus(module),
         "toolkit": toolkit,
         "packages": read_packages(module, wanted, present=toolkit["version"] is not None),
-        "daemon": read_daemon_json(),
+        "daemon": with_original(read_daemon_json()),
         "engine": read_engine(docker, docker.info()),
         "group": read_group(wanted["docker_user"]),
         "image": wanted["probe_image"] or current_image(docker, NAME, root_archive(module)),
@@ -252,7 +272,7 @@ def main() -> None:
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
     try:
         found = read(module)
-    except (DaemonJsonError, DockerError, GpuProbeError, NvidiaSmiError, ToolkitConfigError) as error:
+    except MEANT_FOR_PEOPLE as error:
         module.fail_json(msg=str(error))
     if found["packages"]["unattended"]:
         packages = " ".join(found["packages"]["unattended"])

@@ -65,6 +65,14 @@ hosts:
   returned: success
   type: dict
   sample: {spark1: {gpus: [GPU-e793e0a4-fd41-dcd8-a833-3127370a6779], daemon_json: "{}", version: 1.19.0}}
+warnings:
+  description: >-
+    What is to be known of this host's engine: a version that was upgraded under it, or settings that C(nvidia-ctk
+    runtime configure --cdi.enabled) took out of C(daemon.json). Ansible shows them.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 at:
   description: When the plan was made, in seconds since the epoch.
   returned: success

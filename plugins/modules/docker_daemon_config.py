@@ -19,6 +19,11 @@ description:
   - >-
     Refuses, before it writes, a file that is not valid JSON, a result that C(dockerd --validate) refuses, and, unless
     O(allow_restart=true), a change under running containers: Docker would have to be restarted to follow it.
+  - >-
+    What flags of dockerd give already is not written, since Docker does not start where a setting is among its flags
+    and in the file. Refused are a flag that gives another value, C(--config-file), and a result that C(dockerd
+    --validate) passes but that Docker does not start with, such as an undefined default runtime, or C(live-restore)
+    in a swarm; O(force=true) takes the last.
   - It does not restart Docker. RV(restart_due) tells whether that is needed.
   - >-
     Where this collection has written nothing, V(restored) asks neither the engine nor the file, and returns both as
@@ -148,6 +153,7 @@ containers:
   sample: [web (nginx:1.29)]
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +171,13 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     same,
     with_settings,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import validate
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import (
+    beside_flags,
+    refuse_other_file,
+    refuse_start,
+    running,
+    validate,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     OriginalError,
@@ -185,12 +197,24 @@ RECORD = str(Path(ROOT, "daemon-json.json"))
 
 def noted(path: str) -> dict[str, Settings]:
     """Return the settings that roles have written to this file, in that order."""
-    return {role: Settings(**asked) for role, asked in read_note(RECORD, {}).get(path, {}).items()}
+    written = read_note(RECORD, {}, is_noted).get(path, {})
+    return {role: Settings(**asked) for role, asked in written.items()}
+
+
+def is_noted(roles: Any) -> bool:
+    """Whether a value of the note holds the settings of roles."""
+    return isinstance(roles, dict) and all(map(is_settings, roles.values()))
+
+
+def is_settings(asked: Any) -> bool:
+    """Whether a value has the form that settings are noted in."""
+    kinds: dict[str, Any] = {"values": dict, "defaults": dict, "kind": (str, type(None)), "resources": (list, tuple)}
+    return isinstance(asked, dict) and all(name in kinds and isinstance(asked[name], kinds[name]) for name in asked)
 
 
 def note(path: str, roles: dict[str, Settings]) -> None:
     """Note the settings of roles; a file that none has written is forgotten."""
-    notes = read_note(RECORD, {})
+    notes = read_note(RECORD, {}, is_noted)
     notes[path] = {role: vars(settings) for role, settings in roles.items()}
     notes = {one: written for one, written in notes.items() if written}
     if notes:
@@ -244,10 +268,10 @@ def restore(module: AnsibleModule, originals: Originals, path: str, bom: bytes, 
     note(path, others)
 
 
-def merge_settings(module: AnsibleModule, originals: Originals, path: str, bom: bytes, after: str) -> None:
-    """Write the merged text."""
-    note(path, {**noted(path), module.params["role"]: asked_settings(module)})
-    originals.change(path, bom + after.encode())
+def merge_settings(module: AnsibleModule, originals: Originals, path: str, content: bytes, settings: Settings) -> None:
+    """Write the merged text, and note which settings of the role are in it."""
+    note(path, {**noted(path), module.params["role"]: settings})
+    originals.change(path, content)
 
 
 def asked_settings(module: AnsibleModule) -> Settings:
@@ -268,21 +292,30 @@ def run(module: AnsibleModule, originals: Originals, path: str) -> dict[str, Any
         return unchanged(path)  # an undo of nothing needs no Docker, and no file that can be read
     bom, text = decode(read_file(Path(path)) or b"")
     before, docker = parse(text), Docker(asked["docker_socket"])
-    info = docker.info()
+    info, flags = docker.info(), running()["flags"]
+    settings = Settings()
+    if not restoring:
+        refuse_other_file(path, flags)
+        settings = beside_flags(asked_settings(module), flags)
     containers = running_containers(docker.running(), but_tasks=asked["but_tasks"], ending=asked["ending"])
     if restoring:
         after, changed = restored_text(module, originals, path, text)
         restart_due = changed
     else:
-        after = edit(text, asked_settings(module).merged(before))
+        after = edit(text, settings.merged(before))
         changed = after != text
-        restart_due = changed or bool(not_in_effect(asked_settings(module).wanted(parse(after)), info))
+        restart_due = changed or bool(not_in_effect(settings.wanted(parse(after)), info))
         if changed:
             validate(module, after, asked["dockerd"])
+    if restart_due and not asked["force"]:
+        refuse_start(parse(after), flags, (info.get("Swarm") or {}).get("LocalNodeState"))
     if restart_due and not asked["allow_restart"] and not info.get("LiveRestoreEnabled"):
         refuse_restart(containers)
     if not module.check_mode and (changed or restoring):
-        (restore if restoring else merge_settings)(module, originals, path, bom, after)
+        if restoring:
+            restore(module, originals, path, bom, after)
+        else:
+            merge_settings(module, originals, path, bom + after.encode(), settings)
     config = parse(after)
     return {
         "changed": changed,
@@ -315,7 +348,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    path, originals = str(Path(module.params["path"]).resolve()), Originals()
+    path, originals = os.path.realpath(module.params["path"]), Originals()
     try:
         if module.params["state"] == "reverted":
             revert(module, originals, path)

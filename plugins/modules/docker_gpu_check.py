@@ -56,10 +56,19 @@ at:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    SOCKET_OPTION,
+    Docker,
+    DockerError,
+    id_of,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import NAME, GpuProbeError, explain
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_facts import ASK_GPUS, read_gpus
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import NvidiaSmiError, parse_gpus
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import (
+    NvidiaSmiError,
+    is_answer,
+    parse_gpus,
+)
 
 
 def gpus_inside(module: AnsibleModule, image: str) -> list[str]:
@@ -68,7 +77,7 @@ def gpus_inside(module: AnsibleModule, image: str) -> list[str]:
     options = ["--rm", "--pull=never", "--network=none", "--entrypoint=nvidia-smi"]
     environment = ["--env=NVIDIA_VISIBLE_DEVICES=all", "--env=NVIDIA_DRIVER_CAPABILITIES=utility"]
     rc, out, err = module.run_command([tool, "run", *options, *environment, image, *ASK_GPUS])
-    if rc != 0:
+    if not is_answer(rc, out):
         raise GpuProbeError(explain(rc, f"{out}\n{err}"))
     return sorted(gpu["uuid"] for gpu in parse_gpus(out))
 
@@ -85,7 +94,8 @@ def main() -> None:
         if known is None:
             raise GpuProbeError(f"the image {image} is not on the host: pull it, or name one that is")
         outside = sorted(gpu["uuid"] for gpu in read_gpus(module))
-        inside = gpus_inside(module, known["Id"])
+        image_id = id_of(known)
+        inside = gpus_inside(module, image_id)
         if inside != outside:
             raise GpuProbeError(
                 f"a container sees the GPUs {', '.join(inside)}, and the host has {', '.join(outside)}: see "
@@ -94,7 +104,7 @@ def main() -> None:
             )
     except (DockerError, GpuProbeError, NvidiaSmiError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, gpus=outside, image=known["Id"], at=time.time())
+    module.exit_json(changed=False, gpus=outside, image=image_id, at=time.time())
 
 
 if __name__ == "__main__":

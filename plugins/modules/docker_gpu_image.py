@@ -55,7 +55,12 @@ image:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    SOCKET_OPTION,
+    Docker,
+    DockerError,
+    id_of,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import (
     LABEL,
     NAME,
@@ -84,7 +89,7 @@ def created(module: AnsibleModule, docker: Docker, name: str) -> dict[str, Any]:
     if rc != 0:
         raise GpuProbeError(f"Docker cannot create the image {name}: {err.strip()}; name one that the host has instead")
     if before is not None:
-        module.run_command([tool, "image", "rm", before["Id"]])  # one that a container uses stays
+        module.run_command([tool, "image", "rm", id_of(before)])  # one that a container uses stays
     return {"changed": True, "image": out.strip()}
 
 

@@ -62,6 +62,7 @@ import pwd
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import (
     ROOT,
     read_note,
@@ -91,13 +92,19 @@ def main() -> None:
             pwd.getpwnam(user)
     except KeyError as exc:
         module.fail_json(msg=f"{exc.args[0]}: name a user of this host, and install Docker, which brings the group")
-    noted = read_note(RECORD, [])
+    try:
+        noted = read_note(RECORD, [], lambda one: isinstance(one, str))
+    except FileError as error:
+        module.fail_json(msg=str(error))
     going = [one for one in noted if one in before] if restored else []
     coming = [] if restored or user in before else [user]
     changed = bool(going or coming)
     if not module.check_mode:
         if coming:  # before the change: one who is noted and not in the group does no harm
-            write_note(RECORD, sorted({*noted, *coming}))
+            try:
+                write_note(RECORD, sorted({*noted, *coming}))
+            except FileError as error:
+                module.fail_json(msg=str(error))
         tool = module.get_bin_path("gpasswd", required=changed)
         for option, users in (("--add", coming), ("--delete", going)):
             for one in users:

@@ -52,7 +52,19 @@ import json
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    Docker,
+    DockerError,
+    reads_answers,
+)
+
+
+@reads_answers
+def newest(docker: Docker, name: str, count: int) -> tuple[str, list[str]]:
+    """Return the newest container of a name and its last lines, nothing where there is none."""
+    named = quote(json.dumps({"name": [f"^/{name}"]}))
+    found = docker.ask("GET", f"/containers/json?all=1&limit=1&filters={named}")
+    return (found[0]["Names"][0].lstrip("/"), docker.log(found[0]["Id"], count)) if found else ("", [])
 
 
 def main() -> None:
@@ -61,13 +73,8 @@ def main() -> None:
         argument_spec={"name": {"type": "str", "required": True}, "lines": {"type": "int", "default": 20}},
         supports_check_mode=True,
     )
-    docker, name, lines = Docker(), "", []
-    named = quote(json.dumps({"name": [f"^/{module.params['name']}"]}))
     try:
-        found = docker.ask("GET", f"/containers/json?all=1&limit=1&filters={named}")
-        if found:
-            name = found[0]["Names"][0].lstrip("/")
-            lines = docker.log(found[0]["Id"], module.params["lines"])
+        name, lines = newest(Docker(), module.params["name"], module.params["lines"])
     except DockerError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, container=name, lines=lines)

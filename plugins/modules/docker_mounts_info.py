@@ -34,19 +34,33 @@ mounts:
   sample: {"/home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b": ["dgx-spark-trtllm_leader.1.x"]}
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    SOCKET_OPTION,
+    Docker,
+    DockerError,
+    reads_answers,
+)
+
+
+@reads_answers
+def bind_mounts(containers: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return by directory the containers that it is mounted into."""
+    mounts: dict[str, list[str]] = {}
+    for container in containers:
+        for mount in container.get("Mounts") or []:
+            if mount.get("Type") == "bind":
+                mounts.setdefault(mount["Source"], []).append(container["Names"][0].lstrip("/"))
+    return mounts
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=SOCKET_OPTION, supports_check_mode=True)
-    mounts: dict[str, list[str]] = {}
     try:
-        for container in Docker(module.params["docker_socket"]).running():
-            for mount in container.get("Mounts", []):
-                if mount.get("Type") == "bind":
-                    mounts.setdefault(mount["Source"], []).append(container["Names"][0].lstrip("/"))
+        mounts = bind_mounts(Docker(module.params["docker_socket"]).running())
     except DockerError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, mounts=mounts)

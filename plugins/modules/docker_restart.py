@@ -16,6 +16,9 @@ description:
   - systemd is not reloaded, since that takes the GPUs from running containers.
   - Refuses to end running containers, unless O(allow_restart=true).
   - >-
+    Refuses, while Docker runs, a file that it would not start with, although C(dockerd --validate) passes it: one with
+    a default runtime that is not registered, or with C(live-restore) in a swarm.
+  - >-
     If Docker does not start, the configuration that it last started with is put back, Docker is started with that, and
     the module fails with the reason from the journal. All of it happens on the host, so that a lost connection does not
     leave Docker down.
@@ -60,6 +63,7 @@ reverted:
   sample: true
 """
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -75,6 +79,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     running_containers,
     why_not_started,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import refuse_start, running
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger import (
     OriginalError,
     Originals,
@@ -105,7 +110,7 @@ def written_at(path: Path) -> float:
     for place in (path, path.parent):  # the directory changes when a file is replaced in one step, or removed
         try:
             newest = max(newest, place.stat().st_mtime)
-        except FileNotFoundError:
+        except OSError:
             continue
     return newest
 
@@ -119,7 +124,7 @@ def is_due(module: AnsibleModule, path: Path, info: dict[str, Any]) -> bool:
 def may_restart(module: AnsibleModule, path: Path) -> bool:
     """Whether there is a restart to make.
 
-    :raises DaemonJsonError: where the restart would end containers without consent.
+    :raises DaemonJsonError: where the restart would end containers without consent, or Docker would not start again.
     """
     docker = Docker(module.params["docker_socket"])
     try:
@@ -128,6 +133,8 @@ def may_restart(module: AnsibleModule, path: Path) -> bool:
         return True  # it does not run, so there is nothing to end
     if not is_due(module, path, info):
         return False
+    config, swarm = parse(decode(read_file(path) or b"")[1]), (info.get("Swarm") or {}).get("LocalNodeState")
+    refuse_start(config, running()["flags"], swarm)
     if not module.params["allow_restart"] and not info.get("LiveRestoreEnabled"):
         refuse_restart(containers)
     return True
@@ -146,11 +153,11 @@ def main() -> None:
     )
     if module.check_mode:
         module.exit_json(changed=True)
-    path, began = Path(module.params["path"]).resolve(), int(time.time())
+    path, began = Path(os.path.realpath(module.params["path"])), int(time.time())
     try:
         due = may_restart(module, path)
     except (DaemonJsonError, OriginalError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=f"{path}: {error}" if isinstance(error, DaemonJsonError) else str(error))
     if not due or systemctl(module, "restart"):
         Originals().settle(str(path))
         module.exit_json(changed=due)

@@ -114,7 +114,12 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    SOCKET_OPTION,
+    Docker,
+    DockerError,
+    reads_answers,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import (
     LABEL,
     GpuProbeError,
@@ -130,6 +135,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm i
 )
 
 
+@reads_answers
 def problems(docker: Docker, asked: dict[str, Any]) -> list[str]:
     """Return what keeps the members from being ready, each with its own resources."""
     found = []
@@ -142,6 +148,7 @@ def problems(docker: Docker, asked: dict[str, Any]) -> list[str]:
     return found
 
 
+@reads_answers
 def nodes_of(docker: Docker, asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the node of each member."""
     found = {}
@@ -151,6 +158,7 @@ def nodes_of(docker: Docker, asked: dict[str, Any]) -> dict[str, dict[str, Any]]
     return found
 
 
+@reads_answers
 def start(docker: Docker, asked: dict[str, Any]) -> tuple[dict[str, str], dict[str, int]]:
     """Start the services; return their IDs and what they reserve."""
     tasks = docker.ask("GET", "/tasks")
@@ -174,6 +182,7 @@ def start(docker: Docker, asked: dict[str, Any]) -> tuple[dict[str, str], dict[s
     return services, free
 
 
+@reads_answers
 def wait(docker: Docker, asked: dict[str, Any], services: dict[str, str]) -> None:
     """Wait until each has said what it saw."""
     deadline = time.monotonic() + asked["timeout"]
@@ -206,6 +215,7 @@ def late(tasks: dict[str, Any], service: str) -> str:
     )
 
 
+@reads_answers
 def clean(docker: Docker) -> None:
     """Remove the services, those of an interrupted run too."""
     for service in docker.ask("GET", "/services"):

@@ -162,7 +162,6 @@ clock:
 import contextlib
 import socket
 import time
-from pathlib import Path
 from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -171,7 +170,11 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     STACK_LABEL,
     Docker,
     DockerError,
+    reads_answers,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import DaemonJsonError, parse
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import live_restore, running
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_facts import DAEMON_JSON, read_daemon_json
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     PORT,
     Membership,
@@ -193,8 +196,13 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_h
     resolves,
     settled_info,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import remove_note, write_note
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import Route, parse_routes
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import (
+    Route,
+    RoutesError,
+    read_routes,
+)
 
 BRIDGE = "docker_gwbridge"
 
@@ -204,11 +212,13 @@ def note() -> dict[str, Any]:
     return recorded(RECORD)
 
 
+@reads_answers
 def state(info: dict[str, Any]) -> str:
     """Return the engine's own word for its place."""
     return info["Swarm"].get("LocalNodeState") or "inactive"
 
 
+@reads_answers
 def has_bridge(docker: Docker) -> bool:
     """Whether the network is there that an engine makes for its first swarm."""
     return any(network["Name"] == BRIDGE for network in docker.ask("GET", "/networks"))
@@ -227,6 +237,7 @@ def refuse_entry(asked: dict[str, Any], clock: float, routes: list[Route]) -> No
     refuse_collisions([asked["address_pool"]] if asked["address_pool"] else [], routes)
 
 
+@reads_answers
 def refuse_leave(docker: Docker, here: Membership, ending: Sequence[str] = ()) -> None:
     """Refuse to take a manager from under its services.
 
@@ -301,13 +312,22 @@ def leave(docker: Docker, here: Membership, ending: Sequence[str], *, check: boo
     return ours or bool(noted)
 
 
+def refuse_live_restore(info: dict[str, Any]) -> None:
+    """Refuse an engine that keeps containers alive without itself, and say where that is set."""
+    if not info.get("LiveRestoreEnabled"):
+        return
+    try:
+        daemon = read_daemon_json()
+        path, config = daemon["path"], parse(daemon["text"])
+    except (DaemonJsonError, FileError):
+        path, config = DAEMON_JSON, {}
+    where, mend = live_restore(path, config, running()["flags"], running_with=True)
+    raise SwarmError(f"{where}, and Swarm does not work with it. Nothing was changed. {mend}")
+
+
 def find_step(asked: dict[str, Any], info: dict[str, Any], here: Membership, address: str) -> str:
     """Return what there is to do on this host."""
-    if info.get("LiveRestoreEnabled"):
-        raise SwarmError(
-            "'live-restore: true' is set in Docker's daemon.json, and Swarm does not work with it. Nothing was "
-            "changed. Remove it, restart Docker, and run this again"
-        )
+    refuse_live_restore(info)
     if asked["state"] == "leader":
         return leader_step(here, address, allow_rejoin=asked["allow_rejoin"])
     return worker_step(
@@ -401,14 +421,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     docker = Docker(module.params["docker_socket"])
-    routes = parse_routes(Path(ROUTES).read_text(encoding="ascii"))
-    networks = list(dict.fromkeys(str(network) for network, _interface in routes))
     try:
+        routes = read_routes(ROUTES)
+        networks = list(dict.fromkeys(str(network) for network, _interface in routes))
         if module.params["state"] == "left":
             done = run_left(module, docker, networks)
         else:
             done = run_entry(module, docker, routes, networks)
-    except (SwarmError, DockerError) as exc:
+    except (DockerError, FileError, RoutesError, SwarmError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(**done)
 

@@ -97,7 +97,12 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    SOCKET_OPTION,
+    Docker,
+    DockerError,
+    reads_answers,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     SwarmError,
     is_down,
@@ -199,6 +204,7 @@ def find(docker: Docker, asked: dict[str, Any], *, check: bool) -> list[dict[str
     return found
 
 
+@reads_answers
 def take_out(docker: Docker, asked: dict[str, Any], *, check: bool) -> dict[str, list[str]]:
     """Drain the members' nodes, or remove them."""
     manages = docker.info()["Swarm"].get("ControlAvailable")
@@ -220,6 +226,7 @@ def take_out(docker: Docker, asked: dict[str, Any], *, check: bool) -> dict[str,
     return {**done, "drained": sorted(busy)}
 
 
+@reads_answers
 def place(docker: Docker, asked: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """Label the nodes, or remove the labels."""
     there = asked["state"] == "present"

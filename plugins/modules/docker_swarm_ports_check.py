@@ -68,7 +68,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     asked = module.params
-    wrong = problems(asked["peers"], asked["in_swarm"], asked["timeout"])
+    peers = {name: str(address) for name, address in asked["peers"].items()}
+    wrong = problems(peers, asked["in_swarm"], asked["timeout"])
     if wrong:
         module.fail_json(
             msg=f"ports of the swarm do not reach {'; '.join(wrong)}. No swarm was changed. Allow the ports on that "

@@ -35,19 +35,30 @@ worker:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    SOCKET_OPTION,
+    Docker,
+    DockerError,
+    reads_answers,
+)
+
+
+@reads_answers
+def token_of(docker: Docker) -> str:
+    """Return the token by which workers join."""
+    return str(docker.ask("GET", "/swarm")["JoinTokens"]["Worker"])
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=SOCKET_OPTION, supports_check_mode=True)
     try:
-        swarm = Docker(module.params["docker_socket"]).ask("GET", "/swarm")
+        worker = token_of(Docker(module.params["docker_socket"]))
     except DockerError as exc:
         if exc.status != 503:  # what an engine says that does not manage a swarm
             module.fail_json(msg=str(exc))
-        swarm = {"JoinTokens": {"Worker": None}}
-    module.exit_json(changed=False, worker=swarm["JoinTokens"]["Worker"])
+        worker = None
+    module.exit_json(changed=False, worker=worker)
 
 
 if __name__ == "__main__":

@@ -120,16 +120,25 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import bandwidth_problem, measure
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import (
+    FileError,
+    make_directories,
+    write_atomically,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import FORMS
 
 
 def earlier(stamp: Path, key: str) -> list[dict[str, Any]] | None:
     """Return the figures of an earlier measurement with this key, None if there are none."""
     try:
         found = json.loads(stamp.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        if found["key"] != key:
+            return None
+        for one in found["measured"]:  # an odd one is measured again
+            bandwidth_problem("", one, 0, "")
+        return list(found["measured"])
+    except (OSError, *FORMS):
         return None
-    return found["measured"] if found.get("key") == key else None
 
 
 def main() -> None:
@@ -162,8 +171,11 @@ def main() -> None:
         stamp.unlink(missing_ok=True)  # to be measured again by the next run, on all hosts
         module.fail_json(msg="The fabric is too slow: " + "; ".join(filter(None, problems)), **results)
     if changed and not module.check_mode:
-        stamp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(stamp, (json.dumps({"key": key, **results}, indent=2) + "\n").encode(), 0o600)
+        try:
+            make_directories(stamp.parent, 0o700)
+            write_atomically(stamp, (json.dumps({"key": key, **results}, indent=2) + "\n").encode(), 0o600)
+        except FileError as error:
+            module.fail_json(msg=str(error), **results)
     module.exit_json(changed=changed, **results)
 
 

@@ -286,7 +286,13 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes im
     permanent_macs,
     used_networks,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, is_enabled, parse, recall
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
+    CONF,
+    UfwError,
+    is_enabled,
+    parse,
+    recall,
+)
 
 try:
     import yaml
@@ -475,8 +481,13 @@ def main() -> None:
         module.exit_json(changed=False, member=member(module))
     except PermissionError as exc:
         module.fail_json(msg=f"{exc} (are you root? Set become)")
-    except (Ibdev2netdevError, RoutesError) as exc:
+    except (DockerError, Ibdev2netdevError, RoutesError, UfwError) as exc:
         module.fail_json(msg=str(exc))
+    except OSError as exc:
+        module.fail_json(
+            msg=f"{exc.filename or 'a file'} cannot be read ({exc.strerror or exc}): see what is in its place. Nothing "
+            "was changed."
+        )
 
 
 if __name__ == "__main__":

@@ -88,8 +88,11 @@ def main() -> None:
     path, content = Path(module.params["path"]), module.params["content"]
     try:
         before = path.read_bytes().decode(errors="replace") if path.exists() else ""
-    except PermissionError as exc:
-        module.fail_json(msg=str(exc))
+    except OSError as exc:
+        module.fail_json(
+            msg=f"{path} cannot be read ({exc.strerror or exc}): see what is in its place, and run the task as root "
+            "(become). Nothing was changed."
+        )
     changed = before != content
     if changed:
         ask_netplan(module, path, content)

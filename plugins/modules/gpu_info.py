@@ -11,6 +11,7 @@ short_description: List the NVIDIA GPUs of a host
 version_added: 0.1.0
 description:
   - Lists the GPUs that the driver knows, with their UUIDs, by asking C(nvidia-smi).
+  - What C(nvidia-smi) warns of beside them, such as a damaged infoROM, is passed on as a warning.
   - >-
     Fails, and says what to do, where the driver is not loaded, a GPU has fallen off the bus, or there is no GPU.
     It also fails rather than take anything else, such as a MIG slice, for a GPU.
@@ -78,8 +79,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import (
     QUERY,
     NvidiaSmiError,
-    explain_failure,
-    parse_gpus,
+    read_answer,
 )
 
 
@@ -97,11 +97,11 @@ def main() -> None:
         )
     rc, out, err = module.run_command([tool, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"])
     try:
-        if rc != 0:
-            raise NvidiaSmiError(explain_failure(rc, f"{out}\n{err}"))
-        gpus = parse_gpus(out)
+        gpus, warnings = read_answer(rc, out, err)
     except NvidiaSmiError as exc:
         module.fail_json(msg=str(exc), rc=rc, stdout=out, stderr=err)
+    for warning in warnings:
+        module.warn(warning)
     module.exit_json(changed=False, gpus=gpus, unified_memory=all(gpu["memory_total_mib"] is None for gpu in gpus))
 
 

@@ -74,15 +74,29 @@ left_out:
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    Docker,
+    DockerError,
+    reads_answers,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import (
     ImageError,
     common_layers,
     release_image,
     save,
 )
+
+
+@reads_answers
+def known_layers(image: str, receivers: list[dict[str, list[str]]]) -> tuple[dict[str, Any], set[str]]:
+    """Return what the engine says of an image, and its layers that all receivers have."""
+    about = Docker().ask("GET", f"/images/{image}/json")
+    return {**about, "Id": about["Id"]}, common_layers(
+        about["RootFS"]["Layers"], [images.values() for images in receivers]
+    )
 
 
 def main() -> None:
@@ -98,8 +112,7 @@ def main() -> None:
     image, folder = module.params["image"], Path(module.params["directory"])
     docker = module.get_bin_path("docker", required=True)
     try:
-        about = Docker().ask("GET", f"/images/{image}/json")
-        without = common_layers(about["RootFS"]["Layers"], [images.values() for images in module.params["receivers"]])
+        about, without = known_layers(image, module.params["receivers"])
         found = {"id": about["Id"], "left_out": len(without)}
         if not module.check_mode:
             if folder.exists():

@@ -74,13 +74,23 @@ id:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    Docker,
+    DockerError,
+    reads_answers,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import (
     ImageError,
     load,
     release_image,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import FILES_OPTION
+
+
+@reads_answers
+def known_ids(engine: Docker) -> set[str]:
+    """Return the IDs of the engine's images."""
+    return {image["Id"] for image in engine.ask("GET", "/images/json")}
 
 
 def main() -> None:
@@ -96,7 +106,7 @@ def main() -> None:
     wanted, docker = module.params["id"], module.get_bin_path("docker", required=True)
     engine = Docker()
     try:
-        if wanted in {image["Id"] for image in engine.ask("GET", "/images/json")}:
+        if wanted in known_ids(engine):
             module.exit_json(changed=False, id=wanted)
         if not module.check_mode:
             load(docker, module.params["files"], Path(module.params["directory"]))

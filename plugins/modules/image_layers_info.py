@@ -41,7 +41,19 @@ store:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError, store_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    Docker,
+    DockerError,
+    reads_answers,
+    store_of,
+)
+
+
+@reads_answers
+def layers_of(docker: Docker) -> dict[str, list[str]]:
+    """Return by ID the layers of each image, lowest first."""
+    ids = {image["Id"] for image in docker.ask("GET", "/images/json")}
+    return {name: docker.ask("GET", f"/images/{name}/json")["RootFS"].get("Layers") or [] for name in sorted(ids)}
 
 
 def main() -> None:
@@ -49,8 +61,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     docker = Docker()
     try:
-        ids = {image["Id"] for image in docker.ask("GET", "/images/json")}
-        images = {name: docker.ask("GET", f"/images/{name}/json")["RootFS"].get("Layers", []) for name in sorted(ids)}
+        images = layers_of(docker)
         store = store_of(docker.info())
     except DockerError as exc:
         module.fail_json(msg=str(exc))

@@ -85,8 +85,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff, text_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import (
     ROOT,
+    is_text_list,
     read_note,
     remove_note,
     write_note,
@@ -187,8 +189,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    record = read_note(RECORD, {})
-    module.exit_json(**(recorded if module.params["state"] == "recorded" else removed)(module, record))
+    try:
+        record = read_note(RECORD, {}, is_text_list)
+        done = (recorded if module.params["state"] == "recorded" else removed)(module, record)
+    except FileError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**done)
 
 
 if __name__ == "__main__":

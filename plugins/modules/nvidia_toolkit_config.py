@@ -61,6 +61,7 @@ swarm_resource:
   sample: DOCKER_RESOURCE_GPU
 """
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    path, wanted = Path(module.params["path"]).resolve(), module.params["swarm_resource"]
+    path, wanted = Path(os.path.realpath(module.params["path"])), module.params["swarm_resource"]
     tool = module.get_bin_path(module.params["executable"])
     if tool is None:
         if module.check_mode:  # the task that installs it has not installed it either

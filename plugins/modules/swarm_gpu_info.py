@@ -82,7 +82,9 @@ daemon:
   type: dict
   sample: {path: /etc/docker/daemon.json, text: ""}
 engine:
-  description: What the engine runs with (C(info)), and its running C(containers).
+  description: >-
+    What the engine runs with (C(info)), and its running C(containers); the C(flags) of dockerd, by the keys of
+    C(daemon.json), and whether its file was C(replaced) since it started, both null where no dockerd is seen.
   returned: success
   type: dict
   sample: {info: {DefaultRuntime: nvidia}, containers: []}
@@ -133,7 +135,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    SOCKET_OPTION,
+    Docker,
+    DockerError,
+    reads_answers,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import DaemonJsonError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import SWARM_NAME, GpuProbeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_facts import (
@@ -160,24 +167,32 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_h
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_config import ToolkitConfigError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import read_sysfs
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import NvidiaSmiError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import (
     RoutesError,
     netdev_of,
-    parse_routes,
+    read_routes,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import CONF, is_enabled, recall
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
+    CONF,
+    UfwError,
+    is_enabled,
+    recall,
+)
 
 # docker0, docker_gwbridge, and the bridges of Docker's other networks
 DOCKER_NETDEV = re.compile(r"docker|br-[0-9a-f]{12}$")
 MEANT_FOR_PEOPLE = (
     DaemonJsonError,
     DockerError,
+    FileError,
     GpuProbeError,
     NvidiaSmiError,
     RoutesError,
     SwarmError,
     ToolkitConfigError,
+    UfwError,
 )
 WANTED = {
     "kind": {"type": "str", "default": "gpu"},
@@ -190,6 +205,7 @@ WANTED = {
 }
 
 
+@reads_answers
 def read_swarm(docker: Docker, info: dict[str, Any]) -> dict[str, Any]:
     """Return the engine's place in a swarm, and of a manager's swarm what only managers know."""
     try:
@@ -232,7 +248,7 @@ def read_advertised(module: AnsibleModule, address: str) -> dict[str, Any]:
 def read_host(module: AnsibleModule, wanted: dict[str, Any]) -> dict[str, Any]:
     """Return the host's name, clock, networks and the address that it is to advertise."""
     hostname = socket.gethostname()
-    routes = parse_routes(Path(ROUTES).read_text(encoding="ascii"))
+    routes = read_routes(ROUTES)
     address = own_address(wanted["advertise_address"], later=wanted["address_later"])
     return {
         "hostname": hostname,

@@ -112,7 +112,9 @@ networks:
   elements: str
   sample: [192.168.1.0/24]
 warnings:
-  description: What may take this host's advertised address away, which is a lease of DHCP. Ansible shows them.
+  description: >-
+    What may take this host's advertised address away, which is a lease of DHCP; GPUs that it advertises under another
+    kind too; and, where the role C(container_toolkit) is not planned, what that role warns of. Ansible shows them.
   returned: success
   type: list
   elements: str

@@ -131,7 +131,13 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import diff
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import read_note, remove_note, write_note
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import (
+    is_text_list,
+    read_note,
+    remove_note,
+    write_note,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import (
     CONF,
     NOTE,
@@ -186,7 +192,7 @@ def take(module: AnsibleModule, tool: str, there: list[Line], todo: Steps) -> No
 def note_rules(comment: str, rules: list[str]) -> None:
     """Note which rules were written with the comment, since ufw may lose it."""
     try:
-        noted = read_note(NOTE, {})
+        noted = read_note(NOTE, {}, is_text_list)
     except ValueError:
         noted = {}
     noted = {
@@ -226,7 +232,7 @@ def main() -> None:
             there, todo = look(module, tool)
             if any(todo) and not module.check_mode:
                 take(module, tool, there, todo)
-    except UfwError as exc:
+    except (FileError, UfwError) as exc:
         module.fail_json(msg=str(exc))
     before, rules = difference(there, todo, comment, first=first)
     module.exit_json(

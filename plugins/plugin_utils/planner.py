@@ -9,9 +9,11 @@ This plugin util is private to the collection.
 from __future__ import annotations
 
 import time
+import traceback
 from typing import Any, ClassVar
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import FORMS, cause
 
 
 class PlanError(ValueError):
@@ -35,6 +37,15 @@ class Planner(ActionBase):
         """
         raise NotImplementedError
 
+    def explain(self, error: Exception) -> str:
+        """Say that what was given has another form than the host's module returns."""
+        module = self._task.action
+        return (
+            f"{module} cannot make a plan of what it was given ({cause(error)}; ansible-playbook -vvv shows where). "
+            "Nothing was changed. Give it what the info module of the same version of this collection returns, as the "
+            "roles do; report it if that is so."
+        )
+
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run on the controller, once for each host."""
         super().run(tmp, task_vars)
@@ -44,4 +55,6 @@ class Planner(ActionBase):
             found = self.plan(asked, task_vars or {})
         except meant_for_people as error:
             return {"changed": False, "failed": True, "msg": str(error)}
+        except FORMS as error:
+            return {"changed": False, "failed": True, "msg": self.explain(error), "exception": traceback.format_exc()}
         return {"changed": False, "at": time.time(), **found}

@@ -249,11 +249,26 @@ def test_a_stopped_docker_is_named(trio: Lab) -> None:
         root(trio, "spark1", "systemctl start docker.socket docker")
 
 
-def test_docker_that_does_not_start_gets_its_configuration_back(trio: Lab, stock: dict[str, str]) -> None:
+def test_an_option_by_a_flag_is_named_before_anything_changes(trio: Lab) -> None:
     drop_in = "/etc/systemd/system/docker.service.d"
     flags = "[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd -H fd:// --default-runtime=runc\\n"
     root(trio, "spark2", f"mkdir {drop_in} && printf '{flags}' > {drop_in}/x.conf && systemctl daemon-reload")
     root(trio, "spark2", "systemctl restart docker")
+    try:
+        refused(play(trio, PAIR), "daemon.json on spark2: dockerd has --default-runtime runc on its command line")
+        root(trio, "spark2", f"sed -i s/default-runtime=runc/live-restore/ {drop_in}/x.conf")
+        root(trio, "spark2", "systemctl daemon-reload && systemctl reset-failed docker && systemctl restart docker")
+        refused(play(trio, PAIR), "dockerd on spark2 has --live-restore on its command line, and Swarm does not work")
+    finally:
+        root(trio, "spark2", f"rm -r {drop_in} && systemctl daemon-reload")
+        root(trio, "spark2", "systemctl reset-failed docker && systemctl restart docker")
+
+
+def test_docker_that_does_not_start_gets_its_configuration_back(trio: Lab, stock: dict[str, str]) -> None:
+    drop_in = "/etc/systemd/system/docker.service.d"
+    flags = "[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd -H fd:// --default-runtime=runc\\n"
+    # The daemon that runs does not have the flag yet.
+    root(trio, "spark2", f"mkdir {drop_in} && printf '{flags}' > {drop_in}/x.conf && systemctl daemon-reload")
     run = play(trio, PAIR)
     said = run.words
     assert run.status == "failed"

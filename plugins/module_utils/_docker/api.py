@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Mapping
 from urllib.parse import quote
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
+
 SOCKET = "/var/run/docker.sock"
 #: what images call a processor, by what the kernel calls it
 ARCHITECTURES = {"aarch64": "arm64", "x86_64": "amd64"}
@@ -35,6 +37,13 @@ class DockerError(ValueError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+reads_answers = reads(
+    DockerError,
+    "Docker Engine's answer",
+    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits",
+)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -68,6 +77,8 @@ class Docker:
                 f"Docker Engine does not answer at {self.path} ({exc or type(exc).__name__}): check that it is "
                 "installed and runs (systemctl status docker), and that the task runs as root (become)"
             ) from None
+        except UnicodeError:
+            raise DockerError(f"Docker Engine has nothing of the name {target!r}: use letters of ASCII") from None
         finally:
             connection.close()
 
@@ -110,22 +121,23 @@ class Docker:
 
     def info(self) -> dict[str, Any]:
         """Return what the engine says of itself."""
-        return self.ask("GET", "/info")
+        return _of_kind(self.ask("GET", "/info"), dict, "/info")
 
     def running(self) -> list[dict[str, Any]]:
         """Return the containers that run."""
-        return self.ask("GET", "/containers/json")
+        return _of_kind(self.ask("GET", "/containers/json"), list, "/containers/json")
 
     def image(self, name: str) -> dict[str, Any] | None:
         """Return what the engine knows of an image, None where it has none of this name or ID."""
         try:
-            return self.ask("GET", f"/images/{quote(name, safe='/:@')}/json")
+            return _of_kind(self.ask("GET", f"/images/{quote(name, safe='/:@')}/json"), dict, f"the image {name}")
         except DockerError as error:
             if error.status != 404:
                 raise
             return None
 
 
+@reads_answers
 def store_of(info: Mapping[str, Any]) -> str:
     """Return how an engine keeps images, ``containerd`` or ``graph driver``. With each an image has another ID.
 
@@ -136,6 +148,12 @@ def store_of(info: Mapping[str, Any]) -> str:
     """
     by_containerd = ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or [])
     return "containerd" if by_containerd else "graph driver"
+
+
+@reads_answers
+def id_of(image: Mapping[str, Any]) -> str:
+    """Return the ID of an image, as :meth:`Docker.image` returns it."""
+    return str(image["Id"])
 
 
 class Layers:
@@ -153,12 +171,13 @@ class Layers:
     def __init__(self) -> None:
         self._layers: dict[str, tuple[int, int]] = {}
 
+    @reads_answers
     def add(self, message: dict[str, Any]) -> None:
         """Take note of a message."""
         layer, status = message.get("id", ""), message.get("status")
         detail = message.get("progressDetail") or {}
         if status == "Downloading" and detail.get("total"):
-            self._layers[layer] = (detail["current"], detail["total"])
+            self._layers[layer] = (int(detail["current"]), int(detail["total"]))
         elif status in ("Download complete", "Extracting", "Pull complete") and layer in self._layers:
             self._layers[layer] = (self._layers[layer][1],) * 2
 
@@ -173,6 +192,7 @@ class Layers:
         return sum(whole for _there, whole in self._layers.values())
 
 
+@reads_answers
 def other_platforms(offered: dict[str, Any], architecture: str) -> str:
     """Return for what an image is made, where that is not this machine; else nothing.
 
@@ -216,13 +236,24 @@ def _login(name: str, login: tuple[str, str] | None) -> dict[str, str]:
 def _checked(status: int, text: str) -> Any:
     value = _read(text)
     if status >= 400:
-        said = value.get("message", text) if isinstance(value, dict) else text
-        raise DockerError(str(said).strip() or f"HTTP status {status}", status)
+        said = str(value.get("message", text) if isinstance(value, dict) else text).strip()
+        if said == "page not found":
+            said = "Docker Engine does not know what it is asked for: compare its version with Docker 20.10 or later"
+        raise DockerError(said or f"HTTP status {status}", status)
     return value
+
+
+def _of_kind(answer: Any, kind: type, what: str) -> Any:
+    if not isinstance(answer, kind):
+        raise DockerError(
+            f"Docker Engine answers {str(answer)[:100]!r} about {what}: check that the socket is Docker's own "
+            "(docker_socket), and 'systemctl status docker'"
+        )
+    return answer
 
 
 def _read(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (RecursionError, ValueError):
         return text

@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import STACK_LABEL
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
 
 RESOURCES = "node-generic-resources"
 INDENT = " " * 4  # where there is nothing to take after: as nvidia-ctk writes it
+
+_DEEPEST = 50
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -28,6 +31,13 @@ _DECODER = json.JSONDecoder()
 
 class DaemonJsonError(ValueError):
     """A daemon.json, or settings, that cannot be merged; the message says where, and what to do."""
+
+
+_reads_answers = reads(
+    DaemonJsonError,
+    "Docker Engine's answer about itself",
+    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits",
+)
 
 
 @dataclass(frozen=True)
@@ -65,11 +75,27 @@ def parse(text: str) -> dict[str, Any]:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except json.JSONDecodeError as exc:
         raise DaemonJsonError(f"invalid JSON in line {exc.lineno}, column {exc.colno}: {exc.msg}") from None
-    except RecursionError:
-        raise DaemonJsonError("invalid JSON: nested too deeply") from None
+    except DaemonJsonError:
+        raise
+    except (RecursionError, ValueError) as exc:  # Python reads no number of more than 4300 digits
+        words = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        raise DaemonJsonError(f"invalid JSON: {words}; correct it by hand") from None
     if not isinstance(value, dict):
         raise DaemonJsonError(f"the top is {_kind_of(value)}, and must be an object: {{...}}")
+    if _too_deep(value):
+        raise DaemonJsonError("invalid JSON: nested too deeply; correct it by hand")
     return value
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether a value is nested deeper than any setting of Docker is, and than Python's functions call themselves."""
+    left = [value]
+    for _level in range(_DEEPEST):
+        left = [one for item in left for one in (item.values() if isinstance(item, dict) else item)]
+        left = [item for item in left if isinstance(item, (dict, list))]
+        if not left:
+            return False
+    return True
 
 
 def decode(content: bytes) -> tuple[bytes, str]:
@@ -113,7 +139,7 @@ def edit(text: str, wanted: dict[str, Any]) -> str:
         return text
     start = _blank(text, 0)
     if start == len(text):
-        return json.dumps(wanted, indent=INDENT, ensure_ascii=False) + "\n"
+        return _json(wanted, INDENT) + "\n"
     members, end = _members(text, start)
     lead = text[start + 1 : members[0][1]] if members else "\n"
     unit = (_margin(lead) or INDENT) if "\n" in lead else None
@@ -131,17 +157,22 @@ def with_settings(original: str, roles: Iterable[Settings]) -> str:
     return text
 
 
+@_reads_answers
 def not_in_effect(wanted: dict[str, Any], info: dict[str, Any]) -> list[str]:
     """Return the keys that the running engine (its ``/info``) does not follow yet."""
     missing = []
     if "default-runtime" in wanted and info.get("DefaultRuntime") != wanted["default-runtime"]:
         missing.append("default-runtime")
-    missing += [f"runtimes.{name}" for name in wanted.get("runtimes", {}) if name not in (info.get("Runtimes") or {})]
-    if RESOURCES in wanted and sorted(wanted[RESOURCES]) != sorted(_advertised(info)):
+    runtimes = wanted.get("runtimes")  # of a file, which may say anything
+    listed = runtimes if isinstance(runtimes, dict) else {}
+    missing += [f"runtimes.{name}" for name in listed if name not in (info.get("Runtimes") or {})]
+    resources = wanted.get(RESOURCES)
+    if isinstance(resources, list) and sorted(map(str, resources)) != sorted(_advertised(info)):
         missing.append(RESOURCES)
     return missing
 
 
+@_reads_answers
 def running_containers(
     listing: Sequence[dict[str, Any]], *, but_tasks: bool = False, ending: Sequence[str] = ()
 ) -> list[str]:
@@ -262,7 +293,16 @@ def _members(text: str, start: int) -> tuple[list[tuple[str, int, int, int]], in
 
 def _dump(value: Any, unit: str | None, margin: str, newline: str) -> str:
     # A newline inside a string is written \n, so that those in the text are all between values.
-    return json.dumps(value, indent=unit, ensure_ascii=False).replace("\n", newline + margin)
+    return _json(value, unit).replace("\n", newline + margin)
+
+
+def _json(value: Any, indent: str | None = None) -> str:
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a character, which JSON can hold as an escape alone
+        return json.dumps(value, indent=indent)
+    return text
 
 
 def _edit(text: str, start: int, old: dict[str, Any], new: dict[str, Any], unit: str | None, margin: str) -> str:
@@ -291,7 +331,7 @@ def _edit(text: str, start: int, old: dict[str, Any], new: dict[str, Any], unit:
     for key in new:
         if key not in old:
             lead = ("," + (" " if unit is None else newline + inner)) if parts else first
-            parts.append(f"{lead}{json.dumps(key, ensure_ascii=False)}: {_dump(new[key], unit, inner, newline)}")
+            parts.append(f"{lead}{_json(key)}: {_dump(new[key], unit, inner, newline)}")
     closing = newline + margin if unit is not None else ""
     tail = text[previous:end] if members else closing
     return "{" + "".join(parts) + tail + "}"

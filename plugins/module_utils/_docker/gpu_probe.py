@@ -15,6 +15,8 @@ import tarfile
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
+
 #: the images of the roles container_toolkit and swarm_gpu; they are only ever asked for by ID or on this host
 NAME = "dgx-spark/gpu-probe:host"
 SWARM_NAME = "dgx-spark/swarm-probe:host"
@@ -23,12 +25,33 @@ SHELL = "/bin/sh"
 
 # Bits of the exit status that say what a task of Swarm did not see.
 _STATUS = 64
-_WRONG = {1: "other GPUs than {gpus}", 2: "no /dev/infiniband", 4: "a limit of locked memory below {memlock}"}
+_CGROUP = (
+    "the container's device cgroup, which does not let it open /dev/nvidia*. Set no-cgroups = false in "
+    "/etc/nvidia-container-runtime/config.toml (nvidia-ctk config --in-place --set "
+    "nvidia-container-cli.no-cgroups=false), and start the container again: where Docker uses the cgroup driver "
+    "systemd, each 'systemctl daemon-reload' takes the GPUs from running containers"
+)
+_WRONG = {
+    1: "other GPUs than {gpus}",
+    2: "no /dev/infiniband",
+    4: "a limit of locked memory below {memlock}",
+    8: f"no GPU: nvidia-smi fails in it, which is mostly {_CGROUP}",
+}
+# Lines of nvidia-smi that do not begin with GPU- are warnings. Status 14 is one, of a damaged infoROM beside good rows.
 PROGRAM = f"""
-wrong={_STATUS}
-set -- $(nvidia-smi --query-gpu=uuid --format=csv,noheader)
-[ $# = "$GPU_COUNT" ] || wrong=$((wrong | 1))
-for gpu; do case " $GPUS " in *" $gpu "*) ;; *) wrong=$((wrong | 1)) ;; esac; done
+wrong={_STATUS} seen=0
+said=$(nvidia-smi --query-gpu=uuid --format=csv,noheader)
+case $? in 0 | 14) ;; *) wrong=$((wrong | 8)) ;; esac
+set -f
+IFS='
+'
+for gpu in $said; do
+  case "$gpu" in GPU-*) ;; *) continue ;; esac
+  seen=$((seen + 1))
+  case " $GPUS " in *" $gpu "*) ;; *) wrong=$((wrong | 1)) ;; esac
+done
+[ "$seen" = "$GPU_COUNT" ] || [ $((wrong & 8)) = 8 ] || wrong=$((wrong | 1))
+set +f
 if [ "$RDMA" = yes ]; then
   for device in /dev/infiniband/rdma_cm /dev/infiniband/uverbs*; do [ -c "$device" ] || wrong=$((wrong | 2)); done
   limit=$(ulimit -l)
@@ -39,7 +62,9 @@ fi
 
 _LIBRARY = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$")
 
-# What Docker or the runtime says, what it means, and what to do.
+# How nvidia-smi, and how the runtime, begins to say why NVML did not start.
+_NVML = r"(?:initialize nvml: |nvml error: )"
+# What Docker or the runtime says, what it means, and what to do. The first one that is found counts.
 _MEANINGS = (
     (
         r"invoking the NVIDIA Container Runtime Hook directly",
@@ -47,17 +72,53 @@ _MEANINGS = (
         "(nvidia-ctk config --in-place --set nvidia-container-runtime.mode=auto)",
     ),
     (
-        r"initialize NVML|nvml error: driver not loaded|couldn't communicate with the NVIDIA driver",
+        rf"{_NVML}(?:unknown error|insufficient permissions|gpu access blocked)",
+        f"it may not open the GPU's devices, although the driver is loaded. That is mostly {_CGROUP}. With SELinux, "
+        "set its boolean container_use_devices",
+    ),
+    (
+        rf"{_NVML}driver/library version mismatch",
+        "the driver was updated while its old kernel module stayed loaded: reboot the host",
+    ),
+    (
+        r"ERROR_LIBRARY_NOT_FOUND|libnvidia-ml",
+        "the libraries of the driver are missing on the host, or a CDI specification in /etc/cdi still names those of "
+        "another driver: install libnvidia-compute of the driver's version, and run 'nvidia-ctk cdi generate "
+        "--output=/etc/cdi/nvidia.yaml' anew where that file is",
+    ),
+    (
+        rf"{_NVML}driver not loaded|couldn't communicate with the NVIDIA driver",
         "the NVIDIA driver is not loaded: check that 'nvidia-smi' works on the host, and reboot if it was just updated",
     ),
-    (r"GPU is lost|gpu is lost", "the GPU fell off the bus: reboot the host"),
+    (r"GPU is lost|unable to determine the device handle", "the GPU fell off the bus: reboot the host"),
+    (
+        r"No devices were found|No supported GPUs were found",
+        "the NVIDIA runtime gave it none: check that 'nvidia-smi' lists the GPU on the host, and that neither the "
+        "image nor Docker's configuration sets NVIDIA_VISIBLE_DEVICES to void or none",
+    ),
+    (
+        _NVML,
+        "the library of the driver did not start in it: see whether 'nvidia-smi' works on the host. If it does not, "
+        "reboot; if it does, start the container again, and compare the versions of driver and toolkit",
+    ),
+    (
+        r"BPF_CGROUP_DEVICE|failed to add device rules",
+        "this version of the NVIDIA Container Toolkit does not know the host's cgroups: upgrade "
+        "nvidia-container-toolkit and libnvidia-container1",
+    ),
+    (
+        r"unresolvable CDI devices",
+        "the toolkit looks for the GPU in a CDI specification that does not have it: set nvidia-container-runtime.mode "
+        "to 'auto', or write one (nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml)",
+    ),
     (
         r'"?nvidia-smi"?: executable file not found',
         "the container started without the NVIDIA runtime: check that 'docker info' names 'nvidia' as default runtime, "
         "and that nvidia-container-runtime.mode in config.toml is 'auto'",
     ),
     (
-        r"unknown or invalid runtime name|nvidia-container-runtime\"?: executable file not found",
+        r"unknown or invalid runtime name|could not select device driver|"
+        r"nvidia-container-runtime\"?: executable file not found",
         "Docker does not know the NVIDIA runtime: restart Docker, and check that nvidia-container-toolkit is installed",
     ),
     (r"Unable to find image|No such image", "the image is not on the host: pull it, or name one that is"),
@@ -66,6 +127,13 @@ _MEANINGS = (
 
 class GpuProbeError(ValueError):
     """The GPUs could not be seen from inside a container."""
+
+
+_reads_tasks = reads(
+    GpuProbeError,
+    "Docker Engine's answer about tasks",
+    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits",
+)
 
 
 def libraries(ldd: str) -> list[str]:
@@ -100,7 +168,7 @@ def explain(rc: int, said: str) -> str:
     """Say in words, with the mend, why a container did not show the GPUs."""
     said = said.strip() or "(no message)"
     for pattern, meaning in _MEANINGS:
-        if re.search(pattern, said):
+        if re.search(pattern, said, re.IGNORECASE):
             return f"a container cannot see the GPUs, because {meaning}. Docker said: {said}"
     return f"a container cannot see the GPUs (exit status {rc}): {said}"
 
@@ -146,6 +214,7 @@ def probe_service(
     return {"Name": name, "Labels": {LABEL: "service"}, "TaskTemplate": template, "Mode": mode}
 
 
+@_reads_tasks
 def reserved(tasks: Iterable[dict[str, Any]], node_id: str, kind: str) -> int:
     """Return how many of a node's GPUs tasks of Swarm have (the API's own reference names that key wrongly)."""
     of_kind = [
@@ -158,6 +227,7 @@ def reserved(tasks: Iterable[dict[str, Any]], node_id: str, kind: str) -> int:
     return len(of_kind)
 
 
+@_reads_tasks
 def task_problem(task: dict[str, Any] | None, gpus: Sequence[str], memlock: int) -> str | None:
     """Return what a probe's task did not see, "" if it saw all, None as long as it is not done."""
     if task is None:

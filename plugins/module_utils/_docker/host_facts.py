@@ -8,11 +8,18 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    Docker,
+    reads_answers,
+    store_of,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import DaemonJsonError, decode
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import running
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.gpu_probe import (
     LABEL,
     SHELL,
@@ -26,8 +33,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ledger im
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import (
     QUERY,
     NvidiaSmiError,
-    explain_failure,
-    parse_gpus,
+    read_answer,
 )
 
 if TYPE_CHECKING:
@@ -59,14 +65,15 @@ def smi_path(module: AnsibleModule) -> str:
 
 
 def read_gpus(module: AnsibleModule) -> list[dict[str, Any]]:
-    """Return the host's GPUs, as :func:`parse_gpus` does.
+    """Return the host's GPUs, as :func:`read_answer` does, and pass on what nvidia-smi warns of.
 
     :raises NvidiaSmiError: where nvidia-smi is missing, fails, or knows no GPU.
     """
     rc, out, err = module.run_command([smi_path(module), *ASK_GPUS])
-    if rc != 0:
-        raise NvidiaSmiError(explain_failure(rc, f"{out}\n{err}"))
-    return parse_gpus(out)
+    gpus, warnings = read_answer(rc, out, err)
+    for warning in warnings:
+        module.warn(f"{socket.gethostname()}: {warning}")
+    return gpus
 
 
 def read_daemon_json(path: str = DAEMON_JSON) -> dict[str, str]:
@@ -74,18 +81,30 @@ def read_daemon_json(path: str = DAEMON_JSON) -> dict[str, str]:
 
     :raises DaemonJsonError: for text that is not UTF-8.
     """
-    real = Path(path).resolve()
+    real = Path(os.path.realpath(path))
     try:
         return {"path": str(real), "text": decode(read_file(real) or b"")[1]}
     except DaemonJsonError as error:
         raise DaemonJsonError(f"{real}: {error}") from None
 
 
+@reads_answers
 def read_engine(docker: Docker, info: dict[str, Any]) -> dict[str, Any]:
-    """Return what the engine runs with, and its running containers; those of Swarm's tasks are marked."""
-    known = {key: info.get(key) for key in ("DefaultRuntime", "GenericResources", "LiveRestoreEnabled")}
+    """Return what the engine runs with, and its running containers; those of Swarm's tasks are marked.
+
+    Beside these stand dockerd's ``flags`` and whether its file was ``replaced``, as :func:`running` returns them.
+    """
+    known = {
+        key: info.get(key) for key in ("DefaultRuntime", "GenericResources", "LiveRestoreEnabled", "ServerVersion")
+    }
     return {
-        "info": {**known, "Runtimes": {name: {} for name in info.get("Runtimes") or {}}},
+        **running(),
+        "info": {
+            **known,
+            "Runtimes": {name: {} for name in info.get("Runtimes") or {}},
+            "Swarm": {"LocalNodeState": (info.get("Swarm") or {}).get("LocalNodeState")},
+            "store": store_of(info),
+        },
         "containers": [{key: one.get(key) for key in ("Id", "Names", "Image", "Labels")} for one in docker.running()],
     }
 
@@ -117,6 +136,7 @@ def root_archive(module: AnsibleModule) -> bytes:
     return archive([*(path for out in listed for path in libraries(out)), *([script] if script else []), SHELL])
 
 
+@reads_answers
 def current_image(docker: Docker, name: str, root: bytes) -> str | None:
     """Return the ID of the image of this name if it was made of this root file system, else None."""
     found = docker.image(name) or {}

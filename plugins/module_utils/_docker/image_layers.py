@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, Iterable, Iterator, Mapping, Sequence, cast
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import release_pages
 
 _PIECE = 1 << 20
@@ -34,6 +35,13 @@ CONTAINERD = tuple(
 
 class ImageError(ValueError):
     """The image cannot be taken apart, or not be put together; the message says why."""
+
+
+_reads_answers = reads(
+    ImageError,
+    "Docker Engine's answer about an image",
+    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits",
+)
 
 
 def common_layers(image: Sequence[str], receivers: Iterable[Iterable[Sequence[str]]]) -> set[str]:
@@ -144,6 +152,7 @@ class _Hashed:
         return piece
 
 
+@_reads_answers
 def folders_of(image: Mapping[str, Any], containerd: Sequence[Path] = CONTAINERD) -> list[Path]:
     """Return the directories that hold an image's layers; with containerd, those of all images.
 

@@ -19,6 +19,7 @@ from typing import Any, Mapping, NamedTuple, Tuple
 from urllib.parse import urlencode, urlsplit
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import ARCHITECTURES
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
 
 HUB, HUB_SERVER = "docker.io", "registry-1.docker.io"
 CERTIFICATES = "/etc/docker/certs.d"
@@ -38,6 +39,13 @@ Login = Tuple[str, str]
 
 class RegistryError(ValueError):
     """The registry does not tell."""
+
+
+_reads_answers = reads(
+    RegistryError,
+    "what the registry or Docker Engine says",
+    "the size of an image is unknown then",
+)
 
 
 class Reference(NamedTuple):
@@ -65,6 +73,7 @@ def reference(name: str) -> Reference:
     return Reference(server, repository, digest or tag or "latest")
 
 
+@_reads_answers
 def compressed_bytes(manifest: Mapping[str, Any]) -> int:
     """Return the bytes of an image's layers as the registry has them.
 
@@ -76,6 +85,7 @@ def compressed_bytes(manifest: Mapping[str, Any]) -> int:
     return sum(int(layer["size"]) for layer in layers)
 
 
+@_reads_answers
 def digest_for(index: Mapping[str, Any], machine: str) -> str:
     """Return the digest of the image for a processor, from an index of images for several.
 
@@ -153,6 +163,7 @@ class Registry:
             connection.close()
 
 
+@_reads_answers
 def proxy_for(server: str, info: Mapping[str, Any]) -> str:
     """Return the proxy by which an engine reaches a registry; empty for none, or one with a password, which it hides.
 

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import Route
 
 PORT = 2377
@@ -30,6 +31,13 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/=\s]+?)-----END C
 
 class SwarmError(ValueError):
     """A swarm that is not as it should be."""
+
+
+_reads_answers = reads(
+    SwarmError,
+    "Docker Engine's answer about the swarm",
+    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits",
+)
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,20 @@ def cluster_of_certificate(pem: str) -> str | None:
     match = _PEM.search(pem)
     if match is None:
         return None
-    der = base64.b64decode(match[1])
+    try:
+        der = base64.b64decode(match[1])
+    except ValueError:
+        return None
     place = der.rfind(_ORGANISATION)  # the issuer, which comes first, has none of its own
     if place < 0:
         return None
     start = place + len(_ORGANISATION) + 2  # after the tag and the length of the string
+    if start > len(der):
+        return None
     return der[start : start + der[start - 1]].decode("ascii", "replace")
 
 
+@_reads_answers
 def membership(info: dict[str, Any], certificate: str = "") -> Membership:
     """Return an engine's place in a swarm from its ``/info`` and its node certificate."""
     swarm = info.get("Swarm") or {}
@@ -90,6 +104,7 @@ def membership(info: dict[str, Any], certificate: str = "") -> Membership:
     )
 
 
+@_reads_answers
 def settled(info: dict[str, Any]) -> bool:
     """Whether the engine knows its place; just started, it looks for its managers first."""
     swarm = info.get("Swarm") or {}
@@ -198,7 +213,7 @@ def clock_problem(here: float, leader: float) -> str | None:
 
 def free_pool(networks: Sequence[str]) -> str | None:
     """Return a pool for a swarm's own networks that meets none of these; None for Docker's own choice."""
-    taken = [ipaddress.IPv4Network(network) for network in networks]
+    taken = [_network(network) for network in networks]
     for pool in (DOCKERS_POOL, *OTHER_POOLS):
         if not any(ipaddress.IPv4Network(pool).overlaps(network) for network in taken):
             return None if pool == DOCKERS_POOL else pool
@@ -208,16 +223,26 @@ def free_pool(networks: Sequence[str]) -> str | None:
     )
 
 
+def _network(text: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise SwarmError(
+            f"{text!r} is no IPv4 network ({error}): give one such as 10.250.0.0/16 (swarm_gpu_address_pool)"
+        ) from None
+
+
 def collisions(subnets: Sequence[str], routes: Sequence[Route]) -> list[str]:
     """Say which of a swarm's networks meet networks of this host that are not Docker's."""
     return [
         f"{subnet} of the swarm and {network} on {interface}"
         for subnet in subnets
         for network, interface in routes
-        if not _DOCKERS_INTERFACE.match(interface) and ipaddress.IPv4Network(subnet).overlaps(network)
+        if not _DOCKERS_INTERFACE.match(interface) and _network(subnet).overlaps(network)
     ]
 
 
+@_reads_answers
 def overlays(networks: Sequence[dict[str, Any]]) -> list[str]:
     """Return the IPv4 subnets of a swarm's own networks, of ``/networks`` on a manager."""
     configs = [
@@ -251,17 +276,20 @@ def with_labels(present: dict[str, str] | None, wanted: dict[str, str], *, there
     return {**foreign, **wanted} if there else foreign
 
 
+@_reads_answers
 def address_of(node: dict[str, Any]) -> str | None:
     """Return the address at which the others reach a node; that of a manager's status can be 0.0.0.0."""
     manager = (node.get("ManagerStatus") or {}).get("Addr", "").rpartition(":")[0]
     return manager or node["Status"].get("Addr")
 
 
+@_reads_answers
 def is_ours(node: dict[str, Any]) -> bool:
     """Whether a node carries our labels."""
     return "dgx_spark.rank" in (node["Spec"].get("Labels") or {})
 
 
+@_reads_answers
 def leftovers(
     nodes: Sequence[dict[str, Any]], ours: Sequence[str], hostnames: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
@@ -269,7 +297,9 @@ def leftovers(
 
     :param ours: IDs of the members' nodes. :param hostnames: names of the members' hosts, besides those of their nodes.
     """
-    names = {node["Description"]["Hostname"] for node in nodes if node["ID"] in ours} | set(hostnames)
+    # A node that has just joined has no description yet.
+    names = {(node.get("Description") or {}).get("Hostname") for node in nodes if node["ID"] in ours} | set(hostnames)
+    names -= {None, ""}
     return [
         node
         for node in nodes
@@ -277,6 +307,7 @@ def leftovers(
     ]
 
 
+@_reads_answers
 def tasks_of(
     stack: str, tasks: Sequence[dict[str, Any]], services: Sequence[dict[str, Any]], nodes: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -285,7 +316,7 @@ def tasks_of(
     :param tasks: as the engine lists them, and so with ``services`` and ``nodes``.
     """
     names = {service["ID"]: service["Spec"]["Name"] for service in services}
-    hosts = {node["ID"]: node["Description"]["Hostname"] for node in nodes}
+    hosts = {node["ID"]: (node.get("Description") or {}).get("Hostname", "") for node in nodes}
     return [
         {
             "name": names[task["ServiceID"]],
@@ -300,11 +331,13 @@ def tasks_of(
     ]
 
 
+@_reads_answers
 def is_down(node: dict[str, Any]) -> bool:
     """Whether the manager has lost sight of a node."""
     return node["Status"].get("State") == "down"
 
 
+@_reads_answers
 def node_problems(node: dict[str, Any], kind: str, values: Sequence[str], address: str | None = None) -> list[str]:
     """Return what keeps a node (``/nodes/<id>``) from being ready, at its address, with exactly these resources."""
     found = []

@@ -26,6 +26,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes imp
 #: how this collection entered the swarm, to leave exactly that one on undo
 RECORD = str(Path(ROOT, "swarm.json"))
 ROUTES = "/proc/net/route"
+DOCKER_ROOT, CERTIFICATE = "/var/lib/docker", ("swarm", "certificates", "swarm-node.crt")
 
 
 def recorded(path: str = RECORD) -> dict[str, Any]:
@@ -47,12 +48,14 @@ def membership_of(info: dict[str, Any], note: dict[str, Any]) -> Membership:
     :param info: as :func:`settled_info` returns it. :param note: as :func:`recorded` returns it.
     :raises SwarmError: for a state that nothing can be planned on.
     """
-    certificate = Path(info.get("DockerRootDir", "/var/lib/docker"), "swarm", "certificates", "swarm-node.crt")
+    root = info.get("DockerRootDir")
+    certificate = Path(root if isinstance(root, str) and root else DOCKER_ROOT, *CERTIFICATE)
     try:
         pem = certificate.read_text(encoding="ascii", errors="replace")
-    except OSError:
+    except (OSError, ValueError):
         pem = ""
-    state = (info.get("Swarm") or {}).get("LocalNodeState") or "inactive"
+    swarm = info.get("Swarm")
+    state = (swarm.get("LocalNodeState") if isinstance(swarm, dict) else None) or "inactive"
     if note.get("entering") and state not in ("inactive", "active"):
         return Membership()  # an interrupted run had just begun to enter it
     return membership(info, pem)
@@ -66,7 +69,7 @@ def own_address(text: str, *, later: bool) -> str:
     """
     try:
         found = socket.getaddrinfo(text, None, socket.AF_INET, socket.SOCK_DGRAM)[0][4][0]
-    except OSError as error:
+    except (OSError, ValueError) as error:  # also a name that cannot be one
         raise SwarmError(
             f"advertise address {text!r} does not resolve ({error}): give an IPv4 address (swarm_gpu_advertise_address)"
         ) from None
@@ -93,6 +96,6 @@ def resolves(hostname: str) -> bool:
     """Whether the host finds an address for its own name."""
     try:
         socket.getaddrinfo(hostname, None)
-    except OSError:
+    except (OSError, ValueError):
         return False
     return True

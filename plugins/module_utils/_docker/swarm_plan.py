@@ -12,10 +12,12 @@ import ipaddress
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
+    RESOURCES,
     Settings,
     not_in_effect,
     parse,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import live_restore
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     Membership,
     SwarmError,
@@ -36,8 +38,12 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit
     NVIDIA,
     RESTART,
     DockerPlanError,
+    about_file,
     edited,
+    engine_warnings,
+    refuse_restart_of,
     restart_refusal,
+    settings_beside_flags,
     unread,
     uuids,
 )
@@ -98,21 +104,28 @@ def plan_docker(host: str, found: Mapping[str, Any], *, toolkit_planned: bool) -
     :param toolkit_planned: whether the role container_toolkit configures the runtime in this play.
     """
     wanted, daemon = found["wanted"], found["daemon"]
-    base = edited(host, daemon, daemon["text"], NVIDIA) if toolkit_planned else daemon["text"]
-    gpus = Settings(kind=wanted["kind"], resources=uuids(found))
+    runtime = settings_beside_flags(host, found, NVIDIA) if toolkit_planned else Settings()
+    base = edited(host, daemon, daemon["text"], runtime)
+    gpus = settings_beside_flags(host, found, Settings(kind=wanted["kind"], resources=uuids(found)))
     text = edited(host, daemon, base, gpus)
     config = parse(text)
-    if config.get("live-restore") or found["engine"]["info"].get("LiveRestoreEnabled"):
+    engine = found["engine"]
+    running_with = engine["info"].get("LiveRestoreEnabled")
+    where, mend = live_restore(daemon["path"], config, engine.get("flags"), running_with, host)
+    if where:
         raise DockerPlanError(
-            f'{daemon["path"]} on {host} sets "live-restore": true, and Swarm does not work with it: Docker refuses '
-            "the one where it has the other. Nothing was changed. Remove it, restart Docker, and run this again."
+            f"{where}, and Swarm does not work with it: Docker refuses the one where it has the other. Nothing was "
+            f"changed. {mend}."
         )
     changes = [] if found["image"] else [change(IMAGE)]
     if text != base:
         changes.append(change(ADVERTISE, base, text, daemon["path"]))
     changes += plan_selection(host, found)
-    in_force = {**gpus.wanted(config), **(NVIDIA.wanted(config) if toolkit_planned else {})}
-    if text != daemon["text"] or not_in_effect(in_force, found["engine"]["info"]):
+    in_force = {**gpus.wanted(config), **runtime.wanted(config)}
+    with about_file(host, daemon):
+        due = text != daemon["text"] or bool(not_in_effect(in_force, engine["info"]))
+    if due:
+        refuse_restart_of(host, found, text)
         restart_refusal(host, found["engine"], wanted["allow_restart"], "swarm_gpu_allow_restart")
         changes.append(change(RESTART))
     return changes
@@ -162,7 +175,8 @@ def steps_of(members: Members) -> dict[str, str]:
             if steps[host] == "rejoin":
                 _may_leave(found)
         except SwarmError as error:
-            raise DockerPlanError(f"On {host}: {error}.") from None
+            end = "" if "Nothing was changed" in str(error) else " Nothing was changed."
+            raise DockerPlanError(f"On {host}: {error}.{end}") from None
     return steps
 
 
@@ -236,6 +250,23 @@ def address_warnings(host: str, found: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def resource_warnings(host: str, found: Mapping[str, Any]) -> list[str]:
+    """Return the GPUs that a host advertises under another kind too: Swarm would give one of them to two tasks."""
+    entries = parse(found["daemon"]["text"]).get(RESOURCES)
+    kind, gpus = found["wanted"]["kind"], uuids(found)
+    flags = (found["engine"].get("flags") or {}).get(RESOURCES) or []
+    given = [entry for entry in [*(entries if isinstance(entries, list) else []), *flags] if isinstance(entry, str)]
+    others = [
+        entry for entry in given if entry.partition("=")[2].strip() in gpus and entry.split("=")[0].strip() != kind
+    ]
+    if not others:
+        return []
+    return [
+        f"{host} advertises a GPU as {', '.join(others)} beside {kind}, so that Swarm can give it to two tasks. Take "
+        f"that out of {RESOURCES} in {found['daemon']['path']}, or advertise that kind alone (spark_gpu_kind)."
+    ]
+
+
 def network_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
     """Return which networks of the swarm meet networks of the hosts."""
     leader = next(iter(members))
@@ -244,7 +275,10 @@ def network_problems(members: Members, steps: Mapping[str, str]) -> list[str]:
     problems = []
     for host, found in members.items():
         routes = [(ipaddress.IPv4Network(network), interface) for network, interface in found["host"]["routes"]]
-        met = collisions(subnets, routes)
+        try:
+            met = collisions(subnets, routes)
+        except SwarmError as error:
+            raise DockerPlanError(f"On {host}: {error}. Nothing was changed.") from None
         if met:
             problems.append(
                 f"On {host}: networks of the swarm meet networks of this host: {'; '.join(met)}. Nothing was changed. "
@@ -307,7 +341,7 @@ def plan_labels(members: Members, steps: Mapping[str, str]) -> list[dict[str, An
         after += _labels(host, with_labels(present, rank_labels(rank)))
     hostnames = [found["host"]["hostname"] for found in members.values()] if nodes else []
     for node in leftovers(list(nodes.values()), ours, hostnames):
-        before.append(f"former member {node['Description']['Hostname']} ({node['ID']})")
+        before.append(f"former member {(node.get('Description') or {}).get('Hostname') or 'unknown'} ({node['ID']})")
     if before == after:
         return []
     return [change(LABEL, text_of(before), text_of(after), "nodes of the swarm")]
@@ -378,6 +412,10 @@ def plan(members: Members, toolkit: Mapping[str, Mapping[str, Any]], host: str) 
         "closed": [name for name, changes in swarm.items() if any(one["name"] == FIREWALL for one in changes)],
         "address_later": any(found["wanted"]["address_later"] for found in members.values()),
         "networks": sorted({network for found in members.values() for network, _interface in found["host"]["routes"]}),
-        "warnings": address_warnings(host, members[host]),
+        "warnings": [
+            *address_warnings(host, members[host]),
+            *resource_warnings(host, members[host]),
+            *([] if host in toolkit else engine_warnings(host, members[host])),  # which that role's plan has
+        ],
         "rules": rules_of([address for name, address in addresses.items() if name != host]),
     }

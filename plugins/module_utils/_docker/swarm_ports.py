@@ -28,8 +28,8 @@ def tcp(address: str, port: int, timeout: float) -> str:
             return "closed"
         except socket.timeout:
             return "silent"
-        except OSError as exc:
-            return exc.strerror or str(exc)
+        except (OSError, UnicodeError) as exc:  # also a name that means nothing, or that is none
+            return getattr(exc, "strerror", None) or str(exc)
     return "open"
 
 
@@ -37,7 +37,10 @@ def udp(address: str, port: int, timeout: float) -> str:
     """``closed`` (the host says so, so it is reached), ``silent`` (open, or filtered) or what is in the way."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.settimeout(timeout / _ANSWERS)
-        probe.connect((address, port))
+        try:
+            probe.connect((address, port))
+        except (OSError, UnicodeError) as exc:
+            return getattr(exc, "strerror", None) or str(exc)
         for _attempt in range(_ANSWERS):
             try:
                 probe.send(b"")

@@ -30,7 +30,10 @@ def string(text: str, key: str, table: str = "") -> str | None:
             if match is None:
                 raise ToolkitConfigError(f"cannot read {line!r}: correct it by hand")
             quoted = match["value"]
-            return json.loads(quoted) if quoted.startswith('"') else quoted[1:-1]
+            try:
+                return json.loads(quoted) if quoted.startswith('"') else quoted[1:-1]
+            except ValueError:  # an escape of TOML that JSON does not have
+                raise ToolkitConfigError(f"cannot read {line!r}: correct it by hand") from None
     return None
 
 
@@ -44,7 +47,7 @@ def with_resource(present: str | None, variable: str) -> str:
 
 def version_of(text: str) -> tuple[int, int]:
     """Return the version's first two numbers, of what ``nvidia-ctk --version`` or a package says."""
-    match = re.search(r"(?:version |^)(?:\d+:)?(\d+)\.(\d+)\.", text)
+    match = re.search(r"(?:version |^)(?:[0-9]+:)?([0-9]{1,9})\.([0-9]{1,9})\.", text)
     if match is None:
         raise ToolkitConfigError(f"no version of the NVIDIA Container Toolkit is in {text.strip()[:80]!r}")
     return int(match[1]), int(match[2])

@@ -8,8 +8,10 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
     DaemonJsonError,
@@ -19,6 +21,11 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     parse,
     refuse_restart,
     running_containers,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import (
+    beside_flags,
+    refuse_other_file,
+    refuse_start,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 
@@ -36,6 +43,8 @@ IMAGE = "Create the image for the GPU check"
 CONFIGURE = "Configure the NVIDIA runtime in Docker"
 GROUP = "Add the user to the group docker"
 RESTART = "Restart Docker"
+#: the feature of daemon.json that has containerd keep the images
+SNAPSHOTTER = "containerd-snapshotter"
 CHANGES = (KEY, SOURCE, PROXY, PIN, INSTALL, IMAGE, CONFIGURE, GROUP, RESTART)
 
 
@@ -50,15 +59,46 @@ def restart_refusal(host: str, engine: Mapping[str, Any], allowed: bool, option:
     try:
         refuse_restart(running_containers(engine["containers"]), option)
     except DaemonJsonError as error:
-        raise DockerPlanError(f"On {host}: {error}") from None
+        end = "" if "Nothing was changed" in str(error) else ". Nothing was changed."
+        raise DockerPlanError(f"On {host}: {error}{end}") from None
 
 
 def edited(host: str, daemon: Mapping[str, str], text: str, settings: Settings) -> str:
     """Return a daemon.json's text with settings merged into it; without settings it is only read."""
-    try:
+    with about_file(host, daemon):
         return edit(text, settings.merged(parse(text)))
+
+
+@contextmanager
+def about_file(host: str, daemon: Mapping[str, str]) -> Iterator[None]:
+    """Have what is wrong with a daemon.json refuse the plan, with the names of the file and of the host."""
+    try:
+        yield
     except DaemonJsonError as error:
-        raise DockerPlanError(f"{daemon['path']} on {host}: {error}. Nothing was changed.") from None
+        said = str(error)
+        end = "." if "Nothing was changed" in said else ". Nothing was changed."
+        raise DockerPlanError(f"{daemon['path']} on {host}: {said}{end}") from None
+
+
+def settings_beside_flags(host: str, found: Mapping[str, Any], settings: Settings) -> Settings:
+    """Return what is left to write of some settings beside dockerd's flags.
+
+    :raises DockerPlanError: where a flag is in the way, or dockerd reads another file.
+    """
+    daemon, flags = found["daemon"], found["engine"].get("flags")
+    with about_file(host, daemon):
+        refuse_other_file(daemon["path"], flags)
+        return beside_flags(settings, flags)
+
+
+def refuse_restart_of(host: str, found: Mapping[str, Any], text: str) -> None:
+    """Refuse a restart of Docker with a file that it would not start with.
+
+    :param text: what daemon.json will say.
+    """
+    engine = found["engine"]
+    with about_file(host, found["daemon"]):
+        refuse_start(parse(text), engine.get("flags"), (engine["info"].get("Swarm") or {}).get("LocalNodeState"))
 
 
 def apt_files(wanted: Mapping[str, Any], *, add_repository: bool) -> dict[str, str]:
@@ -127,20 +167,106 @@ def plan_packages(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, A
 def plan_daemon(host: str, found: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool, str]:
     """Return the change of daemon.json, whether Docker has to be restarted, and the text that it will have."""
     wanted, daemon = found["wanted"], found["daemon"]
-    text = edited(host, daemon, daemon["text"], NVIDIA)
+    settings = settings_beside_flags(host, found, NVIDIA)
+    text = edited(host, daemon, daemon["text"], settings)
     owners = parse(daemon["text"]).get("default-runtime", "nvidia")
     if owners != "nvidia" and not wanted["replace_default_runtime"]:
         raise DockerPlanError(
             f'{daemon["path"]} on {host} sets "default-runtime": "{owners}", and containers see no GPU unless it is '
             '"nvidia". Nothing was changed. If it may be replaced, set container_toolkit_replace_default_runtime: true.'
         )
+    lost = lost_to_nvidia_ctk(found)
     changes = []
     if text != daemon["text"]:
         changes.append(change(CONFIGURE, daemon["text"], text, daemon["path"]))
-    due = bool(changes or not_in_effect(NVIDIA.wanted(parse(text)), found["engine"]["info"]))
+    with about_file(host, daemon):
+        due = bool(changes or not_in_effect(settings.wanted(parse(text)), found["engine"]["info"]))
     if due:
+        if f"features.{SNAPSHOTTER}" in lost:
+            raise DockerPlanError(f"{about_nvidia_ctk(host, daemon['path'], lost)} Nothing was changed.")
+        refuse_restart_of(host, found, text)
         restart_refusal(host, found["engine"], wanted["allow_restart"], "container_toolkit_allow_restart")
     return changes, due, text
+
+
+def lost_to_nvidia_ctk(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``nvidia-ctk runtime configure --cdi.enabled`` took out of daemon.json, by the names of the keys.
+
+    Version 1.20.0 and older leave ``cdi`` as the only feature, and the nvidia runtime without its arguments. What was
+    there is known from the file before this collection's first change, and from the engine, which runs with it still.
+    """
+    daemon, engine = found["daemon"], found["engine"]
+    config = _as_object(daemon["text"])
+    if config.get("features") != {"cdi": True}:
+        return {}
+    original = _as_object(daemon.get("original") or "")
+    features = original.get("features")
+    lost = {f"features.{key}": value for key, value in (features if isinstance(features, dict) else {}).items()}
+    lost.pop("features.cdi", None)
+    version = triple(engine["info"].get("ServerVersion"))
+    # Docker 29 keeps images in containerd by itself, older versions only where this feature says so.
+    by_flag = "features" in (engine.get("flags") or {})
+    if engine["info"].get("store") == "containerd" and version and version < (29, 0, 0) and not by_flag:
+        lost.setdefault(f"features.{SNAPSHOTTER}", True)
+    arguments, now = _arguments(original), _arguments(config)
+    if arguments and arguments != now:
+        lost["runtimes.nvidia.runtimeArgs"] = arguments
+    return lost
+
+
+def _as_object(text: str) -> dict[str, Any]:
+    try:
+        return parse(text)
+    except DaemonJsonError:
+        return {}
+
+
+def _arguments(config: Mapping[str, Any]) -> Any:
+    runtimes = config.get("runtimes")
+    nvidia = runtimes.get("nvidia") if isinstance(runtimes, dict) else None
+    return nvidia.get("runtimeArgs") if isinstance(nvidia, dict) else None
+
+
+def about_nvidia_ctk(host: str, path: str, lost: Mapping[str, Any]) -> str:
+    """Return in words what was lost, and the mend."""
+    named = ", ".join(f"{key}: {json.dumps(value)}" for key, value in lost.items())
+    store = (
+        f" {SNAPSHOTTER} says where Docker keeps its images: with another value it finds none of them after a restart."
+        if f"features.{SNAPSHOTTER}" in lost
+        else ""
+    )
+    return (
+        f'{path} on {host} has "cdi" as its only feature, and lost {named}, as "nvidia-ctk runtime configure '
+        f'--cdi.enabled" of version 1.20.0 and older leaves it.{store} Set that again in the file, to these values or '
+        "to others that you want."
+    )
+
+
+def triple(version: Any) -> tuple[int, ...]:
+    """Return the three numbers of a version of Docker or of its package, nothing where there are none.
+
+    >>> triple("5:29.1.3-1~ubuntu.24.04~noble"), triple("26.1.5+dfsg1"), triple(None)
+    ((29, 1, 3), (26, 1, 5), ())
+    """
+    match = re.search(r"(?:^|:)([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", version if isinstance(version, str) else "")
+    return tuple(map(int, match.groups())) if match else ()
+
+
+def engine_warnings(host: str, found: Mapping[str, Any]) -> list[str]:
+    """Return what is to be known of a host's engine and of its file, whether something changes or not."""
+    engine, packages = found["engine"], found.get("packages") or {}
+    lost = lost_to_nvidia_ctk(found)
+    warnings = [about_nvidia_ctk(host, found["daemon"]["path"], lost)] if lost else []
+    runs, there = engine["info"].get("ServerVersion"), packages.get("engine_version")
+    differs = bool(triple(runs) and triple(there) and triple(runs) != triple(there))
+    if engine.get("replaced") or (engine.get("replaced") is None and differs):
+        of = f" {packages['engine']} is {there}, and" if there and differs else " Its file was replaced, and"
+        warnings.append(
+            f"Docker was upgraded on {host} while it ran:{of} dockerd still runs as version {runs or 'unknown'}. Its "
+            "next start, after a reboot or a crash too, is that of another version. Restart it when no container runs "
+            "that must not end (sudo systemctl restart docker)."
+        )
+    return warnings
 
 
 def plan_group(host: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -178,7 +304,11 @@ def unread(members: Mapping[str, Mapping[str, Any]]) -> None:
 
     :raises DockerPlanError: naming the hosts.
     """
-    lost = [host for host, found in members.items() if found.get("failed") or not found.get("daemon")]
+    lost = [
+        host
+        for host, found in members.items()
+        if not isinstance(found, Mapping) or found.get("failed") or not found.get("daemon")
+    ]
     if lost:
         raise DockerPlanError(
             f"{', '.join(lost)} could not be read, and the plan needs every member. Nothing was changed. See the "
@@ -198,6 +328,7 @@ def plan(members: Mapping[str, Mapping[str, Any]], host: str) -> dict[str, Any]:
         "changes": {name: one["changes"] for name, one in planned.items()},
         "gpus": uuids(members[host]),
         "files": planned[host]["files"],
+        "warnings": engine_warnings(host, members[host]),
         "simulate": bool(members[host]["packages"]["offered"]) and INSTALL in names(planned[host]["changes"]),
         "hosts": {
             name: {

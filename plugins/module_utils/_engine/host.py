@@ -25,6 +25,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import ROOTS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port, ufw
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import driver_version
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import FORMAT, installed
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import filesystem
 
@@ -45,7 +46,7 @@ def platform(run: Run, sysfs: Path = Path("/sys/class/infiniband")) -> dict[str,
     firmware = {path.read_text(encoding="utf-8").strip() for path in sysfs.glob("*/fw_ver")}
     return {
         "kernel": os.uname().release,
-        "driver": "" if code else said.split("\n")[0].strip(),
+        "driver": driver_version(code, said),
         "firmware": ", ".join(sorted(firmware)),
     }
 

@@ -18,7 +18,7 @@ from typing import Any, Mapping, Sequence, Tuple
 PORT = 18515  # of the first link; both ends count on from it
 STREAMS = 8  # one TCP stream is the processor's speed, not the link's
 READY_SECONDS = 30  # that the other end may take to be ready
-_ROW = re.compile(r"^\s*\d+\s+\d+\s+[\d.]+\s+([\d.]+)\s+[\d.]+\s*$", re.MULTILINE)
+_ROW = re.compile(r"^\s*\d+\s+\d+\s+[\d.]+\s+(\d+\.?\d*)\s+[\d.]+\s*$", re.MULTILINE)
 
 Job = Tuple[str, str]  # who sends, who receives
 Link = Mapping[str, Any]  # an entry of the plan's links
@@ -80,9 +80,11 @@ def parse(tool: str, output: str) -> float:
         try:
             result = json.loads(output)
             if result.get("error"):
-                raise BandwidthError(result["error"])
+                raise BandwidthError(f"iperf3 says: {result['error']}")
             return round(result["end"]["sum_received"]["bits_per_second"] / 1e9, 2)
-        except (KeyError, TypeError, json.JSONDecodeError) as exc:
+        except BandwidthError:
+            raise
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as exc:
             raise BandwidthError(f"iperf3 printed no result: {output[-200:]!r}") from exc
     rows = _ROW.findall(output)  # the average; the peak is 0 where it runs for a time
     if not rows:

@@ -231,7 +231,8 @@ def _net(root: str, netdev: str | None) -> Path:
 
 def _pci_address(device: Path) -> str | None:
     # The path may end in something else (virtio3, a sub-function): the last part that is a PCI address is meant.
-    parts = [part for part in device.resolve().parts if _PCI_ADDRESS.fullmatch(part)]
+    # Unlike Path.resolve, this does not raise for a link that leads to itself.
+    parts = [part for part in Path(os.path.realpath(device)).parts if _PCI_ADDRESS.fullmatch(part)]
     return parts[-1] if parts else None
 
 

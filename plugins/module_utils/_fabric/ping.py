@@ -14,7 +14,7 @@ import json
 import re
 from typing import Any, Iterable, Mapping, Sequence
 
-_RTT = re.compile(r"(?:rtt|round-trip) min/avg/max(?:/mdev)? = ([\d.]+)/([\d.]+)/([\d.]+)")
+_RTT = re.compile(r"(?:rtt|round-trip) min/avg/max(?:/mdev)? = (\d+\.?\d*)/(\d+\.?\d*)/(\d+\.?\d*)(?![\d.])")
 _TOO_LONG = re.compile(r"(?:message too long|Frag needed and DF set)(?:(?:, mtu=| \(mtu = )(\d+))?", re.IGNORECASE)
 _NO_DEVICE = re.compile(r"unknown iface|No such device", re.IGNORECASE)
 _NO_ADDRESS = re.compile(r"Cannot assign requested address|bind: ", re.IGNORECASE)
@@ -43,14 +43,21 @@ def neighbor_mac(neigh: str) -> str | None:
         return next(
             (entry["lladdr"].lower() for entry in json.loads(neigh.strip() or "[]") if entry.get("lladdr")), None
         )
-    except ValueError:
+    except (AttributeError, RecursionError, TypeError, ValueError):
         return None
 
 
 def has_roce_v2(gids: Iterable[tuple[str, str]], address: str) -> bool:
     """Tell whether a GID table, as pairs of GID and type, has a RoCE v2 entry for an IPv4 address."""
     wanted = ipaddress.IPv6Address(f"::ffff:{address.split('/')[0]}")
-    return any(kind == "RoCE v2" and ipaddress.IPv6Address(gid) == wanted for gid, kind in gids)
+    return any(kind == "RoCE v2" and _same_address(gid, wanted) for gid, kind in gids)
+
+
+def _same_address(gid: str, wanted: ipaddress.IPv6Address) -> bool:
+    try:
+        return ipaddress.IPv6Address(gid) == wanted
+    except ValueError:  # an entry that the driver is still writing
+        return False
 
 
 def link_problems(

@@ -49,7 +49,7 @@ def unpack(frame: bytes) -> tuple[End, set[str]] | None:
     try:
         content = json.loads(body[len(MAGIC) :].rstrip(b"\0"))
         return (str(content["id"]), int(content["cage"])), {str(other) for other in content["met"]}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, OverflowError, RecursionError, TypeError):
         return None
 
 

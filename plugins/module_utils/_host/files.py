@@ -22,22 +22,32 @@ class FileError(ValueError):
     """A file cannot be read or written. The message names the path and the mend."""
 
 
+class WriteError(FileError, OSError):
+    """The disk or its permissions do not let a file be written."""
+
+
 def write_atomically(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
     """Replace a file by one with this content, mode, and owner (user and group ID; None for the current user).
 
-    :raises FileError: where the directory is missing.
+    :raises FileError: where the directory is missing, or the disk or the permissions do not let it be written.
     """
-    temporary = _stage(path, content)
     try:
-        with temporary.open("rb") as stream:
-            found = os.fstat(stream.fileno())
-            if owner is not None and owner != (found.st_uid, found.st_gid):
-                os.fchown(stream.fileno(), *owner)
-            os.fchmod(stream.fileno(), mode)  # after the owner, since a new owner takes setuid bits away
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
+        temporary = _stage(path, content)
+        try:
+            with temporary.open("rb") as stream:
+                found = os.fstat(stream.fileno())
+                if owner is not None and owner != (found.st_uid, found.st_gid):
+                    os.fchown(stream.fileno(), *owner)
+                os.fchmod(stream.fileno(), mode)  # after the owner, since a new owner takes setuid bits away
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink()
+            raise
+    except OSError as error:
+        raise WriteError(
+            f"{str(path)!r} cannot be written ({error.strerror or error}), and is as it was: see what is in its place, "
+            "and whether the filesystem is full or read-only ('df -h', 'mount')"
+        ) from None
 
 
 def write(module: AnsibleModule, path: Path, content: str, unsafe_writes: bool = False) -> None:
@@ -72,6 +82,20 @@ def replace_text(path: Path, text: str, mode: int = 0o600) -> None:
     :raises FileError: where the directory is missing.
     """
     write_atomically(path, text.encode(), mode)
+
+
+def make_directories(folder: Path, mode: int) -> None:
+    """Create a directory with its parents, unless it is there.
+
+    :raises WriteError: where something else is in its place, or the disk does not let it be made.
+    """
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"directory {str(folder)!r} cannot be made ({error.strerror or error}): see what is in its place, and "
+            "whether the filesystem is full or read-only ('df -h', 'mount')"
+        ) from None
 
 
 def make_private_directory(folder: Path) -> Path:

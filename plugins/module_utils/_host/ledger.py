@@ -17,7 +17,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import (
+    FileError,
+    make_directories,
+    write_atomically,
+)
 
 ROOT = "/var/lib/dgx-spark/originals"
 ABSENT = "absent"  # the digest of a file that is not there
@@ -47,14 +51,17 @@ def digest_of(content: bytes | None) -> str:
 
 def read_file(path: Path) -> bytes | None:
     """Return the content of a file, None where there is none."""
-    if path.is_dir():
-        raise OriginalError(f"path {str(path)!r} is a directory: give the path of a file")
     try:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+    except IsADirectoryError:
+        raise OriginalError(f"path {str(path)!r} is a directory: give the path of a file") from None
     except PermissionError:
         raise OriginalError(f"path {str(path)!r} may not be read: run the task as root (become)") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OriginalError(f"path {str(path)!r} cannot be read ({why}): put the file itself there") from None
 
 
 class Originals:
@@ -76,10 +83,12 @@ class Originals:
     def record(self, path: str) -> Record | None:
         """Return what is kept of a file, None if nothing is."""
         try:
-            return Record(**json.loads(self._record_path(path).read_text(encoding="utf-8")))
+            record = Record(**json.loads(self._record_path(path).read_text(encoding="utf-8")))
+            _check(record)
+            return record
         except FileNotFoundError:
             return None
-        except (TypeError, ValueError) as exc:
+        except (OSError, RecursionError, TypeError, ValueError) as exc:
             raise OriginalError(f"{self._record_path(path)} cannot be read ({exc}): restore it from a backup") from None
 
     def keep(self, path: str) -> Record:
@@ -90,7 +99,7 @@ class Originals:
         file = Path(_real(path))
         content = read_file(file)
         record = Record(str(file), digest_of(content))
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directories(self.root, 0o700)
         if content is not None:
             found = file.stat()
             record = replace(record, mode=found.st_mode & 0o7777, uid=found.st_uid, gid=found.st_gid)
@@ -110,7 +119,7 @@ class Originals:
             if before is not None:
                 write_atomically(self._previous_path(path), before, 0o600)
             self._store(replace(record, previous=digest_of(before)))
-        file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_directories(file.parent, 0o755)
         found = None if before is None else file.stat()
         mode = 0o644 if found is None else found.st_mode & 0o7777
         write_atomically(file, content, mode, None if found is None else (found.st_uid, found.st_gid))
@@ -227,6 +236,13 @@ class Originals:
     def _store(self, record: Record) -> None:
         text = json.dumps(asdict(record), indent=2) + "\n"
         write_atomically(self._record_path(record.path), text.encode(), 0o600)
+
+
+def _check(record: Record) -> None:
+    numbers = (record.mode, record.uid, record.gid)
+    words = (record.path, record.digest, record.written or "", record.previous or "")
+    if not all(isinstance(one, int) for one in numbers) or not all(isinstance(one, str) for one in words):
+        raise ValueError("a value is of another kind than it was written with")
 
 
 def _real(path: str) -> str:

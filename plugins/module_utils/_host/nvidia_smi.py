@@ -24,6 +24,11 @@ _FORMS = {
     "memory.total": r"(\d{1,9})(?: MiB)?",
 }
 _NOT_TOLD = ("n/a", "not supported")
+#: a line that nvidia-smi prints above or below good rows, on either output
+_WARNING = re.compile(r"\s*warning:", re.IGNORECASE)
+#: the exit status where nvidia-smi has listed all that was asked for, and warns of a damaged infoROM
+_INFOROM_STATUS = 14
+_INFOROM = re.compile(r"inforom", re.IGNORECASE)
 
 _NO_GPU = (
     "the driver is loaded but finds no GPU: read 'dmesg | grep NVRM'; if the GPU was there before, take the host off "
@@ -69,6 +74,34 @@ _FAILURES = (
         4,
         "this user may not ask the GPU: run the task with become, or let the user open /dev/nvidia*",
     ),
+    (
+        r"initialize nvml: (?:unknown error|gpu access blocked)",
+        0,
+        "the driver is loaded, and this process may not open /dev/nvidia*, as in a container that lost its GPU: "
+        "connect to the host itself; where nvidia-smi fails there too, read 'dmesg | grep NVRM' and reboot",
+    ),
+    (
+        r"external power cables",
+        8,
+        "the GPU's external power is not attached: plug it in, and reboot",
+    ),
+    (
+        r"interrupt issue",
+        10,
+        "the driver has trouble with an interrupt of the GPU: reboot, and update driver and firmware (fwupdmgr)",
+    ),
+    (
+        r"(?!)",
+        13,
+        "the driver's library libnvidia-ml.so is older than nvidia-smi: install libnvidia-compute of the "
+        "version of nvidia-smi",
+    ),
+    (
+        r"(?!)",  # beside good rows it is no failure
+        _INFOROM_STATUS,
+        "status 14 warns of a damaged infoROM, which a GPU can work with, but nvidia-smi named no GPU with it: reboot, "
+        "and read 'dmesg | grep NVRM'",
+    ),
 )
 
 
@@ -79,21 +112,66 @@ class NvidiaSmiError(ValueError):
 def explain_failure(rc: int, output: str) -> str:
     """Say what an exit status or a sentence of nvidia-smi means, and what to do."""
     meanings = [meaning for sentence, _rc, meaning in _FAILURES if re.search(sentence, output, re.IGNORECASE)]
-    meanings += [meaning for _sentence, status, meaning in _FAILURES if status == rc]
+    meanings += [meaning for _sentence, status, meaning in _FAILURES if status == rc and rc]
     meaning = meanings[0] if meanings else "run it by hand on the host to see more"
     said = " ".join(output.split())[:400]
     return f"nvidia-smi failed (exit status {rc}, it said {said!r}): {meaning}"
 
 
+def read_answer(rc: int, out: str, err: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the GPUs, as :func:`parse_gpus` does, and what nvidia-smi warns of beside them, in words.
+
+    :param rc: the exit status. Status 14 comes with all rows, and warns of a damaged infoROM.
+    :raises NvidiaSmiError: where nvidia-smi failed, or knows no GPU.
+    """
+    said = f"{out}\n{err}"
+    if not is_answer(rc, out):
+        raise NvidiaSmiError(explain_failure(rc, said))
+    gpus = parse_gpus(out)
+    lines = list(dict.fromkeys(line.strip() for line in said.split("\n") if _WARNING.match(line)))
+    if rc and not any(map(_INFOROM.search, lines)):
+        lines.append("infoROM is corrupted, by its exit status 14")
+    return gpus, [_warning(line) for line in lines]
+
+
+def _warning(line: str) -> str:
+    if not _INFOROM.search(line):
+        return f"nvidia-smi said {line[:400]!r}"
+    return (
+        f"nvidia-smi said {line[:400]!r}: the GPU can be used, and the memory in which it keeps its own "
+        "records is damaged. If that stays after a reboot, report it to the vendor"
+    )
+
+
+def _without_warnings(text: str) -> list[tuple[int, str]]:
+    numbered = enumerate(text.split("\n"), start=1)
+    return [(number, line) for number, line in numbered if line.strip() and not _WARNING.match(line)]
+
+
+def is_answer(rc: int, out: str) -> bool:
+    """Whether nvidia-smi listed what it was asked for: with status 0, or with status 14 and rows."""
+    return rc == 0 or (rc == _INFOROM_STATUS and bool(_without_warnings(out)))
+
+
+def driver_version(rc: int, out: str) -> str:
+    """Return the version from ``nvidia-smi --query-gpu=driver_version --format=csv,noheader``, empty without one."""
+    rows = _without_warnings(out) if is_answer(rc, out) else []
+    return rows[0][1].strip() if rows else ""
+
+
 def parse_gpus(text: str) -> list[dict[str, Any]]:
-    """Read the answer to ``nvidia-smi --query-gpu=QUERY --format=csv,nounits``, with or without its header."""
+    """Read the answer to ``nvidia-smi --query-gpu=QUERY --format=csv,nounits``, with or without its header.
+
+    Lines that begin with ``WARNING:`` are no rows, and are left out.
+    """
     gpus: list[dict[str, Any]] = []
-    rows = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    for line in text.split("\n"):
+        if any(re.search(sentence, line, re.IGNORECASE) for sentence, _rc, _meaning in _FAILURES):
+            raise NvidiaSmiError(explain_failure(0, line))
+    rows = _without_warnings(text)
     if rows and re.match(r"index,\s*uuid,\s*name,", rows[0][1]):
         rows.pop(0)
     for number, row in rows:
-        if any(re.search(sentence, row, re.IGNORECASE) for sentence, _rc, _meaning in _FAILURES):
-            raise NvidiaSmiError(explain_failure(0, row))
         gpu = _parse_row(number, row)
         for key in ("index", "uuid"):
             if any(gpu[key] == other[key] for other in gpus):

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from pathlib import Path
 from typing import Any, Tuple
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
 
 # Route: network and interface
 Route = Tuple[ipaddress.IPv4Network, str]
@@ -23,6 +26,13 @@ class RoutesError(ValueError):
     """The routes or addresses of the host cannot be read."""
 
 
+_reads_ip = reads(
+    RoutesError,
+    "the output of 'ip -j'",
+    "run 'ip -j -4 addr' and 'ip -j -4 route show table all' on the host, and install its own iproute2",
+)
+
+
 def _entries(text: str, what: str) -> list[dict[str, Any]]:
     try:
         entries = json.loads(text.strip() or "[]")
@@ -32,6 +42,7 @@ def _entries(text: str, what: str) -> list[dict[str, Any]]:
     return [entry for entry in entries if entry]
 
 
+@_reads_ip
 def own_addresses(addr: str) -> list[str]:
     """Return the host's addresses, loopback left out, in the order in which ``ip -j -4 addr`` prints them."""
     return [
@@ -42,11 +53,13 @@ def own_addresses(addr: str) -> list[str]:
     ]
 
 
+@_reads_ip
 def permanent_macs(link: str) -> dict[str, str]:
     """Return, by device, the address that its card came with where it has another now, from ``ip -j link``."""
     return {entry["ifname"]: entry["permaddr"] for entry in _entries(link, "link") if entry.get("permaddr")}
 
 
+@_reads_ip
 def netdev_of(addr: str, address: str) -> tuple[str | None, bool]:
     """Return the device that has an address, None where none has, and whether the address may be taken from it again.
 
@@ -59,6 +72,7 @@ def netdev_of(addr: str, address: str) -> tuple[str | None, bool]:
     return None, False
 
 
+@_reads_ip
 def used_networks(addr: str, route: str) -> list[dict[str, str | None]]:
     """Return each network that an address or a route of any table names, with its device, sorted."""
     found: set[tuple[ipaddress.IPv4Network, str]] = set()
@@ -80,6 +94,7 @@ def used_networks(addr: str, route: str) -> list[dict[str, str | None]]:
     ]
 
 
+@_reads_ip
 def management_address(addr: str, route: str) -> str | None:
     """Return the host's own address on the device of its best default route, null where there is none."""
     defaults = [
@@ -104,10 +119,22 @@ def management_address(addr: str, route: str) -> str | None:
     )
 
 
+def read_routes(path: str) -> list[Route]:
+    """Return the routes of this host, as :func:`parse_routes` does.
+
+    :param path: ``/proc/net/route``.
+    :raises RoutesError: where it cannot be read.
+    """
+    try:
+        return parse_routes(Path(path).read_text(encoding="ascii", errors="replace"))
+    except OSError as error:
+        raise RoutesError(f"{path} cannot be read ({error.strerror}): see that /proc is mounted") from None
+
+
 def parse_routes(text: str) -> list[Route]:
     """Return each route of ``/proc/net/route`` (proc(5), addresses are little-endian hex) but the default route.
 
-    :raises ValueError: for a line that cannot be read.
+    :raises RoutesError: for a line that cannot be read.
     """
     routes = []
     for line in text.splitlines()[1:]:
@@ -116,7 +143,7 @@ def parse_routes(text: str) -> list[Route]:
             address, mask = (ipaddress.IPv4Address(bytes.fromhex(fields[place])[::-1]) for place in (1, 7))
             network = ipaddress.IPv4Network(f"{address}/{mask}", strict=False)
         except (IndexError, ValueError) as error:
-            raise ValueError(f"/proc/net/route has a line that cannot be read: {line!r} ({error})") from None
+            raise RoutesError(f"/proc/net/route has a line that cannot be read: {line!r} ({error})") from None
         if network.prefixlen:
             routes.append((network, fields[0]))
     return routes

@@ -14,6 +14,7 @@ import ipaddress
 import os
 import re
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Collection, Iterable, Mapping, Union
@@ -66,8 +67,9 @@ def listeners(table: str) -> list[Listener]:
     for line in table.splitlines()[1:]:
         words = line.split()
         if len(words) > 9 and words[3] == LISTEN:
-            address, port = words[1].split(":")
-            found.append(Listener(address_of(address), int(port, 16), int(words[9])))
+            with suppress(ValueError):  # a line that the kernel was still writing
+                address, port = words[1].split(":")
+                found.append(Listener(address_of(address), int(port, 16), int(words[9])))
     return found
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import text_of
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import ROOT, read_note
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes import ROOT, is_text_list, read_note
 
 _LINE = re.compile(r"ufw (?P<rule>.+?)(?: comment '(?P<comment>.*)')?")
 _ENABLED = re.compile(
@@ -67,6 +67,11 @@ def is_enabled(conf: Path = Path(CONF)) -> bool:
         return enabled(conf.read_text(encoding="utf-8", errors="replace"))
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise UfwError(
+            f"{conf} cannot be read ({error.strerror}), so that it is not known whether ufw is on: correct it, or "
+            "install ufw again"
+        ) from None
 
 
 def parse(shown: str) -> list[Line]:
@@ -86,7 +91,7 @@ def recall(shown: str, note: str = NOTE) -> str:
     that somebody else had before.
     """
     try:
-        noted = read_note(note, {})
+        noted = read_note(note, {}, is_text_list)
     except ValueError:
         noted = {}
     ours = {f"ufw {rule}": comment for comment, rules in noted.items() for rule in rules}

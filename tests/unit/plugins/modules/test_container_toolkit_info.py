@@ -16,6 +16,9 @@ from typing import Any, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import dockerd
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_facts import read_daemon_json
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ledger
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     apt_install_check,
     container_toolkit_info,
@@ -42,6 +45,9 @@ class TestToolkit:
     def programs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(container_toolkit_info.AnsibleModule, "get_bin_path", self.find(tmp_path))
         monkeypatch.setattr(container_toolkit_info, "read_daemon_json", lambda: {"path": "daemon.json", "text": ""})
+        monkeypatch.setattr(ledger, "ROOT", str(tmp_path / "originals"))
+        monkeypatch.setattr(dockerd, "PROC", str(tmp_path / "proc"))
+        monkeypatch.setattr(dockerd, "PID_FILE", str(tmp_path / "pid"))
         for name, prints in {
             "dpkg-query": r"printf 'docker-ce\tii \t28\nnvidia-container-toolkit\tii \t1.19.0-1\n'; exit 1",
             "nvidia-ctk": '[ $1 = config ] && printf "[nvidia-container-runtime]\\nmode = \\"auto\\"\\n" || '
@@ -92,6 +98,35 @@ class TestToolkit:
         assert (found["gpus"][0]["uuid"], found["engine"]["info"]["DefaultRuntime"]) == (self.ROW[3:43], "runc")
         assert (found["image"], found["wanted"]["version"]) == (None, "")
         assert "'apt-mark hold docker-ce'" in " ".join(warned)
+
+    def test_reads_what_docker_was_started_with(self, capsys, programs, socket) -> None:
+        found = self.read(capsys, socket)
+        assert (found["engine"]["flags"], found["engine"]["replaced"]) == (None, None)
+        assert (found["packages"]["engine_version"], found["daemon"]["original"]) == ("28", None)
+        (programs / "proc" / "7" / "ns").mkdir(parents=True)
+        (programs / "proc" / "self" / "ns").mkdir(parents=True)
+        for who in ("7", "self"):
+            (programs / "proc" / who / "ns" / "pid").symlink_to("pid:[1]")
+        (programs / "proc" / "7" / "exe").symlink_to("/usr/bin/dockerd (deleted)")
+        (programs / "proc" / "7" / "cmdline").write_bytes(b"/usr/bin/dockerd\0--live-restore\0")
+        engine = self.read(capsys, socket)["engine"]
+        assert (engine["flags"], engine["replaced"]) == ({"live-restore": ["true"]}, True)
+
+    def test_reads_the_text_before_the_first_change(self, capsys, programs, socket, monkeypatch) -> None:
+        file = programs / "daemon.json"
+        file.write_text('{"debug": true}')
+        monkeypatch.setattr(container_toolkit_info, "read_daemon_json", lambda: {"path": str(file), "text": "{}"})
+        ledger.Originals().change(str(file), b"{}")
+        assert self.read(capsys, socket)["daemon"]["original"] == '{"debug": true}'
+        Path(ledger.ROOT, f"{str(file).replace('/', '%2F')}.json").write_text("not JSON")
+        assert "cannot be read" in self.read(capsys, socket)["msg"]
+
+    def test_a_directory_where_the_file_is_expected_is_named(self, capsys, programs, socket, monkeypatch) -> None:
+        (programs / "daemon.json").mkdir()
+        monkeypatch.setattr(
+            container_toolkit_info, "read_daemon_json", lambda: read_daemon_json(str(programs / "daemon.json"))
+        )
+        assert "is a directory" in self.read(capsys, socket)["msg"]
 
     def test_another_version_is_wanted(self, capsys, programs, socket) -> None:
         packages = self.read(capsys, socket, version="1.20.0-1")["packages"]

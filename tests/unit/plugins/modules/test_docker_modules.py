@@ -16,6 +16,7 @@ from typing import Any, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_facts import read_daemon_json
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ledger as originals
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_daemon_check,
@@ -34,6 +35,8 @@ from fake_docker import Engine, listening
 
 CAPTURED = Path(__file__).parents[2] / "fixtures" / "nvidia_ctk" / "config"
 TOKEN = "SWMTKN-1-secret"
+#: most files of these tests set nothing but the default runtime
+RUNTIME_FLAG = {"runtimes": ["nvidia=/usr/bin/nvidia-container-runtime"]}
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +83,10 @@ class TestDaemonConfig:
         path.write_text('{"debug": true}')
         path.chmod(0o640)
         return path
+
+    @pytest.fixture(autouse=True)
+    def _registered_by_a_flag(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(docker_daemon_config, "running", lambda: {"flags": RUNTIME_FLAG, "replaced": False})
 
     @pytest.fixture
     def options(self, path: Path, socket: str, tmp_path: Path) -> dict[str, Any]:
@@ -162,6 +169,86 @@ class TestDaemonConfig:
         restore = {**options, "state": "restored", "role": "swarm"}
         assert run(capsys, docker_daemon_config, **restore)["changed"] is False
         assert path.read_text() == before
+
+    # NVIDIA/nvidia-docker#761 (2018-06-09) and #1345 (2020-07-08): all that is wanted comes from dockerd's flags
+    def test_what_flags_give_is_not_written_beside_them(self, capsys, path, options, engine, monkeypatch) -> None:
+        uuid = "GPU-2dee1e25-b3b5-007e-2b55-79f2d0f2ebe5"
+        engine.info |= {
+            "DefaultRuntime": "nvidia",
+            "Runtimes": {"runc": {}, "nvidia": {}},
+            "GenericResources": [{"NamedResourceSpec": {"Kind": "gpu", "Value": uuid}}],
+        }
+        engine.answers["GET", "/containers/json"] = [{"Id": "0" * 64, "Names": ["/web"], "Image": "nginx"}]
+        flags = {**RUNTIME_FLAG, "default-runtime": ["nvidia"], "node-generic-resources": [f"gpu={uuid}"]}
+        monkeypatch.setattr(docker_daemon_config, "running", lambda: {"flags": flags, "replaced": False})
+        wish = {
+            **options,
+            "defaults": {"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}},
+            "resource_kind": "gpu",
+            "resource_values": [uuid],
+        }
+        for check in (True, False):
+            done = run(capsys, docker_daemon_config, check_mode=check, **wish)
+            assert (done["changed"], done["restart_due"]) == (False, False)
+        assert path.read_text() == '{"debug": true}'
+        flags["default-runtime"] = ["runc"]
+        said = run(capsys, docker_daemon_config, **wish)["msg"]
+        assert f"{path}: dockerd has --default-runtime runc on its command line" in said
+        flags["config-file"] = ["/etc/other.json"]
+        assert "dockerd reads /etc/other.json instead" in run(capsys, docker_daemon_config, **wish)["msg"]
+        originals.Originals().change(str(path), b'{"debug": true, "log-level": "warn"}')
+        assert run(capsys, docker_daemon_config, **{**wish, "state": "restored", "allow_restart": True})["changed"]
+
+    def test_what_is_left_beside_flags_goes_back(self, capsys, path, options, monkeypatch) -> None:
+        flags = {**RUNTIME_FLAG, "default-runtime": ["nvidia"]}
+        monkeypatch.setattr(docker_daemon_config, "running", lambda: {"flags": flags, "replaced": False})
+        wish = {**options, "role": "one", "defaults": {"log-driver": "local", "runtimes": {"nvidia": {"path": "n"}}}}
+        assert run(capsys, docker_daemon_config, **wish)["config"] == {"debug": True, "log-driver": "local"}
+        other = {**options, "role": "two", "settings": {"log-level": "warn"}}
+        assert run(capsys, docker_daemon_config, **other)["changed"]
+        assert run(capsys, docker_daemon_config, **{**other, "state": "restored"})["changed"]
+        assert json.loads(path.read_text()) == {"debug": True, "log-driver": "local"}
+        assert run(capsys, docker_daemon_config, **{**wish, "state": "restored"})["changed"]
+        assert path.read_text() == '{"debug": true}'
+
+    @pytest.mark.parametrize(
+        ("text", "swarm", "says"),
+        [
+            ('{"default-runtime": "other"}', "inactive", "the default runtime 'other' is not one of its runtimes"),
+            ('{"live-restore": true}', "active", "live-restore is on, and Docker is in a swarm"),
+            ('{"hosts": ["tcp://[::]:2375"], "x": 1}', "inactive", "'hosts' is in it and among dockerd's flags"),
+        ],
+    )
+    def test_refuses_what_dockerd_validates_and_does_not_start_with(
+        self, capsys, path, options, engine, monkeypatch, text: str, swarm: str, says: str
+    ) -> None:
+        flags = {**RUNTIME_FLAG, "hosts": ["fd://"]}
+        monkeypatch.setattr(docker_daemon_config, "running", lambda: {"flags": flags, "replaced": False})
+        path.write_text(text)
+        engine.info["Swarm"] = {"LocalNodeState": swarm}
+        wish = {**options, "settings": {"log-level": "warn"}}
+        said = run(capsys, docker_daemon_config, **wish)["msg"]
+        assert f"{path}: Docker would not start with it" in said
+        assert says in said
+        assert said.endswith("Nothing was changed")
+        assert path.read_text() == text
+
+    def test_an_original_that_docker_does_not_start_with_needs_force(self, capsys, path, options, monkeypatch) -> None:
+        path.write_text('{"default-runtime": "other"}')
+        wish = {**options, "defaults": {"runtimes": {"nvidia": {"path": "n"}}}}
+        assert run(capsys, docker_daemon_config, **wish)["changed"]
+        before = path.read_text()
+        restore = {**options, "state": "restored"}
+        assert "Docker would not start with it" in run(capsys, docker_daemon_config, **restore)["msg"]
+        assert path.read_text() == before
+        assert run(capsys, docker_daemon_config, force=True, **restore)["changed"]
+
+    def test_a_gpu_that_is_named_twice_is_named_once(self, capsys, path, options) -> None:
+        """dockerd advertises it twice, and Swarm gives only one of the two to a task."""
+        path.write_text('{"node-generic-resources": ["gpu=GPU-1", "fpga=1", "gpu=GPU-1"]}')
+        wish = {**options, "settings": {}, "resource_kind": "gpu", "resource_values": ["GPU-1", "GPU-1"]}
+        done = run(capsys, docker_daemon_config, **wish)
+        assert done["config"] == {"node-generic-resources": ["gpu=GPU-1", "fpga=1"]}
 
     def test_tasks_that_will_have_ended_do_not_count(self, capsys, options, engine) -> None:
         task = {"Id": "0" * 64, "Image": "x", "Labels": {"com.docker.swarm.task": ""}}
@@ -375,10 +462,32 @@ class TestSwarmMember:
         assert run(capsys, docker_swarm_member, state="left", docker_socket=socket)["changed"]
         assert [told[:2] for told in engine.told[1:]] == [("DELETE", "/networks/docker_gwbridge")]
 
-    def test_names_live_restore(self, capsys, engine, socket) -> None:
+    # coreos/fedora-coreos-tracker#573 (2020-07-16): by a flag, and daemon.json is empty
+    @pytest.mark.parametrize(
+        ("text", "flags", "says"),
+        [
+            ("{}", None, "'live-restore: true'"),
+            ("{}", {"live-restore": ["true"]}, "dockerd has --live-restore on its command line"),
+            ("{}", {"live-restore": ["true"]}, "systemctl cat docker"),
+            ("{", {"live-restore": ["true"]}, "dockerd has --live-restore on its command line"),
+            ('{"live-restore": true}', {}, 'daemon.json sets "live-restore": true'),
+            (None, None, "systemctl cat docker"),
+        ],
+    )
+    def test_names_live_restore(
+        self, capsys, engine, socket, monkeypatch, tmp_path, text: str | None, flags: Any, says: str
+    ) -> None:
+        file = tmp_path / "daemon.json"
+        file.mkdir() if text is None else file.write_text(text)
+        monkeypatch.setattr(docker_swarm_member, "read_daemon_json", lambda: read_daemon_json(str(file)))
+        monkeypatch.setattr(docker_swarm_member, "running", lambda: {"flags": flags, "replaced": False})
         engine.info["LiveRestoreEnabled"] = True
         options = {"state": "leader", "advertise_address": "10.0.0.1", "docker_socket": socket}
-        assert "'live-restore: true'" in run(capsys, docker_swarm_member, **options)["msg"]
+        for check in (True, False):
+            said = run(capsys, docker_swarm_member, check_mode=check, **options)["msg"]
+            assert says in said
+            assert "Nothing was changed" in said
+        assert engine.told == []
 
 
 class TestRestart:
@@ -396,6 +505,7 @@ class TestRestart:
         )
         program(tmp_path / "journalctl", "echo unable to start: bad")
         monkeypatch.setattr(docker_restart.AnsibleModule, "get_bin_path", lambda _s, name, **_m: str(tmp_path / name))
+        monkeypatch.setattr(docker_restart, "running", lambda: {"flags": RUNTIME_FLAG, "replaced": False})
         return path
 
     def started(self, tmp_path: Path, seconds_ago: float) -> None:
@@ -426,6 +536,34 @@ class TestRestart:
         assert run(capsys, docker_restart, **options)["changed"]
         engine.info["DefaultRuntime"] = "nvidia"
         assert run(capsys, docker_restart, **options)["changed"] is False
+
+    @pytest.mark.parametrize(
+        ("text", "swarm", "says"),
+        [
+            ('{"default-runtime": "other"}', "inactive", "the default runtime 'other' is not one of its runtimes"),
+            ('{"live-restore": true}', "active", "live-restore is on, and Docker is in a swarm"),
+            ("{", "inactive", "invalid JSON in line 1"),
+        ],
+    )
+    def test_docker_runs_on_where_it_would_not_start(
+        self, capsys, path, tmp_path, socket, engine, text: str, swarm: str, says: str
+    ) -> None:
+        path.write_text(text)
+        engine.info["Swarm"] = {"LocalNodeState": swarm}
+        said = run(capsys, docker_restart, path=str(path), docker_socket=socket, allow_restart=True)["msg"]
+        assert f"{path}: " in said
+        assert says in said
+        assert not (tmp_path / "told").exists()
+
+    def test_what_a_reload_did_not_forget_is_restarted_for(self, capsys, path, tmp_path, socket, engine) -> None:
+        """An undo took the keys out, and the owner had Docker read the file again, which takes nothing out (26.1.5)."""
+        options = {"path": str(path), "docker_socket": socket}
+        originals.Originals().change(str(path), b'{"debug": true, "default-runtime": "nvidia"}')
+        originals.Originals().restore(str(path))
+        engine.info["DefaultRuntime"] = "nvidia"
+        self.started(tmp_path, seconds_ago=60)
+        assert run(capsys, docker_restart, **options)["changed"]
+        assert (tmp_path / "told").read_text().split() == ["reset-failed", "restart"]
 
     def test_is_refused_under_a_container(self, capsys, path, tmp_path, socket, engine) -> None:
         options = {"path": str(path), "docker_socket": socket}
@@ -661,13 +799,14 @@ class TestGpuCheck:
 case "$1 $2" in
   'import --change') cat > /dev/null; echo "$3" | cut -d= -f2 > {tmp_path}/label; echo sha256:1 ;;
   'image rm') [ "$3" = dgx-spark/gpu-probe:host ] && rm {tmp_path}/label ;;
-  'run --rm') cat {tmp_path}/inside ;;
+  'run --rm') cat {tmp_path}/inside; exit $(cat {tmp_path}/status) ;;
   'ps --all') cat {tmp_path}/left ;;
   'rm --force') echo "$3 $4" > {tmp_path}/removed ;;
 esac""",
         )
         (tmp_path / "inside").write_text(self.ROW + "\n")
         (tmp_path / "left").write_text("")
+        (tmp_path / "status").write_text("0")
         real = docker_gpu_image.AnsibleModule.get_bin_path
 
         def get_bin_path(self: Any, name: str, *words: Any, **more: Any) -> Any:
@@ -717,6 +856,26 @@ esac""",
         assert "import" not in (self.state / "told").read_text()
         said = run(capsys, docker_gpu_check, image="nvcr.io/x:2", **options)["msg"]
         assert "the image nvcr.io/x:2 is not on the host" in said
+
+    def test_a_damaged_inforom_is_a_warning_inside_and_outside(self, capsys, options, tmp_path, monkeypatch) -> None:
+        run(capsys, docker_gpu_image, **options)
+        warned: list[str] = []  # Ansible says each warning once a process, and tests share one
+        monkeypatch.setattr(docker_gpu_check.AnsibleModule, "warn", lambda _self, text: warned.append(text))
+        warning = "WARNING: infoROM is corrupted at gpu 000F:01:00.0"
+        program(tmp_path / "nvidia-smi", f"echo '{self.ROW}'; echo '{warning}'; exit 14")
+        (self.state / "inside").write_text(f"{self.ROW}\n{warning}\n")
+        (self.state / "status").write_text("14")
+        assert run(capsys, docker_gpu_check, **options)["gpus"] == [self.UUID]
+        assert len(warned) == 1
+        assert f"{warning}': the GPU can be used" in warned[0]
+
+    def test_a_container_that_may_not_open_the_gpu_is_named(self, capsys, options) -> None:
+        run(capsys, docker_gpu_image, **options)
+        (self.state / "inside").write_text("Failed to initialize NVML: Unknown Error\n")
+        (self.state / "status").write_text("255")
+        said = run(capsys, docker_gpu_check, **options)["msg"]
+        assert "device cgroup" in said
+        assert "Docker said: Failed to initialize NVML: Unknown Error" in said
 
     def test_says_what_a_container_does_not_see(self, capsys, options) -> None:
         run(capsys, docker_gpu_image, **options)

@@ -88,6 +88,18 @@ def test_fails_with_the_mend(
     assert (result["rc"], result["stdout"], result["stderr"]) == (rc, out, err)
 
 
+@pytest.mark.parametrize(("rc", "said"), [(14, "infoROM is corrupted at gpu 0000:01:00.0"), (0, "the GPU can be used")])
+def test_a_damaged_inforom_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, rc: int, said: str
+) -> None:
+    warned: list[str] = []  # Ansible says each warning once a process, and tests share one
+    monkeypatch.setattr(gpu_info.AnsibleModule, "warn", lambda _self, text: warned.append(text))
+    out = f"{GB10}\nWARNING: infoROM is corrupted at gpu 0000:01:00.0\n"
+    result = run(capsys, executable=str(program(tmp_path, rc=rc, out=out)))
+    assert [gpu["uuid"] for gpu in result["gpus"]] == [UUID]
+    assert said in " ".join(warned)
+
+
 def test_a_missing_program_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     result = run(capsys, executable=str(tmp_path / "nvidia-smi"))
     assert result["failed"]

@@ -122,6 +122,26 @@ def test_what_a_step_leaves_in_the_page_cache_is_given_back(run, place: SimpleNa
     assert released == [ID] * 3
 
 
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        ("print('Error processing tar file: unexpected EOF', file=sys.stderr); sys.exit(1)", "unexpected EOF"),
+        # The engine answers 200 with the error in the stream (Docker 20.10.24 and 26.1.5); its client ends with 1.
+        ("sys.exit(0)", "No such image"),
+    ],
+)
+def test_a_broken_archive_is_an_error_whatever_docker_ends_with(
+    run, place: SimpleNamespace, ends: str, says: str
+) -> None:
+    exported = run(image_layers_export, image=ID, directory=str(place.files), receivers=[{}])
+    place.engine.answers["GET", "/images/json"] = []
+    place.engine.answers["GET", f"/images/{ID}/json"] = (404, {"message": f"No such image: {ID}"})
+    (place.here / "docker").write_text(f"#!{sys.executable}\nimport sys\nsys.stdin.buffer.read()\n{ends}\n")
+    told = run(image_layers_import, id=ID, directory=str(place.files), files=exported["files"])
+    assert f"{ID} cannot be made of {place.files}: " in told["msg"]
+    assert says in told["msg"]
+
+
 def test_an_image_that_is_another_one_afterwards_is_an_error(run, place: SimpleNamespace) -> None:
     exported = run(image_layers_export, image=ID, directory=str(place.files), receivers=[{}])
     told = run(image_layers_import, id="sha256:2e", directory=str(place.files), files=exported["files"])

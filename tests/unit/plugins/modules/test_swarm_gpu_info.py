@@ -13,6 +13,7 @@ from typing import Any, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import dockerd
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import Mapping
 from ansible_collections.sparkops.dgx_spark.plugins.modules import swarm_gpu_info
 from fake_docker import Engine, listening
@@ -59,6 +60,7 @@ def read(
     monkeypatch.setattr(swarm_gpu_info.AnsibleModule, "get_bin_path", lambda _self, name, **_more: str(tmp_path / name))
     monkeypatch.setattr(swarm_gpu_info, "read_daemon_json", lambda: {"path": "daemon.json", "text": "{}"})
     monkeypatch.setattr(swarm_gpu_info, "recorded", dict)
+    monkeypatch.setattr(dockerd, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(swarm_gpu_info, "CONF", str(tmp_path / "ufw.conf"))
     directory = Path(tempfile.mkdtemp())  # the path of a socket must be short
 

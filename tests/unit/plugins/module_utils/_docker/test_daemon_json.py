@@ -10,6 +10,7 @@ import json
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import (
     DaemonJsonError,
+    Settings,
     decode,
     edit,
     merge,
@@ -243,3 +244,28 @@ def test_taking_out_what_was_put_in_gives_the_same_bytes(content: dict, indent: 
     text = json.dumps(content, indent=indent)
     with_it = edit(text, merge(parse(text), {}, kind="gpu", values=[UUID]))
     assert edit(with_it, merge(parse(with_it), {}, kind="gpu")) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"x": ' + "9" * 5000 + "}", "4300 digits"),
+        ('{"x":' * 60 + "1" + "}" * 60, "nested too deeply"),
+        ('{"x":' * 5000 + "1" + "}" * 5000, "nested too deeply"),
+    ],
+    ids=["a long number", "deep", "deeper"],
+)
+def test_what_python_itself_does_not_read_is_refused_in_words(text: str, says: str) -> None:
+    with pytest.raises(DaemonJsonError, match=says):
+        parse(text)
+
+
+def test_half_a_character_stays_an_escape() -> None:
+    text = r'{"node-generic-resources": ["x=\ud800"], "y": "\ud800"}'
+    after = edit(text, Settings(kind="gpu", resources=["a"]).merged(parse(text)))
+    assert after.encode() == rb'{"node-generic-resources": ["x=\ud800", "gpu=a"], "y": "\ud800"}'
+
+
+@pytest.mark.parametrize("config", [{"runtimes": None}, {"runtimes": []}, {"node-generic-resources": None}])
+def test_a_file_with_nulls_is_compared_with_the_engine(config: dict) -> None:
+    assert not_in_effect(config, {"Runtimes": None, "GenericResources": None}) == []

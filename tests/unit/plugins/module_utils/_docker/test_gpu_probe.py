@@ -76,11 +76,39 @@ def test_packs_files_at_their_places(tmp_path: Path) -> None:
         ("docker: Error response from daemon: unknown or invalid runtime name: nvidia", "restart Docker"),
         ("docker: Error response from daemon: No such image: x:y", "pull it"),
         ("error getting device handle for index '0': GPU is lost", "reboot the host"),
+        # NVIDIA/nvidia-container-toolkit#381 (2024-03) and #115 (2023-09-30): the device cgroup of the container
+        ("Failed to initialize NVML: Unknown Error", "device cgroup"),
+        ("Failed to initialize NVML: Unknown Error\n", "systemctl daemon-reload"),
+        ("nvidia-container-cli: initialization error: nvml error: unknown error", "device cgroup"),
+        # ublue-os/bluefin#3883 (2025-12-21)
+        ("Failed to initialize NVML: Insufficient Permissions", "device cgroup"),
+        ("nvidia-container-cli: initialization error: nvml error: insufficient permissions", "no-cgroups = false"),
+        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", "driver is not loaded"),
+        ("Failed to initialize NVML: Driver/library version mismatch", "kernel module stayed loaded: reboot"),
+        ("nvidia-container-cli: initialization error: nvml error: driver/library version mismatch", ": reboot"),
+        ("NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.", "libraries of the driver"),
+        ("failed to initialize NVML: ERROR_LIBRARY_NOT_FOUND", "libraries of the driver"),
+        ("initialization error: load library failed: libnvidia-ml.so.1: cannot open shared", "libraries of the driver"),
+        ("Unable to determine the device handle for GPU0000:01:00.0: Unknown Error", "reboot the host"),
+        ("No devices were found", "NVIDIA_VISIBLE_DEVICES"),
+        ("Failed to initialize NVML: No supported GPUs were found", "NVIDIA_VISIBLE_DEVICES"),
+        ("Failed to initialize NVML: GPU is lost", "fell off the bus"),
+        ("Failed to initialize NVML: GPU requires reset", "the library of the driver did not start in it"),
+        ("Failed to initialize NVML: Function Not Found", "the library of the driver did not start in it"),
+        ("nvidia-container-cli: initialization error: nvml error: timeout", "the library of the driver did not start"),
+        ("bpf_prog_query(BPF_CGROUP_DEVICE) failed: operation not permitted", "upgrade nvidia-container-toolkit"),
+        ('could not select device driver "" with capabilities: [[gpu]]', "restart Docker"),
+        ("unresolvable CDI devices nvidia.com/gpu=all", "nvidia-ctk cdi generate"),
         ("", r"exit status 125\): (no message)"),
     ],
 )
 def test_explains(said: str, message: str) -> None:
     assert message.replace("\\", "") in explain(125, said)
+
+
+def test_a_device_cgroup_is_not_called_a_missing_driver() -> None:
+    for said in ("Unknown Error", "Insufficient Permissions", "Function Not Found", "GPU requires reset"):
+        assert "not loaded" not in explain(255, f"Failed to initialize NVML: {said}")
 
 
 def test_the_image_is_told_by_its_content(tmp_path: Path) -> None:
@@ -93,10 +121,10 @@ def test_the_image_is_told_by_its_content(tmp_path: Path) -> None:
     assert fingerprint(archive([str(file)])) != first
 
 
-def status(tmp_path: Path, **environment: str) -> int:
+def status(tmp_path: Path, prints: str = "echo GPU-A; echo GPU-B", **environment: str) -> int:
     """The exit status of a probe that sees the GPUs A and B."""
     tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho GPU-A; echo GPU-B\n")
+    tool.write_text(f"#!/bin/sh\n{prints}\n")
     tool.chmod(0o755)
     base = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RDMA": "no", "MEMLOCK": "unlimited"}
     return subprocess.run(["/bin/sh", "-c", PROGRAM], env={**base, **environment}, check=False).returncode
@@ -108,6 +136,21 @@ def status(tmp_path: Path, **environment: str) -> int:
 )
 def test_a_task_says_whether_it_sees_its_gpus(tmp_path: Path, gpus: str, count: int, code: int) -> None:
     assert status(tmp_path, GPUS=gpus, GPU_COUNT=str(count)) == code
+
+
+@pytest.mark.parametrize(
+    ("prints", "code"),
+    [
+        ("echo GPU-A; echo GPU-B; echo 'WARNING: infoROM is corrupted at gpu 0000:01:00.0'; exit 14", 0),
+        ("echo 'WARNING: infoROM is corrupted at gpu GPU-B'; echo GPU-A; echo GPU-B", 0),
+        ("echo GPU-A; echo 'WARNING: infoROM is corrupted at gpu 0000:01:00.0'; exit 14", 65),
+        ("echo 'Failed to initialize NVML: Unknown Error'; exit 255", 72),
+        ("echo GPU-A; echo GPU-B; exit 15", 72),
+        ("echo GPU-A; echo MIG-B", 65),
+    ],
+)
+def test_a_task_takes_a_warning_for_what_it_is(tmp_path: Path, prints: str, code: int) -> None:
+    assert status(tmp_path, prints, GPUS="GPU-A GPU-B", GPU_COUNT="2") == code
 
 
 @pytest.mark.skipif(Path("/dev/infiniband").exists(), reason="this machine has RDMA devices")
@@ -159,6 +202,7 @@ def ended(state: str, code: int = 0, **more: Any) -> dict[str, Any]:
         (ended("complete"), ""),
         (ended("failed", 65), "sees other GPUs than GPU-A"),
         (ended("failed", 70), "sees no /dev/infiniband and a limit of locked memory below unlimited"),
+        (ended("failed", 72), "sees no GPU: nvidia-smi fails in it, which is mostly the container's device cgroup"),
         (ended("failed", 127, Err="task: non-zero exit (127)"), "did not start: a container cannot see the GPUs"),
         (ended("rejected", Err="No such image: sha256:0"), "did not start: a container cannot see the GPUs, because"),
     ],

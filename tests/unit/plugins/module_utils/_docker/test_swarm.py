@@ -320,3 +320,17 @@ def test_tasks_of_a_stack() -> None:
         },
         {"name": "t_worker", "node": "", "state": "pending", "wanted": "running", "error": "", "at": 0},
     ]
+
+
+def test_a_node_that_has_just_joined_has_no_description_yet() -> None:
+    """Docker gives such a node ``"Description": {}`` until its agent has told the manager of itself."""
+    new = {"ID": "a", "Spec": {"Labels": None}, "Status": {"State": "unknown"}, "Description": {}}
+    old = {"ID": "old", "Spec": {"Labels": {"dgx_spark.rank": "0"}}, "Status": {"State": "down"}}
+    assert [one["ID"] for one in leftovers([new, old], ["a"])] == ["old"]
+
+
+def test_an_answer_of_another_form_is_named() -> None:
+    with pytest.raises(
+        SwarmError, match=r"Docker Engine's answer about the swarm cannot be read \('Spec' is missing\)"
+    ):
+        leftovers([{"ID": "b"}], ["a"])

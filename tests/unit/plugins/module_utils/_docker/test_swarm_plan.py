@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import copy
 import json
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
+from ansible.plugins.action import ActionBase
 from ansible_collections.sparkops.dgx_spark.plugins.action import swarm_gpu_plan, swarm_gpu_report
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import swarm_plan as planner
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import rank_labels
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_plan import RESTART, DockerPlanError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
+from damaged import values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -228,6 +232,110 @@ THEIRS = {**place(2, "theirs"), "managers": ["192.168.9.9:2377"]}
 DENY = "ufw deny from 192.168.1.21 to any port 2377 proto tcp\n"
 
 
+# coreos/fedora-coreos-tracker#573 (2020-07-16), NVIDIA/nvidia-docker#712 (2018): live-restore from dockerd's flags
+@pytest.mark.parametrize(
+    ("text", "flags", "says"),
+    [
+        ("{}", {"live-restore": ["true"]}, "dockerd on spark2 has --live-restore on its command line"),
+        ("{}", {"live-restore": ["true"]}, "systemctl cat docker"),
+        ("", None, "it has the flag --live-restore, or the file said"),
+        ("{}", {}, "Remove the flag if there is one (see where it comes from with 'systemctl cat docker')"),
+        ('{"live-restore": true}', {}, 'daemon.json on spark2 sets "live-restore": true'),
+    ],
+)
+def test_where_live_restore_comes_from(text: str, flags: Any, says: str) -> None:
+    members = cluster()
+    members["spark2"]["daemon"]["text"] = text
+    members["spark2"]["engine"] |= {"flags": flags}
+    members["spark2"]["engine"]["info"] |= {"LiveRestoreEnabled": True}
+    with pytest.raises(DockerPlanError, match=r"Swarm does not work with it: .*Nothing was changed") as refusal:
+        plan(members, spark1={}, spark2={})
+    assert says in str(refusal.value)
+    assert ("sets" in str(refusal.value)) is ("true" in text)
+
+
+# NVIDIA/nvidia-docker#1345 (2020-07-08): all of it by flags; /info has the GPU already
+BY_FLAGS = {
+    "hosts": ["fd://"],
+    "default-runtime": ["nvidia"],
+    "runtimes": ["nvidia=/usr/bin/nvidia-container-runtime"],
+    "node-generic-resources": ["gpu=GPU-1"],
+}
+
+
+def test_what_flags_of_dockerd_give_is_taken_as_done() -> None:
+    found = spark(1)
+    found["daemon"]["text"] = "{}"
+    found["image"], found["toolkit"]["swarm_resource"] = "sha256:1", "DOCKER_RESOURCE_GPU"
+    found["engine"] = {
+        "info": {
+            "LiveRestoreEnabled": False,
+            "DefaultRuntime": "nvidia",
+            "Runtimes": {"runc": {}, "nvidia": {}},
+            "GenericResources": [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-1"}}],
+        },
+        "containers": [WEB],
+        "flags": BY_FLAGS,
+    }
+    for toolkit in ({}, {"spark1": {}}):
+        made = names({"spark1": found}, **toolkit)["spark1"]
+        assert RESTART not in made
+        assert planner.ADVERTISE not in made
+    found["engine"]["flags"] = {**BY_FLAGS, "node-generic-resources": ["NVIDIA-GPU=GPU-1"]}
+    with pytest.raises(DockerPlanError, match=r"daemon.json on spark1: .*--node-generic-resource NVIDIA-GPU=GPU-1"):
+        plan({"spark1": found})
+
+
+@pytest.mark.parametrize(
+    ("resources", "flags", "said"),
+    [
+        (["NVIDIA-GPU=GPU-1"], [], "NVIDIA-GPU=GPU-1 beside gpu"),  # the kind of NVIDIA's own recipe
+        ([" NVIDIA-GPU = GPU-1 "], [], "beside gpu"),
+        (["gpu=GPU-1", "fpga=1"], [], ""),
+        (["NVIDIA-GPU=GPU-9"], [], ""),
+        ("NVIDIA-GPU=GPU-1", [], ""),
+        ([None, "x"], [], ""),
+    ],
+)
+def test_a_gpu_that_is_advertised_under_two_kinds_is_named(resources: Any, flags: list[str], said: str) -> None:
+    members = cluster()
+    found = members["spark1"]
+    found["engine"]["flags"] = {"node-generic-resources": flags} if flags else {}
+    assert bool(said) is bool(planner.resource_warnings("spark1", with_resources(found, resources)))
+    if said:
+        (warning,) = plan(members)["warnings"]
+        assert said in warning
+        assert "spark1 advertises a GPU" in warning
+
+
+def with_resources(found: dict[str, Any], resources: Any) -> dict[str, Any]:
+    found["daemon"]["text"] = json.dumps({**json.loads(NVIDIA), "node-generic-resources": resources})
+    return found
+
+
+def test_an_upgraded_docker_is_named_by_one_of_the_two_roles() -> None:
+    members = cluster()
+    members["spark1"]["engine"]["replaced"] = True
+    assert "Docker was upgraded on spark1" in plan(members)["warnings"][0]
+    assert plan(members, spark1={}, spark2={})["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"default-runtime": "nvidia"}', "the default runtime 'nvidia' is not one of its runtimes (none)"),
+        ('{"registry-mirrors": ["mirror.example"]}', "does not begin with https://"),
+    ],
+)
+def test_a_file_that_docker_does_not_start_with_is_refused_before_the_restart(text: str, says: str) -> None:
+    members = cluster()
+    members["spark2"]["daemon"]["text"] = text
+    with pytest.raises(DockerPlanError, match=r"daemon.json on spark2: Docker would not start") as refusal:
+        plan(members)
+    assert says in str(refusal.value)
+    assert str(refusal.value).endswith("Nothing was changed.")
+
+
 @pytest.mark.parametrize(
     ("members", "says"),
     [
@@ -370,3 +478,31 @@ def test_the_actions() -> None:
     assert list(report.plan({"members": ["spark1", "spark2"], "nodes": nodes}, {})["nodes"]) == ["spark1", "spark2"]
     with pytest.raises(PlanError, match="the leader did not check spark2"):
         report.plan({"members": ["spark1", "spark2"], "nodes": {"spark1": {}}}, {})
+
+
+def in_swarm() -> dict[str, Any]:
+    """Two members of a swarm, as far as the plan reads it."""
+    members = cluster()
+    for number, found in enumerate(members.values(), start=1):
+        found["swarm"]["place"] = place(number)
+    members["spark1"]["swarm"]["nodes"] = [node(1), node(2, **{"dgx_spark.rank": "1"})]
+    members["spark1"]["swarm"]["networks"] = ["10.0.0.0/24"]
+    return members
+
+
+@given(members=values(in_swarm(), whole=False) | values(cluster(), whole=False))
+def test_a_plan_of_damaged_answers_is_made_or_refused_in_words(members: dict[str, Any]) -> None:
+    plugin = swarm_gpu_plan.ActionModule.__new__(swarm_gpu_plan.ActionModule)
+    plugin._task = SimpleNamespace(action="swarm_gpu_plan")
+    plugin.validate_argument_spec = lambda argument_spec: (None, {"members": members, "toolkit": {}})
+    with mock.patch.object(ActionBase, "run"):
+        done = plugin.run(None, {"inventory_hostname": "spark1"})
+    if done.get("failed"):
+        assert "Nothing was changed" in done["msg"]
+        assert len(done["msg"].split()) > 5
+
+
+@pytest.mark.parametrize("pool", ["10.250.0.1/16", "10.250.0.0/33", "fd00::/64", "x"])
+def test_a_pool_that_is_no_network_is_named(pool: str) -> None:
+    with pytest.raises(DockerPlanError, match=r"On spark1: .* is no IPv4 network .*_address_pool.*Nothing was"):
+        plan(cluster(address_pool=pool))

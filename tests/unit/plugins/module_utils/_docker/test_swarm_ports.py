@@ -60,3 +60,9 @@ def test_names_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(swarm_ports, "probe", lambda address, _timeout: said[address])
     peers = {"spark2": "10.0.0.2", "spark3": "10.0.0.3"}
     assert problems(peers, [], 1) == ["spark2 (10.0.0.2): TCP 2377 (silent)"]
+
+
+@pytest.mark.parametrize("address", ["nothing.invalid", "a..b", "x" * 70])
+def test_a_name_that_means_nothing_is_said_of_each_port(address: str) -> None:
+    found = swarm_ports.probe(address, 0.1)
+    assert len(swarm_ports.closed_ports(found, in_swarm=False)) == len(swarm_ports.TCP) + len(swarm_ports.UDP)

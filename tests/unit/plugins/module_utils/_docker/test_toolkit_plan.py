@@ -8,12 +8,16 @@ from __future__ import annotations
 import copy
 import doctest
 import json
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
+from ansible.plugins.action import ActionBase
 from ansible_collections.sparkops.dgx_spark.plugins.action.container_toolkit_plan import ActionModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import toolkit_plan as planner
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit_plan import DockerPlanError, plan
+from damaged import values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -186,6 +190,178 @@ def test_a_file_that_says_what_a_flag_said_is_restarted_for() -> None:
     assert names(found) == [planner.IMAGE, planner.CONFIGURE, planner.RESTART]
 
 
+# NVIDIA/nvidia-docker#761 (2018-06-09) and #1345 (2020-07-08), NVIDIA/deepops#305 and #351 (2019, DGX OS): options by
+# flags in a drop-in of the unit. dockerd does not start where one of them is in daemon.json too.
+BY_FLAGS = {
+    "hosts": ["fd://"],
+    "default-runtime": ["nvidia"],
+    "runtimes": ["nvidia=/usr/bin/nvidia-container-runtime"],
+}
+#: what Docker's /info says of these
+WITH_FLAGS = {
+    "LiveRestoreEnabled": False,
+    "DefaultRuntime": "nvidia",
+    "Runtimes": {"runc": {}, "nvidia": {}},
+    "Swarm": {"LocalNodeState": "inactive"},
+    "ServerVersion": "29.0.0",
+}
+
+
+def flagged(**flags: list[str]) -> dict[str, Any]:
+    found = blank()
+    found["engine"] = {"info": dict(WITH_FLAGS), "containers": [WEB], "flags": {**BY_FLAGS, **flags}}
+    found["image"] = "sha256:1"
+    return found
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"log-driver": "journald"}'])
+def test_what_flags_of_dockerd_give_is_taken_as_done(text: str) -> None:
+    found = flagged()
+    found["daemon"]["text"] = text
+    assert names(found) == []
+    assert plan({"spark1": found}, "spark1")["hosts"]["spark1"]["daemon_json"] == text
+
+
+def test_what_flags_leave_open_is_written() -> None:
+    found = flagged(**{"runtimes": ["other=/x"]})
+    found["engine"]["containers"] = []
+    assert names(found) == [planner.CONFIGURE, planner.RESTART]
+    text = plan({"spark1": found}, "spark1")["hosts"]["spark1"]["daemon_json"]
+    assert json.loads(text) == {"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "info", "says"),
+    [
+        ("", {"default-runtime": ["runc"]}, {}, "--default-runtime runc on its command line, and nvidia is wanted"),
+        ("", {"config-file": ["/etc/other.json"]}, {}, "dockerd reads /etc/other.json instead"),
+        ('{"hosts": []}', {"hosts": ["fd://"]}, {}, "'hosts' is in it and among dockerd's flags"),
+        ('{"live-restore": true}', {}, {"Swarm": {"LocalNodeState": "active"}}, "live-restore is on, and Docker is in"),
+        ('{"runtimes": {"x": {}}}', {}, {}, "the runtime 'x' has neither a path"),
+        ('{"registry-mirrors": ["mirror.example"]}', {}, {}, "does not begin with https://"),
+    ],
+)
+def test_what_docker_does_not_start_with_is_refused_before_anything_changes(
+    text: str, flags: dict[str, Any], info: dict[str, Any], says: str
+) -> None:
+    found = blank()
+    found["daemon"]["text"], found["engine"]["flags"] = text, flags
+    found["engine"]["info"] |= info
+    with pytest.raises(DockerPlanError, match=r"daemon.json on spark1: .*Nothing was changed") as refusal:
+        plan({"spark1": found}, "spark1")
+    assert says in str(refusal.value)
+    assert str(refusal.value).count("Nothing was changed") == 1
+
+
+def test_a_file_that_docker_would_not_start_with_is_no_matter_without_a_restart() -> None:
+    found = applied(blank())
+    found["daemon"]["text"] = found["daemon"]["text"].replace("{", '{"registry-mirrors": ["mirror.example"],', 1)
+    assert names(found) == []
+
+
+# nvidia-ctk 1.19.1 and 1.20.0, runtime configure --runtime=docker --cdi.enabled: every other feature is gone, and the
+# arguments of the runtime (NVIDIA/nvidia-container-toolkit#2049, 2026-09-05)
+BEFORE = {
+    "features": {"containerd-snapshotter": False, "buildkit": True},
+    "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "runtimeArgs": ["--debug"]}},
+}
+CDI = {
+    "default-runtime": "nvidia",
+    "features": {"cdi": True},
+    "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}},
+}
+
+
+def configured_by_nvidia_ctk(config: dict[str, Any] = CDI, original: Any = BEFORE, **info: Any) -> dict[str, Any]:
+    found = applied(blank())
+    found["daemon"] = {
+        "path": "/etc/docker/daemon.json",
+        "text": json.dumps(config),
+        "original": original if original is None or isinstance(original, str) else json.dumps(original),
+    }
+    found["engine"]["info"] |= info
+    return found
+
+
+def warnings(found: dict[str, Any]) -> list[str]:
+    return plan({"spark1": found}, "spark1")["warnings"]
+
+
+def test_features_that_nvidia_ctk_took_out_are_named_in_the_plan() -> None:
+    found = configured_by_nvidia_ctk()
+    assert names(found) == []
+    (said,) = warnings(found)
+    assert "/etc/docker/daemon.json on spark1 has" in said
+    assert (
+        'features.containerd-snapshotter: false, features.buildkit: true, runtimes.nvidia.runtimeArgs: ["--debug"]'
+        in said
+    )
+    assert "finds none of them after a restart" in said
+    found["engine"]["info"]["DefaultRuntime"] = "runc"  # a restart would follow
+    with pytest.raises(DockerPlanError, match=r"features\.containerd-snapshotter: false.*Nothing was changed"):
+        plan({"spark1": found}, "spark1")
+
+
+def test_features_of_less_weight_do_not_keep_docker_from_a_restart() -> None:
+    found = configured_by_nvidia_ctk(original={"features": {"buildkit": True}}, DefaultRuntime="runc")
+    assert names(found) == [planner.RESTART]
+    assert "features.buildkit: true" in warnings(found)[0]
+    assert "finds none" not in warnings(found)[0]
+
+
+def test_an_engine_that_still_runs_with_a_feature_tells_of_it() -> None:
+    still = {"store": "containerd", "ServerVersion": "28.5.2"}
+    assert "features.containerd-snapshotter: true" in warnings(configured_by_nvidia_ctk(original=None, **still))[0]
+    newer = {"store": "containerd", "ServerVersion": "29.1.3"}  # which has it without the feature
+    assert warnings(configured_by_nvidia_ctk(original=None, **newer)) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "original"),
+    [
+        (CDI, None),
+        (CDI, ""),
+        (CDI, "{ not JSON"),
+        (CDI, {"features": {"cdi": True}}),
+        (CDI, {"features": None, "runtimes": {"nvidia": None}}),
+        (CDI, {"runtimes": []}),
+        ({**CDI, "features": {"cdi": True, "buildkit": True}}, BEFORE),
+        ({**CDI, "features": {"cdi": False}}, BEFORE),
+        ({**CDI, "features": None}, BEFORE),
+        ({key: value for key, value in CDI.items() if key != "features"}, BEFORE),
+    ],
+)
+def test_nothing_else_is_taken_for_nvidia_ctk(config: dict[str, Any], original: Any) -> None:
+    assert warnings(configured_by_nvidia_ctk(config, original)) == []
+
+
+# Debian's docker.io 26.1.5: an upgrade only starts Docker where it does not run, and leaves the old daemon
+@pytest.mark.parametrize(
+    ("replaced", "runs", "package", "says"),
+    [
+        (True, "26.1.5+dfsg1", "28.0.1+dfsg1-1", ["docker.io is 28.0.1+dfsg1-1", "runs as version 26.1.5+dfsg1"]),
+        (True, "26.1.5+dfsg1", "26.1.5+dfsg1-9+deb13u2", ["Its file was replaced", "runs as version 26.1.5+dfsg1"]),
+        (True, "26.1.5", None, ["Its file was replaced", "sudo systemctl restart docker"]),
+        (None, "29.0.0", "5:29.1.3-1~ubuntu.24.04~noble", ["docker.io is 5:29.1.3-1~ubuntu.24.04~noble"]),
+        (None, "29.1.3", "5:29.1.3-1~ubuntu.24.04~noble", []),
+        (False, "29.0.0", "5:29.1.3-1~ubuntu.24.04~noble", []),  # another dockerd than the package's runs
+        (False, "26.1.5+dfsg1", "26.1.5+dfsg1-9+deb13u1+b1", []),
+        (None, None, None, []),
+    ],
+)
+def test_a_docker_that_was_upgraded_while_it_ran_is_named(
+    replaced: bool | None, runs: str | None, package: str | None, says: list[str]
+) -> None:
+    found = applied(blank())
+    found["engine"] |= {"replaced": replaced}
+    found["engine"]["info"]["ServerVersion"] = runs
+    found["packages"] |= {"engine": package and "docker.io", "engine_version": package}
+    said = warnings(found)
+    assert len(said) == bool(says)
+    for words in says:
+        assert words in said[0]
+
+
 def test_the_owners_default_runtime_is_replaced_with_consent() -> None:
     found = blank(replace_default_runtime=True)
     found["daemon"]["text"] = '{"default-runtime": "runc"}'
@@ -216,6 +392,30 @@ def test_no_diff_shows_the_password_of_a_proxy() -> None:
     change = next(one for one in plan({"spark1": added}, "spark1")["changes"]["spark1"] if one["name"] == planner.PROXY)
     assert "secret" not in str(change)
     assert "http://***@proxy.example:3128" in change["diff"]["after"]
+
+
+def run_planner(members: Any) -> dict[str, Any]:
+    """What the task returns, without Ansible around it."""
+    plugin = ActionModule.__new__(ActionModule)
+    plugin._task = SimpleNamespace(action="container_toolkit_plan")
+    plugin.validate_argument_spec = lambda argument_spec: (None, {"members": members})
+    with mock.patch.object(ActionBase, "run"):
+        return plugin.run(None, {"inventory_hostname": "spark1"})
+
+
+@given(members=values({"spark1": blank(), "spark2": configured_by_nvidia_ctk()}, whole=False))
+def test_a_plan_of_damaged_answers_is_made_or_refused_in_words(members: dict[str, Any]) -> None:
+    done = run_planner(members)
+    if done.get("failed"):
+        assert "Nothing was changed" in done["msg"]
+        assert len(done["msg"].split()) > 5
+
+
+def test_what_no_module_returned_is_named() -> None:
+    assert "spark1 could not be read" in run_planner({"spark1": None})["msg"]
+    said = run_planner({"spark1": {**blank(), "gpus": None}})
+    assert "container_toolkit_plan cannot make a plan of what it was given" in said["msg"]
+    assert "toolkit_plan.py" in said["exception"]
 
 
 def test_doctests() -> None:

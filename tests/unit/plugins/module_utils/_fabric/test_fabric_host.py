@@ -149,6 +149,7 @@ def test_round_trip_times() -> None:
     said = "3 packets transmitted, 3 received\nrtt min/avg/max/mdev = 0.045/0.050/0.058/0.005 ms\n"
     assert parse_rtt(said) == {"min_ms": 0.045, "avg_ms": 0.05, "max_ms": 0.058}
     assert parse_rtt("3 packets transmitted, 0 received, 100% packet loss") is None
+    assert parse_rtt("rtt min/avg/max/mdev = 0.1/0.2/0.0.0 ms") is None
 
 
 @pytest.mark.parametrize(

@@ -38,3 +38,13 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(files.FileError, match=r"directory '.*missing' is not there: create it first"):
         files.write_atomically(tmp_path / "missing" / "file", b"", 0o600)
+
+
+def test_what_cannot_be_written_is_named_with_the_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(files.FileError, match=r"below' cannot be made \(Not a directory\): see what is in its"):
+        files.make_directories(tmp_path / "file" / "below", 0o755)
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(files.WriteError, match=r"directory' cannot be written \(Is a directory\), and is as it was"):
+        files.write_atomically(tmp_path / "directory", b"x", 0o600)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["directory", "file"]

@@ -13,8 +13,10 @@ import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import (
     QUERY,
     NvidiaSmiError,
+    driver_version,
     explain_failure,
     parse_gpus,
+    read_answer,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -142,11 +144,84 @@ def test_refuses(row: str, message: str) -> None:
         (12, "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.", "libnvidia-compute"),
         (4, "Failed to initialize NVML: Insufficient Permissions", "become"),
         (139, "", "exit status 139.*by hand"),
-        (14, "WARNING: infoROM is corrupted", "exit status 14, it said 'WARNING: infoROM.*by hand"),
+        (8, "", "external power.*plug"),
+        (10, "", "interrupt.*reboot"),
+        (14, "WARNING: infoROM is corrupted", "exit status 14, it said 'WARNING: infoROM.*no GPU with it.*reboot"),
+        (255, "Failed to initialize NVML: Unknown Error", "may not open /dev/nvidia.*dmesg"),
+        (255, "Failed to initialize NVML: GPU access blocked by the operating system", "may not open /dev/nvidia"),
     ],
 )
 def test_explains_a_failure(rc: int, output: str, message: str) -> None:
     assert re.search(message, explain_failure(rc, output))
+
+
+# NVIDIA/gpu-operator#20 (2019-12) and microsoft/pai#3756: the warning stands below good rows; pytorch/pytorch#87464
+# (2022-10): the exit status is then 14. The addresses are a DGX Spark's and others'.
+INFOROM = "WARNING: infoROM is corrupted at gpu 0000:01:00.0"
+
+
+@pytest.mark.parametrize("rc", [0, 14])
+@pytest.mark.parametrize(
+    ("out", "err", "said"),
+    [
+        (f"{GB10}\n{INFOROM}\n", "", [INFOROM]),
+        (f"{INFOROM}\n{GB10}\n", "", [INFOROM]),
+        (f"{GB10}\n\n{INFOROM}\r\n", "", [INFOROM]),
+        (f"{GB10}\n", f"{INFOROM}\n", [INFOROM]),
+        (f"{GB10}\n{INFOROM}\n{INFOROM.replace('0000', '000F')}", "", [INFOROM, INFOROM.replace("0000", "000F")]),
+        (f"index, uuid, name, x\n{GB10}\n  warning: infoROM is corrupted", "", ["warning: infoROM is corrupted"]),
+        (f"{INFOROM}\nindex, uuid, name, x\n{GB10}", INFOROM, [INFOROM]),
+    ],
+)
+def test_a_warning_beside_good_rows_is_passed_on(rc: int, out: str, err: str, said: list[str]) -> None:
+    gpus, warnings = read_answer(rc, out, err)
+    assert [gpu["uuid"] for gpu in gpus] == [UUID]
+    assert all(any(line in warning for warning in warnings) for line in said)
+    assert len(warnings) == len(said)
+    assert all("the GPU can be used" in warning for warning in warnings)
+
+
+def test_a_status_of_14_without_a_word_is_a_warning_too() -> None:
+    gpus, warnings = read_answer(14, GB10, "")
+    assert len(gpus) == len(warnings) == 1
+    assert "status 14" in warnings[0]
+    assert "infoROM" in warnings[0]
+
+
+def test_another_warning_is_passed_on_as_it_is() -> None:
+    assert read_answer(0, f"{GB10}\nWARNING: x\n", "")[1] == ["nvidia-smi said 'WARNING: x'"]
+
+
+@pytest.mark.parametrize(
+    ("rc", "out", "says"),
+    [
+        (14, INFOROM, "no GPU with it"),
+        (0, INFOROM, "named no GPU"),
+        (15, f"{GB10}\n{INFOROM}", "off the bus"),
+        (14, f"{GB10}\n{INFOROM}\n{LOST}", "off the bus"),
+        (14, f"{GB10}\n{INFOROM}\n{GB10}", "a second time"),
+        (14, f"{GB10}\nnonsense", "is not a row"),
+        (255, GB10, "by hand"),
+    ],
+)
+def test_a_warning_hides_no_failure(rc: int, out: str, says: str) -> None:
+    with pytest.raises(NvidiaSmiError, match=says):
+        read_answer(rc, out, "")
+
+
+@pytest.mark.parametrize(
+    ("rc", "out", "version"),
+    [
+        (0, "580.95.05\n", "580.95.05"),
+        (14, f"{INFOROM}\n580.95.05\n", "580.95.05"),
+        (0, f"580.95.05\n{INFOROM}\n", "580.95.05"),
+        (9, "NVIDIA-SMI has failed", ""),
+        (0, "", ""),
+        (14, INFOROM, ""),
+    ],
+)
+def test_the_drivers_version_beside_a_warning(rc: int, out: str, version: str) -> None:
+    assert driver_version(rc, out) == version
 
 
 rows = st.lists(
@@ -183,3 +258,5 @@ fragments = st.sampled_from([*GB10.split(","), ",", "\n", " ", GB10, "index, uui
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(NvidiaSmiError):
         parse_gpus(text)
+    with contextlib.suppress(NvidiaSmiError):
+        read_answer(14, text, text)
