@@ -64,7 +64,14 @@ def newest(docker: Docker, name: str, count: int) -> tuple[str, list[str]]:
     """Return the newest container of a name and its last lines, nothing where there is none."""
     named = quote(json.dumps({"name": [f"^/{name}"]}))
     found = docker.ask("GET", f"/containers/json?all=1&limit=1&filters={named}")
-    return (found[0]["Names"][0].lstrip("/"), docker.log(found[0]["Id"], count)) if found else ("", [])
+    if not found:
+        return "", []
+    try:
+        return found[0]["Names"][0].lstrip("/"), docker.log(found[0]["Id"], count)
+    except DockerError as error:
+        if error.status != 404:  # else it was removed just now
+            raise
+        return "", []
 
 
 def main() -> None:

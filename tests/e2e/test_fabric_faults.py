@@ -254,13 +254,14 @@ def test_the_firewall_lets_the_peers_in_and_nobody_else(pair: Lab, blank: dict[s
 
 def test_a_profile_that_nmcli_changed(pair: Lab, blank: dict[str, Any]) -> None:
     """NetworkManager keeps a copy, whose address counts at once. The role sets its own again; undo leaves no copy."""
+    before = networks(pair, 2)
     assert role(pair).status == "successful"
     modify = f"nmcli connection modify netplan-{A0} ipv4.addresses 10.77.0.1/24 && nmcli connection up netplan-{A0}"
     pair.host("spark1").check_output(f"sudo sh -c {modify!r}")
     assert verified(pair).status == "failed"
     assert role(pair).status == "successful"
     assert role(pair).changed == {}
-    gone(pair, blank)
+    gone(pair, before)
     pair.host("spark1").check_output("sudo nmcli connection reload")
     assert "10.77.0.1" not in pair.host("spark1").check_output("ip -br -4 addr")
 

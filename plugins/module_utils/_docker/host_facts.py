@@ -79,9 +79,13 @@ def read_gpus(module: AnsibleModule) -> list[dict[str, Any]]:
 def read_daemon_json(path: str = DAEMON_JSON) -> dict[str, str]:
     """Return ``path`` of daemon.json, links resolved, and its ``text``, empty where there is no file.
 
-    :raises DaemonJsonError: for text that is not UTF-8.
+    :raises DaemonJsonError: for text that is not UTF-8, and for a link to where no directory is.
     """
     real = Path(os.path.realpath(path))
+    if Path(path).is_symlink() and not real.parent.is_dir():
+        raise DaemonJsonError(
+            f"{path} is a link to {real}, whose directory is not there: mount its disk, or remove the link"
+        )
     try:
         return {"path": str(real), "text": decode(read_file(real) or b"")[1]}
     except DaemonJsonError as error:

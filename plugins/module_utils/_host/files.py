@@ -61,9 +61,14 @@ def write(module: AnsibleModule, path: Path, content: str, unsafe_writes: bool =
 
 
 def _stage(path: Path, content: bytes) -> Path:
-    """Write the content to disk beside the file, under a name that starts with a dot, and return that path."""
+    """Write the content to disk beside the file, under a name that starts with a dot, and return that path.
+
+    A caller that follows links may have been led to a device: /dev/null by a file that is masked.
+    """
     if not path.parent.is_dir():
         raise FileError(f"directory {str(path.parent)!r} is not there: create it first")
+    if not path.is_symlink() and path.exists() and not (path.is_file() or path.is_dir()):
+        raise FileError(f"{str(path)!r} is no regular file, and is left as it is: take away what is, or leads, there")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import stat
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -95,10 +97,22 @@ def meant_for_people(function: Callable[..., Any], *arguments: Any, **more: Any)
     return found
 
 
+def null_device(folder: Path) -> Path:
+    """A device like /dev/null, which nothing is lost with; the real one for who may not harm it."""
+    path = folder / "null"
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except FileExistsError:
+        return path
+    except PermissionError:
+        return Path("/dev/null")
+    return path
+
+
 #: what may lie where a file is expected, by how to make it there
 FILES: dict[str, Callable[[Path], Any]] = {
     "a directory": lambda path: path.mkdir(),
-    "a dead link": lambda path: path.symlink_to("/nowhere/at/all"),
+    "a dead link": lambda path: path.symlink_to(path.parent / "not-mounted/at/all"),
     "a link to itself": lambda path: path.symlink_to(path.name),
     "a link to a directory": lambda path: path.symlink_to("/etc"),
     "nothing in it": lambda path: path.write_bytes(b""),
@@ -114,5 +128,5 @@ FILES: dict[str, Callable[[Path], Any]] = {
     "no UTF-8": lambda path: path.write_bytes(b"\xff\xfe{\0"),
     "deeply nested": lambda path: path.write_text('{"x":' * 3000 + "1" + "}" * 3000),
     "nested a little": lambda path: path.write_text('{"x":' * 400 + "1" + "}" * 400),
-    "a link to /dev/null": lambda path: path.symlink_to("/dev/null"),
+    "a link to a device": lambda path: path.symlink_to(null_device(path.parent)),
 }

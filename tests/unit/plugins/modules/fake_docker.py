@@ -33,7 +33,7 @@ class Engine:
         value = self.info if key == ("GET", "/info") else self.answers.get(key, {} if method != "GET" else None)
         if isinstance(value, tuple):
             return value
-        return (200, value) if value is not None else (404, {"message": f"no {target}"})
+        return (200, value) if value is not None else (404, {"message": f"no {target} is known"})
 
 
 @contextlib.contextmanager

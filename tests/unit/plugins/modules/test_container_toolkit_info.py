@@ -17,6 +17,7 @@ from typing import Any, Iterator
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import dockerd
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_json import DaemonJsonError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.host_facts import read_daemon_json
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ledger
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
@@ -197,3 +198,13 @@ class TestGroup:
 
     def test_a_user_who_is_not_there_is_named(self, capsys, members) -> None:
         assert "nobody-here" in run(capsys, docker_group_member, user="nobody-here")["msg"]
+
+
+def test_a_daemon_json_on_a_disk_that_is_not_mounted_is_named(tmp_path: Path) -> None:
+    """Else its directory would be made where the disk belongs, and hidden once that is mounted."""
+    file = tmp_path / "daemon.json"
+    file.symlink_to(tmp_path / "disk" / "docker" / "daemon.json")
+    with pytest.raises(DaemonJsonError, match=r"is a link to .*/disk/docker/daemon.json, whose directory is not there"):
+        read_daemon_json(str(file))
+    (tmp_path / "disk" / "docker").mkdir(parents=True)
+    assert read_daemon_json(str(file))["text"] == ""

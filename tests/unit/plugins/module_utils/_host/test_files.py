@@ -48,3 +48,16 @@ def test_what_cannot_be_written_is_named_with_the_mend(tmp_path: Path) -> None:
     with pytest.raises(files.WriteError, match=r"directory' cannot be written \(Is a directory\), and is as it was"):
         files.write_atomically(tmp_path / "directory", b"x", 0o600)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["directory", "file"]
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    """A masked file is a link to /dev/null, and a caller that follows links would put a file into its place."""
+    device = tmp_path / "null"
+    os.mkfifo(device)
+    with pytest.raises(files.FileError, match=r"'.*null' is no regular file, and is left as it is"):
+        files.write_atomically(device, b"after", 0o600)
+    assert device.is_fifo()
+    link = tmp_path / "link"
+    link.symlink_to(device)
+    files.write_atomically(link, b"after", 0o600)  # the link's own place, as ever
+    assert (device.is_fifo(), link.read_bytes()) == (True, b"after")
