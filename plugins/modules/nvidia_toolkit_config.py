@@ -117,8 +117,8 @@ def main() -> None:
                 if content is not None:
                     copy.write_bytes(content)
                 ask(module, tool, copy, "--in-place", "--set", f"{KEY}={wanted}")
-                after = copy.read_bytes()
-                if string(ask(module, tool, copy), KEY) != wanted:
+                after = read_file(copy)
+                if after is None or string(ask(module, tool, copy), KEY) != wanted:
                     raise ToolkitConfigError(
                         f"this nvidia-ctk cannot set {KEY} to {wanted!r}: set it in {path} by hand"
                     )

@@ -98,9 +98,9 @@ def meant_for_people(function: Callable[..., Any], *arguments: Any, **more: Any)
 #: what may lie where a file is expected, by how to make it there
 FILES: dict[str, Callable[[Path], Any]] = {
     "a directory": lambda path: path.mkdir(),
-    "a dead link": lambda path: path.symlink_to("/nowhere/at/all"),
+    "a dead link": lambda path: path.symlink_to(path.parent / "nowhere" / "at" / "all"),
     "a link to itself": lambda path: path.symlink_to(path.name),
-    "a link to a directory": lambda path: path.symlink_to("/etc"),
+    "a link to a directory": lambda path: path.symlink_to(path.parent),
     "nothing in it": lambda path: path.write_bytes(b""),
     "null": lambda path: path.write_text("null"),
     "a list": lambda path: path.write_text('["x"]'),
