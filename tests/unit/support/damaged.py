@@ -114,7 +114,7 @@ FILES: dict[str, Callable[[Path], Any]] = {
     "a directory": lambda path: path.mkdir(),
     "a dead link": lambda path: path.symlink_to(path.parent / "not-mounted/at/all"),
     "a link to itself": lambda path: path.symlink_to(path.name),
-    "a link to a directory": lambda path: path.symlink_to("/etc"),
+    "a link to a directory": lambda path: path.symlink_to(path.parent),
     "nothing in it": lambda path: path.write_bytes(b""),
     "null": lambda path: path.write_text("null"),
     "a list": lambda path: path.write_text('["x"]'),

