@@ -127,7 +127,7 @@ def test_keys_of_every_era(era_: str) -> None:
         ({"kv_cache_config": {"onboard_blocks": True}}, ("main",), "type=extra_forbidden"),
         ({"encode_only": True}, ("1.2.0rc1", "1.3.0rc"), "type=extra_forbidden"),
         ({"enable_sleep": True}, ("1.2.0rc1",), "type=extra_forbidden"),
-        ({"kv_cache_config": {"mamba_ssm_stochastic_rounding": True}}, ("1.2.0rc1", "1.3.0rc"), "type=extra_forbidden"),
+        ({"kv_cache_config": {"mamba_ssm_stochastic_rounding": True}}, ("1.2.0rc1",), "type=extra_forbidden"),
         ({"speculative_config": {"decoding_type": "DraftTarget"}}, era.ERAS, "type=literal_error"),
         ({"allreduce_strategy": "RING"}, era.ERAS, "Input should be 'AUTO', 'NCCL'"),
         ({"max_batch_size": "many"}, era.ERAS, "unable to parse string as an integer [type=int_parsing"),

@@ -50,7 +50,7 @@ def problems_of(
     if phase == contract.GAVE_UP:
         return True, [f"the supervisor gave up: {reason}"]
     if phase != contract.SERVING:
-        return False, [f"{phase}{': ' + reason if reason else ''}"]
+        return False, [f"{phase}: {reason}" if reason else str(phase)]
     ranks = state.get("ranks")
     transports = {name: one for name, one in ranks.items() if _is_transport(one)} if isinstance(ranks, dict) else {}
     found = (

@@ -80,7 +80,7 @@ def parse(tool: str, output: str) -> float:
         try:
             result = json.loads(output)
             if result.get("error"):
-                raise BandwidthError(f"iperf3 says: {result['error']}")
+                raise BandwidthError(f"iperf3 failed, and says: {result['error']}")
             return round(result["end"]["sum_received"]["bits_per_second"] / 1e9, 2)
         except BandwidthError:
             raise

@@ -67,8 +67,8 @@ def _stage(path: Path, content: bytes) -> Path:
     """
     if not path.parent.is_dir():
         raise FileError(f"directory {str(path.parent)!r} is not there: create it first")
-    if not path.is_symlink() and path.exists() and not (path.is_file() or path.is_dir()):
-        raise FileError(f"{str(path)!r} is no regular file, and is left as it is: take away what is, or leads, there")
+    if not path.is_symlink() and (path.is_char_device() or path.is_block_device()):
+        raise FileError(f"{str(path)!r} is a device, and is left as it is: take away the link that leads there")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
