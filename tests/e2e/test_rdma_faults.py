@@ -156,7 +156,7 @@ def armed(serving: Pair) -> Iterator[Pair]:
     """A pair that serves, both of which booted with hot-plug armed and the cable in."""
     ranks = serves(serving)
     for spark in SPARKS:
-        serving.host(spark).check_output(f"echo 5 | sudo tee {SWITCH} && sudo touch {MARKER}")
+        serving.host(spark).check_output(f"echo 5 | sudo tee {SWITCH} && sudo install -D /dev/null {MARKER}")
     clock = Clock()
     reboot(serving, *SPARKS)
     back(serving, ranks, 300, clock)
