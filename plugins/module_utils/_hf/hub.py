@@ -30,7 +30,20 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 PASSING = (408, 429, 500, 502, 503, 504)
 
 
-_SAID_BYTES, _SAID_CHARS = 2000, 300  # of a refusal that are looked at, and told
+_SAID_CHARS = 300  # of a refusal that are told
+#: where an answer's JSON has its words, the first one first
+_SAID_KEYS = ("error", "message", "detail", "error_description", "errors")
+_TITLE = re.compile(r"<title[^>]*>(.{1,100}?)</title>", re.IGNORECASE | re.DOTALL)
+_LOGIN_STATUSES = (407, 511)  # of a proxy, or of a network such as a hotel's
+
+# The hub's phrases, in lower case. Single words are not enough: other sentences have them too.
+_CLOSED = re.compile(
+    r"\b(?:your|this|the) (?:user )?(account|token)\b[^.]{0,40}\b(?:disabled|suspended|banned|blocked)\b"
+)
+_FINE_GRAINED = re.compile(r"\bfine[- ]grained (?:access )?tokens?\b")
+_DISABLED = re.compile(r"\b(?:resource|repository|repo|model)\b[^.]{0,40}\b(?:is|was|has been|have been) disabled\b")
+_AWAITED = re.compile(r"\brequest\b[^.]* access\b.*\b(?:awaiting|pending)\b")
+_REJECTED = re.compile(r"\brequest\b[^.]* access\b.*\b(?:is|was|has been) (?:rejected|declined)\b")
 
 #: the file that says what kind of model it is, and the largest that is read into a plan
 CONFIG, CONFIG_BYTES = "config.json", 4 << 20
@@ -123,18 +136,27 @@ def read_model(about: Mapping[str, Any]) -> Model:
     """Return a model from the parts that ``Model.as_dict`` gives, or refuse them."""
     repo, commit, revision = about["repo"], about["commit"], about["revision"]
     check_names(repo, revision)
+    if not isinstance(commit, str):
+        raise HubError(f"no commit of {repo} is told: is endpoint a hub's?", "endpoint")
     if not _SHA1.fullmatch(commit):
         raise HubError(f"{commit!r} is no commit of {repo}: 40 hexadecimal digits are")
     files = []
     for row in about["files"]:
         file = HashedFile(row["path"], row["size"], row.get("sha256"), row.get("git_sha1"))
+        if not isinstance(file.path, str):
+            raise HubError(f"{repo} lists a file without a name: is endpoint a hub's?", "endpoint")
         parts = file.path.split("/")
         # The path becomes one below the cache: it must not lead out of it.
         if not all(parts) or {".", ".."} & set(parts) or not file.path.isprintable():
             raise HubError(f"{repo} names a file {file.path!r}, which no cache can hold")
         pattern = _SHA256 if file.sha256 else _SHA1
-        if not pattern.fullmatch(file.blob) or isinstance(file.size, (bool, float)) or file.size < 0:
-            raise HubError(f"{repo} tells no size and hash of its file {file.path!r}")
+        hashed = isinstance(file.blob, str) and pattern.fullmatch(file.blob)
+        if not hashed or not isinstance(file.size, int) or isinstance(file.size, bool) or file.size < 0:
+            raise HubError(
+                f"{repo} tells no size and hash of its file {file.path!r}: where endpoint is a mirror that leaves them "
+                "out, name the hub itself, or a mirror that has them",
+                "endpoint",
+            )
         files.append(file)
     if not files:
         raise HubError(f"{repo} has no files at revision {revision}")
@@ -145,20 +167,26 @@ def parse_model_info(body: bytes, repo: str, revision: str) -> tuple[Model, bool
     """Return the model that the hub's answer describes, and whether it is gated."""
     try:
         info = json.loads(body)
-        rows = []
-        for row in info["siblings"]:
-            lfs = row.get("lfs") or {}
-            # An LFS file's blobId is that of its pointer, which no cache holds.
-            one = {"sha256": lfs["sha256"]} if lfs else {"git_sha1": row["blobId"]}
-            rows.append({"path": row["rfilename"], "size": row["size"], **one})
-        commit, gated = info["sha"], bool(info.get("gated"))
-        return read_model({"repo": repo, "commit": commit, "revision": revision, "files": rows}), gated
-    except HubError:
-        raise
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise HubError(f"the hub's answer about {repo} cannot be read ({exc!r}): is endpoint a hub's?") from exc
     except (ValueError, RecursionError) as exc:
-        raise HubError(f"the hub's answer about {repo} is no JSON: is endpoint a hub's?") from exc
+        what = "no JSON"
+        if _is_page(body):
+            what += " but a web page, which a proxy or a firewall may have put in its place"
+        raise HubError(f"the hub's answer about {repo} is {what}: is endpoint a hub's?", "endpoint") from exc
+    siblings = info.get("siblings") if isinstance(info, dict) else None
+    if not isinstance(siblings, list) or not all(isinstance(row, dict) for row in siblings):
+        raise HubError(
+            f"the hub's answer about {repo} cannot be read, for it lists no files: is endpoint a hub's?", "endpoint"
+        )
+    rows = []
+    for row in siblings:
+        lfs = row.get("lfs") or {}
+        # An LFS file's blobId is that of its pointer, which no cache holds.
+        kind, its_hash = (
+            ("sha256", lfs.get("sha256") if isinstance(lfs, dict) else None) if lfs else ("git_sha1", row.get("blobId"))
+        )
+        rows.append({"path": row.get("rfilename"), "size": row.get("size"), kind: its_hash})
+    about = {"repo": repo, "commit": info.get("sha"), "revision": revision, "files": rows}
+    return read_model(about), bool(info.get("gated"))
 
 
 def config_file(model: Model) -> HashedFile | None:
@@ -188,38 +216,85 @@ def parse_config(content: bytes, file: HashedFile, place: str) -> dict[str, Any]
 def said_by(answer: Answer) -> str:
     """Return the hub's own reason on one line, by its header or its body; empty where it gives none."""
     text = answer.headers.get("X-Error-Message") or ""
-    if not text:
-        body = answer.body[:_SAID_BYTES].decode(errors="replace")
+    if not text and not _is_page(answer.body):
+        body = _text(answer.body)
         try:
-            told = json.loads(body)
+            text = _words_of(json.loads(body))
         except (ValueError, RecursionError):
-            told = {}
-        error = told.get("error") if isinstance(told, dict) else ""
-        text = error if isinstance(error, str) else ""
-        if not text and "<" not in body[:1]:  # a page of a proxy is no reason
-            text = body
+            text = "" if body[:1] in ("{", "[") else body
     words = "".join(letter if letter.isprintable() else " " for letter in text).split()
     return " ".join(words)[:_SAID_CHARS]
 
 
+def _text(body: bytes) -> str:
+    return body.decode("utf-8-sig", errors="replace").strip()
+
+
+def _is_page(body: bytes) -> bool:
+    """Whether this is HTML or XML, which the hub's API does not speak, and proxies and firewalls do."""
+    return _text(body[:2000]).startswith("<")
+
+
+def _words_of(told: Any) -> str:
+    """Return the words in the JSON of a refusal, whose shape differs between hubs, mirrors and proxies."""
+    if isinstance(told, str):
+        return told
+    if isinstance(told, list):
+        return ", ".join(words for words in map(_words_of, told[:10]) if words)
+    if isinstance(told, dict):
+        return next((words for words in (_words_of(told.get(key)) for key in _SAID_KEYS) if words), "")
+    return ""
+
+
 def refusal(answer: Answer, endpoint: str, repo: str, revision: str, with_token: bool) -> HubError:
     """Return what a hub's refusal means, the mend, and the hub's own reason."""
-    code = answer.headers.get("X-Error-Code", "")
+    status, code = answer.status, answer.headers.get("X-Error-Code", "")
     page, said = f"{endpoint}/{repo}", said_by(answer)
+    passing = status in PASSING or (status >= 500 and status not in _LOGIN_STATUSES)
+    if not passing and not code and not answer.headers.get("X-Error-Message"):
+        stranger = _stranger(answer, endpoint, repo)
+        if stranger:
+            return HubError(stranger, "endpoint")
     if code == "RevisionNotFound":
         return HubError(f"{repo} has no revision {revision!r}: see {page}/tree/main for what it has", "revision")
     # Without a token the hub does not tell a private repository from one that is not there.
-    if code == "RepoNotFound" or answer.status == 404:
+    if code == "RepoNotFound" or status == 404:
         message = f"{repo} is not on the hub {endpoint}: check the spelling at {page}, and "
         if with_token:
             return HubError(f"{message}that the token's account may see it")
         return HubError(f"{message}give a token if it is private", "token")
-    known = _denied(said.lower(), endpoint, repo, with_token) if answer.status in (401, 403) else None
-    known = known or _refused(answer.status, code, endpoint, repo, with_token)
+    # The name of the repository may have the words that are looked for.
+    reason = said.lower().replace(repo.lower(), "it")
+    known = _denied(reason, endpoint, repo, with_token) if status in (401, 403) else None
+    known = known or _refused(status, code, endpoint, repo, with_token)
     if known is None:
-        what = said or "no message"
-        return HubError(f"the hub {endpoint} answers HTTP {answer.status} about {repo} ({what}): try again later")
+        answers = f"the hub {endpoint} answers HTTP {status} about {repo} ({said or 'no message'})"
+        if passing:
+            return HubError(f"{answers}: try again later")
+        return HubError(
+            f"{answers}: check that this is a hub's address, and that no proxy answers in its place", "endpoint"
+        )
     return HubError(f"{known[0]} (the hub says: {said})" if said else known[0], known[1])
+
+
+def _stranger(answer: Answer, endpoint: str, repo: str) -> str:
+    """Return what it means that something else than the hub answers, with the mend; empty of the hub's own answer."""
+    if answer.status in _LOGIN_STATUSES:
+        return (
+            f"a proxy between this host and the hub {endpoint} asks for a login (HTTP {answer.status}): give the "
+            "proxy's address with a login in https_proxy, log in there, or name a hub that this host reaches without it"
+        )
+    kind = str(answer.headers.get("Content-Type") or "").lower()
+    if not _is_page(answer.body) and not (kind.startswith("text/html") and answer.body):
+        return ""
+    found = _TITLE.search(_text(answer.body))
+    title = " ".join("".join(one if one.isprintable() else " " for one in found[1]).split()) if found else ""
+    titled = f", {title!r}" if title else ""
+    return (
+        f"a web page answers about {repo}, and not the hub {endpoint} (HTTP {answer.status}{titled}): "
+        f"see {endpoint}/{repo} from this host, whether a proxy or a firewall stops it or the hub does not serve its "
+        "country, and name a hub that answers"
+    )
 
 
 def _refused(status: int, code: str, endpoint: str, repo: str, with_token: bool) -> tuple[str, str] | None:
@@ -250,20 +325,29 @@ def _refused(status: int, code: str, endpoint: str, repo: str, with_token: bool)
 def _denied(said: str, endpoint: str, repo: str, with_token: bool) -> tuple[str, str] | None:
     """Return what one of the hub's known reasons means with the mend, and the option for it; None of any other reason.
 
-    :param said: in lower case.
+    :param said: in lower case, without the repository's name.
     """
     page, settings = f"{endpoint}/{repo}", f"{endpoint}/settings/tokens"
-    if "fine-grained" in said:
+    closed = _CLOSED.search(said) if with_token else None
+    if closed and closed[1] == "account":
+        return (
+            f"the hub has closed the token's account: see what it tells that account at {endpoint}, or give another "
+            "account's token",
+            "token",
+        )
+    if closed:
+        return f"the hub takes the token no more: make another at {settings}, and give it", "token"
+    if _FINE_GRAINED.search(said):
         return (
             f"the token may not read {repo}, though its account may: edit the token at {settings}, or give another",
             "token",
         )
-    if "disabled" in said:
+    if _DISABLED.search(said):
         return f"the hub has disabled {repo}, and no token opens it: see {page} for why, or choose another model", ""
-    if with_token and "await" in said:
+    if with_token and _AWAITED.search(said):
         who = "the request of the token's account"
         return f"the authors of {repo} have not answered {who} yet: wait for them, see {page}", ""
-    if with_token and "reject" in said:
+    if with_token and _REJECTED.search(said):
         return (
             f"the authors of {repo} have rejected the request of the token's account: see {page}, give another "
             "account's token, or choose another model",

@@ -178,14 +178,6 @@ INVALID = "Invalid credentials in Authorization header"
             "token",
         ),
         (
-            403,
-            {},
-            b"<html>a proxy's page</html>",
-            False,
-            "the hub gives no access to lab/m (HTTP 403): see https://hub/lab/m, and give a token that may read it",
-            "token",
-        ),
-        (
             401,
             {"X-Error-Message": INVALID},
             b"",
@@ -223,8 +215,168 @@ def test_a_refusal_passes_on_the_hubs_own_reason(
     assert (str(refused), refused.option) == (says, option)
 
 
+@pytest.mark.parametrize(
+    "name", ["rejection-sampler-8B", "fine-grained-8B", "disabled-bert", "Awaiting-7B", "rejected"]
+)
+@pytest.mark.parametrize("who", ["lab", "request-access-has-been"])
+def test_a_name_is_not_taken_for_the_hubs_reason(name: str, who: str) -> None:
+    repo = f"{who}/{name}"
+    said = f"Access to model {repo} is restricted and you are not in the authorized list. Visit https://hub/{repo}."
+    answer = hf_hub.Answer(403, {**GATED, "X-Error-Message": said}, b"")
+    assert str(hf_hub.refusal(answer, "https://hub", repo, "main", True)).startswith(
+        f"{repo} is gated, and the token's account has no access: ask for access at https://hub/{repo} (the hub says: "
+    )
+    asked = f"Your request to access model {repo.upper()} is awaiting a review from the repo authors."
+    answer = answer._replace(headers={**GATED, "X-Error-Message": asked})
+    assert str(hf_hub.refusal(answer, "https://hub", repo, "main", True)).startswith(
+        f"the authors of {repo} have not answered the request of the token's account yet"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "says"),
+    [
+        (403, "Your account has been disabled", "the hub has closed the token's account: see what it tells"),
+        (403, "This account is suspended.", "the hub has closed the token's account: see what it tells"),
+        (
+            403,
+            "Your token has been disabled by the organization's policy for fine-grained tokens.",
+            "the hub takes the ",
+        ),
+        (
+            403,
+            "This authentication method has no permission. Fine-grained token lacks repo.content.read",
+            "the token may",
+        ),
+        (403, "Access to this repository has been disabled.", "the hub has disabled lab/m, and no token opens it"),
+        (403, "Access to model lab/m is disabled", "the hub has disabled lab/m, and no token opens it"),
+        (403, "Your request has been rejected by the gateway", "the hub gives no access to lab/m (HTTP 403)"),
+        (403, "Requests without await are rejected", "the hub gives no access to lab/m (HTTP 403)"),
+        (401, 'User Access Token "disabled" is expired', "the hub refuses the token: make one at"),
+    ],
+)
+def test_the_hubs_phrases_are_told_apart(status: int, said: str, says: str) -> None:
+    refused = hf_hub.refusal(
+        hf_hub.Answer(status, {"X-Error-Message": said}, b""), "https://hub", "lab/m", "main", True
+    )
+    assert str(refused).startswith(says)
+    assert str(refused).endswith(f"(the hub says: {said})")
+
+
+PAGE = b"<!DOCTYPE html><html><head><title>\n Blocked by\tpolicy </title></head>"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 451])
+@pytest.mark.parametrize("body", [PAGE, b"\n  " + PAGE, b"\xef\xbb\xbf" + PAGE])
+@pytest.mark.parametrize("token", [True, False])
+def test_a_page_is_told_as_one_and_blames_no_token(status: int, body: bytes, token: bool) -> None:
+    refused = hf_hub.refusal(hf_hub.Answer(status, {}, body), "https://hub", "lab/m", "main", token)
+    assert str(refused) == (
+        f"a web page answers about lab/m, and not the hub https://hub (HTTP {status}, 'Blocked by policy'): see "
+        "https://hub/lab/m from this host, whether a proxy or a firewall stops it or the hub does not serve its "
+        "country, and name a hub that answers"
+    )
+    assert refused.option == "endpoint"
+
+
+def test_a_page_is_known_by_its_kind_too_and_the_hubs_own_is_the_hubs() -> None:
+    page = hf_hub.Answer(403, {"Content-Type": "text/html; charset=utf-8"}, b"Forbidden")
+    assert "not the hub https://hub (HTTP 403):" in str(hf_hub.refusal(page, "https://hub", "lab/m", "main", True))
+    own = page._replace(headers={**GATED, "Content-Type": "text/html"}, body=b"<html>")
+    assert str(hf_hub.refusal(own, "https://hub", "lab/m", "main", True)).startswith("lab/m is gated")
+    busy = hf_hub.Answer(502, {}, b" <html>bad gateway</html>")
+    assert str(hf_hub.refusal(busy, "https://hub", "lab/m", "main", True)).endswith("(no message): try again later")
+    with pytest.raises(HubError, match="is no JSON but a web page, which a proxy or a firewall may have put") as raised:
+        parse_model_info(b"\n<html>log in</html>", "lab/m", "main")
+    assert raised.value.option == "endpoint"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 405, 409, 410, 418])
+def test_what_no_time_mends_is_not_to_be_tried_later(status: int) -> None:
+    refused = hf_hub.refusal(hf_hub.Answer(status, {}, b'{"error":"Odd"}'), "https://hub", "lab/m", "main", True)
+    assert str(refused) == (
+        f"the hub https://hub answers HTTP {status} about lab/m (Odd): check that this is a hub's address, and that no "
+        "proxy answers in its place"
+    )
+    assert refused.option == "endpoint"
+
+
+@pytest.mark.parametrize("status", [407, 511])
+@pytest.mark.parametrize("body", [b"", PAGE])
+def test_a_proxy_that_wants_a_login_is_named(status: int, body: bytes) -> None:
+    refused = hf_hub.refusal(hf_hub.Answer(status, {}, body), "https://hub", "lab/m", "main", True)
+    assert str(refused) == (
+        f"a proxy between this host and the hub https://hub asks for a login (HTTP {status}): give the proxy's address "
+        "with a login in https_proxy, log in there, or name a hub that this host reaches without it"
+    )
+    assert refused.option == "endpoint"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error": null}', ""),
+        (b'{"error": null, "message": "nope"}', "nope"),
+        (b'{"message": "nope"}', "nope"),
+        (b'{"error": {"message": "nope", "code": 3}}', "nope"),
+        (b'{"error": ["no", "pe"]}', "no, pe"),
+        (b'{"errors": [{"detail": "nope"}]}', "nope"),
+        (b'{"detail": "nope"}', "nope"),
+        (b'\xef\xbb\xbf{"error": "nope"}', "nope"),
+        (b' "nope"', "nope"),
+        (b"{}", ""),
+        (b"[]", ""),
+        (b"null", ""),
+        (b"3", ""),
+        (b'{"error": "nope", "more": "' + b"x" * 5000 + b'"}', "nope"),
+        (b'{"error": "cut', ""),
+        (b"Forbidden\n", "Forbidden"),
+        (b" \n<html>", ""),
+    ],
+)
+def test_a_body_is_told_in_its_words(body: bytes, said: str) -> None:
+    assert hf_hub.said_by(hf_hub.Answer(403, {}, body)) == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"size": None}, "lab/m tells no size and hash of its file 'x'"),
+        ({"size": "1"}, "lab/m tells no size and hash of its file 'x'"),
+        ({"blobId": None}, "lab/m tells no size and hash of its file 'x'"),
+        ({"blobId": [1]}, "lab/m tells no size and hash of its file 'x'"),
+        ({"lfs": "y"}, "lab/m tells no size and hash of its file 'x'"),
+        ({"lfs": {"size": 1}}, "lab/m tells no size and hash of its file 'x'"),
+        ({"lfs": {"sha256": 3}}, "lab/m tells no size and hash of its file 'x'"),
+        ({"rfilename": None}, "lab/m lists a file without a name"),
+    ],
+)
+def test_what_a_mirror_leaves_out_is_named(changes: dict[str, object], says: str) -> None:
+    row = {"rfilename": "x", "size": 1, "blobId": SHA1, **changes}
+    for one in (row, {name: value for name, value in row.items() if value is not None}):
+        with pytest.raises(HubError) as raised:
+            parse_model_info(json.dumps(hub_info(siblings=[one])).encode(), "lab/m", "main")
+        assert str(raised.value).startswith(says)
+    assert raised.value.option == "endpoint"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"null", b"[]", b'"x"', b"3", b"{}"),
+        *(json.dumps(hub_info(siblings=one)).encode() for one in (None, [None], 3, {"a": 1}, ["x"])),
+        *(json.dumps(hub_info(sha=one)).encode() for one in (None, [1], 5)),
+    ],
+)
+def test_an_answer_of_another_shape_is_told_without_words_of_python(body: bytes) -> None:
+    with pytest.raises(HubError) as raised:
+        parse_model_info(body, "lab/m", "main")
+    assert not any(word in str(raised.value) for word in ("Error", "None", "object", "attribute", "str"))
+    assert raised.value.option == "endpoint"
+
+
 @given(
-    st.sampled_from([400, 401, 403, 404, 410, 418, 429, 451, 500, 503]),
+    st.sampled_from([302, 400, 401, 403, 404, 407, 410, 418, 429, 451, 500, 503, 511]),
     st.dictionaries(st.sampled_from(["X-Error-Code", "X-Error-Message"]), st.text(max_size=400)),
     st.binary(max_size=60)
     | st.sampled_from([b"null", b"[1]", b'{"error": null}', b'{"error": {"a": 1}}', b"[" * 3000]),
@@ -372,8 +524,11 @@ def test_a_redirection_takes_the_token_to_the_same_origin_only(
         ),
         (json.dumps(hub_info(siblings=[{"rfilename": "/x", "size": 1, "blobId": SHA1}])).encode(), "no cache can hold"),
         (json.dumps(hub_info(siblings=[{"rfilename": "x", "size": 1, "blobId": "?"}])).encode(), "no size and hash"),
-        (json.dumps(hub_info(siblings=[{"rfilename": "x", "size": None, "blobId": SHA1}])).encode(), "cannot be read"),
-        (json.dumps(hub_info(siblings=[{"rfilename": "x", "blobId": SHA1}])).encode(), "cannot be read"),
+        (
+            json.dumps(hub_info(siblings=[{"rfilename": "x", "size": None, "blobId": SHA1}])).encode(),
+            "no size and hash",
+        ),
+        (json.dumps(hub_info(siblings=[{"rfilename": "x", "blobId": SHA1}])).encode(), "no size and hash"),
     ],
 )
 def test_refuses_an_answer_that_makes_no_sense(body: bytes, says: str) -> None:
