@@ -293,7 +293,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "index_problems": hf_cache.index_errors(cache, model),
         "free_bytes": hf_cache.free_bytes(cache) + report.reclaimable,
         "filesystem": filesystem(cache.repo_dir),
-        "obstacles": hf_cache.obstacles(cache, asked["hints"].get("cache_dir", "cache_dir")),
+        "obstacles": hf_cache.obstacles(cache, asked["hints"].get("cache_dir", "cache_dir"), model),
         "verified": report.stamps,
         "noted": all(before.get(blob) == stamp for blob, stamp in report.stamps.items()),
         "tool_version": tool_version(asked["tool_dir"] and Path(asked["tool_dir"])),

@@ -15,6 +15,7 @@ CACHE/.dgx-spark/models--org--name.json                  what was verified, and 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -36,6 +37,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, hash_file
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import sentence
 
 OWN_DIR = ".dgx-spark"
 PARTIAL_DIR = ".dgx-spark-partial"
@@ -212,6 +214,13 @@ def look(cache: Cache, model: Model, notes: Notes, read: str = READ_NEW) -> Repo
         with READ_NONE all else is UNREAD.
     :raises CacheError: when a file may not be read.
     """
+    try:
+        return _look(cache, model, notes, read)
+    except PermissionError as exc:
+        raise CacheError(_unreadable(cache, exc, cache.repo_dir)) from exc
+
+
+def _look(cache: Cache, model: Model, notes: Notes, read: str) -> Report:
     blobs = {file.blob: file for file in model.files}
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         states = dict(zip(blobs, pool.map(lambda file: _check_blob(cache, model, notes, file, read), blobs.values())))
@@ -290,9 +299,7 @@ def _check_blob(cache: Cache, model: Model, notes: Notes, file: HashedFile, read
                 if hash_file(other, file) == file.blob:
                     return _BlobState(UNLINKED, f"is there as {other}", other)
     except OSError as exc:
-        raise CacheError(
-            f"{exc.filename or path} cannot be read ({exc.strerror}): {_mend_of(cache, exc.filename or path)}"
-        ) from exc
+        raise CacheError(_unreadable(cache, exc, path)) from exc
     return _BlobState(MISSING, "is missing")
 
 
@@ -436,32 +443,139 @@ def _bring_tree_back(cache: Cache, notes: Notes) -> None:
             replace_text(tree, text, mode=0o644)
 
 
-def obstacles(cache: Cache, hint: str = "cache_dir") -> list[str]:
+def obstacles(cache: Cache, hint: str = "cache_dir", model: Model | None = None) -> list[str]:
     """Return why this user could not write to the cache, a line each; none if nothing is in the way.
 
     What others own is no obstacle where they let this user write, as in a cache that a group shares.
 
     :param hint: what the caller calls the option that names the cache.
+    :param model: whose files' places are looked at too.
     """
-    found = []
-    for top in (cache.blobs, cache.locks, cache.own):
-        place = top
-        while not os.path.lexists(place):
-            place = place.parent
+    closed = _closed(cache)
+    if closed:
+        return [closed]
+    for place in (cache.root, cache.hub, cache.repo_dir):
+        if place.is_dir() and _is_read_only(place):
+            return [_read_only(place, hint)]
+    found, told, writable = [], set(), True
+    written = (cache.blobs, cache.locks, cache.own)
+    for top in _entered(cache):
+        place = _nearest(top)
         if not place.is_dir():
             found.append(_no_directory(place, hint))
-        elif not os.access(place, os.W_OK | os.X_OK):
+        elif _is_read_only(place):
+            found.append(_read_only(place, hint))
+            writable = False
+        elif top in written and not os.access(place, os.W_OK | os.X_OK):
             about = place.stat()
-            mend = _mend(cache, about) if place in (cache.root, *_below(cache, place)) else _make(cache, hint)
+            mend = _mend(cache, [about]) if place in (cache.root, *_below(cache, place)) else _make(cache, hint)
             found.append(f"{place} belongs to {_user(about.st_uid)}, and {_me()} may not write there: {mend}")
-    if os.geteuid():
-        # Files that a container's root wrote: `hf` fails on them, in the middle.
-        foreign = [path for top in _tops(cache) for path in _tree(top) if _is_in_the_way(cache, path)]
-        if foreign:
-            more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
-            about = foreign[0].lstat()
-            found.append(f"{foreign[0]}{more}: of {_user(about.st_uid)}, not of {_me()}: {_mend(cache, about)}")
+            told.add(place)
+    found += _misplaced(cache, model, hint) if model else []
+    if os.geteuid() and writable:
+        found += _kept_out(cache, told)
     return list(dict.fromkeys(found))
+
+
+def _kept_out(cache: Cache, told: Container[Path]) -> list[str]:
+    """Return what files and directories keep `hf` from its work, of others and of this user, a line for each of both.
+
+    Files that a container's root wrote are such: `hf` fails on them, in the middle.
+    """
+    lines, foreign, own = [], [], []
+    for top in _tops(cache):
+        for path in _tree(top):
+            about = _in_the_way(cache, path)
+            if about and about.st_uid != os.geteuid():
+                foreign.append((path, about))
+            elif about and path not in told:
+                own.append((path, about))
+    if foreign:
+        (path, about), more = foreign[0], _and_more(foreign)
+        mend = _mend(cache, [about for _path, about in foreign])
+        lines.append(f"{path}{more}: of {_user(about.st_uid)}, not of {_me()}: {mend}")
+    if own:
+        (path, about), more = own[0], _and_more(own)
+        mode = f"{stat.S_IMODE(about.st_mode):04o}"
+        lines.append(f"{path}{more}: its mode {mode} keeps out {_me()}, whose it is: {_mend(cache, [about])}")
+    return lines
+
+
+def _and_more(found: Sequence[Any]) -> str:
+    return f" and {len(found) - 1} more" if len(found) > 1 else ""
+
+
+def _entered(cache: Cache) -> tuple[Path, ...]:
+    """Return the directories in which something is written, by us or by `hf`."""
+    return (cache.blobs, cache.locks, cache.own, cache.repo_dir / "snapshots", cache.repo_dir / "refs")
+
+
+def _nearest(path: Path) -> Path:
+    """Return the path, or the nearest one above it that is there."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path
+
+
+def _closed(cache: Cache, *more: Path) -> str:
+    """Return that a directory on the way may not be entered, with the mend; empty where all may be.
+
+    Nothing is known of what lies behind it, not even whether a name there is a link.
+    """
+    for top in (*more, *_entered(cache)):
+        try:
+            top.stat()
+        except PermissionError as exc:
+            real = Path(os.path.realpath(top))
+            way = (place for place in (*reversed(real.parents), real) if not os.access(place, os.X_OK))
+            place = next(way, None)
+            return _enter(cache, place) if place else sentence(exc)
+        except OSError:  # is not there, or not a directory
+            continue
+    return ""
+
+
+def _enter(cache: Cache, place: Path) -> str:
+    about, root = place.stat(), Path(os.path.realpath(cache.root))
+    if root in (place, *place.parents):
+        mend = _mend(cache, [about])
+    else:  # what else is in there is not the cache's, and stays whose it is
+        mend = f"sudo chmod {'u' if about.st_uid == os.geteuid() else 'a'}+x {shlex.quote(str(place))} && "
+        if os.path.lexists(cache.root):
+            mend += _chown([os.path.realpath(path) for path in (cache.root, cache.hub) if os.path.lexists(path)])
+        else:
+            # A link that chown would not follow may be there, or nothing.
+            top = str(cache.root)
+            mend += f"sudo install -d -o {_me()} {shlex.quote(top)} && {_chown([f'{top}/'])}"
+    return f"{place} belongs to {_user(about.st_uid)}, and {_me()} may not enter it: {mend}"
+
+
+def _is_read_only(place: Path) -> bool:
+    return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+
+
+def _read_only(place: Path, hint: str) -> str:
+    error = OSError(errno.EROFS, os.strerror(errno.EROFS), str(place))
+    return f"{sentence(error)}, or name another cache ({hint})"
+
+
+def _misplaced(cache: Cache, model: Model, hint: str) -> list[str]:
+    """Return what else stands where the model's files, their links and its ref go, which else fails at the end."""
+    top, refs = cache.snapshot(model.commit), cache.repo_dir / "refs"
+    places = [top / file.path for file in model.files]
+    if model.revision != model.commit:
+        places.append(cache.ref(model.revision))
+    folders = {
+        parent: None
+        for place in places
+        for parent in reversed(place.parents)
+        if {top, refs} & {parent, *parent.parents}
+    }
+    found = [_no_directory(one, hint) for one in folders if one != refs and os.path.lexists(one) and not one.is_dir()]
+    for place in (*places, *(cache.blobs / file.blob for file in model.files)):
+        if place.is_dir() and not place.is_symlink():
+            found.append(sentence(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))))
+    return found
 
 
 def _no_directory(place: Path, hint: str) -> str:
@@ -479,22 +593,26 @@ def _tops(cache: Cache) -> list[Path]:
     return [top for top in tops if top in (cache.repo_dir, cache.locks) or top.is_symlink()]
 
 
-def _is_in_the_way(cache: Cache, path: Path) -> bool:
-    """Whether a file or directory of somebody else keeps `hf` from its work."""
-    about = path.lstat()
-    if about.st_uid == os.geteuid() or stat.S_ISLNK(about.st_mode):  # a link is replaced in its directory
-        return False
+def _in_the_way(cache: Cache, path: Path) -> os.stat_result | None:
+    """Return what is known of a file or directory that keeps `hf` from its work; None of any other."""
+    try:
+        about = path.lstat()
+    except PermissionError:  # its directory is in the way
+        return None
+    if stat.S_ISLNK(about.st_mode):  # a link is replaced in its directory
+        return None
     if stat.S_ISDIR(about.st_mode):
-        return bool(about.st_mode & stat.S_ISVTX) or not _may(path, about, os.W_OK | os.X_OK)
+        keeps = bool(about.st_mode & stat.S_ISVTX) and about.st_uid != os.geteuid()
+        return about if keeps or not _may(path, about, os.R_OK | os.W_OK | os.X_OK) else None
     rewritten = cache.locks in path.parents or cache.repo_dir / "refs" in path.parents
-    return not _may(path, about, os.W_OK if rewritten else os.R_OK)
+    return None if _may(path, about, os.R_OK | os.W_OK if rewritten else os.R_OK) else about
 
 
 def _may(path: Path, about: os.stat_result, wanted: int) -> bool:
     if os.getuid() == os.geteuid():
         return os.access(path, wanted)  # knows of access lists too
-    granted = about.st_mode >> (3 if about.st_gid in _groups() else 0)
-    return granted & wanted == wanted
+    shift = 6 if about.st_uid == os.geteuid() else 3 if about.st_gid in _groups() else 0
+    return about.st_mode >> shift & wanted == wanted
 
 
 def _groups() -> set[int]:
@@ -512,21 +630,63 @@ def _tree(top: Path) -> Iterator[Path]:
             yield from (Path(folder, name) for name in (*folders, *files))
 
 
-def _mend(cache: Cache, about: os.stat_result) -> str:
-    """Return the command that lets this user write. It names where links lead: chown and chmod do not follow them."""
+def _mend(cache: Cache, abouts: Sequence[os.stat_result]) -> str:
+    """Return the command that lets this user write. It names where links lead: chown and chmod do not follow them.
+
+    :param abouts: what is known of the files and directories that are in the way.
+    """
     places: list[str] = []
     for path in (cache.root, cache.hub, cache.repo_dir, cache.blobs):
         real = os.path.realpath(path)
         if os.path.lexists(path) and not any(real == one or real.startswith(f"{one}/") for one in places):
             places.append(real)
-    shared = about.st_gid in _groups() - {0}
-    command = "chmod -R g+rwX" if shared else f"chown -R {_me()}{'' if _me().isdigit() else ':'}"
-    return f"sudo {command} {' '.join(shlex.quote(place) for place in places or [str(cache.root)])}"
+    places = places or [str(cache.root)]
+    groups = _groups() - {0}
+    if all(about.st_uid == os.geteuid() for about in abouts):
+        return _sudo("chmod -R u+rwX", places)
+    if all(about.st_gid in groups for about in abouts):
+        # Where the sticky bit is set, only owners remove what is theirs.
+        sticky = any(about.st_mode & stat.S_ISVTX for about in abouts)
+        return _sudo(f"chmod -R {'-t,' if sticky else ''}g+rwX", places)
+    # A mode that keeps others out may keep out its owner too.
+    usable = all(_owners(about) & ~about.st_mode == 0 for about in abouts)
+    return _chown(places) + ("" if usable else f" && {_sudo('chmod -R u+rwX', places)}")
 
 
-def _mend_of(cache: Cache, path: str | Path) -> str:
-    about = Path(path) if os.path.lexists(path) else cache.root
-    return _mend(cache, about.lstat())
+def _owners(about: os.stat_result) -> int:
+    """Return the bits that an owner needs."""
+    return stat.S_IRWXU if stat.S_ISDIR(about.st_mode) else stat.S_IRUSR
+
+
+def _chown(places: Sequence[str]) -> str:
+    return _sudo(f"chown -R {_me()}{'' if _me().isdigit() else ':'}", places)
+
+
+def _sudo(command: str, places: Sequence[str]) -> str:
+    return f"sudo {command} {' '.join(shlex.quote(place) for place in places)}"
+
+
+def _unreadable(cache: Cache, error: OSError, path: Path) -> str:
+    """Return why something of the cache cannot be read, and the mend.
+
+    :param path: which it is, where the error does not say.
+    """
+    if isinstance(error.filename, str):
+        path = Path(error.filename)
+    if not isinstance(error, PermissionError):
+        return sentence(OSError(error.errno, error.strerror, str(path)))
+    closed = _closed(cache, path)
+    return closed or f"{path} cannot be read ({error.strerror}): {_mend(cache, [_nearest(path).lstat()])}"
+
+
+@contextmanager
+def _listing(root: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell of a cache that may not be read, of whatever model."""
+    try:
+        yield
+    except PermissionError as exc:
+        cache = Cache(root, "")
+        raise CacheError(_unreadable(cache, exc, cache.root)) from exc
 
 
 def _make(cache: Cache, hint: str) -> str:
@@ -580,7 +740,7 @@ def index_errors(cache: Cache, model: Model) -> list[str]:
 def free_bytes(cache: Cache) -> int:
     """Return what this user may still write where the cache is, or would be."""
     place = cache.repo_dir
-    while not place.exists():
+    while not _exists(place):  # which may be above a directory that this user may not enter
         place = place.parent
     about = os.statvfs(place)
     return about.f_bavail * about.f_frsize
@@ -597,6 +757,11 @@ def only_one(cache: Cache) -> Iterator[None]:
 
 def list_models(root: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Return the models that a cache holds, the largest first."""
+    with _listing(root):
+        return _list_models(root)
+
+
+def _list_models(root: str | os.PathLike[str]) -> list[dict[str, Any]]:
     models = []
     for path in Path(root, "hub").glob("models--*--*"):
         organisation, _dashes, name = path.name[len("models--") :].partition("--")
@@ -614,7 +779,9 @@ def list_models(root: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 def noted(root: str | os.PathLike[str]) -> list[str]:
     """Return the repositories of which a cache holds something of ours: notes, or a lock."""
-    names = {path.name.split(".json")[0].split(".lock")[0] for path in Path(root, OWN_DIR).glob("models--*--*.*")}
+    with _listing(root):
+        paths = list(Path(root, OWN_DIR).glob("models--*--*.*"))
+    names = {path.name.split(".json")[0].split(".lock")[0] for path in paths}
     names = {name.rpartition(".source")[0] or name for name in names}
     return sorted(name[len("models--") :].replace("--", "/", 1) for name in names if not name.endswith(".progress"))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
 import subprocess
 import threading
@@ -17,6 +18,8 @@ from typing import Any, Iterator
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import registry
+from hypothesis import given
+from hypothesis import strategies as st
 
 LOGIN = ("$oauthtoken", "nvapi-1")
 INDEX = {
@@ -143,7 +146,83 @@ def test_no_login_goes_to_a_realm_without_tls_and_none_to_a_stranger(
 
 def test_a_registry_behind_an_engines_proxy(hub: tuple[Server, str]) -> None:
     one, address = hub
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(10)
+        asked: list[bytes] = []
+
+        def refuse() -> None:
+            connection, _address = proxy.accept()
+            with connection:
+                asked.append(connection.recv(4096))
+                connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        info = {"HttpsProxy": f"http://127.0.0.1:{proxy.getsockname()[1]}"}
+        assert registry.image_bytes("registry.example:5000/a/b:1", "aarch64", None, info) == 0
+        thread.join(10)
+    assert asked[0].startswith(b"CONNECT registry.example:5000 ")
     info = {"HttpsProxy": "http://127.0.0.1:9"}
-    assert registry.image_bytes(f"{address}/a/b:1", "aarch64", None, info) == 0, "the proxy is asked, and is not there"
+    assert registry.image_bytes("registry.example/a/b:1", "aarch64", None, info) == 0, "the proxy is not there"
     assert not one.asked
+    assert registry.image_bytes(f"{address}/a/b:1", "aarch64", None, info) == 1234, "Docker asks none for localhost"
     assert registry.image_bytes(f"{address}/a/b:1", "aarch64", None, {**info, "NoProxy": "localhost"}) == 1234
+
+
+# As golang.org/x/net/http/httpproxy has it, by which Docker chooses.
+@pytest.mark.parametrize(
+    ("server", "exempt", "beside"),
+    [
+        ("nvcr.io", "*", True),
+        ("nvcr.io", "a.b, * ,c", True),
+        ("nvcr.io", "", False),
+        ("nvcr.io", " , ,", False),
+        ("nvcr.io", "nvcr.io", True),
+        ("NVCR.io", "nvcr.IO", True),
+        ("nvcr.io", " NVCR.io ", True),
+        ("nvcr.io", ".nvcr.io", False),
+        ("nvcr.io", "*.nvcr.io", False),
+        ("a.nvcr.io", "*.nvcr.io", True),
+        ("a.nvcr.io", ".nvcr.io", True),
+        ("a.nvcr.io", "nvcr.io", True),
+        ("anvcr.io", "nvcr.io", False),
+        ("nvcr.io", "*nvcr.io", False),
+        ("nvcr.io", "nvcr.io:443", True),
+        ("nvcr.io", "nvcr.io:5000", False),
+        ("registry.home:5000", "registry.home:5000", True),
+        ("registry.home:5000", "registry.home", True),
+        ("registry.home:5000", "registry.home:443", False),
+        ("registry.home:5000", ".home:5000", True),
+        ("10.1.2.3:5000", "10.0.0.0/8", True),
+        ("10.1.2.3:5000", "10.1.2.99/24", True),
+        ("11.1.2.3", "10.0.0.0/8", False),
+        ("nvcr.io", "0.0.0.0/0", False),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("10.1.2.3:5000", "10.1.2.3:5000", True),
+        ("10.1.2.3:5000", "10.1.2.3:5001", False),
+        ("10.1.2.3", "1.2.3", False),
+        ("10.1.2.3", "10.1.2.*", False),
+        ("[fd00::1]:5000", "fd00::/8", True),
+        ("[fd00::1]:5000", "fd00::1", True),
+        ("[fd00::1]:5000", "[fd00::1]:5000", True),
+        ("[fd00::1]:5000", "[fd00::1]:443", False),
+        ("10.1.2.3", "fd00::/8", False),
+        ("localhost:5000", "", True),
+        ("127.0.0.1:5000", "", True),
+        ("127.8.8.8:5000", "", True),
+        ("[::1]:5000", "", True),
+        ("localhost.example", "", False),
+        ("nvcr.io", ":443", False),
+        ("nvcr.io", "10.0.0.0/99,nvcr.io", True),
+    ],
+)
+def test_what_is_exempt_from_the_proxy(server: str, exempt: str, beside: bool) -> None:
+    info = {"HttpsProxy": "http://proxy:3128", "NoProxy": exempt}
+    assert registry.proxy_for(server, info) == ("" if beside else "http://proxy:3128")
+
+
+@given(
+    st.text(max_size=30) | st.sampled_from(["[", "[::1", "a:b", "[fd00::1]:x", ":", "a:99999"]), st.text(max_size=30)
+)
+def test_whatever_is_exempt_no_size_is_a_failure(server: str, exempt: str) -> None:
+    assert registry.proxy_for(server, {"HttpsProxy": "http://p", "NoProxy": exempt}) in ("", "http://p")

@@ -113,6 +113,14 @@ def test_gpt_oss_is_told_where_its_vocabularies_are(config: dict[str, Any], told
         ({"config": {"text_config": {"num_attention_heads": 25}}}, "tp_size 2 does not divide the 25"),
         ({"config": {"text_config": {"num_attention_heads": None}, "num_attention_heads": 25}}, "divide the 25"),
         ({"config": {"num_attention_heads": 25}}, "tp_size 2 does not divide the 25 attention heads"),
+        # InternVL3, DeepSeek-VL2 and Qwen3-Omni, each with its model's own name for the part that is split
+        ({"config": {"llm_config": {"num_attention_heads": 25}}}, "tp_size 2 does not divide the 25"),
+        ({"config": {"language_config": {"num_attention_heads": 25}}}, "tp_size 2 does not divide the 25"),
+        (
+            {"config": {"thinker_config": {"text_config": {"num_attention_heads": 25}}, "num_attention_heads": 64}},
+            "tp_size 2 does not divide the 25",
+        ),
+        ({"config": {"text_config": {"num_attention_heads": True}, "num_attention_heads": 25}}, "divide the 25"),
     ],
 )
 def test_what_would_fail_later_is_refused_now(changes: dict[str, Any], says: str) -> None:
@@ -130,6 +138,11 @@ def test_what_would_fail_later_is_refused_now(changes: dict[str, Any], says: str
         {"text_config": {}},
         {"num_attention_heads": "many"},
         {"num_attention_heads": None},
+        {"num_attention_heads": True},
+        {"num_attention_heads": -25},
+        {"llm_config": None, "language_config": [], "thinker_config": {"text_config": 3}, "num_attention_heads": 64},
+        {"thinker_config": None},
+        {"llm_config": {"num_attention_heads": 64}, "num_attention_heads": 25},
     ],
 )
 def test_a_model_that_can_be_split_is_planned(config: dict[str, Any]) -> None:

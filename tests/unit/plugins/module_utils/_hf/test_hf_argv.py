@@ -47,6 +47,19 @@ def test_the_token_is_in_the_environment_and_not_on_the_command_line() -> None:
         ),
         ("Error: Client error '403 Forbidden' for url 'http://x'\nHint: log in", "the hub refuses it", True),
         ("Error: Server error '500 Internal'", "Server error '500", False),
+        ("OSError: [Errno 30] Read-only file system: '/x'", "the disk is mounted read-only (OSError", True),
+        ("RuntimeError: Read-only file system (os error 30)", "the disk is mounted read-only (RuntimeError", True),
+        ("OSError: [Errno 122] Disk quota exceeded", "the quota is used up (OSError", True),
+        ("RuntimeError: Disk quota exceeded (os error 122)", "the quota is used up (RuntimeError", True),
+        ("Error: Client error '451 Unavailable For Legal Reasons' for url 'http://x'", "the hub refuses it", True),
+        ("HfHubHTTPError: 451 Client Error: Unavailable For Legal Reasons for url: x", "the hub refuses it", True),
+        ("PermissionError: [Errno 13] Permission denied: '/x'", "the cache may not be written to (Perm", True),
+        ("RuntimeError: Permission denied (os error 13)", "the cache may not be written to (Runtime", True),
+        # From the second attempt on hf takes plain HTTP, which may be given.
+        ("xet: Permission denied to CAS (403)", "xet: Permission denied to CAS (403)", False),
+        ("RuntimeError: CAS: Permission denied, HTTP status 403 Forbidden", "RuntimeError: CAS: Permission", False),
+        ("ConnectError: [Errno 2803] odd", "ConnectError: [Errno 2803] odd", False),
+        ("ConnectError: [Errno 133] odd", "ConnectError: [Errno 133] odd", False),
     ],
 )
 def test_what_hfs_failures_mean(output: str, says: str, final: bool) -> None:

@@ -454,7 +454,7 @@ def shared_disk() -> Iterator[Path]:
         yield Path(folder)
 
 
-def seen_by(cache: Cache, *groups: int) -> list[str]:
+def seen_by(cache: Cache, *groups: int, see: Callable[[Cache], list[str]] = obstacles) -> list[str]:
     """What a user of these groups is told, really: in a process of that user."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -463,7 +463,7 @@ def seen_by(cache: Cache, *groups: int) -> list[str]:
             os.setgroups(groups)
             os.setgid(ME)
             os.setuid(ME)
-            told = obstacles(cache)
+            told = see(cache)
         except Exception as exc:
             told = [repr(exc)]
         os.write(writer, json.dumps(told).encode())
@@ -531,6 +531,171 @@ def test_a_cache_that_a_group_shares_is_nobodys_alone(shared_disk: Path) -> None
     cache.blobs.chmod(0o3775)  # sticky: nobody removes another's file
     (told,) = seen_by(cache, GROUP)
     assert told.startswith(f"{cache.blobs}: of root")
+    assert told.endswith(f": sudo chmod -R -t,g+rwX {cache.root}")
+    mend(told)
+    assert seen_by(cache, GROUP) == []
+    cache.blobs.chmod(0o3555)
+    cache.ref("main").chmod(0o600)
+    os.chown(cache.ref("main"), 0, 0)  # which no mode of a group opens
+    for line in seen_by(cache, GROUP):
+        mend(line)
+    assert seen_by(cache, GROUP) == []
+
+
+def looked(cache: Cache) -> list[str]:
+    """What the other looks at a cache say, of which none fails in another way."""
+    assert hf_cache.free_bytes(cache) > 0
+    try:
+        hf_cache.noted(cache.root)
+        hf_cache.list_models(cache.root)
+        return look(cache, MODEL, Notes(cache.notes)).problems()
+    except CacheError as exc:
+        return [str(exc)]
+
+
+def mend(told: str) -> None:
+    for command in told.partition(": sudo ")[2].split(" && "):
+        subprocess.run(shlex.split(command.removeprefix("sudo ").partition(", or name")[0]), check=True)
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    ("place", "mode"),
+    [
+        ("hub/models--lab--tiny/blobs", 0o555),
+        ("hub/models--lab--tiny/snapshots", 0o555),
+        (f"hub/models--lab--tiny/snapshots/{COMMIT}", 0o600),
+        ("hub/models--lab--tiny/refs/main", 0o400),
+        ("hub/models--lab--tiny/refs", 0o500),
+        (f"hub/models--lab--tiny/blobs/{MODEL.files[0].blob}", 0o000),
+        ("hub/models--lab--tiny/blobs", 0o600),
+        ("hub/models--lab--tiny", 0o600),
+        ("hub", 0o600),
+        ("hub", 0o000),
+        (".", 0o000),
+        (".", 0o555),
+    ],
+)
+def test_the_users_own_modes_are_told_as_such(shared_disk: Path, place: str, mode: int) -> None:
+    cache = Cache(shared_disk / "hf", "lab/tiny")
+    fill(cache)
+    shutil.rmtree(cache.own)
+    give(cache.root, ME, GROUP, 0o755, 0o644)
+    (cache.root / place).chmod(mode)
+    told = seen_by(cache, GROUP)
+    assert told
+    for line in (*told, *(one for one in seen_by(cache, GROUP, see=looked) if "sudo" in one)):
+        assert line.endswith(f": sudo chmod -R u+rwX {cache.root}")
+    mend(told[0])
+    assert seen_by(cache, GROUP) == []
+    assert seen_by(cache, GROUP, see=looked) == []
+
+
+@AS_ROOT
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o644])
+@pytest.mark.parametrize("place", ["parent", "parent/hf", "parent/hf/hub", "parent/hf/hub/models--lab--tiny"])
+@pytest.mark.parametrize("owner", [0, 4244])
+def test_a_directory_that_may_not_be_entered_is_an_obstacle(
+    shared_disk: Path, place: str, mode: int, owner: int
+) -> None:
+    cache = Cache(shared_disk / "parent" / "hf", "lab/tiny")
+    fill(cache)
+    shutil.rmtree(cache.own)
+    give(shared_disk / "parent", owner, owner, 0o755, 0o644)
+    closed = shared_disk / place
+    closed.chmod(mode)
+    name = "root" if owner == 0 else str(owner)
+    (told,) = seen_by(cache)
+    assert told.startswith(f"{closed} belongs to {name}, and {ME} may not enter it: sudo ")
+    assert f"sudo chown -R {ME} {cache.root}" in told
+    assert "become" not in told
+    assert seen_by(cache, see=looked) == [told]
+    mend(told)
+    assert seen_by(cache) == []
+    assert seen_by(cache, see=looked) == []
+    assert (shared_disk / "parent").stat().st_uid == owner, "what is not the cache's stays whose it was"
+
+
+@AS_ROOT
+def test_a_cache_behind_a_link_into_a_closed_directory_is_an_obstacle(shared_disk: Path) -> None:
+    moved = Cache(shared_disk / "private" / "hf", "lab/tiny")
+    fill(moved)
+    shutil.rmtree(moved.own)
+    give(shared_disk / "private", 0, 0, 0o700, 0o600)
+    cache = Cache(shared_disk / "link", "lab/tiny")
+    cache.root.symlink_to(moved.root)
+    (told,) = seen_by(cache)
+    assert told.startswith(f"{shared_disk / 'private'} belongs to root, and {ME} may not enter it: sudo chmod a+x ")
+    assert seen_by(cache, see=looked) == [told]
+    mend(told)
+    assert seen_by(cache) == []
+
+
+@pytest.mark.parametrize("place", [".", "hub/models--lab--tiny/blobs", "hub/models--lab--tiny/snapshots"])
+def test_a_disk_that_is_read_only_is_told_as_one(cache: Cache, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(cache)
+    statvfs, access, read_only = os.statvfs, os.access, cache.root / place
+
+    class ReadOnly:
+        f_flag = os.ST_RDONLY
+
+    def is_below(path: str | os.PathLike[str]) -> bool:
+        return read_only in (Path(path), *Path(path).parents)
+
+    monkeypatch.setattr(hf_cache.os, "statvfs", lambda path: ReadOnly() if is_below(path) else statvfs(path))
+    monkeypatch.setattr(hf_cache.os, "access", lambda path, mode: not is_below(path) and access(path, mode))
+    for user in (0, 12345):
+        monkeypatch.setattr(hf_cache.os, "geteuid", lambda user=user: user)
+        told = obstacles(cache, "hf_cache_dir")
+        assert told
+        for line in told:
+            assert line.startswith(str(read_only))
+            assert " is on a disk that is mounted read-only: see dmesg for why, and mount it to be written" in line
+            assert line.endswith(", or name another cache (hf_cache_dir)")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["snapshots", "refs", f"snapshots/{COMMIT}", f"snapshots/{COMMIT}/assets"],
+)
+@pytest.mark.parametrize("kind", ["file", "dead link", "loop"])
+def test_what_stands_where_links_and_refs_go_is_told_before_the_download(cache: Cache, place: str, kind: str) -> None:
+    fill(cache)
+    wrong = cache.repo_dir / place
+    shutil.rmtree(wrong)
+    if kind == "file":
+        wrong.write_text("x")
+    else:
+        wrong.symlink_to("/nowhere" if kind == "dead link" else wrong)
+    (told,) = obstacles(cache, "hf_cache_dir", MODEL)
+    assert told.startswith(f"{wrong} is no directory: move" if kind == "file" else f"{wrong} is a link to ")
+    if "/" not in place:
+        assert obstacles(cache, "hf_cache_dir") == [told]
+
+
+@AS_ROOT
+@pytest.mark.parametrize("place", [".", "hub", "hub/models--lab--tiny", "hub/models--lab--tiny/refs"])
+def test_a_dead_link_is_told_as_one_to_a_user_too(shared_disk: Path, place: str) -> None:
+    cache = Cache(shared_disk / "hf", "lab/tiny")
+    fill(cache)
+    shutil.rmtree(cache.own)
+    give(shared_disk, ME, ME, 0o755, 0o644)
+    dead = cache.root / place
+    shutil.rmtree(dead)
+    dead.symlink_to(dead if place == "hub" else "/nowhere")
+    (told,) = seen_by(cache)
+    assert told.startswith(f"{dead} is a link to ")
+    seen_by(cache, see=looked)
+
+
+def test_a_directory_in_the_place_of_a_link_or_a_ref_is_told_before_the_download(cache: Cache) -> None:
+    fill(cache)
+    for wrong in (cache.snapshot(COMMIT) / "config.json", cache.ref("main")):
+        wrong.unlink()
+        wrong.mkdir()
+        (told,) = obstacles(cache, "hf_cache_dir", MODEL)
+        assert told == f"{wrong} is a directory where a file belongs: move it away"
+        wrong.rmdir()
 
 
 def test_a_dead_link_is_told_as_one(cache: Cache) -> None:
