@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import ipaddress
 import json
 import re
 import ssl
@@ -176,10 +177,54 @@ def proxy_for(server: str, info: Mapping[str, Any]) -> str:
     >>> proxy_for("nvcr.io", {"HttpsProxy": "http://xxxxx:xxxxx@proxy:3128"})
     ''
     """
-    proxy, host = str(info.get("HttpsProxy") or ""), server.partition(":")[0]
-    exempt = [one.strip().lstrip("*.") for one in str(info.get("NoProxy") or "").split(",") if one.strip()]
-    beside = any(host == one or host.endswith(f".{one}") for one in exempt)
+    proxy = str(info.get("HttpsProxy") or "")
+    beside = _is_exempt(server, str(info.get("NoProxy") or ""))
     return "" if beside or "xxxxx:xxxxx@" in proxy else proxy
+
+
+def _is_exempt(server: str, exempt: str) -> bool:
+    """Whether a server is asked without a proxy, by the rules of golang.org/x/net/http/httpproxy, which Docker has."""
+    host, port = _host_and_port(server.lower())
+    port = port or "443"
+    address = _address(host)
+    if host == "localhost" or (address and address.is_loopback):
+        return True
+    for one in (part.strip().lower() for part in exempt.split(",")):
+        name, its_port = _host_and_port(one)
+        if one == "*" or (address and _holds(one, address)):
+            return True
+        if not name or its_port not in ("", port):
+            continue
+        its_address = _address(name)
+        suffix = name[1:] if name.startswith("*.") else name if name.startswith(".") else f".{name}"
+        if host == name or host.endswith(suffix) if its_address is None else address == its_address:
+            return True
+    return False
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    """Return the two parts of `host:port`; an IPv6 address stands in brackets where it has a port."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        return host[1:-1], port
+    if not colon or ":" in host:
+        return text, ""
+    return host, port
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _holds(network: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether this is a network, and holds the address."""
+    try:
+        return network.rpartition("/")[2].isdigit() and address in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
 
 
 def image_bytes(name: str, machine: str, login: Login | None, info: Mapping[str, Any]) -> int:

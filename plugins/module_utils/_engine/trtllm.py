@@ -154,8 +154,14 @@ def heads_problem(config: Mapping[str, Any], ways: int) -> str:
     >>> heads_problem({"num_attention_heads": 64}, 2)
     ''
     """
-    said = [part.get("num_attention_heads") for part in (_mapping(config.get("text_config")), config)]
-    heads = next((number for number in said if isinstance(number, int)), 0)
+    # A model of several parts has its language model's figures in one of them, by whichever name.
+    thinker = _mapping(config.get("thinker_config"))
+    inner = [
+        thinker.get("text_config"),
+        *(config.get(name) for name in ("text_config", "llm_config", "language_config")),
+    ]
+    said = [_mapping(part).get("num_attention_heads") for part in (*inner, config)]
+    heads = next((one for one in said if isinstance(one, int) and not isinstance(one, bool) and one > 0), 0)
     if heads % ways == 0:
         return ""
     return f"tp_size {ways} does not divide the {heads} attention heads of the model: use pp_size instead"

@@ -23,10 +23,14 @@ _NOISE = re.compile(
 )
 # What the next attempt would meet again.
 _FINAL = (
-    (r"No space left on device|Errno 28|not enough (?:free )?disk", "the disk is full"),
-    (r"Permission denied|Errno 13", "the cache may not be written to"),
+    (r"No space left on device|Errno 28\b|not enough (?:free )?disk", "the disk is full"),
+    (r"Disk quota exceeded|Errno 122\b", "the quota is used up"),
+    (r"Read-only file system|Errno 30\b", "the disk is mounted read-only"),
+    # Xet's server denies in the same words as the file system, and hf does without Xet from the second attempt on.
+    (r"Errno 13\b|^(?!.*\b(?:CAS|HTTP|403)\b).*Permission denied", "the cache may not be written to"),
     (
-        r"\b40[134] Client Error|Client error '40[134]|Invalid (?:credentials|username|(?:user )?token)",
+        r"\b(?:40[134]|451) Client Error|Client error '(?:40[134]|451)"
+        r"|Invalid (?:credentials|username|(?:user )?token)",
         "the hub refuses it",
     ),
     (r"GatedRepo|requires approval", "the hub refuses it"),

@@ -113,6 +113,7 @@ def test_gpt_oss_is_told_where_its_vocabularies_are(config: dict[str, Any], told
         ({"config": {"text_config": {"num_attention_heads": 25}}}, "tp_size 2 does not divide the 25"),
         ({"config": {"text_config": {"num_attention_heads": None}, "num_attention_heads": 25}}, "divide the 25"),
         ({"config": {"num_attention_heads": 25}}, "tp_size 2 does not divide the 25 attention heads"),
+        ({"config": {"num_attention_heads": 1}}, "tp_size 2 does not divide the 1 "),
         # InternVL3, DeepSeek-VL2 and Qwen3-Omni, each with its model's own name for the part that is split
         ({"config": {"llm_config": {"num_attention_heads": 25}}}, "tp_size 2 does not divide the 25"),
         ({"config": {"language_config": {"num_attention_heads": 25}}}, "tp_size 2 does not divide the 25"),
