@@ -185,7 +185,7 @@ def proxy_for(server: str, info: Mapping[str, Any]) -> str:
 def _is_exempt(server: str, exempt: str) -> bool:
     """Whether a server is asked without a proxy, by the rules of golang.org/x/net/http/httpproxy, which Docker has."""
     host, port = _host_and_port(server.lower())
-    port = port or "443"
+    host, port = host.strip("[]"), port or "443"
     address = _address(host)
     if host == "localhost" or (address and address.is_loopback):
         return True

@@ -203,6 +203,8 @@ def test_a_registry_behind_an_engines_proxy(hub: tuple[Server, str]) -> None:
         ("10.1.2.3", "1.2.3", True),
         ("10.1.2.3", "10.1.2.*", False),
         ("[fd00::1]:5000", "fd00::/8", True),
+        ("[fd00::1]", "fd00::1", True),
+        ("[fd00::1]", "[fd00::1]:443", True),
         ("[fd00::1]:5000", "fd00::1", True),
         ("[fd00::1]:5000", "[fd00::1]:5000", True),
         ("[fd00::1]:5000", "[fd00::1]:443", False),
