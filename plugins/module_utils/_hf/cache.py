@@ -571,10 +571,15 @@ def _misplaced(cache: Cache, model: Model, hint: str) -> list[str]:
         for parent in reversed(place.parents)
         if {top, refs} & {parent, *parent.parents}
     }
-    found = [_no_directory(one, hint) for one in folders if one != refs and os.path.lexists(one) and not one.is_dir()]
+    found = []
+    for folder in folders:
+        with suppress(PermissionError):  # which is told of the directory that keeps this user out
+            if folder != refs and os.path.lexists(folder) and not folder.is_dir():
+                found.append(_no_directory(folder, hint))
     for place in (*places, *(cache.blobs / file.blob for file in model.files)):
-        if place.is_dir() and not place.is_symlink():
-            found.append(sentence(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))))
+        with suppress(PermissionError):
+            if place.is_dir() and not place.is_symlink():
+                found.append(sentence(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))))
     return found
 
 

@@ -584,6 +584,7 @@ def test_the_users_own_modes_are_told_as_such(shared_disk: Path, place: str, mod
     (cache.root / place).chmod(mode)
     told = seen_by(cache, GROUP)
     assert told
+    assert seen_by(cache, GROUP, see=lambda one: obstacles(one, "cache_dir", MODEL)) == told
     for line in (*told, *(one for one in seen_by(cache, GROUP, see=looked) if "sudo" in one)):
         assert line.endswith(f": sudo chmod -R u+rwX {cache.root}")
     mend(told[0])
