@@ -21,6 +21,7 @@ from urllib.parse import unquote
 PROFILES = "/etc/NetworkManager/system-connections"  # those of NetworkManager's own
 MASTERS = {"Bond", "Bridge", "VRF", "BatmanAdvanced"}
 UPPERS = {"VLAN", "VXLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "IPoIB", "Tunnel", "MACsec"}
+OVERS = {"vlan", "vxlan", "macvlan", "ipvlan", "macsec", "ip-tunnel", "6lowpan"}  # sections of NetworkManager's
 _NETWORKD = re.compile(r"(?:.*/)?10-netplan-(?P<id>.+)\.(?P<kind>network|link)")
 _PROFILE = re.compile(r"(?:.*/)?(?:netplan-)?(?P<id>.+)\.nmconnection")
 _KEYS = {"dhcp4:": "dhcp4", "dhcp6:": "dhcp6", "routes": "routes", "MTU": "mtu", "link-local": "link-local"}
@@ -203,8 +204,8 @@ def claims(units: Sequence[Unit], link: Mapping[str, Any]) -> list[Claim]:
         if said and not mine and not _selects(unit):
             said = [claim._replace(every_port=unit.one("connection", "id") or unit.id) for claim in said]
         found += [claim._replace(about=(unit.path,)) if unit.path.startswith(PROFILES) else claim for claim in said]
-        found += _uppers(unit, units, netdev) if unit.kind == "profile" else []
-    return found
+    bases = [unit for unit in units if unit.kind == "profile" and matches(unit, link, netdev) is not False]
+    return found + _uppers(units, bases, link)
 
 
 def _is_for_it_alone(unit: Unit, netdev: str) -> bool:
@@ -277,15 +278,25 @@ def _uuid(unit: Unit) -> str:
     return unit.one("connection", "uuid")
 
 
-def _uppers(unit: Unit, units: Sequence[Unit], netdev: str) -> list[Claim]:
-    """Return the VLANs that a profile carries for NetworkManager, which are profiles of their own."""
-    return [
-        Claim(f"the link of {upper.one('connection', 'interface-name') or upper.id}", (upper.id, unit.id))
-        for upper in units
-        if upper.kind == "profile"
-        for parent in [upper.one("vlan", "parent") or upper.one("vxlan", "parent") or upper.one("macvlan", "parent")]
-        if parent and (parent == netdev or parent == _uuid(unit))
-    ]
+def _uppers(units: Sequence[Unit], bases: Sequence[Unit], link: Mapping[str, Any]) -> list[Claim]:
+    """Return the VLANs and the like over a netdev, which to NetworkManager are profiles of their own.
+
+    They name the netdev, or one of ``bases``, the profiles for it. NetworkManager makes them over a netdev of
+    networkd's, too.
+    """
+    found = []
+    for upper in (unit for unit in units if unit.kind == "profile"):
+        parent = next((value for section, key, value in upper.settings if section in OVERS and key == "parent"), "")
+        below = [unit.id for unit in bases if parent and parent == _uuid(unit)]
+        by_mac = not parent and upper.one("connection", "type") == "vlan" and _has_mac(upper, link)
+        if parent == link["netdev"] or below or by_mac:
+            about = (upper.path,) if upper.path.startswith(PROFILES) else (upper.id, *below)
+            found.append(Claim(f"the link of {upper.one('connection', 'interface-name') or upper.id}", about))
+    return found
+
+
+def _has_mac(unit: Unit, link: Mapping[str, Any]) -> bool:
+    return str(link["mac"]).lower() in map(str.lower, unit.all("ethernet", "mac-address"))
 
 
 # ---- whose it is

@@ -39,6 +39,7 @@ ADDRESSINGS = ("static", "link_local", "dhcp")
 POOL = ("192.168.100.0/22", "10.100.100.0/22", "172.30.100.0/22")
 FIRST_HOST = 10  # the leader's last octet; each member's follows from its rank alone
 JUMBO = 9000  # between Sparks; what a switch carries is not ours to say
+NETPLAN = "/etc/netplan"
 SYNC = "99-nvidia-sync-cluster.yaml"  # NVIDIA Sync's Cluster Assistant writes it
 
 Overrides = Mapping[str, Mapping[str, str]]  # member -> netdev -> address with prefix length
@@ -348,7 +349,7 @@ def _refuse_enslaved_ports(hosts: Sequence[Member]) -> None:
             are, them = ("are", "them") if len(netdevs) > 1 else ("is", "it")
             commands = "; ".join(f"sudo ip link set {netdev} nomaster" for netdev in netdevs)
             places = [one["path"] for one in host.netplan_conflicts if f"a part of {master}" in one["sets"]]
-            where = " and ".join(dict.fromkeys(places)) or "what put it there (see /etc/netplan and 'nmcli connection')"
+            where = " and ".join(map(_file, dict.fromkeys(places))) or "what put it there (see /etc/netplan and 'nmcli connection')"
             problems.append(
                 f"{host.name}: {' and '.join(netdevs)} {are} in {master}: take {them} out ('{commands}'), and out of "
                 f"{where}, which would do it again"
@@ -386,10 +387,15 @@ def _refuse_netplan_conflicts(hosts: Sequence[Member], segments: Sequence[Segmen
         )
 
 
+def _file(path: str) -> str:
+    """Return what to call the place of a conflict, which for a file that could not be read is the directory alone."""
+    return f"a file in {path}" if path == NETPLAN else path
+
+
 def _conflict_words(host: str, path: str, sets: str, every_port: str, netdevs: list[str]) -> str:
     """Return what a file configures on netdevs of the fabric, and the mend."""
     which = ", ".join(netdevs)
-    said = f"{host}: {path} configures {which} too ({sets})"
+    said = f"{host}: {_file(path)} configures {which} too ({sets})"
     if every_port:
         named = f"its profile '{every_port}' names no port, so that it is one for every port"
         modify = f"nmcli connection modify '{every_port}' connection.interface-name PORT"
@@ -397,6 +403,8 @@ def _conflict_words(host: str, path: str, sets: str, every_port: str, netdevs: l
         return f"{said}, because {named}: give it its own ({mend}), or move it away if it is not needed"
     if path.endswith(".nmconnection"):
         return f"{said}: delete that profile of NetworkManager (nmcli connection delete), or give it another port"
+    if path == NETPLAN:
+        return f"{said}: take {which} out of it ('grep -r {netdevs[0]} {NETPLAN}' and 'netplan get' help to find it)"
     return f"{said}: move it out of {path.rpartition('/')[0]} if it is not needed, or take {which} out of it"
 
 

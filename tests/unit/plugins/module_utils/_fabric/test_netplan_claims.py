@@ -180,6 +180,34 @@ def test_a_copy_that_networkmanager_made_of_our_profile_waits() -> None:
     assert conflicts({**GENERATED["renderer alone, NetworkManager"]["files"], path: copy}, {}) == []
 
 
+BASE = f"[connection]\nid=qsfp\nuuid=u-base\ntype=ethernet\ninterface-name={A0}\n\n[ipv4]\nmethod=auto\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("vlan", f"interface-name={A0}.100\n[vlan]\nid=100\nparent={A0}"),
+        ("vlan", f"interface-name={A0}.100\n[vlan]\nid=100\nparent=u-base"),
+        ("macvlan", f"interface-name={A0}.100\n[macvlan]\nmode=2\nparent={A0}"),
+        ("ipvlan", f"interface-name={A0}.100\n[ipvlan]\nmode=1\nparent={A0}"),
+        ("macsec", f"interface-name={A0}.100\n[macsec]\nparent={A0}"),
+        ("vxlan", f"interface-name={A0}.100\n[vxlan]\nid=1\nparent={A0}"),
+        ("ip-tunnel", f"interface-name={A0}.100\n[ip-tunnel]\nmode=1\nparent={A0}"),
+        ("vlan", f"interface-name={A0}.100\n[ethernet]\nmac-address=3C:6D:66:00:00:10\n[vlan]\nid=100"),
+    ],
+)
+@pytest.mark.parametrize("renderer", BOTH)
+def test_what_networkmanager_puts_over_a_port_is_a_profile_of_its_own(kind: str, settings: str, renderer: str) -> None:
+    """It needs the port alone for that, also where networkd has the port."""
+    upper = f"[connection]\nid=storage\nuuid=u-upper\ntype={kind}\n{settings}\n\n[ipv4]\nmethod=auto\n"
+    base, over = (f"{PROFILES}/{name}.nmconnection" for name in ("qsfp", "storage"))
+    more = {base: BASE} if "u-base" in settings else {}
+    found = conflicts({**GENERATED[f"renderer alone, {renderer}"]["files"], **more, over: upper}, {})
+    assert [(one["path"], one["netdev"], one["sets"]) for one in found if one["path"] != base] == [
+        (over, A0, [f"the link of {A0}.100"])
+    ]
+
+
 LINES = f"""[Match] [Network] [Link] [connection] [ipv4] [vlan] Name=* Name= Driver=mlx5_core DHCP=yes Bond=b
 MTUBytes=1500 MTUBytes=x type=ethernet master=b method=auto address1= address1=;, = parent= parent={A0} # [ ] \0
 interface-name={A0} Address=\u0661"""

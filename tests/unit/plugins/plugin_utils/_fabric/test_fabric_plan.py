@@ -588,6 +588,20 @@ def test_a_profile_of_networkmanager_is_not_in_etc_netplan() -> None:
     assert "/etc/netplan" not in str(said.value)
 
 
+def test_etc_netplan_as_a_whole_is_never_moved_away() -> None:
+    """A file that PyYAML cannot read and netplan can is not known by name."""
+    whole = [{**claim("enp1s0f0np0"), "path": "/etc/netplan", "sets": ["dhcp4: true"]}]
+    with pytest.raises(FabricError) as refused:
+        planned(member(1) | {"netplan_conflicts": whole}, member(2))
+    said = str(refused.value)
+    assert "spark1: a file in /etc/netplan configures enp1s0f0np0 too (dhcp4: true): take enp1s0f0np0 out of it" in said
+    assert "grep -r enp1s0f0np0 /etc/netplan" in said
+    assert "move" not in said
+    bond = [{**whole[0], "sets": ["a part of bond0"]}]
+    with pytest.raises(FabricError, match="out of a file in /etc/netplan, which would do it again"):
+        planned(bonded(1) | {"netplan_conflicts": bond}, member(2))
+
+
 def test_files_that_netplan_refuses_stop_the_plan() -> None:
     problem = "netplan refuses the files of this host: /etc/netplan/70-x.yaml:1:1: Invalid YAML"
     with pytest.raises(FabricError, match=f"spark2: {problem}"):
