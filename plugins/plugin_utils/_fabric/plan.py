@@ -349,7 +349,10 @@ def _refuse_enslaved_ports(hosts: Sequence[Member]) -> None:
             are, them = ("are", "them") if len(netdevs) > 1 else ("is", "it")
             commands = "; ".join(f"sudo ip link set {netdev} nomaster" for netdev in netdevs)
             places = [one["path"] for one in host.netplan_conflicts if f"a part of {master}" in one["sets"]]
-            where = " and ".join(map(_file, dict.fromkeys(places))) or "what put it there (see /etc/netplan and 'nmcli connection')"
+            where = (
+                " and ".join(map(_file, dict.fromkeys(places)))
+                or "what put it there (see /etc/netplan and 'nmcli connection')"
+            )
             problems.append(
                 f"{host.name}: {' and '.join(netdevs)} {are} in {master}: take {them} out ('{commands}'), and out of "
                 f"{where}, which would do it again"
