@@ -20,7 +20,8 @@ STREAMS = 8  # one TCP stream is the processor's speed, not the link's
 READY_SECONDS = 30  # that the other end may take to be ready
 PCIE = (
     "Check both ends (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4). Where it says less, update the "
-    "firmware ('sudo fwupdmgr refresh', 'sudo fwupdmgr update'), shut the Spark down, and take its power out for a minute"
+    "firmware ('sudo fwupdmgr refresh', 'sudo fwupdmgr update'), shut the Spark down, and take its power out for a "
+    "minute"
 )
 TCP = "iperf3 measures TCP, which the processor can slow down: install perftest on all Sparks to measure RDMA"
 # What the tools say, and its mend. The first that is found counts: a queue pair that fails is no connection either.

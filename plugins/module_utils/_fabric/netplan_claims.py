@@ -21,6 +21,7 @@ from urllib.parse import unquote
 PROFILES = "/etc/NetworkManager/system-connections"  # those of NetworkManager's own
 MASTERS = {"Bond", "Bridge", "VRF", "BatmanAdvanced"}
 UPPERS = {"VLAN", "VXLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "IPoIB", "Tunnel", "MACsec"}
+ALIASES = {"802-3-ethernet": "ethernet"}  # sections of NetworkManager's that have two names
 OVERS = {"vlan", "vxlan", "macvlan", "ipvlan", "macsec", "ip-tunnel", "6lowpan"}  # sections of NetworkManager's
 _NETWORKD = re.compile(r"(?:.*/)?10-netplan-(?P<id>.+)\.(?P<kind>network|link)")
 _PROFILE = re.compile(r"(?:.*/)?(?:netplan-)?(?P<id>.+)\.nmconnection")
@@ -68,7 +69,7 @@ def find_conflicts(
 
     :param generated: by path, the files that netplan's generator made of all its files, ``own`` replaced by
         :func:`placeholder`; and the profiles of NetworkManager's own. :param documents: by path, the YAML of netplan's
-        files, which says whose ID is whose. :param links: ``netdev``, ``mac`` and ``driver`` (null where unknown).
+        files, which says whose ID is whose. :param links: ``netdev``, ``mac``, ``driver`` and ``path``, udev's name of the place (null where unknown).
     :returns: ``path``, ``netdev``, ``sets`` (in words), ``addresses``, ``mtu`` and ``every_port`` of each conflict.
     """
     units = [unit for path, text in sorted(generated.items()) for unit in [read_unit(path, text)] if unit]
@@ -111,7 +112,7 @@ def _settings(text: str) -> list[Setting]:
     found, section = [], ""
     for line in map(str.strip, text.splitlines()):
         if line.startswith("[") and line.endswith("]"):
-            section = line[1:-1]
+            section = ALIASES.get(line[1:-1], line[1:-1])
         elif "=" in line and not line.startswith(("#", ";")):
             key, _equals, value = line.partition("=")
             found.append((section, key.strip(), value.strip()))
@@ -141,7 +142,9 @@ def _profile_matches(unit: Unit, link: Mapping[str, Any], name: str) -> bool | N
     parts: list[bool | None] = [wanted == name for wanted in unit.all("connection", "interface-name")]
     parts += [_globs(_list(value), link["netdev"]) for value in unit.all("match", "interface-name")]
     parts += [_globs(_list(value), link.get("driver")) for value in unit.all("match", "driver")]
-    parts += [None for value in unit.all("match", "path") if value]
+    parts += [_globs(_list(value), link.get("path")) for value in unit.all("match", "path")]
+    denied = unit.all("ethernet", "mac-address-denylist", "mac-address-blacklist")
+    parts += [str(link["mac"]).lower() not in value.lower().split(";") for value in denied]
     parts += [mac.lower() == str(link["mac"]).lower() for mac in unit.all("ethernet", "mac-address") if mac]
     return _every(parts)
 
@@ -184,15 +187,18 @@ def _selects(unit: Unit) -> bool:
 def claims(units: Sequence[Unit], link: Mapping[str, Any]) -> list[Claim]:
     """Return all that the units configure on a netdev, beyond what the placeholder alone makes of it."""
     netdev, found = link["netdev"], []
+    by_networkmanager = any(unit.kind == "profile" and _is_own(unit, netdev) for unit in units)
     renaming = [unit for unit in units if unit.kind == "link" and matches(unit, link, netdev)]
     names = {unit.id: unit.one("Link", "Name") for unit in renaming}
     for unit in units:
-        mine = unit.id == netdev and not unit.path.startswith(PROFILES)
+        mine = _is_own(unit, netdev)
         hit = matches(unit, link, names.get(unit.id) or netdev)
         if mine and unit.kind != "link" and not (hit and _is_for_it_alone(unit, netdev)):
             found.append(Claim(f"another match for {netdev}", (netdev,)))
-        if hit is False or _is_copy(unit, netdev):
+        if hit is False or _is_copy(unit, netdev) or (unit.kind == "profile" and not mine and _never_started(unit)):
             continue
+        if unit.path.startswith(PROFILES) and not by_networkmanager:
+            continue  # netplan has its rules for udev tell NetworkManager to leave the port alone
         said = _profile(unit, units) if unit.kind == "profile" else _networkd(unit)
         first = unit.kind == "network" and _name(unit.path) < f"10-netplan-{netdev}.network"
         said = [claim for claim in said if claim.words != f"the name {netdev}"]
@@ -214,6 +220,17 @@ def _is_for_it_alone(unit: Unit, netdev: str) -> bool:
     names += [name for value in unit.all("match", "interface-name") for name in _list(value)]
     macs = unit.all("Match", "MACAddress", "PermanentMACAddress") + unit.all("ethernet", "mac-address")
     return netdev in names or any(macs)
+
+
+def _is_own(unit: Unit, netdev: str) -> bool:
+    """Tell whether netplan made this of the ID that the fabric's own file has, too."""
+    return unit.id == netdev and not unit.path.startswith(PROFILES)
+
+
+def _never_started(unit: Unit) -> bool:
+    """Tell whether NetworkManager starts a profile by hand alone. That of a bond's port the bond may start."""
+    by_hand = unit.one("connection", "autoconnect") in ("false", "0")
+    return by_hand and not unit.one("connection", "master", "controller")
 
 
 def _is_copy(unit: Unit, netdev: str) -> bool:
@@ -285,7 +302,7 @@ def _uppers(units: Sequence[Unit], bases: Sequence[Unit], link: Mapping[str, Any
     networkd's, too.
     """
     found = []
-    for upper in (unit for unit in units if unit.kind == "profile"):
+    for upper in (unit for unit in units if unit.kind == "profile" and not _never_started(unit)):
         parent = next((value for section, key, value in upper.settings if section in OVERS and key == "parent"), "")
         below = [unit.id for unit in bases if parent and parent == _uuid(unit)]
         by_mac = not parent and upper.one("connection", "type") == "vlan" and _has_mac(upper, link)

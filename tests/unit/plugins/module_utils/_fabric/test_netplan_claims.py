@@ -69,6 +69,8 @@ MEANS: dict[str, dict[str, list[str]]] = {
     "link-local alone": {A0: ["link-local addresses"]},
     "wireless without a name": {},
     "renderer alone": {},
+    "never started by NetworkManager": {},
+    "our ID, never started by NetworkManager": {A0: ["activation manual"]},
 }
 NETWORKD_ALONE = {"glob without settings"}
 
@@ -159,6 +161,24 @@ PROFILE = f"[connection]\nid=Wired\ntype=ethernet\ninterface-name={A0}\n\n[ipv4]
         (PROFILE.replace("[ipv4]", "[ethernet]\nmac-address=3C:6D:66:00:00:99\n[ipv4]"), None),
         (PROFILE.replace("[ipv4]", "[ethernet]\nmtu=1500\n[ipv4]").replace("auto", "disabled"), ["MTU 1500"]),
         (PROFILE.replace("id=Wired", "id=Wired\ncontroller=bond7\nport-type=bond"), ["a part of bond7", *DHCP]),
+        # NetworkManager starts these by hand alone, but for the port of a bond, which the bond may start.
+        (PROFILE.replace("id=Wired", "id=Wired\nautoconnect=false"), None),
+        (PROFILE.replace("id=Wired", "id=Wired\nautoconnect=0"), None),
+        (PROFILE.replace("id=Wired", "id=Wired\nautoconnect=true"), DHCP),
+        (
+            PROFILE.replace("id=Wired", "id=Wired\nautoconnect=false\ncontroller=bond7\nport-type=bond"),
+            ["a part of bond7", *DHCP, "activation manual"],
+        ),
+        # and never these on this port
+        (PROFILE.replace("[ipv4]", "[ethernet]\nmac-address-denylist=3C:6D:66:00:00:10;\n[ipv4]"), None),
+        (
+            PROFILE.replace("[ipv4]", "[ethernet]\nmac-address-blacklist=aa:bb:cc:00:00:01;3c:6d:66:00:00:10\n[ipv4]"),
+            None,
+        ),
+        (PROFILE.replace("[ipv4]", "[802-3-ethernet]\nmac-address-blacklist=3C:6D:66:00:00:10;\n[ipv4]"), None),
+        (PROFILE.replace("[ipv4]", "[ethernet]\nmac-address-denylist=AA:BB:CC:00:00:01;\n[ipv4]"), DHCP),
+        (PROFILE.replace("[ipv4]", "[802-3-ethernet]\nmac-address=3C:6D:66:00:00:99\n[ipv4]"), None),
+        (PROFILE.replace("[ipv4]", "[802-3-ethernet]\nmac-address=3C:6D:66:00:00:10\nmtu=9000\n[ipv4]"), 0),
         ("# nothing\n[connection\n=\nx", None),
     ],
 )
@@ -170,7 +190,47 @@ def test_profiles_that_networkmanager_keeps_outside_netplan(text: str, sets: lis
         return
     (one,) = found
     assert (one["path"], one["netdev"]) == (path, A0)
-    assert one["addresses"] == ["10.0.0.1/24", "10.0.1.1/24"] if isinstance(sets, int) else one["sets"] == sets
+    if sets == 0:
+        assert (one["sets"], one["mtu"]) == ([*DHCP, "MTU 9000"], 9000)
+    elif isinstance(sets, int):
+        assert one["addresses"] == ["10.0.0.1/24", "10.0.1.1/24"]
+    else:
+        assert one["sets"] == sets
+
+
+@pytest.mark.parametrize("text", [PROFILE, PROFILE.replace("id=Wired", "id=Wired\ncontroller=bond7\nport-type=bond")])
+def test_networkmanager_leaves_a_port_of_networkd_alone(text: str) -> None:
+    """netplan's rules for udev mark the port with NM_UNMANAGED."""
+    profiles = {f"{PROFILES}/Wired.nmconnection": text, f"{PROFILES}/netplan-{A0}.nmconnection": text}
+    assert conflicts({**GENERATED["renderer alone, networkd"]["files"], **profiles}, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path", "sets"),
+    [
+        ("pci-0000:01:00.0;", "pci-0000:01:00.0", DHCP),
+        ("pci-0000:01:00.0;", "pci-0002:01:00.0", None),
+        ("pci-0002:*;pci-0000:01:*;", "pci-0000:01:00.0", DHCP),
+        ("!pci-0000:01:*;", "pci-0000:01:00.0", None),
+        ("platform-*;", "pci-0000:01:00.0", None),
+        (
+            "pci-0000:01:00.0;",
+            None,
+            [*DHCP, "if its driver or path is pci-0000:01:00.0;, which this host does not tell"],
+        ),
+    ],
+)
+def test_a_path_is_compared_where_the_host_tells_it(wanted: str, path: str | None, sets: list[str] | None) -> None:
+    profile = PROFILE.replace(f"interface-name={A0}\n", "").replace("[ipv4]", f"[match]\npath={wanted}\n[ipv4]")
+    files = {**GENERATED["renderer alone, NetworkManager"]["files"], f"{PROFILES}/Wired.nmconnection": profile}
+    found = conflicts(files, {}, [{**LINKS[0], "path": path}])
+    assert [one["sets"] for one in found] == ([sets] if sets else [])
+
+
+def test_an_upper_that_is_never_started_is_none() -> None:
+    upper = f"[connection]\nid=storage\ntype=vlan\nautoconnect=false\ninterface-name={A0}.100\n[vlan]\nparent={A0}\n"
+    files = {**GENERATED["renderer alone, NetworkManager"]["files"], f"{PROFILES}/storage.nmconnection": upper}
+    assert conflicts(files, {}) == []
 
 
 def test_a_copy_that_networkmanager_made_of_our_profile_waits() -> None:
