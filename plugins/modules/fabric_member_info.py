@@ -181,6 +181,14 @@ member:
           description: The name of the profile that does so, where it is one for each port there is; else null.
           type: str
           sample: any port
+        renderer:
+          description: Which renderer reads it, C(networkd) or C(NetworkManager).
+          type: str
+          sample: NetworkManager
+        shared:
+          description: Whether the file configures, or may configure, other ports too.
+          type: bool
+          sample: false
     netplan_renderers:
       description: The renderer that netplan gives each link's network device to, C(networkd) or C(NetworkManager).
       type: dict

@@ -57,6 +57,8 @@ class Claim(NamedTuple):
     mtu: int | None = None
     yields: bool = False  # whether the fabric's own file has the last word where it comes after that file
     every_port: str = ""  # the name of a profile that matches each port there is
+    renderer: str = "networkd"  # which reads it
+    wide: bool = False  # whether it may be for other ports too
 
 
 def find_conflicts(
@@ -69,8 +71,10 @@ def find_conflicts(
 
     :param generated: by path, the files that netplan's generator made of all its files, ``own`` replaced by
         :func:`placeholder`; and the profiles of NetworkManager's own. :param documents: by path, the YAML of netplan's
-        files, which says whose ID is whose. :param links: ``netdev``, ``mac``, ``driver`` and ``path``, udev's name of the place (null where unknown).
-    :returns: ``path``, ``netdev``, ``sets`` (in words), ``addresses``, ``mtu`` and ``every_port`` of each conflict.
+        files, which says whose ID is whose. :param links: ``netdev``, ``mac``, and ``driver`` and ``path`` (as udev
+        calls its place), null where unknown.
+    :returns: ``path``, ``netdev``, ``sets`` (in words), ``addresses``, ``mtu``, ``every_port``, ``renderer`` and
+        ``shared`` (whether the file configures, or may configure, other ports too) of each conflict.
     """
     units = [unit for path, text in sorted(generated.items()) for unit in [read_unit(path, text)] if unit]
     places = _places(documents, own)
@@ -81,6 +85,9 @@ def find_conflicts(
                 if not (claim.yields and claim.about[0] == link["netdev"] and _name(path) <= _name(own)):
                     conflicts.setdefault((path, link["netdev"]), []).append(claim)
     order = {link["netdev"]: number for number, link in enumerate(links)}
+    known: dict[str, set[str]] = {}
+    for (path, _netdev), found in conflicts.items():
+        known.setdefault(path, set()).update(one for claim in found for one in claim.about)
     return [
         {
             "path": path,
@@ -89,6 +96,8 @@ def find_conflicts(
             "addresses": list(dict.fromkeys(claim.address for claim in found if claim.address)),
             "mtu": next((claim.mtu for claim in found if claim.mtu), None),
             "every_port": next((claim.every_port for claim in found if claim.every_port), None),
+            "renderer": next((claim.renderer for claim in found if claim.every_port), found[0].renderer),
+            "shared": any(claim.wide for claim in found) or _has_more(documents.get(path), known[path] | set(order)),
         }
         for (path, netdev), found in sorted(conflicts.items(), key=lambda item: (item[0][0], order[item[0][1]]))
     ]
@@ -209,6 +218,8 @@ def claims(units: Sequence[Unit], link: Mapping[str, Any]) -> list[Claim]:
             said.append(Claim(f"if its driver or path is {kinds}, which this host does not tell", (unit.id,)))
         if said and not mine and not _selects(unit):
             said = [claim._replace(every_port=unit.one("connection", "id") or unit.id) for claim in said]
+        wide = not mine and not _is_for_it_alone(unit, netdev)
+        said = [claim._replace(renderer=_renderer(unit), wide=wide) for claim in said]
         found += [claim._replace(about=(unit.path,)) if unit.path.startswith(PROFILES) else claim for claim in said]
     bases = [unit for unit in units if unit.kind == "profile" and matches(unit, link, netdev) is not False]
     return found + _uppers(units, bases, link)
@@ -220,6 +231,10 @@ def _is_for_it_alone(unit: Unit, netdev: str) -> bool:
     names += [name for value in unit.all("match", "interface-name") for name in _list(value)]
     macs = unit.all("Match", "MACAddress", "PermanentMACAddress") + unit.all("ethernet", "mac-address")
     return netdev in names or any(macs)
+
+
+def _renderer(unit: Unit) -> str:
+    return "NetworkManager" if unit.kind == "profile" else "networkd"
 
 
 def _is_own(unit: Unit, netdev: str) -> bool:
@@ -308,7 +323,8 @@ def _uppers(units: Sequence[Unit], bases: Sequence[Unit], link: Mapping[str, Any
         by_mac = not parent and upper.one("connection", "type") == "vlan" and _has_mac(upper, link)
         if parent == link["netdev"] or below or by_mac:
             about = (upper.path,) if upper.path.startswith(PROFILES) else (upper.id, *below)
-            found.append(Claim(f"the link of {upper.one('connection', 'interface-name') or upper.id}", about))
+            name = upper.one("connection", "interface-name") or upper.id
+            found.append(Claim(f"the link of {name}", about, renderer=_renderer(upper)))
     return found
 
 
@@ -320,8 +336,21 @@ def _has_mac(unit: Unit, link: Mapping[str, Any]) -> bool:
 
 
 def placeholder(netdevs: Iterable[str]) -> dict[str, Any]:
-    """Return a document that stands for the fabric's own file: its IDs, which other files may name, and no settings."""
-    return {"network": {"version": 2, "ethernets": {netdev: {} for netdev in netdevs}}}
+    """Return a document that stands for the fabric's own file: its IDs, which other files may name, and no settings.
+
+    Like the real one it asks for no DHCP, because netplan merges by ID: a file that comes before it, such as an
+    installer's that names all ports, has no say in that any more.
+    """
+    off = {"dhcp4": False, "dhcp6": False}
+    return {"network": {"version": 2, "ethernets": {netdev: dict(off) for netdev in netdevs}}}
+
+
+def _has_more(document: Any, known: Iterable[str]) -> bool:
+    """Tell whether a file of netplan's configures more than what is known: other IDs, or the renderer of all."""
+    network = document.get("network") if isinstance(document, dict) else None
+    entries = network.values() if isinstance(network, dict) else []
+    ids = {str(name) for entry in entries if isinstance(entry, dict) for name in entry}
+    return bool(ids - set(known)) or (isinstance(network, dict) and "renderer" in network)
 
 
 def _places(documents: Mapping[str, Any], own: str) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import render
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan_claims import (
     PROFILES,
     find_conflicts,
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "netplan"
 INPUTS = yaml.safe_load((FIXTURES / "inputs.yml").read_text())
 GENERATED = json.loads((FIXTURES / "generated.json").read_text())
-OWN, OTHER = "/etc/netplan/40-cx7.yaml", "/etc/netplan/60-x.yaml"
+OWN, OTHER, EARLIER = "/etc/netplan/40-cx7.yaml", "/etc/netplan/60-x.yaml", "/etc/netplan/30-x.yaml"
 A0, B0, A1, B1 = NETDEVS = ("enp1s0f0np0", "enP2p1s0f0np0", "enp1s0f1np1", "enP2p1s0f1np1")
 LINKS = [
     {"netdev": netdev, "mac": f"3c:6d:66:00:00:{number}", "driver": "mlx5_core"}
@@ -71,6 +72,9 @@ MEANS: dict[str, dict[str, list[str]]] = {
     "renderer alone": {},
     "never started by NetworkManager": {},
     "our ID, never started by NetworkManager": {A0: ["activation manual"]},
+    "before ours, DHCP": {},
+    "before ours, DHCP passed through": {B0: ["dhcp4: true"]},
+    "before ours, by another ID": {A0: ["dhcp4: true"]},
 }
 NETWORKD_ALONE = {"glob without settings"}
 
@@ -94,10 +98,11 @@ def test_what_others_configure(name: str, renderer: str) -> None:
     if made["rc"]:
         assert "NetworkManager definitions do not support matching by driver" in made["err"]
         return
-    found = conflicts(made["files"], {OTHER: INPUTS[name]})
+    other = EARLIER if name.startswith("before ours") else OTHER
+    found = conflicts(made["files"], {other: INPUTS[name]})
     wanted = {} if name in NETWORKD_ALONE and renderer != "networkd" else MEANS[name]
     assert {one["netdev"]: set(one["sets"]) for one in found} == {netdev: set(wanted[netdev]) for netdev in wanted}
-    assert {one["path"] for one in found} <= {OTHER}
+    assert {one["path"] for one in found} <= {other}
     assert [one["netdev"] for one in found] == [netdev for netdev in NETDEVS if netdev in wanted]
 
 
@@ -114,12 +119,48 @@ def test_a_file_that_comes_before_ours_cannot_set_our_mtu(renderer: str) -> None
     assert conflicts(made, {"/etc/netplan/30-x.yaml": INPUTS["MTU"]}) == []
 
 
+def test_our_file_switches_off_what_one_before_it_asks_of_dhcp() -> None:
+    """The generator is asked with what ours says of DHCP, since netplan merges the files by ID, in their order."""
+    asked = placeholder(NETDEVS)["network"]["ethernets"]
+    rendered = yaml.safe_load(render({netdev: {} for netdev in NETDEVS}))["network"]["ethernets"]
+    dhcp = {netdev: {key: rendered[netdev][key] for key in ("dhcp4", "dhcp6")} for netdev in NETDEVS}
+    assert asked == dhcp == {netdev: {"dhcp4": False, "dhcp6": False} for netdev in NETDEVS}
+
+
+RJ45 = {"enP7s7": {"dhcp4": True}}
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "shared"),
+    [
+        ("quoted boolean", {}, False),
+        ("quoted boolean", {"ethernets": RJ45}, True),
+        ("quoted boolean", {"wifis": {"wlP9s9": {"dhcp4": True}}}, True),
+        ("quoted boolean", {"renderer": "networkd"}, True),
+        ("bond by id", {}, False),
+        ("bond by name", {"ethernets": RJ45}, True),
+        ("VLAN by id", {}, False),
+        ("glob with DHCP", {}, True),
+        ("ports by driver", {}, True),
+        ("every port, by networkd", {}, True),
+    ],
+)
+def test_a_file_that_configures_other_ports_too_is_told(name: str, more: dict[str, Any], shared: bool) -> None:
+    network = INPUTS[name]["network"]
+    document = {
+        "network": {**network, **more, "ethernets": {**network.get("ethernets", {}), **more.get("ethernets", {})}}
+    }
+    found = conflicts(GENERATED[f"{name}, networkd"]["files"], {OTHER: document})
+    assert {one["shared"] for one in found} == {shared}
+
+
 @pytest.mark.parametrize(
     ("name", "profile"), [("every port, by NetworkManager", "any port"), ("every port, by networkd", "any")]
 )
 def test_a_profile_for_every_port_is_called_one(name: str, profile: str) -> None:
     found = conflicts(GENERATED[f"{name}, networkd"]["files"], {OTHER: INPUTS[name]})
     assert [one["every_port"] for one in found] == [profile] * 4
+    assert [one["renderer"] for one in found] == [name.rpartition("by ")[2]] * 4
 
 
 def test_a_driver_that_is_not_known_is_neither_hit_nor_miss() -> None:
