@@ -30,6 +30,7 @@ LINKS = [
 ]
 EXAMPLES = 150  # half a minute's worth of files by hand, some four seconds
 TRUE, FALSE = ("true", "yes", "on", "y", "Yes", "TRUE", "On"), ("false", "no", "off", "n", "No")
+RIVAL = "other settings, which NetworkManager may take instead of the fabric's"
 INSTEAD = "other settings, which networkd takes instead of the fabric's"
 
 
@@ -129,6 +130,8 @@ def expected(means: dict[str, dict[str, Any]], netdev: str) -> set[str]:
         own |= {f"the name {one['name']}"} if one["name"] not in ("", netdev) else set()
         if not own and one["backend"] == "networkd" and f"10-netplan-{name}." < f"10-netplan-{netdev}.":
             own = {INSTEAD}
+        if not own and one["backend"] == "NetworkManager" and name != netdev:
+            own = {RIVAL}
         words |= own
     return words
 

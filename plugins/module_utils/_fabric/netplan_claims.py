@@ -23,6 +23,7 @@ MASTERS = {"Bond", "Bridge", "VRF", "BatmanAdvanced"}
 UPPERS = {"VLAN", "VXLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "IPoIB", "Tunnel", "MACsec"}
 ALIASES = {"802-3-ethernet": "ethernet"}  # sections of NetworkManager's that have two names
 OVERS = {"vlan", "vxlan", "macvlan", "ipvlan", "macsec", "ip-tunnel", "6lowpan"}  # sections of NetworkManager's
+RIVAL = "other settings, which NetworkManager may take instead of the fabric's"
 _NETWORKD = re.compile(r"(?:.*/)?10-netplan-(?P<id>.+)\.(?P<kind>network|link)")
 _PROFILE = re.compile(r"(?:.*/)?(?:netplan-)?(?P<id>.+)\.nmconnection")
 _KEYS = {"dhcp4:": "dhcp4", "dhcp6:": "dhcp6", "routes": "routes", "MTU": "mtu", "link-local": "link-local"}
@@ -213,6 +214,8 @@ def claims(units: Sequence[Unit], link: Mapping[str, Any]) -> list[Claim]:
         said = [claim for claim in said if claim.words != f"the name {netdev}"]
         if first and not mine and not said and names.get(unit.id) in (None, "", netdev):
             said = [Claim("other settings, which networkd takes instead of the fabric's", (unit.id,))]
+        elif by_networkmanager and not mine and not said and names.get(unit.id) in (None, "", netdev):
+            said = [Claim(RIVAL, (unit.id,))] if _may_go_before(unit, units, netdev) else []
         if said and hit is None:
             kinds = " ".join(unit.all("Match", "Driver") + unit.all("match", "driver", "path"))
             said.append(Claim(f"if its driver or path is {kinds}, which this host does not tell", (unit.id,)))
@@ -246,6 +249,24 @@ def _never_started(unit: Unit) -> bool:
     """Tell whether NetworkManager starts a profile by hand alone. That of a bond's port the bond may start."""
     by_hand = unit.one("connection", "autoconnect") in ("false", "0")
     return by_hand and not unit.one("connection", "master", "controller")
+
+
+def _may_go_before(unit: Unit, units: Sequence[Unit], netdev: str) -> bool:
+    """Tell whether NetworkManager may start a profile in place of the fabric's: of two alike, the one it started last.
+
+    A profile for what is over the netdev is told by that.
+    """
+    if unit.kind != "profile" or any(_parent(upper) == _uuid(unit) != "" for upper in units):
+        return False
+    own = max((_priority(one) for one in units if one.kind == "profile" and _is_own(one, netdev)), default=0)
+    return _priority(unit) >= own
+
+
+def _priority(unit: Unit) -> int:
+    try:
+        return int(unit.one("connection", "autoconnect-priority"))
+    except ValueError:
+        return 0
 
 
 def _is_copy(unit: Unit, netdev: str) -> bool:
@@ -318,7 +339,7 @@ def _uppers(units: Sequence[Unit], bases: Sequence[Unit], link: Mapping[str, Any
     """
     found = []
     for upper in (unit for unit in units if unit.kind == "profile" and not _never_started(unit)):
-        parent = next((value for section, key, value in upper.settings if section in OVERS and key == "parent"), "")
+        parent = _parent(upper)
         below = [unit.id for unit in bases if parent and parent == _uuid(unit)]
         by_mac = not parent and upper.one("connection", "type") == "vlan" and _has_mac(upper, link)
         if parent == link["netdev"] or below or by_mac:
@@ -326,6 +347,10 @@ def _uppers(units: Sequence[Unit], bases: Sequence[Unit], link: Mapping[str, Any
             name = upper.one("connection", "interface-name") or upper.id
             found.append(Claim(f"the link of {name}", about, renderer=_renderer(upper)))
     return found
+
+
+def _parent(unit: Unit) -> str:
+    return next((value for section, key, value in unit.settings if section in OVERS and key == "parent"), "")
 
 
 def _has_mac(unit: Unit, link: Mapping[str, Any]) -> bool:

@@ -33,9 +33,10 @@ LINKS = [
 ]
 BOTH = ("networkd", "NetworkManager")
 DHCP, DHCP_BOTH, BOND = ["dhcp4: true"], ["dhcp4: true", "dhcp6: true"], ["a part of bond0"]
+RIVAL = ["other settings, which NetworkManager may take instead of the fabric's"]
 INSTEAD = ["other settings, which networkd takes instead of the fabric's"]
 
-# By input: what it configures on which netdevs, and where it depends on the renderer, under networkd alone.
+# By input: what it configures on which netdevs, and where it depends on the renderer, under networkd.
 MEANS: dict[str, dict[str, list[str]]] = {
     "management by driver": {},
     "ports by driver": dict.fromkeys(NETDEVS, DHCP),
@@ -75,8 +76,18 @@ MEANS: dict[str, dict[str, list[str]]] = {
     "before ours, DHCP": {},
     "before ours, DHCP passed through": {B0: ["dhcp4: true"]},
     "before ours, by another ID": {A0: ["dhcp4: true"]},
+    "second profile, link-local": {},
+    "second profile, disabled and first": {},
+    "second profile, last": {},
 }
-NETWORKD_ALONE = {"glob without settings"}
+# What it configures under NetworkManager, where that differs.
+UNDER_NETWORKMANAGER: dict[str, dict[str, list[str]]] = {
+    "glob without settings": dict.fromkeys(NETDEVS, RIVAL),
+    "glob without settings, behind": dict.fromkeys(NETDEVS, RIVAL),
+    "its own name": {B0: RIVAL},
+    "second profile, link-local": {A0: RIVAL},
+    "second profile, disabled and first": {A0: RIVAL},
+}
 
 
 def conflicts(
@@ -100,7 +111,7 @@ def test_what_others_configure(name: str, renderer: str) -> None:
         return
     other = EARLIER if name.startswith("before ours") else OTHER
     found = conflicts(made["files"], {other: INPUTS[name]})
-    wanted = {} if name in NETWORKD_ALONE and renderer != "networkd" else MEANS[name]
+    wanted = UNDER_NETWORKMANAGER.get(name, MEANS[name]) if renderer == "NetworkManager" else MEANS[name]
     assert {one["netdev"]: set(one["sets"]) for one in found} == {netdev: set(wanted[netdev]) for netdev in wanted}
     assert {one["path"] for one in found} <= {other}
     assert [one["netdev"] for one in found] == [netdev for netdev in NETDEVS if netdev in wanted]
@@ -188,7 +199,13 @@ PROFILE = f"[connection]\nid=Wired\ntype=ethernet\ninterface-name={A0}\n\n[ipv4]
     ("text", "sets"),
     [
         (PROFILE, DHCP),
-        (PROFILE.replace("auto", "disabled"), None),
+        (PROFILE.replace("auto", "disabled"), RIVAL),
+        (PROFILE.replace("auto", "link-local"), RIVAL),
+        (PROFILE.replace("auto", "link-local").replace("id=", "autoconnect-priority=10\nid="), RIVAL),
+        (PROFILE.replace("auto", "link-local").replace("id=", "autoconnect-priority=x\nid="), RIVAL),
+        (PROFILE.replace("auto", "link-local").replace("id=", "autoconnect-priority=-999\nid="), None),
+        (PROFILE.replace("auto", "link-local").replace("id=", "autoconnect=false\nid="), None),
+        (PROFILE.replace("auto", "disabled").replace(A0, "enP7s7"), None),
         (PROFILE.replace("auto", "manual\naddresses=10.0.0.1/24,10.0.0.254;10.0.1.1/24;"), 2),
         (PROFILE.replace("auto", "manual\ngateway=10.0.0.254"), ["routes"]),
         (PROFILE.replace("interface-name", "x").replace("[ipv4]", f"[match]\ninterface-name={A0};\n[ipv4]"), DHCP),
@@ -272,6 +289,15 @@ def test_an_upper_that_is_never_started_is_none() -> None:
     upper = f"[connection]\nid=storage\ntype=vlan\nautoconnect=false\ninterface-name={A0}.100\n[vlan]\nparent={A0}\n"
     files = {**GENERATED["renderer alone, NetworkManager"]["files"], f"{PROFILES}/storage.nmconnection": upper}
     assert conflicts(files, {}) == []
+
+
+def test_a_second_profile_waits_where_ours_goes_first() -> None:
+    made = dict(GENERATED["renderer alone, NetworkManager"]["files"])
+    own = f"/run/NetworkManager/system-connections/netplan-{A0}.nmconnection"
+    second = {f"{PROFILES}/x.nmconnection": PROFILE.replace("auto", "disabled")}
+    assert [one["sets"] for one in conflicts({**made, **second}, {})] == [RIVAL]
+    made[own] = made[own].replace("[connection]", "[connection]\nautoconnect-priority=5")
+    assert conflicts({**made, **second}, {}) == []
 
 
 def test_a_copy_that_networkmanager_made_of_our_profile_waits() -> None:
