@@ -32,9 +32,13 @@ CAUSES = (
         "'memlock' in /etc/security/limits.d)",
     ),
     (
-        r"failed to modify QP \S+ to RT[RS]",
+        r"failed to modify .*?QP.*? to RT[RS]",
         "the GID, address or MTU of the two ends do not fit together: compare 'ip addr show {netdev}' and 'show_gids' "
         "with those of the other end",
+    ),
+    (
+        r"network is unreachable|cannot assign requested address",
+        "an address of the fabric is not there: see 'ip addr show {netdev}' at both ends, and run again",
     ),
     (r"server is busy", "another measurement runs there: measure again when it has ended"),
     (

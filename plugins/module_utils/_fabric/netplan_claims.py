@@ -154,7 +154,7 @@ def _profile_matches(unit: Unit, link: Mapping[str, Any], name: str) -> bool | N
     parts += [_globs(_list(value), link.get("driver")) for value in unit.all("match", "driver")]
     parts += [_globs(_list(value), link.get("path")) for value in unit.all("match", "path")]
     denied = unit.all("ethernet", "mac-address-denylist", "mac-address-blacklist")
-    parts += [str(link["mac"]).lower() not in value.lower().split(";") for value in denied]
+    parts += [str(link["mac"]).lower() not in map(str.strip, value.lower().split(";")) for value in denied]
     parts += [mac.lower() == str(link["mac"]).lower() for mac in unit.all("ethernet", "mac-address") if mac]
     return _every(parts)
 

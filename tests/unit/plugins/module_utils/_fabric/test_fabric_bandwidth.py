@@ -175,6 +175,7 @@ def test_halves_that_are_slow_alike_are_not_one_half_alone(links: tuple[float, .
 
 FIREWALL, MEMORY = "whether a firewall drops it", "limit of locked memory"
 ENDS, BUSY = "GID, address or MTU", "another measurement runs"
+ADDRESS = "address of the fabric is not there"
 SAYS = ("ib_write_bw", "ib_write_bw printed no result: ")
 TCP_SAYS = ("iperf3", "iperf3 failed, and says: ")
 
@@ -185,6 +186,9 @@ TCP_SAYS = ("iperf3", "iperf3 failed, and says: ")
         (SAYS, '"Couldn\'t connect to 192.168.101.11:18516\\nUnable to open file descriptor for socket"', FIREWALL),
         (SAYS, "\"Couldn't allocate MR\\nfailed to create mr\\n Couldn't create IB resources\\n\"", MEMORY),
         (SAYS, '" Failed to modify QP 299 to RTR\\n Unable to Connect the HCA\'s through the link\\n"', ENDS),
+        (SAYS, "' Failed to modify RC QP to RTR\\n'", ENDS),
+        (TCP_SAYS, "unable to connect to server: Network is unreachable", ADDRESS),
+        (TCP_SAYS, "unable to connect to server: Cannot assign requested address", ADDRESS),
         (SAYS, "' IB device rocep1s0f0 not found\\n'", None),
         (SAYS, "''", None),
         (("ib_write_bw", ""), "Command '['ib_write_bw', '-d', 'rocep1s0f0']' timed out after 35 seconds", FIREWALL),
@@ -199,7 +203,7 @@ def test_an_error_is_a_firewall_only_where_it_says_so(says: tuple[str, str], wor
     said = bandwidth_problem("spark1", found(98.0, half1=start + words), 175, tool) or ""
     assert said.startswith("spark1 cannot send to spark2 out of half1 (")
     assert words in said
-    assert [one for one in (FIREWALL, MEMORY, ENDS, BUSY) if one in said] == ([cause] if cause else [])
+    assert [one for one in (FIREWALL, MEMORY, ENDS, BUSY, ADDRESS) if one in said] == ([cause] if cause else [])
     assert said.count(tool) == 1
 
 
