@@ -134,6 +134,13 @@ def applied(members: dict[str, Any]) -> dict[str, Any]:
     return done
 
 
+def test_a_docker_without_root_is_refused() -> None:
+    members = cluster()
+    members["spark2"]["engine"]["info"]["SecurityOptions"] = ["name=seccomp,profile=builtin", "name=rootless"]
+    with pytest.raises(DockerPlanError, match=r"Docker on spark2 is rootless: .*Nothing was changed"):
+        plan(members)
+
+
 def test_two_blank_sparks() -> None:
     common = [planner.IMAGE, planner.ADVERTISE, planner.SELECT, RESTART]
     assert names(cluster()) == {
