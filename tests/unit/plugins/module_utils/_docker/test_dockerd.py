@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import doctest
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,11 @@ class TestRunning:
         program = tmp_path / "dockerd"
         program.write_bytes(Path("/bin/sleep").read_bytes())
         program.chmod(0o755)
-        with subprocess.Popen(["dockerd", "60"], executable=str(program)) as child:  # which has begun by now
+        with subprocess.Popen(["dockerd", "60"], executable=str(program)) as child:
+            for _attempt in range(1000):  # the kernel has the command line a moment after the program has begun
+                if Path(f"/proc/{child.pid}/cmdline").read_bytes():
+                    break
+                time.sleep(0.01)
             (tmp_path / "pid").write_text(str(child.pid))
             program.unlink()  # as dpkg does it
             found = running(None, str(tmp_path / "pid"))
