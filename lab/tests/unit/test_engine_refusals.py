@@ -105,6 +105,8 @@ def test_keys_of_every_era(era_: str) -> None:
             "print_iter_log": True,
             "kv_cache_config": {"dtype": "auto", "free_gpu_memory_fraction": 0.4, "max_tokens": "4096"},
             "cuda_graph_config": None,
+            "max_seq_len": None,
+            "cp_config": {"cp_type": "helix"},
             "moe_config": {"backend": "CUTLASS"},
             "speculative_config": {"decoding_type": "Draft_Target", "speculative_model_dir": "/d", "max_draft_len": 4},
             "allreduce_strategy": "NCCL",
@@ -141,6 +143,14 @@ def test_keys_of_every_era(era_: str) -> None:
         ({"cuda_graph_config": {"batch_sizes": 1}}, era.ERAS, "type=list_type"),
         ({"env_overrides": 1}, ("1.3.0rc", "main"), "type=dict_type"),
         ({"tokenizer": 1}, era.ERAS, "type=string_type"),
+        ({"kv_cache_config.free_gpu_memory_fraction": 0.4}, era.ERAS, "type=extra_forbidden"),
+        ({"kv_cache_config": {"a.b": 0.4}}, era.ERAS, "type=extra_forbidden"),
+        ({"kv_cache_config": None}, era.ERAS, "type=model_type"),
+        ({"print_iter_log": None}, era.ERAS, "type=bool_type"),
+        ({"tensor_parallel_size": None}, era.ERAS, "type=int_type"),
+        ({"kv_cache_config": {"free_gpu_memory_fraction": 90}}, era.ERAS, "type=less_than_equal"),
+        ({"kv_cache_config": {"free_gpu_memory_fraction": float("nan")}}, era.ERAS, "type=greater_than_equal"),
+        ({"stream_interval": 0}, era.ERAS, "type=greater_than_equal"),
     ],
 )
 def test_refused_in_the_words_of_pydantic(tree: Any, eras_: tuple[str, ...], words: str) -> None:
