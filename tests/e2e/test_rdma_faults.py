@@ -163,7 +163,7 @@ def armed(serving: Pair) -> Iterator[Pair]:
     yield serving
     ranks = serves(serving)
     for spark in SPARKS:
-        serving.host(spark).check_output(f"sudo rm {SWITCH} {MARKER}")
+        serving.host(spark).check_output(f"sudo rm {MARKER}")
     reboot(serving, *SPARKS)
     back(serving, ranks, 300)
 
