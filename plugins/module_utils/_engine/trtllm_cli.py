@@ -36,6 +36,7 @@ class Key(NamedTuple):
     kind: str
     eras: str
     choices: tuple[str, ...] = ()
+    old: tuple[str, ...] = ()  # choices of era A besides
 
 
 FLAGS = {
@@ -370,6 +371,7 @@ KEYS = {
             "SaveState",
             "User_Provided",
         ),
+        ("DraftTarget", "UserProvided"),
     ),
     "speculative_config.draft_len_schedule": Key("dict[int,int]", "ABC"),
     "speculative_config.dynamic_tree_max_topK": Key("int", "ABC"),

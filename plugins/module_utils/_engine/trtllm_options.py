@@ -245,6 +245,15 @@ def _unknown(word: str, name: str, known: Iterable[str], image: Image) -> Findin
     return Finding(f"{name} is no {word} of TensorRT-LLM's{f'; {meant}' if meant else ''} {_ANYWAY}")
 
 
+def _flag_as_key(name: str, image: Image) -> Finding:
+    text = (
+        f"{name} is a flag of trtllm-serve, and no key that is known of TensorRT-LLM: say it in trtllm_serve_arguments"
+    )
+    if image.newer:
+        return Finding(f"{text} if the engine refuses it when it starts", refused=False)
+    return Finding(f"{text} {_ANYWAY}")
+
+
 def flatten(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The dotted keys of nested options with their values. A key below which anything goes is a leaf.
 
@@ -329,11 +338,12 @@ def _value_problem(name: str, kind: str, choices: Sequence[str], value: Any) -> 
     return "must be a string" if kind == "str" and not isinstance(value, str) else ""
 
 
-def _value_findings(name: str, known: Flag | Key, key: str, value: Any, newer: bool) -> Iterator[Finding]:
-    wrong = _value_problem(name, known.kind, known.choices, value) or _range_problem(key, value)
+def _value_findings(name: str, known: Flag | Key, key: str, value: Any, image: Image) -> Iterator[Finding]:
+    old = known.old if isinstance(known, Key) and "A" in image.eras else ()
+    wrong = _value_problem(name, known.kind, known.choices + old, value) or _range_problem(key, value)
     if wrong and _ONE_OF in wrong:  # a later version may have one more
         words = all(isinstance(one, str) for one in (value if isinstance(value, list) else [value]))
-        if words and newer:
+        if words and image.newer:
             doubt = f"no table tells whether the image's version has that one too, {_TRY}"
             yield Finding(f"{name} {wrong}, as far as is known, and is {value!r}: {doubt}", refused=False)
         else:
@@ -360,12 +370,12 @@ def options_findings(options: Mapping[str, Any], image: Image) -> Iterator[Findi
             findings = list(_era_findings("key", name, key.eras, image))
             yield from findings
             if value is not None and not any(finding.refused for finding in findings):
-                yield from _value_findings(name, key, name, value, image.newer)
+                yield from _value_findings(name, key, name, value, image)
         elif name in groups:
             if value not in (None, {}):
                 yield Finding(f"{name} must be a mapping, and is {value!r}")
-        elif name in FLAGS and FLAGS[name].option not in KEYS and NESTED.get(FLAGS[name].option) is None:
-            yield Finding(f"{name} is a flag of trtllm-serve and no key: say it in trtllm_serve_arguments")
+        elif name in FLAGS and _key_of(FLAGS[name]) not in KEYS:
+            yield _flag_as_key(name, image)
         elif not name.startswith(tuple(OPEN)):
             yield _unknown("key", name, sorted({*KEYS, *groups}), image)
 
@@ -424,7 +434,7 @@ def _flag_findings(name: str, value: Any, options: Mapping[str, Any], image: Ima
     yield from findings
     if not any(finding.refused for finding in findings):
         typed = _on_command_line(flag)
-        yield from [Finding(problem)] if problem else _value_findings(name, typed, _key_of(flag), value, image.newer)
+        yield from [Finding(problem)] if problem else _value_findings(name, typed, _key_of(flag), value, image)
 
 
 def _on_command_line(flag: Flag) -> Flag:

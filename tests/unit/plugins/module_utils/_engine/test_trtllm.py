@@ -340,7 +340,17 @@ def test_the_yaml_is_named_as_the_way_out_only_where_it_is_one(
 
 def test_a_flag_among_the_keys_is_sent_to_the_flags() -> None:
     said = refusal(version="1.3.0rc13", options={"served_model_name": "x"})
-    assert "served_model_name is a flag of trtllm-serve and no key: say it in trtllm_serve_arguments" in said
+    assert re.search("served_model_name is a flag of .*, and no key .*: say it in trtllm_serve_arguments", said)
+    for version in ("1.4.0rc0", "any"):  # which may have made it a key
+        (doubt,) = alone(version=version, options={"served_model_name": "x"})["doubts"]
+        assert "say it in trtllm_serve_arguments if the engine refuses it" in doubt
+
+
+def test_the_older_words_for_speculation_are_those_of_the_older_images() -> None:
+    options = {"speculative_config": {"decoding_type": "DraftTarget"}}
+    for version in ("1.2.0rc1", "1.2.1"):
+        assert alone(version=version, options=options)["doubts"] == []
+    assert "must be one of" in refusal(version="1.3.0rc13", options=options)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,12 @@ def test_the_tables_are_those_of_the_stand_in() -> None:
     assert flags == cli.FLAGS
     facts = json.loads((FACTS / "llm_args.json").read_text())
     keys = {
-        row["key"]: cli.Key(row["type"].replace('"', "'"), letters(row["eras"]), tuple(row["allowed"] or ()))
+        row["key"]: cli.Key(
+            row["type"].replace('"', "'"),
+            letters(row["eras"]),
+            tuple(row["allowed"] or ()),
+            tuple(row.get("allowed_before_1.3", ())),
+        )
         for row in facts["keys"]
     }
     assert keys == cli.KEYS
@@ -246,8 +251,8 @@ def test_keys_pass_exactly_where_the_stand_in_takes_them(era: str, data: st.Data
             place = place.setdefault(group, {})
             if not isinstance(place, dict):
                 return
-        kind, _eras, choices = cli.KEYS.get(name, cli.Key("str", "ABC"))
-        place[leaf] = data.draw(values(kind, choices))
+        kind, _eras, choices, old = cli.KEYS.get(name, cli.Key("str", "ABC"))
+        place[leaf] = data.draw(values(kind, choices + old))
     real = {letter: name for name, letter in NAMES.items()}[era]
     found = stand_in("llm_args").Schema(real).check(settings.without_nulls(tree))
     assert bool(settings.check_options(tree, era)) == bool(found), (tree, found)
