@@ -9,6 +9,7 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Sequence
 
@@ -209,7 +210,7 @@ def placed(key: str) -> str:
     >>> placed("kv_cache_config.free_gpu_memory_fraction"), placed("print_iter_log")
     ('free_gpu_memory_fraction below kv_cache_config', 'print_iter_log')
     """
-    return " below ".join(reversed(key.split(".")))
+    return " below ".join(part for part in reversed(key.split(".")) if part)
 
 
 _TRY = "take it out if the engine refuses it when it starts"
@@ -361,7 +362,9 @@ def options_findings(options: Mapping[str, Any], image: Image) -> Iterator[Findi
     groups = {".".join(key.split(".")[:depth]) for key in KEYS for depth in range(1, key.count(".") + 1)}
     dotted = list(_dotted(options))
     for name in dotted:
-        yield Finding(f"{name} is one name with dots in it, and no key of the engine's has any: say {placed(name)}")
+        yield Finding(
+            f"{name} is one name with dots in it, and no key of the engine's has any: say {placed(name) or 'a name'}"
+        )
     for name, value in flatten(options):
         key = KEYS.get(name)
         if any(name == one or name.startswith(f"{one}.") for one in dotted):
@@ -376,7 +379,7 @@ def options_findings(options: Mapping[str, Any], image: Image) -> Iterator[Findi
                 yield Finding(f"{name} must be a mapping, and is {value!r}")
         elif name in FLAGS and _key_of(FLAGS[name]) not in KEYS:
             yield _flag_as_key(name, image)
-        elif not name.startswith(tuple(OPEN)):
+        elif not f"{name}.".startswith(tuple(OPEN)):
             yield _unknown("key", name, sorted({*KEYS, *groups}), image)
 
 
@@ -466,9 +469,10 @@ def _meant(name: str, value: Any) -> Any:
     if kind == "flag":
         return (str(value).lower() in TRUE) != name.startswith("no-")
     try:
-        return float(value) if kind in ("int", "float") else str(value)
+        number = float(value) if kind in ("int", "float") else math.nan
     except (TypeError, ValueError, OverflowError):
-        return str(value)
+        number = math.nan
+    return str(value) if math.isnan(number) else number
 
 
 def _disagreements(arguments: Mapping[str, Any]) -> Iterator[Finding]:

@@ -297,6 +297,7 @@ def test_null_leaves_out_what_cannot_be_null_and_what_the_role_has_a_default_for
 ) -> None:
     plan = alone(version="1.3.0", options=options)
     assert plan["options"] == {**trtllm.DEFAULTS, **written}
+    assert plan["doubts"] == []
     assert plan["settings"]["fit_kv_cache"]
     assert plan["world"] == 1
 
@@ -483,6 +484,13 @@ def test_telemetry_is_switched_off_where_somebody_says_so() -> None:
 )
 def test_what_the_engine_or_the_role_cannot_do_is_refused(version: str, said: dict[str, Any], says: str) -> None:
     assert re.search(says, refusal(version=version, **said))
+
+
+def test_what_is_no_number_is_not_said_to_disagree_with_itself() -> None:
+    options = {"kv_cache_config": {"free_gpu_memory_fraction": float("nan")}}
+    said = refusal(version="1.3.0", options=options, arguments={"kv_cache_free_gpu_memory_fraction": float("nan")})
+    assert "must be from 0 to 1, and is nan" in said
+    assert "two spellings" not in said
 
 
 def test_a_fraction_among_the_flags_has_the_same_limits() -> None:
