@@ -316,12 +316,13 @@ def refuse_live_restore(info: dict[str, Any]) -> None:
     """Refuse an engine that keeps containers alive without itself, and say where that is set."""
     if not info.get("LiveRestoreEnabled"):
         return
+    path, config, unread = DAEMON_JSON, {}, ""
     try:
         daemon = read_daemon_json()
         path, config = daemon["path"], parse(daemon["text"])
-    except (DaemonJsonError, FileError):
-        path, config = DAEMON_JSON, {}
-    where, mend = live_restore(path, config, running()["flags"], running_with=True)
+    except (DaemonJsonError, FileError) as error:
+        unread = str(error)
+    where, mend = live_restore(path, config, running()["flags"], running_with=True, unread=unread)
     raise SwarmError(f"{where}, and Swarm does not work with it. Nothing was changed. {mend}")
 
 

@@ -181,6 +181,14 @@ member:
           description: The name of the profile that does so, where it is one for each port there is; else null.
           type: str
           sample: any port
+        renderer:
+          description: Which renderer reads it, C(networkd) or C(NetworkManager).
+          type: str
+          sample: NetworkManager
+        shared:
+          description: Whether the file configures, or may configure, other ports too.
+          type: bool
+          sample: false
     netplan_renderers:
       description: The renderer that netplan gives each link's network device to, C(networkd) or C(NetworkManager).
       type: dict
@@ -260,6 +268,7 @@ member:
 
 import hashlib
 import json
+import re
 import shutil
 import traceback
 from pathlib import Path
@@ -386,20 +395,37 @@ def documents() -> dict[str, Any]:
     return found
 
 
+def noted(netdev: str, name: str) -> str | None:
+    """Return what udev noted of a netdev, None where it did not."""
+    lines = read(Path(UDEV, f"n{ifindex(netdev)}")).splitlines()
+    return next((line.partition("=")[2] for line in lines if line.startswith(f"E:{name}=")), None)
+
+
 def driver(netdev: str) -> str | None:
     """Return the driver that netplan's ``match`` means: the device's, else the one that udev noted, else None."""
     bound = Path("/sys/class/net", netdev, "device", "driver")
-    if bound.exists():
-        return bound.resolve().name
-    noted = read(Path(UDEV, f"n{ifindex(netdev)}")).splitlines()
-    return next((line.partition("=")[2] for line in noted if line.startswith("E:ID_NET_DRIVER=")), None)
+    return bound.resolve().name if bound.exists() else noted(netdev, "ID_NET_DRIVER")
+
+
+def pci_path(device: Path) -> str | None:
+    """Return what udev would note as the path of a device on a PCI bus, None where it would name more than that bus."""
+    on_bus = re.fullmatch(
+        r"/sys/devices/pci[0-9a-f]+:[0-9a-f]+/(?:.*/)?([0-9a-f]+(?::[0-9a-f]{2}){2}\.[0-7])", str(device)
+    )
+    return f"pci-{on_bus[1]}" if on_bus else None
 
 
 def netplan(module: AnsibleModule, own: str, links: list[dict[str, Any]], permanent: dict[str, str]) -> dict[str, Any]:
     """Return what netplan and NetworkManager make of the files of others on these links."""
     names = [link["netdev"] for link in links]
     about = [
-        {"netdev": link["netdev"], "mac": permanent.get(link["netdev"], link["mac"]), "driver": driver(link["netdev"])}
+        {
+            "netdev": link["netdev"],
+            "mac": permanent.get(link["netdev"], link["mac"]),
+            "driver": driver(link["netdev"]),
+            "path": noted(link["netdev"], "ID_PATH")
+            or pci_path(Path("/sys/class/net", link["netdev"], "device").resolve()),
+        }
         for link in links
     ]
     answer: dict[str, Any] = {"netplan_conflicts": [], "netplan_renderers": {}, "netplan_problem": ""}

@@ -38,8 +38,9 @@ options:
           - IPv4 address or hostname (RFC 1123) at which the other nodes reach this node.
           - >-
             Refused are an address given twice (hostnames regardless of case and of a dot at the end), names with one
-            first label (C(spark1.lan) and C(spark1.example.org) are one host to Open MPI), wildcards, loopback,
-            broadcast and multicast addresses, IPv6, anything malformed, and words that have a meaning in hostfiles.
+            first label (C(spark1.lan) and C(spark1.example.org) are one host to Open MPI), names of which the
+            first label is a number (C(1.lan) is C(1) to Open MPI, which is an address), wildcards, loopback, broadcast
+            and multicast addresses, IPv6, anything malformed, and words that have a meaning in hostfiles.
         type: str
         required: true
       slots:

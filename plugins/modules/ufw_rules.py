@@ -15,7 +15,11 @@ description:
     are, to the byte and in their order.
   - >-
     ufw keeps one rule for the same packets. Where that is another owner's rule, it counts if it does the same, and
-    stays. The module refuses, with nothing changed, where that rule does another thing, or O(first=true).
+    stays, whether it logs or not. The module refuses, with nothing changed, where that rule does another thing, or
+    O(first=true).
+  - >-
+    ufw takes the first rule that fits. The module refuses, with nothing changed, to allow what another owner's rule in
+    front denies, unless O(first=true).
   - Never enables ufw.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes

@@ -30,6 +30,7 @@ LINKS = [
 ]
 EXAMPLES = 150  # half a minute's worth of files by hand, some four seconds
 TRUE, FALSE = ("true", "yes", "on", "y", "Yes", "TRUE", "On"), ("false", "no", "off", "n", "No")
+RIVAL = "other settings, which NetworkManager may take instead of the fabric's"
 INSTEAD = "other settings, which networkd takes instead of the fabric's"
 
 
@@ -51,7 +52,7 @@ def test_the_fixtures_are_what_netplan_makes(lab: Lab) -> None:
     inputs = yaml.safe_load((FIXTURES / "inputs.yml").read_text())
     captured = json.loads((FIXTURES / "generated.json").read_text())
     jobs = {
-        f"{name}, {renderer}": {"files": {**base(renderer), "/etc/netplan/60-x.yaml": yaml.safe_dump(doc)}, "links": []}
+        f"{name}, {renderer}": {"files": {**base(renderer), place(name): yaml.safe_dump(doc)}, "links": []}
         for name, doc in inputs.items()
         for renderer in ("networkd", "NetworkManager")
     }
@@ -60,6 +61,10 @@ def test_the_fixtures_are_what_netplan_makes(lab: Lab) -> None:
     for name, answer in made.items():
         assert without_new_uuids(answer["files"]) == without_new_uuids(captured[name]["files"]), name
         assert answer["rc"] == captured[name]["rc"], name
+
+
+def place(name: str) -> str:
+    return f"/etc/netplan/{'30' if name.startswith('before ours') else '60'}-x.yaml"
 
 
 def without_new_uuids(files: dict[str, str]) -> dict[str, str]:
@@ -125,6 +130,8 @@ def expected(means: dict[str, dict[str, Any]], netdev: str) -> set[str]:
         own |= {f"the name {one['name']}"} if one["name"] not in ("", netdev) else set()
         if not own and one["backend"] == "networkd" and f"10-netplan-{name}." < f"10-netplan-{netdev}.":
             own = {INSTEAD}
+        if not own and one["backend"] == "NetworkManager" and name != netdev:
+            own = {RIVAL}
         words |= own
     return words
 

@@ -61,7 +61,10 @@ _KEYS = {
 _MERGED = ("runtimes", "features")
 # Runtimes that need no entry: runc's own, and containerd's shims by their full names.
 _BUILT_IN = re.compile(r"runc|[a-z0-9]+(?:\.[A-Za-z0-9_-]+){2,}")
-_WHERE = "see where it comes from with 'systemctl cat docker'"
+# Docker of a snap has its own unit, which starts it with these flags among others.
+_SNAP = re.compile(r"/var/snap/|/run/snap\.")
+_PATHS = ("config-file", "data-root", "exec-root", "pidfile")
+_REMOVE = "Remove the flag, or give it that value"
 
 
 def parse_flags(argv: Sequence[str]) -> dict[str, list[str]]:
@@ -125,6 +128,16 @@ def _candidates(root: Path, pid_file: Path) -> list[str]:
     return [*([noted] if noted.isdigit() else []), *all_of_them]
 
 
+def _of_a_snap(flags: Flags | None) -> bool:
+    return any(_SNAP.match(value) for key in _PATHS for value in (flags or {}).get(key) or ())
+
+
+def _source(flags: Flags | None) -> str:
+    """Return in words how to find out where a flag comes from."""
+    unit = "snap.docker.dockerd" if _of_a_snap(flags) else "docker"
+    return f"see where it comes from with 'systemctl cat {unit}'"
+
+
 def refuse_other_file(path: str, flags: Flags | None) -> None:
     """Refuse to configure a dockerd that reads another file.
 
@@ -132,9 +145,14 @@ def refuse_other_file(path: str, flags: Flags | None) -> None:
     """
     other = ((flags or {}).get("config-file") or [path])[-1]
     if os.path.realpath(other) != os.path.realpath(path):
+        mend = (
+            "Install Docker Engine from a Debian package in the place of the snap (snap remove docker)"
+            if _of_a_snap(flags)
+            else "Install Docker Engine from a Debian package, or move its settings to this file and remove the flag"
+        )
         raise DaemonJsonError(
-            f"dockerd reads {other} instead of it (--config-file on its command line; {_WHERE}). Nothing was changed. "
-            "Install Docker Engine from a Debian package, or move its settings to this file and remove the flag"
+            f"dockerd reads {other} instead of it (--config-file on its command line; {_source(flags)}). Nothing was "
+            f"changed. {mend}"
         )
 
 
@@ -154,10 +172,7 @@ def beside_flags(settings: Settings, flags: Flags | None) -> Settings:
         defaults = {key: value for key, value in defaults.items() if key != "runtimes" or value}
     kind = settings.kind
     if kind is not None and given.get(RESOURCES):
-        wanted = sorted(f"{kind}={value}" for value in settings.resources)
-        there = sorted(given[RESOURCES])
-        if [entry for entry in there if entry.split("=")[0].strip() == kind] != wanted:
-            _refuse_flag("--node-generic-resource", " ".join(there), " ".join(wanted) or "none")
+        _refuse_resources(given, kind, settings.resources)
         kind = None
     return Settings(values, defaults, kind, settings.resources if kind is not None else ())
 
@@ -167,15 +182,39 @@ def _is_given(flags: Flags, key: str, value: Any) -> bool:
         return False
     given = flags[key][-1]
     if given != (str(value).lower() if isinstance(value, bool) else value):
-        _refuse_flag(f"--{key}", given, str(value))
+        _refuse_flag(flags, f"--{key} {given}", str(value))
     return True
 
 
-def _refuse_flag(flag: str, given: str, wanted: str) -> None:
+def _refuse_resources(flags: Flags, kind: str, resources: Sequence[str]) -> None:
+    """Refuse flags that advertise other resources of a kind. Those of other kinds stay, so all have to be flags."""
+    there = sorted(flags[RESOURCES])
+    wanted = sorted(f"{kind}={value}" for value in resources)
+    ours = [entry for entry in there if entry.split("=")[0].strip() == kind]
+    if ours == wanted:
+        return
+    also = [entry for entry in there if entry not in ours and entry.partition("=")[2].strip() in resources]
+    wrong = [*(entry for entry in ours if entry not in wanted), *also]
+    lacking = [entry for entry in wanted if entry not in ours]
+    if not wrong:
+        mend = f"Add {_as_flags(lacking)} beside it"
+    elif not lacking:
+        mend = f"Remove {_as_flags(wrong)}"
+    elif len(wrong) < len(there):
+        mend = f"Change {_as_flags(wrong)} to {' and '.join(lacking)}"
+    else:
+        mend = _REMOVE
+    _refuse_flag(flags, _as_flags(there), " ".join(wanted) or "none", mend)
+
+
+def _as_flags(entries: Sequence[str]) -> str:
+    return " ".join(f"--node-generic-resource {entry}" for entry in entries)
+
+
+def _refuse_flag(flags: Flags, given: str, wanted: str, mend: str = _REMOVE) -> None:
     raise DaemonJsonError(
-        f"dockerd has {flag} {given} on its command line, and {wanted} is wanted. Docker does not start where a "
-        "setting is both there and in this file. Nothing was changed. Remove the flag, or give it that value "
-        f"({_WHERE})"
+        f"dockerd has {given} on its command line, and {wanted} is wanted. Docker does not start where a "
+        f"setting is both there and in this file. Nothing was changed. {mend} ({_source(flags)})"
     )
 
 
@@ -196,7 +235,7 @@ def start_problems(config: Mapping[str, Any], flags: Flags | None, swarm: str | 
     """
     given = flags or {}
     problems = [
-        f"{key!r} is in it and among dockerd's flags: remove one of the two ({_WHERE})"
+        f"{key!r} is in it and among dockerd's flags: remove one of the two ({_source(given)})"
         for key in config
         if key in given and key not in _MERGED
     ]
@@ -240,13 +279,15 @@ def refuse_start(config: Mapping[str, Any], flags: Flags | None, swarm: str | No
 
 
 def live_restore(
-    path: str, config: Mapping[str, Any], flags: Flags | None, running_with: Any, host: str = ""
+    path: str, config: Mapping[str, Any], flags: Flags | None, running_with: Any, host: str = "", unread: str = ""
 ) -> tuple[str, str]:
     """Return what switches live-restore on, and how to take it out; empty texts where it is off.
 
     :param running_with: whether the engine says that it is on. A reload switches it on and never off.
     :param host: the host's name, where the module cannot leave that to Ansible.
+    :param unread: why the file could not be read, where it could not.
     """
+    source = _source(flags)
     by_file, by_flag = config.get("live-restore") is True, is_on(flags, "live-restore")
     if not (by_file or by_flag or running_with):
         return "", ""
@@ -254,16 +295,22 @@ def live_restore(
     again = "restart Docker, and run this again"
     file, flag = f'{path}{there} sets "live-restore": true', f"dockerd{there} has --live-restore on its command line"
     if by_file and by_flag:
-        return f"{file}, and {flag}", f"Remove both ({_WHERE}), {again}"
+        return f"{file}, and {flag}", f"Remove both ({source}), {again}"
     if by_file:
         return file, f"Remove it, {again}"
     if by_flag:
-        return flag, f"Remove it there ({_WHERE}), {again}"
+        return flag, f"Remove it there ({source}), {again}"
+    if unread:
+        return (
+            f"dockerd{there} runs with live-restore, and {path} cannot be read ({unread}), so that it is not known "
+            "whether that sets it",
+            f"Correct the file, remove 'live-restore' from it and from dockerd's flags ({source}), {again}",
+        )
     # A reload takes live-restore up, and does not take it out again.
     return (
         f"dockerd{there} runs with live-restore, which {path} does not set: it has the flag --live-restore, or the "
         "file said 'live-restore: true' when Docker last started",
-        f"Remove the flag if there is one ({_WHERE}), {again}",
+        f"Remove the flag if there is one ({source}), {again}",
     )
 
 

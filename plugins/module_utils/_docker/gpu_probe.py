@@ -23,7 +23,7 @@ SWARM_NAME = "dgx-spark/swarm-probe:host"
 LABEL = "sparkops.dgx_spark.probe"
 SHELL = "/bin/sh"
 
-# Bits of the exit status that say what a task of Swarm did not see.
+# The exit status is all that a task of Swarm says at its end. These bits of it tell what the task did not see.
 _STATUS = 64
 _CGROUP = (
     "the container's device cgroup, which does not let it open /dev/nvidia*. Set no-cgroups = false in "
@@ -35,13 +35,28 @@ _WRONG = {
     1: "other GPUs than {gpus}",
     2: "no /dev/infiniband",
     4: "a limit of locked memory below {memlock}",
-    8: f"no GPU: nvidia-smi fails in it, which is mostly {_CGROUP}",
 }
+# Where nvidia-smi fails in it, the exit status is that of nvidia-smi, four times, with the bits 2 and 4 from above
+# halved. Statuses of 1 to 19 count as they are; of others these, and 0 for the rest.
+_FAILED = 160
+_SQUEEZED = {126: 20, 127: 21, 255: 22}
 # Lines of nvidia-smi that do not begin with GPU- are warnings. Status 14 is one, of a damaged infoROM beside good rows.
+# With status 255 it has several words to say.
 PROGRAM = f"""
 wrong={_STATUS} seen=0
-said=$(nvidia-smi --query-gpu=uuid --format=csv,noheader)
-case $? in 0 | 14) ;; *) wrong=$((wrong | 8)) ;; esac
+said=$(nvidia-smi --query-gpu=uuid --format=csv,noheader 2>&1)
+failed=$?
+case $failed in
+  0 | 14) failed= ;;
+  [1-9] | 1[0-9]) ;;
+  126) failed={_SQUEEZED[126]} ;;
+  127) failed={_SQUEEZED[127]} ;;
+  255)
+    failed={_SQUEEZED[255]}
+    case "$said" in *"device handle"* | *"GPU is lost"*) failed=15 ;; *mismatch*) failed=18 ;; esac
+    ;;
+  *) failed=0 ;;
+esac
 set -f
 IFS='
 '
@@ -50,13 +65,14 @@ for gpu in $said; do
   seen=$((seen + 1))
   case " $GPUS " in *" $gpu "*) ;; *) wrong=$((wrong | 1)) ;; esac
 done
-[ "$seen" = "$GPU_COUNT" ] || [ $((wrong & 8)) = 8 ] || wrong=$((wrong | 1))
+[ "$seen" = "$GPU_COUNT" ] || wrong=$((wrong | 1))
 set +f
 if [ "$RDMA" = yes ]; then
   for device in /dev/infiniband/rdma_cm /dev/infiniband/uverbs*; do [ -c "$device" ] || wrong=$((wrong | 2)); done
   limit=$(ulimit -l)
   [ "$limit" = unlimited ] || {{ [ "$MEMLOCK" != unlimited ] && [ "$limit" -ge "$MEMLOCK" ]; }} || wrong=$((wrong | 4))
 fi
+[ -z "$failed" ] || exit $(({_FAILED} + 4 * failed + (wrong & 6) / 2))
 [ $wrong = {_STATUS} ] || exit $wrong
 """
 
@@ -64,6 +80,13 @@ _LIBRARY = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$")
 
 # How nvidia-smi, and how the runtime, begins to say why NVML did not start.
 _NVML = r"(?:initialize nvml: |nvml error: )"
+# How runc begins to say that a file of the host is missing, whether or not Docker made that file.
+_MOUNTING = r'error mounting \\?"(?![^"]*/(?:resolv\.conf|hostname|hosts)\\?")/|failed to fulfil mount request'
+_WRITE_CDI = (
+    "Have it written anew with 'systemctl restart nvidia-cdi-refresh' where the toolkit has that service (it writes "
+    "/var/run/cdi/nvidia.yaml), and with 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml' where it does not, "
+    "or where that file is"
+)
 # What Docker or the runtime says, what it means, and what to do. The first one that is found counts.
 _MEANINGS = (
     (
@@ -79,6 +102,13 @@ _MEANINGS = (
     (
         rf"{_NVML}driver/library version mismatch",
         "the driver was updated while its old kernel module stayed loaded: reboot the host",
+    ),
+    (
+        rf"(?:{_MOUNTING}|failed to stat CDI host device|error gathering device information).*no such file|"
+        r'(?:nvidia-cdi-hook|nvidia-ctk)\\?"?: (?:executable file not found|no such file)',
+        "a CDI specification in /etc/cdi or /var/run/cdi is out of date, as after an update of the driver: what it "
+        f"names is not on the host. {_WRITE_CDI}. A device alone, such as /dev/nvidia-modeset, comes with "
+        "'nvidia-modprobe -u -m'",
     ),
     (
         r"ERROR_LIBRARY_NOT_FOUND|libnvidia-ml",
@@ -112,6 +142,16 @@ _MEANINGS = (
         "to 'auto', or write one (nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml)",
     ),
     (
+        r"failed to discover GPU vendor from CDI|no known GPU vendor found",
+        "Docker was asked for GPUs with --gpus, and knows neither the NVIDIA Container Toolkit nor a CDI specification "
+        "of a GPU: check that nvidia-container-toolkit is installed, write the specification ('systemctl restart "
+        "nvidia-cdi-refresh', or 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'), and restart Docker",
+    ),
+    (
+        r"could not select device driver [\\\"']*cdi",
+        "CDI is switched off in Docker: set features.cdi to true in /etc/docker/daemon.json, and restart Docker",
+    ),
+    (
         r'"?nvidia-smi"?: executable file not found',
         "the container started without the NVIDIA runtime: check that 'docker info' names 'nvidia' as default runtime, "
         "and that nvidia-container-runtime.mode in config.toml is 'auto'",
@@ -123,6 +163,19 @@ _MEANINGS = (
     ),
     (r"Unable to find image|No such image", "the image is not on the host: pull it, or name one that is"),
 )
+# What nvidia-smi, or NVML, says with an exit status, for where nothing but that is known.
+_SENTENCES = {
+    4: "Failed to initialize NVML: Insufficient Permissions",
+    6: "No devices were found",
+    9: "Failed to initialize NVML: Driver Not Loaded",
+    12: "libnvidia-ml",
+    15: "GPU is lost",
+    17: "Failed to initialize NVML: GPU access blocked",
+    18: "Failed to initialize NVML: Driver/library version mismatch",
+    127: "nvidia-smi: executable file not found",
+    255: "Failed to initialize NVML: Unknown Error",
+}
+_ANY_OTHER = "Failed to initialize NVML: "
 
 
 class GpuProbeError(ValueError):
@@ -167,10 +220,14 @@ def archive(paths: Iterable[str]) -> bytes:
 def explain(rc: int, said: str) -> str:
     """Say in words, with the mend, why a container did not show the GPUs."""
     said = said.strip() or "(no message)"
-    for pattern, meaning in _MEANINGS:
-        if re.search(pattern, said, re.IGNORECASE):
-            return f"a container cannot see the GPUs, because {meaning}. Docker said: {said}"
+    meaning = _meaning(said)
+    if meaning is not None:
+        return f"a container cannot see the GPUs, because {meaning}. Docker said: {said}"
     return f"a container cannot see the GPUs (exit status {rc}): {said}"
+
+
+def _meaning(said: str) -> str | None:
+    return next((meaning for pattern, meaning in _MEANINGS if re.search(pattern, said, re.IGNORECASE)), None)
 
 
 def fingerprint(root: bytes) -> str:
@@ -236,9 +293,24 @@ def task_problem(task: dict[str, Any] | None, gpus: Sequence[str], memlock: int)
     state, code = status["State"], (status.get("ContainerStatus") or {}).get("ExitCode", 0)
     if state == "complete":
         return ""
-    if state == "failed" and code > _STATUS and code - _STATUS < 2 * max(_WRONG):
-        expected = {"gpus": ", ".join(gpus), "memlock": "unlimited" if memlock < 0 else f"{memlock} bytes"}
-        return "sees " + " and ".join(words.format(**expected) for bit, words in _WRONG.items() if code - _STATUS & bit)
+    expected = {"gpus": ", ".join(gpus), "memlock": "unlimited" if memlock < 0 else f"{memlock} bytes"}
+    if state == "failed" and _STATUS < code < _STATUS + 2 * max(_WRONG):
+        return f"sees {_listed(code - _STATUS, expected)}"
+    if state == "failed" and _FAILED <= code < _FAILED + 4 * (max(_SQUEEZED.values()) + 1):
+        number, bits = divmod(code - _FAILED, 4)
+        more = _listed(2 * bits, expected)
+        return f"sees {more and more + ' and '}no GPU: {_failure(number)}"
     if state in ("failed", "rejected"):
         return f"did not start: {explain(code, status.get('Err', ''))}"
     return None
+
+
+def _listed(bits: int, expected: dict[str, str]) -> str:
+    return " and ".join(words.format(**expected) for bit, words in _WRONG.items() if bits & bit)
+
+
+def _failure(number: int) -> str:
+    """Say why nvidia-smi failed in a task."""
+    status = {squeezed: given for given, squeezed in _SQUEEZED.items()}.get(number, number)
+    ended = f"status {status}" if status else "a status of its own"
+    return f"nvidia-smi ended with {ended} in it, because {_meaning(_SENTENCES.get(status, _ANY_OTHER))}"

@@ -98,13 +98,11 @@ def read_engine(docker: Docker, info: dict[str, Any]) -> dict[str, Any]:
 
     Beside these stand dockerd's ``flags`` and whether its file was ``replaced``, as :func:`running` returns them.
     """
-    known = {
-        key: info.get(key) for key in ("DefaultRuntime", "GenericResources", "LiveRestoreEnabled", "ServerVersion")
-    }
+    keys = ("DefaultRuntime", "GenericResources", "LiveRestoreEnabled", "SecurityOptions", "ServerVersion")
     return {
         **running(),
         "info": {
-            **known,
+            **{key: info.get(key) for key in keys},
             "Runtimes": {name: {} for name in info.get("Runtimes") or {}},
             "Swarm": {"LocalNodeState": (info.get("Swarm") or {}).get("LocalNodeState")},
             "store": store_of(info),

@@ -42,6 +42,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.toolkit
     edited,
     engine_warnings,
     refuse_restart_of,
+    refuse_rootless,
     restart_refusal,
     settings_beside_flags,
     unread,
@@ -378,6 +379,8 @@ def plan(members: Members, toolkit: Mapping[str, Mapping[str, Any]], host: str) 
     :raises DockerPlanError: where a host cannot become what is asked for.
     """
     unread(members)
+    for name, found in members.items():
+        refuse_rootless(name, found)
     kinds = {found["wanted"]["kind"] for found in members.values()}
     if len(kinds) > 1:
         raise DockerPlanError(

@@ -52,6 +52,19 @@ class DockerPlanError(ValueError):
     """The host cannot become what is asked for; the message names it, the cause and the mend."""
 
 
+def refuse_rootless(host: str, found: Mapping[str, Any]) -> None:
+    """Refuse an engine that a user runs without root: it reads another file, and another service restarts it."""
+    options = found["engine"]["info"].get("SecurityOptions")
+    named = [one.split(",")[0] for one in (options if isinstance(options, list) else []) if isinstance(one, str)]
+    if "name=rootless" in named:
+        raise DockerPlanError(
+            f"Docker on {host} is rootless: it runs as a user and reads ~/.config/docker/daemon.json, and this "
+            f"collection configures the system's Docker with {found['daemon']['path']}. Nothing was changed. Have the "
+            "system's Docker answer at /var/run/docker.sock (sudo systemctl enable --now docker), or, where "
+            "docker_socket names another socket, give it that one."
+        )
+
+
 def restart_refusal(host: str, engine: Mapping[str, Any], allowed: bool, option: str) -> None:
     """Refuse a restart of Docker that would end containers without consent."""
     if allowed or engine["info"].get("LiveRestoreEnabled"):
@@ -288,6 +301,7 @@ def plan_group(host: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def plan_host(host: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ``changes`` of one host, the apt ``files`` and the ``daemon_json`` that it will have."""
+    refuse_rootless(host, found)
     packages, files = plan_packages(host, found)
     daemon, restart, text = plan_daemon(host, found)
     image = [] if found["image"] else [change(IMAGE)]

@@ -110,6 +110,11 @@ def _refuse_address(address: str, bare: str) -> str | None:
             "is malformed: neither an IPv4 address nor a hostname (letters, digits and hyphens, in labels joined by "
             "dots, without blanks or underscores)"
         )
+    if _NUMERIC_END.fullmatch(bare.split(".")[0]):
+        return (
+            f"is {bare.split('.')[0]!r} to Open MPI, which drops the domain and takes a number for an address: give "
+            "the address, or a name that begins with a letter"
+        )
     if _LOOPBACK_NAME.fullmatch(bare):
         return "is a loopback name, which is another host on each node: give the address that the other nodes reach"
     if _KEYWORDS.fullmatch(bare):

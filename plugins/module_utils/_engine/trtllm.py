@@ -17,15 +17,16 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import (
     arguments_findings,
     autodeploy_findings,
-    eras_of,
+    image_of,
     is_autodeploy,
-    is_newer,
     metrics_follow,
     options_findings,
     render,
+    role_findings,
     size,
     version_of,
     whole,
+    without_nulls,
 )
 
 NAME, TITLE = "trtllm", "TensorRT-LLM"
@@ -81,12 +82,13 @@ def plan(asked: Request) -> dict[str, Any]:
     if not asked.members:
         raise ServeError("there is no node to serve on: the group of Sparks is empty")
     version = asked.version or version_of(asked.image)
-    eras, options = eras_of(version), merged(DEFAULTS, asked.options)
+    image, said = image_of(version), without_nulls(asked.options)
+    options = merged(DEFAULTS, said)
     if is_autodeploy(asked.arguments, options):
         findings = [*autodeploy_findings(asked.arguments, options)]
     else:
-        findings = [*options_findings(options, eras, is_newer(version))]
-    findings += arguments_findings(asked.arguments, options, eras, is_newer(version))
+        findings = [*options_findings(options, image)]
+    findings += [*role_findings(options), *arguments_findings(asked.arguments, options, image)]
     problems = [one.text for one in findings if one.refused] or _split_problems(asked, options)
     if problems:
         raise ServeError("; ".join(problems))
@@ -98,7 +100,7 @@ def plan(asked: Request) -> dict[str, Any]:
         "settings": {
             "name": NAME,
             "metrics_follow": metrics_follow(asked.version, asked.image),
-            "fit_kv_cache": "free_gpu_memory_fraction" not in _mapping(asked.options.get("kv_cache_config")),
+            "fit_kv_cache": "free_gpu_memory_fraction" not in _mapping(said.get("kv_cache_config")),
             "min_kv_tokens": asked.min_kv_tokens,
         },
         "serve": command(asked),

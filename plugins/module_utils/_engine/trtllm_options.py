@@ -9,14 +9,18 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import (
     ERAS,
     FLAGS,
+    INFINITY,
     KEYS,
+    NULLABLE,
     OPEN,
+    RANGES,
     Flag,
     Key,
 )
@@ -35,7 +39,9 @@ NESTED = {
 #: what else is written as true and as false in a YAML file that pydantic reads
 TRUE, FALSE = {"true", "1", "yes", "on", "t", "y"}, {"false", "0", "no", "off", "f", "n"}
 #: whose value is taken in any case
-ANY_CASE = {"load_format"}
+ANY_CASE = {"load_format", "cp_config.cp_type"}
+#: what may be null to the engine, and means a default of the role's that must not be lost
+DEFAULTED = {"kv_cache_config.free_gpu_memory_fraction"}
 _ONE_OF = "must be one of"
 _FLAG = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
 
@@ -55,6 +61,18 @@ _VERSION = re.compile(
 )
 _CALENDAR = 20  # a first number from here on is a year, as in the tags of NVIDIA's other images
 
+# what TensorRT-LLM's own images are called, by NVIDIA, in a mirror and by its Makefile; NVIDIA has others beside them,
+# with versions of their own
+_REPOSITORY = re.compile(
+    r"(?:.*/)?tensorrt[-_]llm/(?:release|devel)|(?:nvcr\.io|[\w.-]+\.nvidia\.com)/(?:.*/)?tensorrt[-_]llm",
+    re.ASCII | re.IGNORECASE,
+)
+# a tag that says whose version it has; "release" alone says so only before a candidate as TensorRT-LLM names them
+_TELLING = re.compile(
+    r"(?:trt-?llm|tensorrt[-_]?llm)[-_]?(?P<named>v?\d.*)|(?:release|devel)[-_](?P<candidate>v?\d+\.\d+\.\d+rc\d.*)",
+    re.ASCII | re.IGNORECASE,
+)
+
 Problems = List[str]
 
 
@@ -65,6 +83,21 @@ class Version(NamedTuple):
     minor: int
     patch: int
     candidate: float
+
+
+class Image(NamedTuple):
+    """What is known of an image.
+
+    ``eras``: those from which it may have flags and keys, all of them where nothing is known. ``newer``: whether it may
+    have what no table has. ``version``: for sentences, empty where it is not known.
+    """
+
+    eras: str
+    newer: bool
+    version: str = ""
+
+    def __str__(self) -> str:
+        return self.version or _eras(self.eras)
 
 
 class Finding(NamedTuple):
@@ -137,31 +170,62 @@ def metrics_follow(version: str, image: str) -> bool:
 
 
 def version_of(image: str) -> str:
-    """The tag of an image; empty where it has none.
+    """The version that the tag of an image tells; empty where it has none, or is somebody else's version.
 
     >>> version_of("nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc5"), version_of("localhost:5000/release@sha256:12")
     ('1.3.0rc5', '')
+    >>> version_of("ghcr.io/me/spark-trtllm:1.0.0"), version_of("ghcr.io/me/spark:trtllm-1.2.0")
+    ('', '1.2.0')
     """
-    name = image.split("@")[0].rsplit("/", 1)[-1]
-    return name.partition(":")[2]
+    where, slash, name = image.split("@")[0].rpartition("/")
+    name, _colon, tag = name.partition(":")
+    telling = _TELLING.fullmatch(tag)
+    if telling:
+        return telling["named"] or telling["candidate"]
+    return tag if _REPOSITORY.fullmatch(f"{where}{slash}{name}") else ""
+
+
+def image_of(version: str) -> Image:
+    """What is known of an image with this version of TensorRT-LLM.
+
+    >>> image_of("1.2.0rc6.post3")
+    Image(eras='AB', newer=False, version='1.2.0rc6.post3')
+    >>> image_of("any")
+    Image(eras='ABC', newer=True, version='')
+    """
+    return Image(eras_of(version), is_newer(version), version.strip() if parse_version(version) else "")
+
+
+def _image_of_eras(eras: str) -> Image:
+    return Image(eras, len(eras) == len(ERAS))
 
 
 def _eras(letters: str) -> str:
     return " and ".join(ERAS[letter] for letter in letters)
 
 
+def placed(key: str) -> str:
+    """A dotted key in words, as YAML has it.
+
+    >>> placed("kv_cache_config.free_gpu_memory_fraction"), placed("print_iter_log")
+    ('free_gpu_memory_fraction below kv_cache_config', 'print_iter_log')
+    """
+    return " below ".join(part for part in reversed(key.split(".")) if part)
+
+
+_TRY = "take it out if the engine refuses it when it starts"
 _ANYWAY = "(if the image takes it all the same, set trtllm_serve_version: any)"
 
 
-def _era_findings(kind: str, name: str, eras: str, era: str) -> Iterator[Finding]:
-    shared = set(eras) & set(era)
+def _era_findings(kind: str, name: str, eras: str, image: Image) -> Iterator[Finding]:
+    shared = set(eras) & set(image.eras)
     if not shared:
-        yield Finding(f"{name} is a {kind} of TensorRT-LLM {_eras(eras)}, and the image is {_eras(era)} {_ANYWAY}")
-    elif shared != set(era) and len(era) < len(ERAS):
+        yield Finding(f"{name} is a {kind} of TensorRT-LLM {_eras(eras)}, and the image is {image} {_ANYWAY}")
+    elif shared != set(image.eras) and len(image.eras) < len(ERAS):
         where = _eras("".join(sorted(shared)))
         yield Finding(
             f"{name} is a {kind} of TensorRT-LLM {where}, and no table tells whether the image's version has it: "
-            "take it out if the engine refuses it when it starts",
+            f"{_TRY}",
             refused=False,
         )
 
@@ -172,17 +236,23 @@ def _is_misspelt(name: str, known: Iterable[str]) -> bool:
     return bool(difflib.get_close_matches(leaf, beside, n=1, cutoff=_TYPO))
 
 
-def _unknown(word: str, name: str, known: Iterable[str], era: str, newer: bool) -> Finding:
+def _unknown(word: str, name: str, known: Iterable[str], image: Image) -> Finding:
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
-    if len(era) == len(ERAS) or (newer and not _is_misspelt(name, known)):
-        meant = f" (did you mean {close[0]}?)" if close else ""
-        return Finding(
-            f"{name} is no {word} that is known of any TensorRT-LLM{meant}: take it out if the engine refuses it when "
-            "it starts",
-            refused=False,
-        )
-    return Finding(f"{name} is no {word} of TensorRT-LLM's{f'; did you mean {close[0]}?' if close else ''} {_ANYWAY}")
+    meant = f"did you mean {placed(close[0])}?" if close else ""
+    if len(image.eras) == len(ERAS) or (image.newer and not _is_misspelt(name, known)):
+        meant = f" ({meant})" if meant else ""
+        return Finding(f"{name} is no {word} that is known of any TensorRT-LLM{meant}: {_TRY}", refused=False)
+    return Finding(f"{name} is no {word} of TensorRT-LLM's{f'; {meant}' if meant else ''} {_ANYWAY}")
+
+
+def _flag_as_key(name: str, image: Image) -> Finding:
+    text = (
+        f"{name} is a flag of trtllm-serve, and no key that is known of TensorRT-LLM: say it in trtllm_serve_arguments"
+    )
+    if image.newer:
+        return Finding(f"{text} if the engine refuses it when it starts", refused=False)
+    return Finding(f"{text} {_ANYWAY}")
 
 
 def flatten(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -199,9 +269,52 @@ def flatten(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield key, value
 
 
+def without_nulls(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The options without what is null and cannot be, as if nobody had said it.
+
+    What no table has is left as it is.
+
+    >>> without_nulls({"kv_cache_config": None, "cuda_graph_config": None, "print_iter_log": None, "new": None})
+    {'cuda_graph_config': None, 'new': None}
+    """
+    kept: dict[str, Any] = {}
+    for name, value in options.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict) and key not in KEYS:
+            kept[name] = without_nulls(value, f"{key}.")
+        elif value is not None or not _stands_for_nothing(key):
+            kept[name] = value
+    return kept
+
+
+def _stands_for_nothing(key: str) -> bool:
+    known = key in KEYS or any(one.startswith(f"{key}.") for one in KEYS)
+    return known and (key not in NULLABLE or key in DEFAULTED)
+
+
+def _dotted(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The keys of which a name has dots in it, where none of the engine's has."""
+    for name, value in options.items():
+        key = f"{prefix}{name}"
+        if "." in str(name) and not prefix.startswith(tuple(OPEN)):
+            yield key
+        elif isinstance(value, dict) and key not in KEYS:
+            yield from _dotted(value, f"{key}.")
+
+
+def _range_problem(key: str, value: Any) -> str:
+    """Why a number is too small or too large; nan is both."""
+    least, most = RANGES.get(key, (-INFINITY, INFINITY))
+    if key not in RANGES or least <= float(value) <= most:
+        return ""
+    return f"must be at least {least}" if most == INFINITY else f"must be from {least} to {most}"
+
+
 def _value_problem(name: str, kind: str, choices: Sequence[str], value: Any) -> str:
     """What a value must be and is not; empty where it will do. Goes by what pydantic and Click take."""
-    container, _bracket, inner = kind.partition("[")
+    if kind.endswith(" or str") and isinstance(value, str):
+        return ""
+    container, _bracket, inner = kind.replace(" or str", "").partition("[")
     if container in ("list", "set"):
         if not isinstance(value, (list, tuple)):
             return "must be a list"
@@ -210,71 +323,103 @@ def _value_problem(name: str, kind: str, choices: Sequence[str], value: Any) -> 
     if container == "dict":
         return "" if isinstance(value, dict) else "must be a mapping"
     if choices:
-        word = str(value).lower() if name in ANY_CASE else value
-        return "" if word in choices else f"{_ONE_OF} {', '.join(choices)}"
+        fits = value in choices
+        if name in ANY_CASE:
+            fits = str(value).lower() in [one.lower() for one in choices]
+        return "" if fits else f"{_ONE_OF} {', '.join(choices)}"
     if kind in ("bool", "flag", "bool or 'auto'"):
         fits = str(value).lower() in TRUE | FALSE or (kind.endswith("'auto'") and value == "auto")
         return "" if fits else "must be true or false"
     if kind in ("int", "float"):
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return "must be a number"
         return "must be a whole number" if kind == "int" and not number.is_integer() else ""
     return "must be a string" if kind == "str" and not isinstance(value, str) else ""
 
 
-def _value_findings(name: str, known: Flag | Key, value: Any, newer: bool) -> Iterator[Finding]:
-    wrong = _value_problem(name, known.kind, known.choices, value)
+def _value_findings(name: str, known: Flag | Key, key: str, value: Any, image: Image) -> Iterator[Finding]:
+    old = known.old if isinstance(known, Key) and "A" in image.eras else ()
+    wrong = _value_problem(name, known.kind, known.choices + old, value) or _range_problem(key, value)
     if wrong and _ONE_OF in wrong:  # a later version may have one more
         words = all(isinstance(one, str) for one in (value if isinstance(value, list) else [value]))
-        doubted = words and newer
-        yield Finding(f"{name} {wrong}, and is {value!r} {'' if doubted else _ANYWAY}".rstrip(), refused=not doubted)
+        if words and image.newer:
+            doubt = f"no table tells whether the image's version has that one too, {_TRY}"
+            yield Finding(f"{name} {wrong}, as far as is known, and is {value!r}: {doubt}", refused=False)
+        else:
+            yield Finding(f"{name} {wrong}, and is {value!r} {_ANYWAY}")
     elif wrong:
         yield Finding(f"{name} {wrong}, and is {value!r}")
 
 
-def options_findings(options: Mapping[str, Any], era: str, newer: bool | None = None) -> Iterator[Finding]:
-    """What is wrong with the YAML, or may be, for images of an era.
+def options_findings(options: Mapping[str, Any], image: Image) -> Iterator[Finding]:
+    """What is wrong with the YAML, or may be, for an image.
 
-    :param era: letters of :data:`ERAS`; with several, what any of them takes will do, and with all of them what no
-        table has is not refused. :param newer: whether the image may have what no table has, so that only what looks
-        misspelt is refused.
+    With several eras, what any of them takes will do, and with all of them what no table has is not refused; nor is it
+    where the image is newer, unless it looks misspelt.
     """
-    newer = len(era) == len(ERAS) if newer is None else newer
     groups = {".".join(key.split(".")[:depth]) for key in KEYS for depth in range(1, key.count(".") + 1)}
+    dotted = list(_dotted(options))
+    for name in dotted:
+        yield Finding(
+            f"{name} is one name with dots in it, and no key of the engine's has any: say {placed(name) or 'a name'}"
+        )
     for name, value in flatten(options):
         key = KEYS.get(name)
+        if any(name == one or name.startswith(f"{one}.") for one in dotted):
+            continue
         if key is not None:
-            findings = list(_era_findings("key", name, key.eras, era))
+            findings = list(_era_findings("key", name, key.eras, image))
             yield from findings
             if value is not None and not any(finding.refused for finding in findings):
-                yield from _value_findings(name, key, value, newer)
+                yield from _value_findings(name, key, name, value, image)
         elif name in groups:
             if value not in (None, {}):
                 yield Finding(f"{name} must be a mapping, and is {value!r}")
-        elif not name.startswith(tuple(OPEN)):
-            yield _unknown("key", name, sorted({*KEYS, *groups}), era, newer)
+        elif name in FLAGS and _key_of(FLAGS[name]) not in KEYS:
+            yield _flag_as_key(name, image)
+        elif not f"{name}.".startswith(tuple(OPEN)):
+            yield _unknown("key", name, sorted({*KEYS, *groups}), image)
 
 
 def check_options(options: Mapping[str, Any], era: str) -> Problems:
     """One sentence for every key and value of the YAML that this era of TensorRT-LLM would refuse."""
-    return [finding.text for finding in options_findings(options, era) if finding.refused]
+    return [finding.text for finding in options_findings(options, _image_of_eras(era)) if finding.refused]
+
+
+def role_findings(options: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the YAML would change that the role has settled."""
+    if options.get("model") is not None:
+        yield Finding("model is set by the role: set spark_model instead, and leave it out of trtllm_serve_options")
+    if options.get("orchestrator_type") == "ray":
+        yield Finding(
+            "orchestrator_type is 'ray', and the role starts the ranks by MPI: leave it out of trtllm_serve_options"
+        )
 
 
 def _word_problem(name: str, value: Any) -> str:
     if re.fullmatch(r"[A-Za-z0-9_.,:/@%+=-]+", str(value)):
         return ""
+    key = _key_of(FLAGS[name]) if name in FLAGS else ""
+    mend = f"say it as {placed(key)} in trtllm_serve_options, with {name}: null here"
+    if key not in KEYS:
+        mend = "give letters, digits and _.,:/@%+=- alone, since no key of trtllm_serve_options says the same"
     return (
-        f"{name} is {value!r}: trtllm-llmapi-launch splits what it starts at blanks and expands what a shell "
-        "would; say it in trtllm_serve_options"
+        f"{name} is {value!r}: trtllm-llmapi-launch splits what it starts at blanks and expands what a shell would; "
+        f"{mend}"
     )
 
 
-def _flag_findings(name: str, value: Any, options: Mapping[str, Any], era: str, newer: bool) -> Iterator[Finding]:
+def _key_of(flag: Flag) -> str:
+    """The key that says the same as a flag, if there is one."""
+    return NESTED.get(flag.option, flag.option)
+
+
+def _flag_findings(name: str, value: Any, options: Mapping[str, Any], image: Image) -> Iterator[Finding]:
     flag = FLAGS.get(name)
     if flag is None:
-        yield _unknown("flag", name, FLAGS, era, newer)
+        yield _unknown("flag", name, FLAGS, image)
         problem = _word_problem(name, value) or ("" if _FLAG.fullmatch(name) else f"{name!r} is no name of a flag")
         if problem:
             yield Finding(problem)
@@ -282,14 +427,17 @@ def _flag_findings(name: str, value: Any, options: Mapping[str, Any], era: str, 
     if flag.option in OWNED:
         yield Finding(f"{name} is set by the role: set {OWNED[flag.option]} instead")
         return
-    findings = list(_era_findings("flag", name, flag.eras, era))
-    if findings:
-        known = [other for other, its in FLAGS.items() if its.option == flag.option and set(era) <= set(its.eras)]
-        findings = [Finding(f"{one.text}; say {known[0]}") if known else one for one in findings]
+    findings = list(_era_findings("flag", name, flag.eras, image))
+    beside = [other for other, its in FLAGS.items() if its.option == flag.option and set(image.eras) <= set(its.eras)]
+    if beside:
+        findings = [
+            one._replace(text=f"{one.text}{'; ' if one.refused else ', and '}say {beside[0]}") for one in findings
+        ]
     problem = _argument_problem(name, flag, value, options)
     yield from findings
     if not any(finding.refused for finding in findings):
-        yield from ([Finding(problem)] if problem else _value_findings(name, _on_command_line(flag), value, newer))
+        typed = _on_command_line(flag)
+        yield from [Finding(problem)] if problem else _value_findings(name, typed, _key_of(flag), value, image)
 
 
 def _on_command_line(flag: Flag) -> Flag:
@@ -304,32 +452,55 @@ def _argument_problem(name: str, flag: Flag, value: Any, options: Mapping[str, A
         wrong = "must be a whole number"
     if wrong:
         return f"{name} {wrong}, and is {value!r}"
-    key = NESTED.get(flag.option, flag.option)
+    key = _key_of(flag)
     keys = {**options, **dict(flatten(options))}
-    if key in keys and str(keys[key]) != text:
+    if key in keys and _meant(name, keys[key]) != _meant(name, value):
         return (
             f"{name} is {value!r} in trtllm_serve_arguments, and {key} is {keys[key]!r} in trtllm_serve_options or by "
-            f"the role's default, which wins: say it as {key} there alone, with {name}: null in trtllm_serve_arguments"
+            f"the role's default, which wins: say it as {placed(key)} there alone, with {name}: null in "
+            "trtllm_serve_arguments"
         )
     return _word_problem(name, value)
 
 
-def arguments_findings(
-    arguments: Mapping[str, Any], options: Mapping[str, Any], era: str, newer: bool | None = None
-) -> Iterator[Finding]:
+def _meant(name: str, value: Any) -> Any:
+    """What a flag says, whichever way it is written: true, "yes" and 1, or 0.8 and "0.80"."""
+    kind = FLAGS[name].kind
+    if kind == "flag":
+        return (str(value).lower() in TRUE) != name.startswith("no-")
+    try:
+        number = float(value) if kind in ("int", "float") else math.nan
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    return str(value) if math.isnan(number) else number
+
+
+def _disagreements(arguments: Mapping[str, Any]) -> Iterator[Finding]:
+    said: dict[str, tuple[str, Any]] = {}
+    for name, value in arguments.items():
+        if name in FLAGS and value is not None:
+            other, its = said.setdefault(FLAGS[name].option, (name, value))
+            if _meant(other, its) != _meant(name, value):
+                yield Finding(
+                    f"{other}, which is {its!r}, and {name}, which is {value!r}, are two spellings of one flag: keep "
+                    "one of them in trtllm_serve_arguments, and leave the other out (null)"
+                )
+
+
+def arguments_findings(arguments: Mapping[str, Any], options: Mapping[str, Any], image: Image) -> Iterator[Finding]:
     """The same for flags of ``trtllm-serve``; and for what the YAML, which wins, says differently.
 
     A flag that is null is left out.
     """
-    newer = len(era) == len(ERAS) if newer is None else newer
+    yield from _disagreements(arguments)
     for name, value in arguments.items():
         if value is not None or name not in FLAGS:
-            yield from _flag_findings(str(name), value, options, era, newer)
+            yield from _flag_findings(str(name), value, options, image)
 
 
 def check_arguments(arguments: Mapping[str, Any], options: Mapping[str, Any], era: str) -> Problems:
     """One sentence for every flag that this era of TensorRT-LLM would refuse, or that the YAML overrides."""
-    return [finding.text for finding in arguments_findings(arguments, options, era) if finding.refused]
+    return [finding.text for finding in arguments_findings(arguments, options, _image_of_eras(era)) if finding.refused]
 
 
 def is_autodeploy(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
@@ -374,6 +545,8 @@ def render(arguments: Mapping[str, Any]) -> list[str]:
 
     >>> render({"tp_size": 2, "trust_remote_code": True, "enable_chunked_prefill": False})
     ['--tp_size', '2', '--trust_remote_code']
+    >>> render({"telemetry": False})  # which is on unless somebody says so
+    ['--no-telemetry']
     """
     argv: list[str] = []
     for name in sorted(arguments):
@@ -385,4 +558,6 @@ def render(arguments: Mapping[str, Any]) -> list[str]:
             argv += [f"--{name}", str(value)]
         elif str(value).lower() in TRUE:
             argv.append(f"--{name}")
+        elif f"no-{name}" in FLAGS:
+            argv.append(f"--no-{name}")
     return argv

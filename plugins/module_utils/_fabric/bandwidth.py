@@ -18,6 +18,34 @@ from typing import Any, Mapping, Sequence, Tuple
 PORT = 18515  # of the first link; both ends count on from it
 STREAMS = 8  # one TCP stream is the processor's speed, not the link's
 READY_SECONDS = 30  # that the other end may take to be ready
+PCIE = (
+    "Check both ends (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4). Where it says less, update the "
+    "firmware ('sudo fwupdmgr refresh', 'sudo fwupdmgr update'), shut the Spark down, and take its power out for a "
+    "minute"
+)
+TCP = "iperf3 measures TCP, which the processor can slow down: install perftest on all Sparks to measure RDMA"
+# What the tools say, and its mend. The first that is found counts: a queue pair that fails is no connection either.
+CAUSES = (
+    (
+        r"couldn't allocate MR|failed to create mr",
+        "the limit of locked memory is too low at one of the ends: make it unlimited (see 'ulimit -l' there, and "
+        "'memlock' in /etc/security/limits.d)",
+    ),
+    (
+        r"failed to modify .*?QP.*? to RT[RS]",
+        "the GID, address or MTU of the two ends do not fit together: compare 'ip addr show {netdev}' and 'show_gids' "
+        "with those of the other end",
+    ),
+    (
+        r"network is unreachable|cannot assign requested address",
+        "an address of the fabric is not there: see 'ip addr show {netdev}' at both ends, and run again",
+    ),
+    (r"server is busy", "another measurement runs there: measure again when it has ended"),
+    (
+        r"(?:could ?n[o']t|unable to|cannot) connect to|connection refused|timed out",
+        "check whether a firewall drops it",
+    ),
+)
 _ROW = re.compile(r"^\s*\d+\s+\d+\s+[\d.]+\s+(\d+\.?\d*)\s+[\d.]+\s*$", re.MULTILINE)
 
 Job = Tuple[str, str]  # who sends, who receives
@@ -145,6 +173,16 @@ def _send(plan: Mapping[str, Any], host: str, peer: str, tool: str, seconds: int
     }
 
 
+def _once(tool: str, error: str) -> str:
+    return error if error.startswith(tool) or f"'{tool}'" in error else f"{tool}: {error}"
+
+
+def _cause(error: str, netdev: str) -> str:
+    """Return what an error of a tool means and the mend, nothing where its own words are all that is known."""
+    means = next((words for pattern, words in CAUSES if re.search(pattern, error, re.IGNORECASE)), "")
+    return f": {means.replace('{netdev}', netdev)}" if means else ""
+
+
 def bandwidth_problem(
     host: str, found: Mapping[str, Any], wanted: float, tool: str, hotplug: Sequence[str] = ()
 ) -> str | None:
@@ -158,7 +196,7 @@ def bandwidth_problem(
     name = f"{host} sends {gbps} Gb/s to {peer} over all its links ({tool}), and {wanted:g} are wanted"
     if found["errors"]:
         netdev, error = next(iter(found["errors"].items()))
-        return f"{host} cannot send to {peer} out of {netdev} ({tool}: {error}): check whether a firewall drops it"
+        return f"{host} cannot send to {peer} out of {netdev} ({_once(tool, error)}){_cause(error, netdev)}"
     weak = [netdev for netdev, part in links.items() if part < max(links.values()) / 5]
     if gbps <= 0.15 * wanted and hotplug:
         return (
@@ -179,15 +217,20 @@ def bandwidth_problem(
             f"{name}: {', '.join(weak)} carries next to nothing; see 'ethtool -S {weak[0]}' for errors, and reseat the "
             "cable"
         )
+    first = f"{TCP}, and measure again before you look at the hardware. " if tool == "iperf3" else ""
     lag = [netdev for netdev, part in links.items() if part < 0.8 * max(links.values())]
     if lag:
         carry = "carries" if len(lag) == 1 else "carry"
         parts = ", ".join(f"{netdev} {part:g}" for netdev, part in links.items())
         return (
             f"{name}: {' and '.join(lag)} {carry} clearly less than the rest ({parts} Gb/s), as a half does whose "
-            "PCIe link is narrow or slow. Check both ends (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4). "
-            "Where it says less, update the firmware ('sudo fwupdmgr refresh', 'sudo fwupdmgr update'), shut the Spark "
-            f"down, and take its power out for a minute; else see 'ethtool -S {lag[0]}' for errors"
+            f"PCIe link is narrow or slow. {first}{PCIE}; else see 'ethtool -S {lag[0]}' for errors"
+        )
+    if gbps <= 0.65 * wanted and len(links) > 1:
+        netdev = next(iter(links))
+        return (
+            f"{name}: all of its links give about half alike, as over a cable or a switch port of 100G (see Speed of "
+            f"'ethtool {netdev}' at both ends), or where all PCIe links are narrow or slow. {first}{PCIE}"
         )
     if gbps <= 0.65 * wanted:
         return (

@@ -21,6 +21,9 @@ from urllib.parse import unquote
 PROFILES = "/etc/NetworkManager/system-connections"  # those of NetworkManager's own
 MASTERS = {"Bond", "Bridge", "VRF", "BatmanAdvanced"}
 UPPERS = {"VLAN", "VXLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "IPoIB", "Tunnel", "MACsec"}
+ALIASES = {"802-3-ethernet": "ethernet"}  # sections of NetworkManager's that have two names
+OVERS = {"vlan", "vxlan", "macvlan", "ipvlan", "macsec", "ip-tunnel", "6lowpan"}  # sections of NetworkManager's
+RIVAL = "other settings, which NetworkManager may take instead of the fabric's"
 _NETWORKD = re.compile(r"(?:.*/)?10-netplan-(?P<id>.+)\.(?P<kind>network|link)")
 _PROFILE = re.compile(r"(?:.*/)?(?:netplan-)?(?P<id>.+)\.nmconnection")
 _KEYS = {"dhcp4:": "dhcp4", "dhcp6:": "dhcp6", "routes": "routes", "MTU": "mtu", "link-local": "link-local"}
@@ -55,6 +58,8 @@ class Claim(NamedTuple):
     mtu: int | None = None
     yields: bool = False  # whether the fabric's own file has the last word where it comes after that file
     every_port: str = ""  # the name of a profile that matches each port there is
+    renderer: str = "networkd"  # which reads it
+    wide: bool = False  # whether it may be for other ports too
 
 
 def find_conflicts(
@@ -67,8 +72,10 @@ def find_conflicts(
 
     :param generated: by path, the files that netplan's generator made of all its files, ``own`` replaced by
         :func:`placeholder`; and the profiles of NetworkManager's own. :param documents: by path, the YAML of netplan's
-        files, which says whose ID is whose. :param links: ``netdev``, ``mac`` and ``driver`` (null where unknown).
-    :returns: ``path``, ``netdev``, ``sets`` (in words), ``addresses``, ``mtu`` and ``every_port`` of each conflict.
+        files, which says whose ID is whose. :param links: ``netdev``, ``mac``, and ``driver`` and ``path`` (as udev
+        calls its place), null where unknown.
+    :returns: ``path``, ``netdev``, ``sets`` (in words), ``addresses``, ``mtu``, ``every_port``, ``renderer`` and
+        ``shared`` (whether the file configures, or may configure, other ports too) of each conflict.
     """
     units = [unit for path, text in sorted(generated.items()) for unit in [read_unit(path, text)] if unit]
     places = _places(documents, own)
@@ -79,6 +86,9 @@ def find_conflicts(
                 if not (claim.yields and claim.about[0] == link["netdev"] and _name(path) <= _name(own)):
                     conflicts.setdefault((path, link["netdev"]), []).append(claim)
     order = {link["netdev"]: number for number, link in enumerate(links)}
+    known: dict[str, set[str]] = {}
+    for (path, _netdev), found in conflicts.items():
+        known.setdefault(path, set()).update(one for claim in found for one in claim.about)
     return [
         {
             "path": path,
@@ -87,6 +97,8 @@ def find_conflicts(
             "addresses": list(dict.fromkeys(claim.address for claim in found if claim.address)),
             "mtu": next((claim.mtu for claim in found if claim.mtu), None),
             "every_port": next((claim.every_port for claim in found if claim.every_port), None),
+            "renderer": next((claim.renderer for claim in found if claim.every_port), found[0].renderer),
+            "shared": any(claim.wide for claim in found) or _has_more(documents.get(path), known[path] | set(order)),
         }
         for (path, netdev), found in sorted(conflicts.items(), key=lambda item: (item[0][0], order[item[0][1]]))
     ]
@@ -110,7 +122,7 @@ def _settings(text: str) -> list[Setting]:
     found, section = [], ""
     for line in map(str.strip, text.splitlines()):
         if line.startswith("[") and line.endswith("]"):
-            section = line[1:-1]
+            section = ALIASES.get(line[1:-1], line[1:-1])
         elif "=" in line and not line.startswith(("#", ";")):
             key, _equals, value = line.partition("=")
             found.append((section, key.strip(), value.strip()))
@@ -140,7 +152,9 @@ def _profile_matches(unit: Unit, link: Mapping[str, Any], name: str) -> bool | N
     parts: list[bool | None] = [wanted == name for wanted in unit.all("connection", "interface-name")]
     parts += [_globs(_list(value), link["netdev"]) for value in unit.all("match", "interface-name")]
     parts += [_globs(_list(value), link.get("driver")) for value in unit.all("match", "driver")]
-    parts += [None for value in unit.all("match", "path") if value]
+    parts += [_globs(_list(value), link.get("path")) for value in unit.all("match", "path")]
+    denied = unit.all("ethernet", "mac-address-denylist", "mac-address-blacklist")
+    parts += [str(link["mac"]).lower() not in map(str.strip, value.lower().split(";")) for value in denied]
     parts += [mac.lower() == str(link["mac"]).lower() for mac in unit.all("ethernet", "mac-address") if mac]
     return _every(parts)
 
@@ -183,28 +197,35 @@ def _selects(unit: Unit) -> bool:
 def claims(units: Sequence[Unit], link: Mapping[str, Any]) -> list[Claim]:
     """Return all that the units configure on a netdev, beyond what the placeholder alone makes of it."""
     netdev, found = link["netdev"], []
+    by_networkmanager = any(unit.kind == "profile" and _is_own(unit, netdev) for unit in units)
     renaming = [unit for unit in units if unit.kind == "link" and matches(unit, link, netdev)]
     names = {unit.id: unit.one("Link", "Name") for unit in renaming}
     for unit in units:
-        mine = unit.id == netdev and not unit.path.startswith(PROFILES)
+        mine = _is_own(unit, netdev)
         hit = matches(unit, link, names.get(unit.id) or netdev)
         if mine and unit.kind != "link" and not (hit and _is_for_it_alone(unit, netdev)):
             found.append(Claim(f"another match for {netdev}", (netdev,)))
-        if hit is False or _is_copy(unit, netdev):
+        if hit is False or _is_copy(unit, netdev) or (unit.kind == "profile" and not mine and _never_started(unit)):
             continue
+        if unit.path.startswith(PROFILES) and not by_networkmanager:
+            continue  # netplan has its rules for udev tell NetworkManager to leave the port alone
         said = _profile(unit, units) if unit.kind == "profile" else _networkd(unit)
         first = unit.kind == "network" and _name(unit.path) < f"10-netplan-{netdev}.network"
         said = [claim for claim in said if claim.words != f"the name {netdev}"]
         if first and not mine and not said and names.get(unit.id) in (None, "", netdev):
             said = [Claim("other settings, which networkd takes instead of the fabric's", (unit.id,))]
+        elif by_networkmanager and not mine and not said and names.get(unit.id) in (None, "", netdev):
+            said = [Claim(RIVAL, (unit.id,))] if _may_go_before(unit, units, netdev) else []
         if said and hit is None:
             kinds = " ".join(unit.all("Match", "Driver") + unit.all("match", "driver", "path"))
             said.append(Claim(f"if its driver or path is {kinds}, which this host does not tell", (unit.id,)))
         if said and not mine and not _selects(unit):
             said = [claim._replace(every_port=unit.one("connection", "id") or unit.id) for claim in said]
+        wide = not mine and not _is_for_it_alone(unit, netdev)
+        said = [claim._replace(renderer=_renderer(unit), wide=wide) for claim in said]
         found += [claim._replace(about=(unit.path,)) if unit.path.startswith(PROFILES) else claim for claim in said]
-        found += _uppers(unit, units, netdev) if unit.kind == "profile" else []
-    return found
+    bases = [unit for unit in units if unit.kind == "profile" and matches(unit, link, netdev) is not False]
+    return found + _uppers(units, bases, link)
 
 
 def _is_for_it_alone(unit: Unit, netdev: str) -> bool:
@@ -213,6 +234,39 @@ def _is_for_it_alone(unit: Unit, netdev: str) -> bool:
     names += [name for value in unit.all("match", "interface-name") for name in _list(value)]
     macs = unit.all("Match", "MACAddress", "PermanentMACAddress") + unit.all("ethernet", "mac-address")
     return netdev in names or any(macs)
+
+
+def _renderer(unit: Unit) -> str:
+    return "NetworkManager" if unit.kind == "profile" else "networkd"
+
+
+def _is_own(unit: Unit, netdev: str) -> bool:
+    """Tell whether netplan made this of the ID that the fabric's own file has, too."""
+    return unit.id == netdev and not unit.path.startswith(PROFILES)
+
+
+def _never_started(unit: Unit) -> bool:
+    """Tell whether NetworkManager starts a profile by hand alone. That of a bond's port the bond may start."""
+    by_hand = unit.one("connection", "autoconnect") in ("false", "0")
+    return by_hand and not unit.one("connection", "master", "controller")
+
+
+def _may_go_before(unit: Unit, units: Sequence[Unit], netdev: str) -> bool:
+    """Tell whether NetworkManager may start a profile in place of the fabric's: of two alike, the one it started last.
+
+    A profile for what is over the netdev is told by that.
+    """
+    if unit.kind != "profile" or any(_parent(upper) == _uuid(unit) != "" for upper in units):
+        return False
+    own = max((_priority(one) for one in units if one.kind == "profile" and _is_own(one, netdev)), default=0)
+    return _priority(unit) >= own
+
+
+def _priority(unit: Unit) -> int:
+    try:
+        return int(unit.one("connection", "autoconnect-priority"))
+    except ValueError:
+        return 0
 
 
 def _is_copy(unit: Unit, netdev: str) -> bool:
@@ -277,23 +331,51 @@ def _uuid(unit: Unit) -> str:
     return unit.one("connection", "uuid")
 
 
-def _uppers(unit: Unit, units: Sequence[Unit], netdev: str) -> list[Claim]:
-    """Return the VLANs that a profile carries for NetworkManager, which are profiles of their own."""
-    return [
-        Claim(f"the link of {upper.one('connection', 'interface-name') or upper.id}", (upper.id, unit.id))
-        for upper in units
-        if upper.kind == "profile"
-        for parent in [upper.one("vlan", "parent") or upper.one("vxlan", "parent") or upper.one("macvlan", "parent")]
-        if parent and (parent == netdev or parent == _uuid(unit))
-    ]
+def _uppers(units: Sequence[Unit], bases: Sequence[Unit], link: Mapping[str, Any]) -> list[Claim]:
+    """Return the VLANs and the like over a netdev, which to NetworkManager are profiles of their own.
+
+    They name the netdev, or one of ``bases``, the profiles for it. NetworkManager makes them over a netdev of
+    networkd's, too.
+    """
+    found = []
+    for upper in (unit for unit in units if unit.kind == "profile" and not _never_started(unit)):
+        parent = _parent(upper)
+        below = [unit.id for unit in bases if parent and parent == _uuid(unit)]
+        by_mac = not parent and upper.one("connection", "type") == "vlan" and _has_mac(upper, link)
+        if parent == link["netdev"] or below or by_mac:
+            about = (upper.path,) if upper.path.startswith(PROFILES) else (upper.id, *below)
+            name = upper.one("connection", "interface-name") or upper.id
+            found.append(Claim(f"the link of {name}", about, renderer=_renderer(upper)))
+    return found
+
+
+def _parent(unit: Unit) -> str:
+    return next((value for section, key, value in unit.settings if section in OVERS and key == "parent"), "")
+
+
+def _has_mac(unit: Unit, link: Mapping[str, Any]) -> bool:
+    return str(link["mac"]).lower() in map(str.lower, unit.all("ethernet", "mac-address"))
 
 
 # ---- whose it is
 
 
 def placeholder(netdevs: Iterable[str]) -> dict[str, Any]:
-    """Return a document that stands for the fabric's own file: its IDs, which other files may name, and no settings."""
-    return {"network": {"version": 2, "ethernets": {netdev: {} for netdev in netdevs}}}
+    """Return a document that stands for the fabric's own file: its IDs, which other files may name, and no settings.
+
+    Like the real one it asks for no DHCP, because netplan merges by ID: a file that comes before it, such as an
+    installer's that names all ports, has no say in that any more.
+    """
+    off = {"dhcp4": False, "dhcp6": False}
+    return {"network": {"version": 2, "ethernets": {netdev: dict(off) for netdev in netdevs}}}
+
+
+def _has_more(document: Any, known: Iterable[str]) -> bool:
+    """Tell whether a file of netplan's configures more than what is known: other IDs, or the renderer of all."""
+    network = document.get("network") if isinstance(document, dict) else None
+    entries = network.values() if isinstance(network, dict) else []
+    ids = {str(name) for entry in entries if isinstance(entry, dict) for name in entry}
+    return bool(ids - set(known)) or (isinstance(network, dict) and "renderer" in network)
 
 
 def _places(documents: Mapping[str, Any], own: str) -> dict[str, dict[str, Any]]:

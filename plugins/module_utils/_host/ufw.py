@@ -41,6 +41,17 @@ class Line(NamedTuple):
     comment: str
 
 
+class _Packets(NamedTuple):
+    """What a rule is about; places are None for any, ports and the rest empty."""
+
+    netdev: str
+    source: ipaddress.IPv4Network | ipaddress.IPv6Network | None
+    source_ports: str
+    target: ipaddress.IPv4Network | ipaddress.IPv6Network | None
+    ports: list[tuple[int, int]]
+    proto: str
+
+
 class Steps(NamedTuple):
     """What makes the rules that are there those that are wanted, in this order."""
 
@@ -177,7 +188,9 @@ def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: 
     """Return what to take away and what to add, so that exactly the wanted rules carry the comment.
 
     With ``first`` the rules come before all others, in their order, and are to be added from the last to the first,
-    each to the front. A rule of another owner that does the same counts as wanted, and stays.
+    each to the front. A rule of another owner that does the same counts as wanted, and stays, whether it logs or not.
+
+    :raises UfwError: where another owner's rule has to go before.
 
     >>> steps([Line("allow 1", "us"), Line("allow 2", "")], ["allow 2", "allow 3"], "us")
     Steps(removed=['allow 1'], added=['allow 3'], marked=[])
@@ -188,13 +201,15 @@ def steps(there: Sequence[Line], wanted: Iterable[str], comment: str, *, first: 
     theirs = {_subject(line.rule): line.rule for line in there if line.comment != comment}
     for rule in rules:
         other = theirs.get(_subject(rule))
-        if other and (first or other != rule):
+        if other and (first or _action(other) != _action(rule)):
             where = " before all others" if first else ""
             raise UfwError(
                 f"ufw has the rule '{other}' of another owner, and '{rule}' is needed{where}. Nothing was changed. "
                 f"Delete that rule (ufw delete {other})"
             )
-    rules = [rule for rule in rules if rule not in theirs.values()]
+    if not first:
+        _refuse_void(there, rules, comment)
+    rules = [rule for rule in rules if _subject(rule) not in theirs]
     if first:
         if [line.rule for line in there[: len(rules)]] == rules and len(ours) == len(rules):
             return Steps([], [], [rule for rule in rules if rule in lost])
@@ -236,6 +251,115 @@ def _tail(there: Sequence[Line], rules: Sequence[str], comment: str) -> list[str
         if [line.rule for line in front[:count]] == tail:
             return tail
     return []
+
+
+def _refuse_void(there: Sequence[Line], rules: Iterable[str], comment: str) -> None:
+    """Refuse rules that let in what a rule in front of them keeps out: of all that fit a packet, ufw takes the first.
+
+    :raises UfwError: naming that rule.
+    """
+    known = [(line, _packets(line.rule)) for line in there]
+    for rule in rules:
+        wanted = _packets(rule)
+        if wanted is None or _action(rule) != "allow":
+            continue
+        for line, packets in known:
+            if _subject(line.rule) == _subject(rule):
+                break
+            if line.comment == comment or packets is None or not _covers(packets, wanted):
+                continue
+            if _action(line.rule) in ("deny", "reject"):
+                raise UfwError(
+                    f"ufw has the rule '{line.rule}' of another owner before '{rule}', which has no effect then. "
+                    f"Nothing was changed. Delete that rule (ufw delete {line.rule}), run this again, and then add it "
+                    "again, so that it comes last, where it is meant for all others"
+                )
+            break
+
+
+def _packets(rule: str) -> _Packets | None:
+    """Return what comes in that a rule is about, None for another direction or a form that is not known."""
+    words = _subject(rule).split()
+    if rule.startswith("route ") or not words:
+        return None
+    if len(words) > 1 and words[0] == "in" and words[1] != "on":
+        words.pop(0)
+    if len(words) == 1:
+        ports, _slash, proto = words[0].partition("/")
+        found = {"to port": ports, "proto": proto}
+    else:
+        found = {}
+        words = _words_of_pairs(words)
+        if len(words) % 2:
+            return None
+        side = "to"
+        for key, value in zip(words[::2], words[1::2]):
+            side = key if key in ("from", "to") else side
+            found[f"{side} port" if key == "port" else key] = value
+    if not found.keys() <= {"in on", "from", "from port", "to", "to port", "proto"}:
+        return None
+    try:
+        return _Packets(
+            found.get("in on", ""),
+            _network(found.get("from", "any")),
+            found.get("from port", ""),
+            _network(found.get("to", "any")),
+            _ranges(found.get("to port", "")),
+            found.get("proto", ""),
+        )
+    except ValueError:
+        return None
+
+
+def _words_of_pairs(words: Sequence[str]) -> list[str]:
+    """Return words with ``in on`` and ``out on`` as one."""
+    joined: list[str] = []
+    for word in words:
+        if word == "on" and joined[-1:] in (["in"], ["out"]):
+            joined[-1] += " on"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    return None if text == "any" else ipaddress.ip_network(text, strict=False)
+
+
+def _ranges(text: str) -> list[tuple[int, int]]:
+    """Return ports, in ufw's form, as ranges.
+
+    >>> _ranges("22,6000:6007"), _ranges("")
+    ([(22, 22), (6000, 6007)], [])
+    """
+    ends = [part.split(":") for part in text.split(",")] if text else []
+    return [(int(first), int(last)) for first, last in ((part[0], part[-1]) for part in ends)]
+
+
+def _covers(packets: _Packets, others: _Packets) -> bool:
+    """Whether each of the other packets is one of these."""
+    return (
+        packets.netdev in ("", others.netdev)
+        and packets.proto in ("", others.proto)
+        and packets.source_ports in ("", others.source_ports)
+        and _within(others.source, packets.source)
+        and _within(others.target, packets.target)
+        and (not packets.ports or bool(others.ports))
+        and all(
+            not packets.ports or any(first <= low and high <= last for first, last in packets.ports)
+            for low, high in others.ports
+        )
+    )
+
+
+def _within(inner: Any, outer: Any) -> bool:
+    if outer is None:
+        return True
+    return inner is not None and inner.version == outer.version and inner.subnet_of(outer)
+
+
+def _action(rule: str) -> str:
+    return rule.split()[0]
 
 
 def _subject(rule: str) -> str:

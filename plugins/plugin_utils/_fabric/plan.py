@@ -14,6 +14,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
+import shlex
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 try:
@@ -39,6 +40,7 @@ ADDRESSINGS = ("static", "link_local", "dhcp")
 POOL = ("192.168.100.0/22", "10.100.100.0/22", "172.30.100.0/22")
 FIRST_HOST = 10  # the leader's last octet; each member's follows from its rank alone
 JUMBO = 9000  # between Sparks; what a switch carries is not ours to say
+NETPLAN = "/etc/netplan"
 SYNC = "99-nvidia-sync-cluster.yaml"  # NVIDIA Sync's Cluster Assistant writes it
 
 Overrides = Mapping[str, Mapping[str, str]]  # member -> netdev -> address with prefix length
@@ -348,7 +350,10 @@ def _refuse_enslaved_ports(hosts: Sequence[Member]) -> None:
             are, them = ("are", "them") if len(netdevs) > 1 else ("is", "it")
             commands = "; ".join(f"sudo ip link set {netdev} nomaster" for netdev in netdevs)
             places = [one["path"] for one in host.netplan_conflicts if f"a part of {master}" in one["sets"]]
-            where = " and ".join(dict.fromkeys(places)) or "what put it there (see /etc/netplan and 'nmcli connection')"
+            where = (
+                " and ".join(map(_file, dict.fromkeys(places)))
+                or "what put it there (see /etc/netplan and 'nmcli connection')"
+            )
             problems.append(
                 f"{host.name}: {' and '.join(netdevs)} {are} in {master}: take {them} out ('{commands}'), and out of "
                 f"{where}, which would do it again"
@@ -361,11 +366,11 @@ def _refuse_netplan_conflicts(hosts: Sequence[Member], segments: Sequence[Segmen
     """Refuse other files that configure the fabric's netdevs, and a part of a fabric in NVIDIA Sync's file."""
     problems = [f"{host.name}: {host.netplan_problem}" for host in hosts if host.netplan_problem]
     for host in hosts:
-        alike: dict[tuple[str, str, str], list[str]] = {}
+        alike: dict[tuple[str, str, str, str, bool], list[str]] = {}
         for one in host.netplan_conflicts:
             if not one["path"].endswith(f"/{SYNC}"):
-                key = (one["path"], ", ".join(one["sets"]), one.get("every_port") or "")
-                alike.setdefault(key, []).append(one["netdev"])
+                about = (one.get("every_port") or "", one.get("renderer") or "", bool(one.get("shared")))
+                alike.setdefault((one["path"], ", ".join(one["sets"]), *about), []).append(one["netdev"])
         problems += [_conflict_words(host.name, *key, netdevs) for key, netdevs in alike.items()]
     if problems:
         raise FabricError("; ".join(problems))
@@ -386,17 +391,32 @@ def _refuse_netplan_conflicts(hosts: Sequence[Member], segments: Sequence[Segmen
         )
 
 
-def _conflict_words(host: str, path: str, sets: str, every_port: str, netdevs: list[str]) -> str:
+def _file(path: str) -> str:
+    """Return what to call the place of a conflict, which for a file that could not be read is the directory alone."""
+    return f"a file in {path}" if path == NETPLAN else path
+
+
+def _conflict_words(
+    host: str, path: str, sets: str, every_port: str, renderer: str, shared: bool, netdevs: list[str]
+) -> str:
     """Return what a file configures on netdevs of the fabric, and the mend."""
     which = ", ".join(netdevs)
-    said = f"{host}: {path} configures {which} too ({sets})"
+    said = f"{host}: {_file(path)} configures {which} too ({sets})"
+    profile = path.endswith(".nmconnection")
     if every_port:
-        named = f"its profile '{every_port}' names no port, so that it is one for every port"
-        modify = f"nmcli connection modify '{every_port}' connection.interface-name PORT"
-        mend = f"{modify}, or 'match: {{name: PORT}}' in the file"
-        return f"{said}, because {named}: give it its own ({mend}), or move it away if it is not needed"
-    if path.endswith(".nmconnection"):
+        kind = "entry" if renderer == "networkd" else "profile"
+        named = f"its {kind} {every_port!r} names no port, so that it is one for every port"
+        modify = f"nmcli connection modify {shlex.quote(every_port)} connection.interface-name PORT"
+        match = "'match: {name: PORT}' in the file"
+        mend = match if renderer == "networkd" else modify if profile else f"{modify}, or {match}"
+        away = f"delete it (nmcli connection delete {shlex.quote(every_port)})" if profile else "move it away"
+        return f"{said}, because {named}: give it its own ({mend}), or {away} if it is not needed"
+    if profile:
         return f"{said}: delete that profile of NetworkManager (nmcli connection delete), or give it another port"
+    if path == NETPLAN:
+        return f"{said}: take {which} out of it ('grep -r {netdevs[0]} {NETPLAN}' and 'netplan get' help to find it)"
+    if shared:
+        return f"{said}: take {which} out of it, and leave it where it is, because it may configure other ports too"
     return f"{said}: move it out of {path.rpartition('/')[0]} if it is not needed, or take {which} out of it"
 
 

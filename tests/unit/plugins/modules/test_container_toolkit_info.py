@@ -113,6 +113,13 @@ class TestToolkit:
         engine = self.read(capsys, socket)["engine"]
         assert (engine["flags"], engine["replaced"]) == ({"live-restore": ["true"]}, True)
 
+    def test_reads_whether_docker_is_rootless(self, capsys, programs, socket, monkeypatch) -> None:
+        assert self.read(capsys, socket)["engine"]["info"]["SecurityOptions"] is None
+        options = ["name=seccomp,profile=builtin", "name=rootless"]
+        info = {"DefaultRuntime": "runc", "SecurityOptions": options}
+        monkeypatch.setattr(container_toolkit_info.Docker, "info", lambda _self: info)
+        assert self.read(capsys, socket)["engine"]["info"]["SecurityOptions"] == options
+
     def test_reads_the_text_before_the_first_change(self, capsys, programs, socket, monkeypatch) -> None:
         file = programs / "daemon.json"
         file.write_text('{"debug": true}')

@@ -472,6 +472,9 @@ class TestSwarmMember:
             ("{", {"live-restore": ["true"]}, "dockerd has --live-restore on its command line"),
             ('{"live-restore": true}', {}, 'daemon.json sets "live-restore": true'),
             (None, None, "systemctl cat docker"),
+            (None, {}, "daemon.json cannot be read ("),
+            ("{", {}, "daemon.json cannot be read (invalid JSON in line 1"),
+            ("[]", None, "daemon.json cannot be read ("),
         ],
     )
     def test_names_live_restore(
@@ -487,6 +490,7 @@ class TestSwarmMember:
             said = run(capsys, docker_swarm_member, check_mode=check, **options)["msg"]
             assert says in said
             assert "Nothing was changed" in said
+            assert ("does not set" in said) == (text == "{}" and flags is None)
         assert engine.told == []
 
 

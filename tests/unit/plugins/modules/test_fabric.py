@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.modules import fabric_member_info
 
 MODULES = "ansible_collections.sparkops.dgx_spark.plugins.modules"
 LINK = {
@@ -199,6 +200,28 @@ def arguments(file: Path, **more: object) -> dict:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives the file to root")
+def test_the_path_of_a_netdev_is_the_one_that_udev_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{MODULES}.fabric_member_info.UDEV", str(tmp_path))
+    (tmp_path / "n1").write_text("I:1\nE:ID_NET_DRIVER=mlx5_core\nE:ID_PATH=pci-0002:01:00.0\nE:ID_PATH_TAG=x\n")
+    assert fabric_member_info.noted("lo", "ID_PATH") == "pci-0002:01:00.0"
+    assert fabric_member_info.noted("lo", "ID_SERIAL") is None
+    assert fabric_member_info.driver("lo") == "mlx5_core"
+
+
+@pytest.mark.parametrize(
+    ("device", "path"),
+    [
+        ("/sys/devices/pci0002:00/0002:00:00.0/0002:01:00.1", "pci-0002:01:00.1"),
+        ("/sys/devices/pci0000:00/0000:00:1f.6", "pci-0000:00:1f.6"),
+        ("/sys/devices/platform/1c.pcie/pci0000:00/0000:00:00.0/0000:01:00.0", None),
+        ("/sys/devices/pci0000:00/0000:00:03.0/virtio0", None),
+        ("/sys/class/net/lo/device", None),
+    ],
+)
+def test_where_udev_notes_nothing_the_path_is_that_on_the_pci_bus(device: str, path: str | None) -> None:
+    assert fabric_member_info.pci_path(Path(device)) == path
+
+
 def test_netplan_file_is_asked_for_then_written_once(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture) -> None:
     checked = run(capsys, "fabric_netplan", **arguments(file, _ansible_check_mode=True, _ansible_diff=True))
     assert checked["changed"]

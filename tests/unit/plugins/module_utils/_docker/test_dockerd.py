@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import doctest
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,11 @@ class TestRunning:
         program = tmp_path / "dockerd"
         program.write_bytes(Path("/bin/sleep").read_bytes())
         program.chmod(0o755)
-        with subprocess.Popen(["dockerd", "60"], executable=str(program)) as child:  # which has begun by now
+        with subprocess.Popen(["dockerd", "60"], executable=str(program)) as child:
+            for _attempt in range(1000):  # the kernel has the command line a moment after the program has begun
+                if Path(f"/proc/{child.pid}/cmdline").read_bytes():
+                    break
+                time.sleep(0.01)
             (tmp_path / "pid").write_text(str(child.pid))
             program.unlink()  # as dpkg does it
             found = running(None, str(tmp_path / "pid"))
@@ -183,6 +188,84 @@ def test_a_flag_that_says_otherwise_is_refused(flags: Any, settings: Settings, s
         beside_flags(settings, flags)
     assert says in str(refusal.value)
     assert "Nothing was changed" in str(refusal.value)
+
+
+GPU = Settings(kind="gpu", resources=["a"])
+TWO = Settings(kind="gpu", resources=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("given", "settings", "says", "silent"),
+    [
+        (["fpga=1"], GPU, "Add --node-generic-resource gpu=a beside it", "Remove"),
+        (["fpga=1", "nic=x"], GPU, "Add --node-generic-resource gpu=a beside it", "Remove"),
+        (["fpga=1"], TWO, "Add --node-generic-resource gpu=a --node-generic-resource gpu=b beside it", "Remove"),
+        (["gpu=a", "fpga=1"], TWO, "Add --node-generic-resource gpu=b beside it", "Remove"),
+        # one that is wrong has to change, and removing it alone would leave the other among the flags
+        (["fpga=1", "gpu=old"], GPU, "Change --node-generic-resource gpu=old to gpu=a", "Remove"),
+        (["fpga=1", "gpu=1"], TWO, "Change --node-generic-resource gpu=1 to gpu=a and gpu=b", "Remove"),
+        # the same GPU under another kind: two tasks could get it
+        (["fpga=1", "NVIDIA-GPU=a"], GPU, "Change --node-generic-resource NVIDIA-GPU=a to gpu=a", "beside it"),
+        (["NVIDIA-GPU=a"], GPU, "Remove the flag, or give it that value", "beside it"),
+        (["gpu=old"], GPU, "Remove the flag, or give it that value", "beside it"),
+        (["gpu=a", "gpu=old"], GPU, "Remove --node-generic-resource gpu=old", "Change"),
+        (["gpu=a", "gpu=old"], TWO, "Change --node-generic-resource gpu=old to gpu=b", "Remove"),
+        (["gpu=a", "fpga=1", "gpu=old"], GPU, "Remove --node-generic-resource gpu=old", "Change"),
+    ],
+)
+def test_a_resource_among_the_flags_gets_ours_beside_it(
+    given: list[str], settings: Settings, says: str, silent: str
+) -> None:
+    with pytest.raises(DaemonJsonError, match=r"Nothing was changed.*systemctl cat docker") as refusal:
+        beside_flags(settings, {"node-generic-resources": given})
+    assert f"--node-generic-resource {' --node-generic-resource '.join(sorted(given))} on" in str(refusal.value)
+    assert says in str(refusal.value)
+    assert silent not in str(refusal.value)
+
+
+# canonical/docker-snap: how the snap's wrapper starts its dockerd
+SNAP = parse_flags(
+    [
+        "dockerd",
+        "--group",
+        "docker",
+        "--exec-root=/run/snap.docker",
+        "--data-root=/var/snap/docker/common/var-lib-docker",
+        "--pidfile=/run/snap.docker/docker.pid",
+        "--config-file=/var/snap/docker/3265/config/daemon.json",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "flags", [SNAP, {"config-file": ["/var/snap/docker/current/config/daemon.json"], "live-restore": ["true"]}]
+)
+def test_a_snap_has_a_unit_of_its_own(flags: dict[str, Any]) -> None:
+    with pytest.raises(DaemonJsonError, match="Nothing was changed") as refusal:
+        refuse_other_file("/etc/docker/daemon.json", flags)
+    assert "systemctl cat snap.docker.dockerd" in str(refusal.value)
+    assert "snap remove docker" in str(refusal.value)
+    assert "systemctl cat docker'" not in str(refusal.value)
+    _where, mend = live_restore("/etc/docker/daemon.json", {}, {**flags, "live-restore": ["true"]}, running_with=True)
+    assert "systemctl cat snap.docker.dockerd" in mend
+    with pytest.raises(DaemonJsonError, match=r"systemctl cat snap\.docker\.dockerd"):
+        beside_flags(GPU, {**flags, "node-generic-resources": ["fpga=1"]})
+
+
+def test_another_file_that_is_no_snap_s_is_looked_for_in_docker_s_unit() -> None:
+    for path in ("/opt/daemon.json", "/home/me/snap/daemon.json", "/etc/snapshot/daemon.json"):
+        with pytest.raises(DaemonJsonError, match="systemctl cat docker'") as refusal:
+            refuse_other_file("/etc/docker/daemon.json", {"config-file": [path]})
+        assert "remove the flag" in str(refusal.value)
+
+
+def test_a_file_that_cannot_be_read_is_not_said_to_be_silent() -> None:
+    where, mend = live_restore("/d.json", {}, {}, running_with=True, unread="invalid JSON in line 1")
+    assert "does not set" not in where
+    assert "/d.json cannot be read (invalid JSON in line 1)" in where
+    assert "Correct the file" in mend
+    where, mend = live_restore("/d.json", {}, {"live-restore": ["1"]}, running_with=True, unread="invalid JSON")
+    assert "dockerd has --live-restore on its command line" in where
 
 
 def test_a_daemon_that_reads_another_file_is_refused(tmp_path: Path) -> None:

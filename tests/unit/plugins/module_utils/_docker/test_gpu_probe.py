@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -99,6 +100,39 @@ def test_packs_files_at_their_places(tmp_path: Path) -> None:
         ("bpf_prog_query(BPF_CGROUP_DEVICE) failed: operation not permitted", "upgrade nvidia-container-toolkit"),
         ('could not select device driver "" with capabilities: [[gpu]]', "restart Docker"),
         ("unresolvable CDI devices nvidia.com/gpu=all", "nvidia-ctk cdi generate"),
+        # A CDI specification of the driver before an update: whatever it names may be gone.
+        (
+            'error mounting "/usr/lib/aarch64-linux-gnu/libcuda.so.580.95.05" to rootfs at '
+            '"/usr/lib/aarch64-linux-gnu/libcuda.so.580.95.05": no such file or directory',
+            "out of date",
+        ),
+        (
+            "failed to fulfil mount request: open /usr/lib/x86_64-linux-gnu/libEGL_nvidia.so.580.95.05: no such file "
+            "or directory: unknown",
+            "out of date",
+        ),
+        ('failed to stat CDI host device "/dev/nvidia-modeset": no such file or directory', "out of date"),
+        (
+            'error mounting "/lib/firmware/nvidia/580.95.05/gsp_ga10x.bin" to rootfs at "/lib/firmware/nvidia/'
+            '580.95.05/gsp_ga10x.bin": stat /lib/firmware/nvidia/580.95.05/gsp_ga10x.bin: no such file or directory',
+            "out of date",
+        ),
+        (
+            'error mounting "/usr/lib/aarch64-linux-gnu/libnvidia-ml.so.580.95.05" to rootfs at "/usr/lib/aarch64-linux'
+            '-gnu/libnvidia-ml.so.580.95.05": no such file or directory',
+            "out of date",
+        ),
+        ('error mounting "/usr/bin/nvidia-smi" to rootfs at "/usr/bin/nvidia-smi": no such file', "out of date"),
+        ('error mounting "/run/nvidia-persistenced/socket" to rootfs at "/run/x": no such file', "out of date"),
+        ('error gathering device information while adding custom device "/dev/dri/card1": no such file', "out of date"),
+        (
+            "error running createContainer hook #0: fork/exec /usr/bin/nvidia-cdi-hook: no such file or directory",
+            "out of date",
+        ),
+        # ShaneIsrael/fireshare#689 (2026-08-17)
+        ("failed to discover GPU vendor from CDI: no known GPU vendor found", "--gpus"),
+        ('could not select device driver "cdi" with capabilities: [[gpu]]', "features.cdi"),
+        ("could not select device driver 'cdi' with capabilities: []", "features.cdi"),
         ("", r"exit status 125\): (no message)"),
     ],
 )
@@ -144,13 +178,60 @@ def test_a_task_says_whether_it_sees_its_gpus(tmp_path: Path, gpus: str, count: 
         ("echo GPU-A; echo GPU-B; echo 'WARNING: infoROM is corrupted at gpu 0000:01:00.0'; exit 14", 0),
         ("echo 'WARNING: infoROM is corrupted at gpu GPU-B'; echo GPU-A; echo GPU-B", 0),
         ("echo GPU-A; echo 'WARNING: infoROM is corrupted at gpu 0000:01:00.0'; exit 14", 65),
-        ("echo 'Failed to initialize NVML: Unknown Error'; exit 255", 72),
-        ("echo GPU-A; echo GPU-B; exit 15", 72),
         ("echo GPU-A; echo MIG-B", 65),
     ],
 )
 def test_a_task_takes_a_warning_for_what_it_is(tmp_path: Path, prints: str, code: int) -> None:
     assert status(tmp_path, prints, GPUS="GPU-A GPU-B", GPU_COUNT="2") == code
+
+
+# What nvidia-smi prints, its exit status, and what the task's end is to say. The statuses are those of its manual page,
+# and NVML's where that has none.
+FAILURES = [
+    ("echo 'Failed to initialize NVML: Unknown Error'; exit 255", "status 255", "device cgroup"),
+    ("echo 'Failed to initialize NVML: Insufficient Permissions'; exit 4", "status 4", "device cgroup"),
+    ("echo 'Failed to initialize NVML: GPU access blocked by the operating system'; exit 17", "status 17", "cgroup"),
+    ("exit 9", "status 9", "driver is not loaded"),
+    ("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18", "status 18", "reboot the host"),
+    ("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 255", "status 18", "reboot the host"),
+    ("echo 'No devices were found'; exit 6", "status 6", "NVIDIA runtime gave it none"),
+    ("exit 12", "status 12", "libraries of the driver are missing"),
+    ("echo GPU-A; echo GPU-B; exit 15", "status 15", "fell off the bus"),
+    ("echo 'Unable to determine the device handle for GPU0: Unknown Error'; exit 255", "status 15", "off the bus"),
+    ("echo 'Unable to determine the device handle for GPU0: Unknown Error' >&2; exit 255", "status 15", "off the bus"),
+    ("exit 13", "status 13", "library of the driver did not start"),
+    ("exit 10", "status 10", "see whether 'nvidia-smi' works on the host"),
+    ("exit 126", "status 126", "see whether 'nvidia-smi' works on the host"),
+    ("exit 127", "status 127", "without the NVIDIA runtime"),
+    ("exit 99", "a status of its own", "see whether 'nvidia-smi' works on the host"),
+    ("kill -SEGV $$", "a status of its own", "see whether 'nvidia-smi' works on the host"),
+]
+
+
+@pytest.mark.parametrize(("prints", "ends", "because"), FAILURES)
+def test_a_task_says_why_nvidia_smi_failed_in_it(tmp_path: Path, prints: str, ends: str, because: str) -> None:
+    code = status(tmp_path, prints, GPUS="GPU-A GPU-B", GPU_COUNT="2")
+    said = task_problem(ended("failed", code, Err=f"task: non-zero exit ({code})"), ["GPU-A", "GPU-B"], -1) or ""
+    assert said.startswith("sees no GPU")
+    assert ends in said
+    assert because in said
+    assert ("device cgroup" in said) == ("cgroup" in because)
+
+
+@pytest.mark.skipif(bool(shutil.which("nvidia-smi")), reason="this machine has a driver")
+def test_a_task_without_the_nvidia_runtime_has_no_nvidia_smi() -> None:
+    environment = {"PATH": os.environ["PATH"], "RDMA": "no", "MEMLOCK": "unlimited", "GPUS": "GPU-A", "GPU_COUNT": "1"}
+    code = subprocess.run(["/bin/sh", "-c", PROGRAM], env=environment, check=False).returncode
+    assert "without the NVIDIA runtime" in (task_problem(ended("failed", code), ["GPU-A"], -1) or "")
+
+
+@pytest.mark.skipif(Path("/dev/infiniband").exists(), reason="this machine has RDMA devices")
+def test_a_task_says_all_that_is_wrong(tmp_path: Path) -> None:
+    mine = {"GPUS": "GPU-A", "GPU_COUNT": "1", "RDMA": "yes", "MEMLOCK": "0"}
+    code = status(tmp_path, "exit 9", **mine)
+    said = task_problem(ended("failed", code), ["GPU-A"], 0) or ""
+    assert said.startswith("sees no /dev/infiniband and no GPU")
+    assert "driver is not loaded" in said
 
 
 @pytest.mark.skipif(Path("/dev/infiniband").exists(), reason="this machine has RDMA devices")
@@ -202,7 +283,8 @@ def ended(state: str, code: int = 0, **more: Any) -> dict[str, Any]:
         (ended("complete"), ""),
         (ended("failed", 65), "sees other GPUs than GPU-A"),
         (ended("failed", 70), "sees no /dev/infiniband and a limit of locked memory below unlimited"),
-        (ended("failed", 72), "sees no GPU: nvidia-smi fails in it, which is mostly the container's device cgroup"),
+        (ended("failed", 137, Err="task: non-zero exit (137)"), "did not start: a container cannot see the GPUs (exit"),
+        (ended("failed", 255), "did not start: a container cannot see the GPUs (exit status 255)"),
         (ended("failed", 127, Err="task: non-zero exit (127)"), "did not start: a container cannot see the GPUs"),
         (ended("rejected", Err="No such image: sha256:0"), "did not start: a container cannot see the GPUs, because"),
     ],

@@ -134,6 +134,13 @@ def applied(members: dict[str, Any]) -> dict[str, Any]:
     return done
 
 
+def test_a_docker_without_root_is_refused() -> None:
+    members = cluster()
+    members["spark2"]["engine"]["info"]["SecurityOptions"] = ["name=seccomp,profile=builtin", "name=rootless"]
+    with pytest.raises(DockerPlanError, match=r"Docker on spark2 is rootless: .*Nothing was changed"):
+        plan(members)
+
+
 def test_two_blank_sparks() -> None:
     common = [planner.IMAGE, planner.ADVERTISE, planner.SELECT, RESTART]
     assert names(cluster()) == {
@@ -353,6 +360,10 @@ def test_a_file_that_docker_does_not_start_with_is_refused_before_the_restart(te
         (
             changed(2, "ufw", {"installed": True, "enabled": True, "rules": DENY}),
             "On spark2: ufw has the rule",
+        ),
+        (
+            changed(2, "ufw", {"installed": True, "enabled": True, "rules": "ufw deny 2377/tcp\n"}),
+            "On spark2: ufw has the rule 'deny 2377/tcp' of another owner before 'allow from 192.168.1.21 to any port ",
         ),
         ({"spark1": spark(1), "spark2": {"failed": True}}, "spark2 could not be read"),
     ],

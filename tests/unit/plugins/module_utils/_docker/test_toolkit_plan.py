@@ -163,6 +163,28 @@ def test_what_cannot_be_is_refused(found: dict[str, Any], says: str) -> None:
     assert says in str(refusal.value)
 
 
+#: as Docker's /info has it of an engine that a user runs (docs.docker.com, "Rootless mode")
+ROOTLESS = ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]
+
+
+@pytest.mark.parametrize("found", [blank(), without_toolkit(), without_toolkit(repository_url="")])
+def test_a_docker_without_root_is_refused_before_all_else(found: dict[str, Any]) -> None:
+    found["engine"]["info"]["SecurityOptions"] = ROOTLESS
+    with pytest.raises(DockerPlanError, match="Nothing was changed") as refusal:
+        plan({"spark1": found}, "spark1")
+    assert "Docker on spark1 is rootless" in str(refusal.value)
+    assert "~/.config/docker/daemon.json" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "options", [None, [], ["name=seccomp,profile=default", "name=cgroupns"], ["name=userns"], ["rootless"], [None, 1]]
+)
+def test_a_docker_with_root_is_taken(options: Any) -> None:
+    found = blank()
+    found["engine"]["info"]["SecurityOptions"] = options
+    assert planner.CONFIGURE in names(found)
+
+
 def test_a_restart_under_containers_needs_consent() -> None:
     found = blank()
     found["engine"]["containers"] = [WEB]

@@ -46,7 +46,10 @@ def test_renders_in_the_order_given() -> None:
         "spark1.lan.",
         "1spark",
         "3com.com",
-        "10.0.0.1a",
+        "10a.0.0.1a",
+        "x10.lan",
+        "0xg.lan",
+        "1-2.lan",
         "a" * 63,
         "slots1",
         "Rank",
@@ -143,8 +146,8 @@ def test_refuses_a_duplicate(first: str, second: str) -> None:
         ("spark1.lan", "spark1", "spark1"),
         ("spark1.a", "SPARK1.b", "spark1"),
         ("spark1.a.", "spark1.b.", "spark1"),
-        ("10.foo.net", "10.bar.net", "10"),
-        ("192.foo", "192.168.100.foo", "192"),
+        ("10a.foo.net", "10a.bar.net", "10a"),
+        ("a192.foo", "a192.168.100.foo", "a192"),
     ],
 )
 def test_refuses_two_names_that_are_one_to_mpi(first: str, second: str, label: str) -> None:
@@ -154,7 +157,7 @@ def test_refuses_two_names_that_are_one_to_mpi(first: str, second: str, label: s
 
 
 def test_addresses_that_begin_alike_are_two_nodes() -> None:
-    nodes = ["192.168.100.10", "192.168.100.11", "192.lan", "spark1.lan", "spark10.lan", "lan"]
+    nodes = ["192.168.100.10", "192.168.100.11", "a192.lan", "spark1.lan", "spark10.lan", "lan"]
     assert [node.address for node in validate_nodes([{"address": one} for one in nodes])] == nodes
 
 
@@ -180,3 +183,11 @@ def test_what_is_written_reads_back(unchecked: list) -> None:
         text = render(validate_nodes(unchecked))
         assert read_back(text) == [(node["address"], node["slots"]) for node in unchecked]
         assert len({address.lower().rstrip(".") for address, _slots in read_back(text)}) == len(unchecked)
+
+
+@pytest.mark.parametrize(
+    "address", ["1.spark.lan", "10.spark.lan.", "0x10.lan", "0X1f.home", "007.lan", "192.168.100.foo", "10.0.0.1a"]
+)
+def test_a_name_of_which_open_mpi_keeps_a_number_is_refused(address: str) -> None:
+    with pytest.raises(HostfileError, match=r"drops the domain and .* for an address: .*begins with a letter"):
+        validate_nodes([{"address": address}])

@@ -101,7 +101,7 @@ def test_gpt_oss_is_told_where_its_vocabularies_are(config: dict[str, Any], told
         ),
         (
             {"version": "1.3.0rc5", "options": {"kv_cache_config": {"dtypes": "auto"}}},
-            r"did you mean kv_cache_config.dtype\?",
+            r"did you mean dtype below kv_cache_config\?",
         ),
         ({"arguments": {"tp_size": 4}}, "tp_size x pp_size x cp_size is 4, but there are 2 Sparks"),
         ({"snapshot": "/elsewhere/abc"}, "is not below"),
@@ -192,11 +192,11 @@ def test_the_candidates_of_1_2_may_have_what_the_next_table_has_but_not_what_cam
         (doubt,) = planned(version=version, arguments={"tp_size": 2, "tool_parser": "qwen3"})["doubts"]
         assert "tool_parser is a flag of TensorRT-LLM 1.3.0rc, and no table" in doubt
         with pytest.raises(
-            ServeError, match=r"disable_mm_encoder is a key of TensorRT-LLM 1.3 and later, .*is 1.2 and"
+            ServeError, match=rf"disable_mm_encoder is a key of TensorRT-LLM 1.3 and later, .*is {version} \("
         ):
             planned(version=version, options={"disable_mm_encoder": True})
-        with pytest.raises(ServeError, match=r"tensor_parallel_size is a flag of .*say tp_size"):
-            planned(version=version, arguments={"tensor_parallel_size": 2})
+        (doubt,) = planned(version=version, arguments={"tensor_parallel_size": 2})["doubts"]
+        assert re.search("tensor_parallel_size is a flag of .*say tp_size", doubt)
     for version in ("1.1.0", "1.2.0rc1"):
         with pytest.raises(ServeError, match=r"tool_parser is a flag of TensorRT-LLM 1.3.0rc and 1.3 and later"):
             planned(version=version, arguments={"tp_size": 2, "tool_parser": "qwen3"})
@@ -266,3 +266,256 @@ def test_autodeploy_has_keys_of_its_own_whichever_way_it_is_chosen(said: dict[st
 def test_the_keys_of_autodeploy_are_no_keys_of_the_other_backend() -> None:
     with pytest.raises(ServeError, match="compile_backend is no key of TensorRT-LLM's"):
         planned(version="1.3.0rc13", options=NANO)
+
+
+NVIDIA = "nvcr.io/nvidia/tensorrt-llm/release"
+
+
+def alone(**said: Any) -> dict[str, Any]:
+    """What is planned for one Spark, without settings but those that are said."""
+    return planned(**{"members": ["spark1"], "options": {}, "arguments": {}, **said})
+
+
+def refusal(**said: Any) -> str:
+    with pytest.raises(ServeError) as caught:
+        alone(**said)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["1.2.0rc2", "1.2.0rc6.post3", "1.2.1"])
+def test_a_flag_that_an_image_may_have_under_another_name_is_doubted(version: str) -> None:
+    (doubt,) = alone(image=f"{NVIDIA}:{version}", arguments={"tensor_parallel_size": 1})["doubts"]
+    assert re.search("no table tells .*take it out if the engine refuses it when it starts, and say tp_size", doubt)
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        ({"kv_cache_config": None}, {}),
+        ({"kv_cache_config": {"dtype": None, "free_gpu_memory_fraction": None}}, {}),
+        ({"kv_cache_config": {"block_reuse_config": None}}, {}),
+        ({"enable_iter_perf_stats": None, "print_iter_log": None, "tensor_parallel_size": None}, {}),
+        ({"moe_config": None, "scheduler_config": None, "lora_config": None}, {}),
+        ({"nvfp4_gemm_config": None, "attention_dp_config": None}, {}),
+        (
+            {"cuda_graph_config": None, "speculative_config": None},
+            {"cuda_graph_config": None, "speculative_config": None},
+        ),
+        ({"max_seq_len": None, "max_batch_size": None}, {"max_seq_len": None, "max_batch_size": None}),
+        ({"allreduce_strategy": None}, {"allreduce_strategy": None}),
+        ({"encoder_cuda_graph_config": None}, {"encoder_cuda_graph_config": None}),  # which no table has whole
+    ],
+)
+def test_null_leaves_out_what_cannot_be_null_and_what_the_role_has_a_default_for(
+    options: dict[str, Any], written: dict[str, Any]
+) -> None:
+    plan = alone(version="1.3.0", options=options)
+    assert plan["options"] == {**trtllm.DEFAULTS, **written}
+    assert plan["doubts"] == []
+    assert plan["settings"]["fit_kv_cache"]
+    assert plan["world"] == 1
+
+
+@pytest.mark.parametrize("version", ["1.2.1", "1.3.0rc13", "1.4.0rc0", "any"])
+def test_a_name_with_dots_is_no_key_and_the_mend_is_said_as_yaml_has_it(version: str) -> None:
+    said = refusal(version=version, options={"kv_cache_config.free_gpu_memory_fraction": 0.5})
+    assert "is one name with dots in it" in said
+    assert "say free_gpu_memory_fraction below kv_cache_config" in said
+    said = refusal(version=version, options={"kv_cache_config": {"block_reuse_config.policy": "all_reusable"}})
+    assert "say policy below block_reuse_config below kv_cache_config" in said
+    alone(version="1.3.0", options={"env_overrides": {"a.b": "c"}, "lora_config": {"a.b": 1}})
+
+
+def test_every_mend_says_a_nested_key_as_yaml_has_it() -> None:
+    said = refusal(version="1.3.0rc13", options={"kv_cache_config": {"free_gpu_memory_fractoin": 0.5}})
+    assert "did you mean free_gpu_memory_fraction below kv_cache_config?" in said
+    said = refusal(version="1.3.0rc13", options={"free_gpu_memory_fraction": 0.5})
+    assert "did you mean free_gpu_memory_fraction below kv_cache_config?" in said
+    said = refusal(version="1.3.0rc13", arguments={"kv_cache_free_gpu_memory_fraction": 0.5})
+    assert "say it as free_gpu_memory_fraction below kv_cache_config there alone" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "there", "not_there"),
+    [
+        ({"served_model_name": "my model"}, "no key of trtllm_serve_options says the same", "say it in"),
+        ({"chat_template": "/etc/a b.jinja"}, "no key of trtllm_serve_options says the same", "say it in"),
+        ({"media_io_kwargs": '{"video": {}}'}, "no key of trtllm_serve_options says the same", "say it in"),
+        ({"kv_cache_dtype": "a b"}, "dtype below kv_cache_config", "says the same"),
+        ({"tokenizer": "/models/a b"}, "say it as tokenizer in trtllm_serve_options", "says the same"),
+    ],
+)
+def test_the_yaml_is_named_as_the_way_out_only_where_it_is_one(
+    arguments: dict[str, Any], there: str, not_there: str
+) -> None:
+    said = refusal(version="1.3.0", arguments=arguments)
+    assert there in said
+    assert not_there not in said
+
+
+def test_a_flag_among_the_keys_is_sent_to_the_flags() -> None:
+    said = refusal(version="1.3.0rc13", options={"served_model_name": "x"})
+    assert re.search("served_model_name is a flag of .*, and no key .*: say it in trtllm_serve_arguments", said)
+    for version in ("1.4.0rc0", "any"):  # which may have made it a key
+        (doubt,) = alone(version=version, options={"served_model_name": "x"})["doubts"]
+        assert "say it in trtllm_serve_arguments if the engine refuses it" in doubt
+
+
+def test_the_older_words_for_speculation_are_those_of_the_older_images() -> None:
+    options = {"speculative_config": {"decoding_type": "DraftTarget"}}
+    for version in ("1.2.0rc1", "1.2.1"):
+        assert alone(version=version, options=options)["doubts"] == []
+    assert "must be one of" in refusal(version="1.3.0rc13", options=options)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"tensor_parallel_size": 2, "tp_size": 1},
+        {"tp_size": "1", "tensor_parallel_size": 2},
+        {"ep_size": 1, "moe_expert_parallel_size": 2},
+        {"telemetry": True, "no-telemetry": True},
+        {"revision": "a", "hf_revision": "b"},
+    ],
+)
+def test_two_spellings_of_one_flag_that_disagree_are_refused(arguments: dict[str, Any]) -> None:
+    for version in ("1.3.0", "any"):
+        said = refusal(version=version, arguments=arguments)
+        assert "are two spellings of one flag" in said
+        assert all(name in said for name in arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"tensor_parallel_size": 1, "tp_size": "1"},
+        {"tensor_parallel_size": None, "tp_size": 1},
+        {"kv_cache_free_gpu_memory_fraction": "0.80", "free_gpu_memory_fraction": 0.8},
+        {"telemetry": False, "no-telemetry": True},
+    ],
+)
+def test_two_spellings_of_one_flag_that_agree_will_do(arguments: dict[str, Any]) -> None:
+    assert alone(version="1.3.0", arguments=arguments)["world"] == 1
+
+
+@pytest.mark.parametrize("version", ["1.2.0rc6.post3", "1.3.0", "1.2.1"])
+def test_a_refusal_says_the_version_of_the_image(version: str) -> None:
+    key = "kv_cache_config" if version == "1.3.0" else "disable_mm_encoder"
+    options = {key: {"onboard_blocks": True} if version == "1.3.0" else True}
+    assert f"and the image is {version} (" in refusal(image=f"{NVIDIA}:{version}", options=options)
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("nvcr.io/nvidia/tensorrt-llm/release:1.2.0rc6.post3", "1.2.0rc6.post3"),
+        ("nvcr.io/nvidia/tensorrt-llm/devel:1.3.0rc13@sha256:12", "1.3.0rc13"),
+        ("registry.home:5000/mirror/nvidia/tensorrt-llm/release:1.3.0rc13-arm64", "1.3.0rc13-arm64"),
+        ("tensorrt_llm/release:1.3.0rc5", "1.3.0rc5"),  # as its own Makefile names what it builds
+        ("ghcr.io/me/spark-trtllm:1.0.0", ""),
+        ("ghcr.io/me/spark-trtllm:0.3.1", ""),
+        ("localhost:5000/release:1.2.0", ""),
+        ("nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.3", ""),
+        ("nvcr.io/nvidia/tritonserver:25.10-trtllm-python-py3", ""),
+        ("ghcr.io/me/spark:trtllm-1.2.0", "1.2.0"),
+        ("ghcr.io/me/spark:tensorrt-llm-v1.2.0-gb10", "v1.2.0-gb10"),
+        ("ghcr.io/me/spark:release-1.2.0rc6", "1.2.0rc6"),
+        ("ghcr.io/me/spark:release-1.0.0", ""),
+        ("registry.home:5000/tensorrt-llm/release", ""),
+        ("sha256:0123456789abcdef", ""),
+        ("", ""),
+    ],
+)
+def test_a_tag_is_believed_where_it_is_one_of_tensorrt_llm(image: str, version: str) -> None:
+    plan = alone(image=image)
+    assert plan["version"] == version
+    assert plan["settings"]["metrics_follow"] == ("1.2.0" in version)
+
+
+RELAXED = {"use_relaxed_acceptance_for_thinking": True, "relaxed_topk": 10, "relaxed_delta": 0.6}
+#: what llmapi/llm_args.py of 1.2 and of 1.3's candidates has, and the manifest of main
+SOURCES = [
+    ("ABC", {"speculative_config": {"decoding_type": "MTP", **RELAXED}}),
+    ("ABC", {"speculative_config": {"decoding_type": "MTP", "use_mtp_vanilla": False, "mtp_eagle_one_model": True}}),
+    ("ABC", {"speculative_config": {"decoding_type": "Eagle", "num_eagle_layers": 2, "max_non_leaves_per_layer": 4}}),
+    ("ABC", {"speculative_config": {"decoding_type": "Eagle", "eagle_choices": "[[0], [1], [0, 0]]"}}),
+    (
+        "ABC",
+        {
+            "speculative_config": {
+                "decoding_type": "SaveState",
+                "output_directory": "/run/states",
+                "write_interval": 20,
+                "file_prefix": "data",
+            }
+        },
+    ),
+    ("ABC", {"cache_transceiver_config": {"kv_transfer_sender_future_timeout_ms": 1000}}),
+    ("BC", {"layer_wise_benchmarks_config": {"calibration_layer_indices": [1, 2]}}),
+    ("ABC", {"scheduler_config": {"dynamic_batch_config": {"enable_batch_size_tuning": True}}}),
+    ("ABC", {"scheduler_config": {"dynamic_batch_config": {"enable_max_num_tokens_tuning": False}}}),
+    ("ABC", {"scheduler_config": {"dynamic_batch_config": {"dynamic_batch_moving_average_window": 128}}}),
+    ("AB", {"cp_config": {"cp_type": "star", "cp_anchor_size": 10, "block_size": 1024}}),
+    ("ABC", {"cp_config": {"cp_type": "helix"}}),
+    ("ABC", {"decoding_config": {}}),
+    ("A", {"fail_fast_on_attention_window_too_large": True}),
+    ("ABC", {"moe_config": {"backend": "WIDEEP"}}),
+    ("ABC", {"attn_backend": "FLASHINFER_STAR_ATTENTION"}),
+]
+
+
+@pytest.mark.parametrize(("eras", "options"), SOURCES)
+def test_what_the_sources_of_the_tables_have_is_known(eras: str, options: dict[str, Any]) -> None:
+    for era, version in {"A": "1.2.0rc1", "B": "1.3.0rc13", "C": "1.3.0"}.items():
+        if era in eras:
+            assert alone(version=version, options=options)["options"] == {**trtllm.DEFAULTS, **options}
+        else:
+            assert "key of TensorRT-LLM" in refusal(version=version, options=options)
+
+
+def test_telemetry_is_switched_off_where_somebody_says_so() -> None:
+    for said in ({"telemetry": False}, {"no-telemetry": True}):
+        assert alone(version="1.3.0", arguments=said)["serve"][2] == "--no-telemetry"
+    assert "--no-telemetry" not in alone(version="1.3.0", arguments={"telemetry": True})["serve"]
+    for version in ("1.1.0", "1.2.0rc6.post3"):
+        assert "telemetry is a flag of" in refusal(version=version, arguments={"telemetry": False})
+
+
+@pytest.mark.parametrize("version", ["1.2.1", "1.3.0rc13", "1.3.0", "any"])
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"options": {"kv_cache_config": {"free_gpu_memory_fraction": 90}}}, "must be from 0 to 1, and is 90"),
+        ({"options": {"kv_cache_config": {"free_gpu_memory_fraction": -0.1}}}, "must be from 0 to 1"),
+        ({"options": {"kv_cache_config": {"free_gpu_memory_fraction": float("nan")}}}, "must be from 0 to 1"),
+        ({"options": {"kv_cache_config": {"free_gpu_memory_fraction": "1.5"}}}, "must be from 0 to 1"),
+        ({"options": {"max_num_tokens": 10**400}}, "max_num_tokens must be a number"),
+        ({"options": {"stream_interval": 0}}, "stream_interval must be at least 1, and is 0"),
+        ({"options": {"model": "/models/other"}}, "model is set by the role: set spark_model instead"),
+        ({"options": {"orchestrator_type": "ray"}}, "orchestrator_type is 'ray', and .* by MPI"),
+        ({"options": {"backend": "_autodeploy", "model": "/models/other"}}, "model is set by the role"),
+    ],
+)
+def test_what_the_engine_or_the_role_cannot_do_is_refused(version: str, said: dict[str, Any], says: str) -> None:
+    assert re.search(says, refusal(version=version, **said))
+
+
+def test_what_is_no_number_is_not_said_to_disagree_with_itself() -> None:
+    options = {"kv_cache_config": {"free_gpu_memory_fraction": float("nan")}}
+    said = refusal(version="1.3.0", options=options, arguments={"kv_cache_free_gpu_memory_fraction": float("nan")})
+    assert "must be from 0 to 1, and is nan" in said
+    assert "two spellings" not in said
+
+
+def test_a_fraction_among_the_flags_has_the_same_limits() -> None:
+    arguments = {"kv_cache_free_gpu_memory_fraction": 90}
+    options = {"kv_cache_config": {"free_gpu_memory_fraction": 90}}
+    assert "kv_cache_free_gpu_memory_fraction must be from 0 to 1" in refusal(
+        version="1.3.0", arguments=arguments, options=options
+    )
+
+
+@pytest.mark.parametrize("version", ["1.4.0rc0", "any"])
+def test_a_choice_that_no_table_has_is_doubted_with_what_to_do(version: str) -> None:
+    (doubt,) = alone(version=version, options={"moe_config": {"backend": "CUTEDSL_FC12"}})["doubts"]
+    assert re.search("is 'CUTEDSL_FC12': no table tells .*, take it out if the engine refuses it when it starts", doubt)

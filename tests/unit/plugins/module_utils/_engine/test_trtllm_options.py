@@ -45,11 +45,19 @@ def test_the_tables_are_those_of_the_stand_in() -> None:
     assert flags == cli.FLAGS
     facts = json.loads((FACTS / "llm_args.json").read_text())
     keys = {
-        row["key"]: cli.Key(row["type"].replace('"', "'"), letters(row["eras"]), tuple(row["allowed"] or ()))
+        row["key"]: cli.Key(
+            row["type"].replace('"', "'"),
+            letters(row["eras"]),
+            tuple(row["allowed"] or ()),
+            tuple(row.get("allowed_before_1.3", ())),
+        )
         for row in facts["keys"]
     }
     assert keys == cli.KEYS
     assert facts["open_prefixes"] == cli.OPEN
+    assert set(facts["nullable"]) == cli.NULLABLE
+    limits = {key: (least, cli.INFINITY if most is None else most) for key, (least, most) in facts["ranges"].items()}
+    assert limits == cli.RANGES
 
 
 @pytest.mark.parametrize(
@@ -59,7 +67,7 @@ def test_the_tables_are_those_of_the_stand_in() -> None:
         (
             {"kv_cache_config": {"free_gpu_memory_fractoin": 0.5}},
             "AB",
-            "did you mean kv_cache_config.free_gpu",
+            "did you mean free_gpu_memory_fraction below kv_cache_config",
         ),
         ({"kv_cache_config": 0.5}, "B", "kv_cache_config must be a mapping, and is 0.5"),
         ({"max_batch_size": "many"}, "B", "max_batch_size must be a number, and is 'many'"),
@@ -77,8 +85,10 @@ def test_a_key_that_would_end_the_start_is_named(options: dict[str, Any], era: s
 
 
 def test_a_misspelt_key_is_named_where_the_version_may_be_any() -> None:
-    (finding,) = settings.options_findings({"kv_cache_config": {"free_gpu_memory_fractoin": 0.5}}, "ABC")
-    assert "did you mean kv_cache_config.free_gpu_memory_fraction?" in finding.text
+    (finding,) = settings.options_findings(
+        {"kv_cache_config": {"free_gpu_memory_fractoin": 0.5}}, settings.image_of("any")
+    )
+    assert "did you mean free_gpu_memory_fraction below kv_cache_config?" in finding.text
     assert not finding.refused
 
 
@@ -170,7 +180,12 @@ def test_known_options_pass(options: dict[str, Any]) -> None:
             "0.5 in .* kv_cache_config.free_gpu_memory_fraction is 0.8 .* alone",
         ),
         ({"max_batch_size": 4}, {"max_batch_size": None}, "B", "max_batch_size is None in .* max_batch_size: null in"),
-        ({"kv_cache_dtype": "fp8"}, {"kv_cache_config": {"dtype": "auto"}}, "C", "say it as kv_cache_config.dtype"),
+        (
+            {"kv_cache_dtype": "fp8"},
+            {"kv_cache_config": {"dtype": "auto"}},
+            "C",
+            "say it as dtype below kv_cache_config",
+        ),
     ],
 )
 def test_a_flag_that_would_end_the_start_is_named(
@@ -236,8 +251,8 @@ def test_keys_pass_exactly_where_the_stand_in_takes_them(era: str, data: st.Data
             place = place.setdefault(group, {})
             if not isinstance(place, dict):
                 return
-        kind, _eras, choices = cli.KEYS.get(name, cli.Key("str", "ABC"))
-        place[leaf] = data.draw(values(kind, choices))
+        kind, _eras, choices, old = cli.KEYS.get(name, cli.Key("str", "ABC"))
+        place[leaf] = data.draw(values(kind, choices + old))
     real = {letter: name for name, letter in NAMES.items()}[era]
-    found = stand_in("llm_args").Schema(real).check(tree)
+    found = stand_in("llm_args").Schema(real).check(settings.without_nulls(tree))
     assert bool(settings.check_options(tree, era)) == bool(found), (tree, found)

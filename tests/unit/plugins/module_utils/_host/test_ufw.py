@@ -111,7 +111,9 @@ def test_refuses_a_place_that_ufw_would_list_otherwise(text: str, words: str) ->
     ("theirs", "wanted", "first"),
     [
         ("deny 8355/tcp", "allow 8355/tcp", False),
-        ("allow log 8355/tcp", "allow 8355/tcp", False),
+        ("allow log 8355/tcp", "deny 8355/tcp", False),
+        ("limit log 8355/tcp", "allow 8355/tcp", False),
+        ("allow log 8355/tcp", "allow 8355/tcp", True),
         (f"allow to {FABRIC}", f"deny to {FABRIC}", True),
         (f"deny to {FABRIC}", f"deny to {FABRIC}", True),
     ],
@@ -123,6 +125,99 @@ def test_takes_over_no_rule_of_somebody_else_s(theirs: str, wanted: str, first: 
 
 def test_somebody_else_s_rule_will_do() -> None:
     assert steps([Line("allow 8355/tcp", "mine")], ["allow 8355/tcp"], US) == Steps([], [], [])
+
+
+@pytest.mark.parametrize("log", ["log", "log-all"])
+def test_somebody_else_s_rule_that_logs_will_do(log: str) -> None:
+    rest = "from 192.168.1.22 to any port 2377 proto tcp"
+    there = [Line(f"allow {log} {rest}", "")]
+    assert steps(there, [f"allow {rest}"], US) == Steps([], [], [])
+    assert steps(there, [f"allow {rest}", "allow 1"], US) == Steps([], ["allow 1"], [])
+    assert steps([Line(f"deny in on a {log} to 10.0.0.0/8", "")], ["deny in on a to 10.0.0.0/8"], US).added == []
+
+
+PEER = "allow from 192.168.1.22 to any port 2377 proto tcp"
+
+
+@pytest.mark.parametrize(
+    "deny",
+    [
+        "deny 2377/tcp",
+        "deny 2377",
+        "reject 2377/tcp",
+        "deny log 2377/tcp",
+        "deny 22,2377/tcp",
+        "deny 2000:3000/tcp",
+        "deny 22,2000:3000/tcp",
+        "deny from 192.168.1.0/24",
+        "deny from 192.168.1.22",
+        "deny from 192.168.1.22 to any port 2377",
+        "deny from 192.168.0.0/16 to any port 2377,7946 proto tcp",
+        "deny log-all from 192.168.1.0/24 to any proto tcp",
+        "deny to any port 2377 proto tcp",
+        "deny to any",
+        "deny in 2377/tcp",
+    ],
+)
+def test_a_broader_deny_in_front_is_named(deny: str) -> None:
+    ssh = Line("allow 22/tcp", "")
+    for there in (
+        [ssh, Line(deny, "mine")],
+        [Line(deny, ""), Line(PEER, US)],  # as an earlier version left it
+        [Line(deny, ""), Line(PEER, US + LOST)],
+        [Line(deny, ""), Line(PEER, "")],
+    ):
+        with pytest.raises(UfwError, match="Nothing was changed") as refusal:
+            steps(there, [PEER], US)
+        assert f"'{deny}' of another owner before '{PEER}'" in str(refusal.value)
+        assert f"ufw delete {deny}" in str(refusal.value)
+    # Behind ours, or not in ours' way any more, it may stay.
+    assert steps([Line(PEER, US), Line(deny, "")], [PEER], US) == Steps([], [], [])
+    assert steps([Line(deny, "")], [PEER], US, first=True).added == [PEER]
+    assert steps([Line(deny, ""), Line(PEER, US)], [], US).removed == [PEER]
+    if deny != "deny from 192.168.1.22":
+        assert steps([Line("allow from 192.168.1.22", ""), Line(deny, "")], [PEER], US).added == [PEER]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "deny 2377/udp",
+        "deny 2378/tcp",
+        "deny 2378:3000/tcp",
+        "deny 22,80/tcp",
+        "deny from 192.168.2.0/24",
+        "deny from fd00::/8",
+        "deny from 192.168.1.22 port 53 to any port 2377 proto tcp",
+        "deny from 192.168.1.23 to any port 2377 proto tcp",
+        "deny to 192.168.100.0/24",  # the fabric's own
+        "deny in on eth7",
+        "deny in on eth7 to any port 2377 proto tcp",
+        "deny out 2377/tcp",
+        "deny out on eth0",
+        "deny out to any",
+        "route deny to any port 2377 proto tcp",
+        "route deny in on eth0 out on eth1",
+        "deny OpenSSH",
+        "deny from 192.168.1.22 to any app 'A Service'",
+        "deny to any proto esp",
+        "allow 2377/tcp",
+        "limit 2377/tcp",
+        "deny",
+        "deny from",
+        "deny from nowhere to any",
+        "deny a/b/c",
+    ],
+)
+def test_other_rules_in_front_are_not_in_the_way(other: str) -> None:
+    assert steps([Line(other, "")], [PEER], US) == Steps([], [PEER], [])
+
+
+def test_an_open_port_may_be_closed_to_some() -> None:
+    there = [Line("deny from 10.0.0.0/8 to any port 8355 proto tcp", ""), Line("deny in on eth1", "")]
+    assert steps(there, ["allow 8355/tcp"], US).added == ["allow 8355/tcp"]
+    with pytest.raises(UfwError, match="ufw delete deny 8355"):
+        steps([Line("deny 8355", "")], ["allow 8355/tcp"], US)
 
 
 def test_comes_before_the_rules_that_were_there_before() -> None:

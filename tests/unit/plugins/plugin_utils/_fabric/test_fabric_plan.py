@@ -578,6 +578,48 @@ def test_a_profile_for_every_port_is_named_once() -> None:
     assert "out of it" not in said
 
 
+@pytest.mark.parametrize(
+    ("path", "renderer", "words", "others"),
+    [
+        ("/etc/netplan/60-x.yaml", "networkd", ["'match: {name: PORT}' in the file", "move it away"], ["nmcli"]),
+        (
+            "/etc/netplan/90-NM-1.yaml",
+            "NetworkManager",
+            ["nmcli connection modify 'Bob'\"'\"'s LAN' connection.interface-name PORT", "'match: {name: PORT}'"],
+            [],
+        ),
+        (
+            "/etc/NetworkManager/system-connections/x.nmconnection",
+            "NetworkManager",
+            [
+                "nmcli connection modify 'Bob'\"'\"'s LAN' connection.interface-name PORT",
+                "nmcli connection delete 'Bob'\"'\"'s LAN'",
+            ],
+            ["match:", "netplan"],
+        ),
+    ],
+)
+def test_the_mend_for_a_profile_of_every_port_is_one_for_its_renderer(
+    path: str, renderer: str, words: list[str], others: list[str]
+) -> None:
+    one = {**claim("enp1s0f0np0"), "path": path, "sets": ["dhcp4: true"]}
+    whole = [{**one, "every_port": "Bob's LAN", "renderer": renderer}]
+    with pytest.raises(FabricError) as refused:
+        planned(member(1) | {"netplan_conflicts": whole}, member(2))
+    said = str(refused.value)
+    assert [word for word in words if word not in said] == []
+    assert [word for word in others if word in said] == []
+
+
+def test_a_file_that_configures_other_ports_too_stays_where_it_is() -> None:
+    one = {**claim("enp1s0f0np0", path="50-cloud-init.yaml"), "sets": ["dhcp4: true"], "shared": True}
+    with pytest.raises(FabricError) as refused:
+        planned(member(1) | {"netplan_conflicts": [one]}, member(2))
+    said = str(refused.value)
+    assert "50-cloud-init.yaml configures enp1s0f0np0 too (dhcp4: true): take enp1s0f0np0 out of it" in said
+    assert "move it" not in said
+
+
 def test_a_profile_of_networkmanager_is_not_in_etc_netplan() -> None:
     path = "/etc/NetworkManager/system-connections/Wired.nmconnection"
     own = [{**claim("enp1s0f0np0"), "path": path, "sets": ["dhcp4: true"]}]
@@ -586,6 +628,20 @@ def test_a_profile_of_networkmanager_is_not_in_etc_netplan() -> None:
     ) as said:
         planned(member(1) | {"netplan_conflicts": own}, member(2))
     assert "/etc/netplan" not in str(said.value)
+
+
+def test_etc_netplan_as_a_whole_is_never_moved_away() -> None:
+    """A file that PyYAML cannot read and netplan can is not known by name."""
+    whole = [{**claim("enp1s0f0np0"), "path": "/etc/netplan", "sets": ["dhcp4: true"]}]
+    with pytest.raises(FabricError) as refused:
+        planned(member(1) | {"netplan_conflicts": whole}, member(2))
+    said = str(refused.value)
+    assert "spark1: a file in /etc/netplan configures enp1s0f0np0 too (dhcp4: true): take enp1s0f0np0 out of it" in said
+    assert "grep -r enp1s0f0np0 /etc/netplan" in said
+    assert "move" not in said
+    bond = [{**whole[0], "sets": ["a part of bond0"]}]
+    with pytest.raises(FabricError, match="out of a file in /etc/netplan, which would do it again"):
+        planned(bonded(1) | {"netplan_conflicts": bond}, member(2))
 
 
 def test_files_that_netplan_refuses_stop_the_plan() -> None:

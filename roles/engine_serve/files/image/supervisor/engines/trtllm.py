@@ -213,7 +213,7 @@ class TensorRTLLM(Engine):
         return (
             f"{kv_tokens} tokens fit into the KV cache, fewer than trtllm_serve_min_kv_tokens, which is {least}: the "
             "page cache may have taken the memory (engine_serve_drop_caches: true), or other programs. Else raise "
-            "kv_cache_config.free_gpu_memory_fraction in trtllm_serve_options, lower "
+            "free_gpu_memory_fraction below kv_cache_config in trtllm_serve_options, lower "
             "engine_serve_memory_load_floor_mib, or ask for fewer tokens"
         )
 

@@ -13,7 +13,7 @@ from tensorrt_llm.simulation import era as eras
 
 _PYDANTIC = "2.12"
 _TRUE, _FALSE = {"1", "true", "t", "yes", "y", "on"}, {"0", "false", "f", "no", "n", "off"}
-_ANY_CASE = {"load_format"}  # the only one that a validator of its own converts
+_ANY_CASE = {"load_format", "cp_type"}  # those that validators of their own convert
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,15 @@ class Schema:
 
     def __init__(self, era: str) -> None:
         facts = eras.facts("llm_args")
+        self.before_1_3 = era == eras.ERAS[0]
         self.leaves = {row["key"]: row for row in facts["keys"] if era in row["eras"]}
         self.groups = {key.rpartition(".")[0] for key in self.leaves if "." in key}
         self.groups |= {group.rpartition(".")[0] for group in self.groups if "." in group}
         #: what is known of another era is no unknown key of this one
         self.foreign = {row["key"] for row in facts["keys"]} - set(self.leaves)
+        #: what may be null; of the groups, most are made by unpacking what is given
+        self.nullable = set(facts["nullable"])
+        self.ranges = facts["ranges"]
         self.open = tuple(one for one in facts["open_prefixes"] if one.partition(".")[0] in self.groups)
 
     def check(self, tree: Any) -> list[Problem]:
@@ -65,17 +69,21 @@ class Schema:
         for name, value in tree.items():
             here = (*where, name)
             path = ".".join(map(str, here))
-            if path in self.groups:
+            if "." in str(name) and not path.rpartition(str(name))[0].startswith(self.open):
+                problems.append(Problem(here, "Extra inputs are not permitted", "extra_forbidden", value))
+            elif path in self.groups:
                 if isinstance(value, dict):
                     problems += self._group(here, value)
-                elif value is not None:
+                elif value is not None or path not in self.nullable:
                     title = "".join(part.capitalize() for part in str(name).split("_"))
                     message = f"Input should be a valid dictionary or instance of {title}"
                     problems.append(Problem(here, message, "model_type", value))
             elif path in self.leaves:
                 row = self.leaves[path]
-                if value is not None:
-                    problems += _value(here, row["type"], row["allowed"] or [], value)
+                if value is not None or path not in self.nullable:
+                    old = row.get("allowed_before_1.3", []) if self.before_1_3 else []
+                    wrong = _value(here, row["type"], [*(row["allowed"] or []), *old], value)
+                    problems += wrong or _limits(here, *self.ranges.get(path, (None, None)), value)
             elif path in self.foreign or not path.startswith(self.open):
                 problems.append(Problem(here, "Extra inputs are not permitted", "extra_forbidden", value))
         return problems
@@ -86,6 +94,10 @@ def _value(where: tuple[str | int, ...], kind: str, allowed: list[str], value: A
         if value == "auto":
             return []
         kind = "bool"
+    if kind.endswith(" or str"):
+        if isinstance(value, str):
+            return []
+        kind = kind[: -len(" or str")]
     container, _of, element = kind.partition("[")
     if container in ("list", "set"):
         if not isinstance(value, (list, set)):
@@ -100,13 +112,24 @@ def _value(where: tuple[str | int, ...], kind: str, allowed: list[str], value: A
         wrong = not isinstance(value, dict)
         return [Problem(where, "Input should be a valid dictionary", "dict_type", value)] if wrong else []
     if allowed:
-        folded = value.lower() if isinstance(value, str) and where[-1] in _ANY_CASE else value
-        if folded in allowed:
+        if value in allowed or (where[-1] in _ANY_CASE and str(value).lower() in {one.lower() for one in allowed}):
             return []
         words = [repr(one) for one in allowed]
         text = f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
         return [Problem(where, f"Input should be {text}", "literal_error", value)]
     return _scalar(where, kind, value)
+
+
+def _limits(where: tuple[str | int, ...], least: float | None, most: float | None, value: Any) -> list[Problem]:
+    """What is out of a field's ge and le; nan is out of any."""
+    if value is None:
+        return []
+    if least is not None and not float(value) >= least:
+        message = f"Input should be greater than or equal to {least}"
+        return [Problem(where, message, "greater_than_equal", value)]
+    if most is not None and not float(value) <= most:
+        return [Problem(where, f"Input should be less than or equal to {most}", "less_than_equal", value)]
+    return []
 
 
 def _scalar(where: tuple[str | int, ...], kind: str, value: Any) -> list[Problem]:
