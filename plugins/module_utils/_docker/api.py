@@ -39,11 +39,10 @@ class DockerError(ValueError):
         self.status = status
 
 
-reads_answers = reads(
-    DockerError,
-    "Docker Engine's answer",
-    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits",
+COMPARE_VERSIONS = (
+    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits"
 )
+reads_answers = reads(DockerError, "Docker Engine's answer", COMPARE_VERSIONS)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import STACK_LABEL
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import COMPARE_VERSIONS, STACK_LABEL
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
 
 RESOURCES = "node-generic-resources"
@@ -33,11 +33,7 @@ class DaemonJsonError(ValueError):
     """A daemon.json, or settings, that cannot be merged; the message says where, and what to do."""
 
 
-_reads_answers = reads(
-    DaemonJsonError,
-    "Docker Engine's answer about itself",
-    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits",
-)
+_reads_answers = reads(DaemonJsonError, "Docker Engine's answer about itself", COMPARE_VERSIONS)
 
 
 @dataclass(frozen=True)

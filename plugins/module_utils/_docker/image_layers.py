@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, Iterable, Iterator, Mapping, Sequence, cast
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import COMPARE_VERSIONS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import release_pages
 
@@ -37,11 +38,7 @@ class ImageError(ValueError):
     """The image cannot be taken apart, or not be put together; the message says why."""
 
 
-_reads_answers = reads(
-    ImageError,
-    "Docker Engine's answer about an image",
-    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits",
-)
+_reads_answers = reads(ImageError, "Docker Engine's answer about an image", COMPARE_VERSIONS)
 
 
 def common_layers(image: Sequence[str], receivers: Iterable[Iterable[Sequence[str]]]) -> set[str]:

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import COMPARE_VERSIONS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import Route
 
@@ -33,11 +34,7 @@ class SwarmError(ValueError):
     """A swarm that is not as it should be."""
 
 
-_reads_answers = reads(
-    SwarmError,
-    "Docker Engine's answer about the swarm",
-    "compare 'docker version' with what this collection needs (Docker 20.10 or later), and report it if that fits",
-)
+_reads_answers = reads(SwarmError, "Docker Engine's answer about the swarm", COMPARE_VERSIONS)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import (
     ERAS,
@@ -72,8 +72,6 @@ _TELLING = re.compile(
     r"(?:trt-?llm|tensorrt[-_]?llm)[-_]?(?P<named>v?\d.*)|(?:release|devel)[-_](?P<candidate>v?\d+\.\d+\.\d+rc\d.*)",
     re.ASCII | re.IGNORECASE,
 )
-
-Problems = List[str]
 
 
 class Version(NamedTuple):
@@ -194,10 +192,6 @@ def image_of(version: str) -> Image:
     Image(eras='ABC', newer=True, version='')
     """
     return Image(eras_of(version), is_newer(version), version.strip() if parse_version(version) else "")
-
-
-def _image_of_eras(eras: str) -> Image:
-    return Image(eras, len(eras) == len(ERAS))
 
 
 def _eras(letters: str) -> str:
@@ -377,15 +371,13 @@ def options_findings(options: Mapping[str, Any], image: Image) -> Iterator[Findi
         elif name in groups:
             if value not in (None, {}):
                 yield Finding(f"{name} must be a mapping, and is {value!r}")
+            else:  # an empty one is a key, too, which an image may not have
+                eras = {era for one, known in KEYS.items() if one.startswith(f"{name}.") for era in known.eras}
+                yield from _era_findings("key", name, "".join(sorted(eras)), image)
         elif name in FLAGS and _key_of(FLAGS[name]) not in KEYS:
             yield _flag_as_key(name, image)
         elif not f"{name}.".startswith(tuple(OPEN)):
             yield _unknown("key", name, sorted({*KEYS, *groups}), image)
-
-
-def check_options(options: Mapping[str, Any], era: str) -> Problems:
-    """One sentence for every key and value of the YAML that this era of TensorRT-LLM would refuse."""
-    return [finding.text for finding in options_findings(options, _image_of_eras(era)) if finding.refused]
 
 
 def role_findings(options: Mapping[str, Any]) -> Iterator[Finding]:
@@ -496,11 +488,6 @@ def arguments_findings(arguments: Mapping[str, Any], options: Mapping[str, Any],
     for name, value in arguments.items():
         if value is not None or name not in FLAGS:
             yield from _flag_findings(str(name), value, options, image)
-
-
-def check_arguments(arguments: Mapping[str, Any], options: Mapping[str, Any], era: str) -> Problems:
-    """One sentence for every flag that this era of TensorRT-LLM would refuse, or that the YAML overrides."""
-    return [finding.text for finding in arguments_findings(arguments, options, _image_of_eras(era)) if finding.refused]
 
 
 def is_autodeploy(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> bool:

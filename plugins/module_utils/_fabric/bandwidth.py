@@ -237,7 +237,7 @@ def bandwidth_problem(
             f"{name}: this is what one half of the cable gives. Check that both halves have their address on both "
             "Sparks, and that both PCIe links are whole (LnkSta of 'sudo lspci -vv -d 15b3:' says 32GT/s, width x4)"
         )
-    tcp = "; iperf3 measures TCP, install perftest on all Sparks to measure RDMA" if tool == "iperf3" else ""
+    tcp = f"; {TCP}" if tool == "iperf3" else ""
     return (
         f"{name}: check that nothing else uses the fabric or the processor now{tcp}; or set cx7_network_min_gbps to "
         "what you accept"

@@ -13,6 +13,7 @@ import re
 from typing import Any, Mapping
 
 HEADER = "# Ansible managed (sparkops.dgx_spark.cx7_network): changes made here will be lost.\n"
+NETPLAN = "/etc/netplan"
 _NETDEV = re.compile(r"[A-Za-z0-9_.-]{1,15}", re.ASCII)
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}/\d{1,2}", re.ASCII)
 

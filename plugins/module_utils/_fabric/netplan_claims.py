@@ -18,6 +18,8 @@ import re
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence, Tuple
 from urllib.parse import unquote
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import NETPLAN
+
 PROFILES = "/etc/NetworkManager/system-connections"  # those of NetworkManager's own
 MASTERS = {"Bond", "Bridge", "VRF", "BatmanAdvanced"}
 UPPERS = {"VLAN", "VXLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "IPoIB", "Tunnel", "MACsec"}
@@ -393,7 +395,7 @@ def _paths(claim: Claim, places: Mapping[str, Mapping[str, Any]], netdev: str) -
     """Return the files of a claim. One that is in no document, which may be unreadable, is netplan's as a whole."""
     if claim.about[0].startswith(PROFILES):
         return [claim.about[0]]
-    files = next((places[one] for one in (*claim.about, netdev) if one in places), {"/etc/netplan": None})
+    files = next((places[one] for one in (*claim.about, netdev) if one in places), {NETPLAN: None})
     # Several files may define one ID: those are meant that have the setting.
     word = claim.address or _KEYS.get(claim.words.split()[0], "")
     return [path for path, entry in files.items() if word and word in str(entry)] or list(files)

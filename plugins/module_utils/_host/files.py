@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 
+_LOOK = "see what is in its place, and whether the filesystem is full or read-only ('df -h', 'mount')"
+
+
 class FileError(ValueError):
     """A file cannot be read or written. The message names the path and the mend."""
 
@@ -44,10 +47,11 @@ def write_atomically(path: Path, content: bytes, mode: int, owner: tuple[int, in
             temporary.unlink()
             raise
     except OSError as error:
-        raise WriteError(
-            f"{str(path)!r} cannot be written ({error.strerror or error}), and is as it was: see what is in its place, "
-            "and whether the filesystem is full or read-only ('df -h', 'mount')"
-        ) from None
+        raise WriteError(f"{str(path)!r} cannot be written ({_why(error)}), and is as it was: {_LOOK}") from None
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def write(module: AnsibleModule, path: Path, content: str, unsafe_writes: bool = False) -> None:
@@ -97,10 +101,7 @@ def make_directories(folder: Path, mode: int) -> None:
     try:
         folder.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
-        raise WriteError(
-            f"directory {str(folder)!r} cannot be made ({error.strerror or error}): see what is in its place, and "
-            "whether the filesystem is full or read-only ('df -h', 'mount')"
-        ) from None
+        raise WriteError(f"directory {str(folder)!r} cannot be made ({_why(error)}): {_LOOK}") from None
 
 
 def make_private_directory(folder: Path) -> Path:

@@ -24,7 +24,7 @@ except ImportError:
 else:
     NETADDR_MISSING = False
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import HEADER
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.netplan import HEADER, NETPLAN
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._fabric.cabling import (
     Cables,
     Cage,
@@ -40,7 +40,6 @@ ADDRESSINGS = ("static", "link_local", "dhcp")
 POOL = ("192.168.100.0/22", "10.100.100.0/22", "172.30.100.0/22")
 FIRST_HOST = 10  # the leader's last octet; each member's follows from its rank alone
 JUMBO = 9000  # between Sparks; what a switch carries is not ours to say
-NETPLAN = "/etc/netplan"
 SYNC = "99-nvidia-sync-cluster.yaml"  # NVIDIA Sync's Cluster Assistant writes it
 
 Overrides = Mapping[str, Mapping[str, str]]  # member -> netdev -> address with prefix length
@@ -283,7 +282,7 @@ def _member(member: Mapping[str, Any]) -> Member:
 
 def _own_mtus(files: Mapping[str, Any]) -> frozenset[int]:
     """Return the MTUs in the netplan file that this role wrote."""
-    texts = [state["content"] for path, state in files.items() if path.startswith("/etc/netplan/") and state]
+    texts = [state["content"] for path, state in files.items() if path.startswith(f"{NETPLAN}/") and state]
     return frozenset(
         int(mtu)
         for text in texts

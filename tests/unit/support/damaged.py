@@ -51,10 +51,10 @@ def _replaced(value: Any, path: tuple[Any, ...], wrong: Any, *, gone: bool) -> A
 
 
 @st.composite
-def values(draw: Any, good: Any, *, whole: bool = True) -> Any:
+def values(draw: Any, good: Any, *, whole: bool = True, wrong: st.SearchStrategy[Any] = WRONG) -> Any:
     """A value with one or two places damaged: another type stands there, or nothing does.
 
-    :param whole: whether all of it may be something else.
+    :param whole: whether all of it may be something else. :param wrong: what may stand there.
     """
     damaged = copy.deepcopy(good)
     for _time in range(draw(st.integers(1, 2))):
@@ -62,7 +62,7 @@ def values(draw: Any, good: Any, *, whole: bool = True) -> Any:
         if not known:
             break
         path = draw(st.sampled_from(known))
-        damaged = _replaced(damaged, path, draw(WRONG), gone=bool(path) and draw(st.booleans()))
+        damaged = _replaced(damaged, path, draw(wrong), gone=bool(path) and draw(st.booleans()))
     return damaged
 
 

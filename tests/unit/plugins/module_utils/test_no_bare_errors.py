@@ -9,7 +9,6 @@ What is fed is mostly right, with a part replaced: null where a mapping is expec
 from __future__ import annotations
 
 import contextlib
-import copy
 import itertools
 import json
 import os
@@ -29,6 +28,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.client impo
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import access
+from damaged import values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,36 +43,6 @@ JUNK = st.one_of(
 )
 
 
-def places_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [path]
-    if isinstance(value, dict):
-        found += [deeper for name, inner in value.items() for deeper in places_in(inner, (*path, name))]
-    elif isinstance(value, list):
-        found += [deeper for index, inner in enumerate(value) for deeper in places_in(inner, (*path, index))]
-    return found
-
-
-@st.composite
-def spoilt(draw: st.DrawFn, value: Any, keep_top: bool = False) -> Any:
-    """The value with up to two of its parts replaced or taken away.
-
-    :param keep_top: whether it stays a mapping, as the options of a module do.
-    """
-    value = copy.deepcopy(value)
-    for _time in range(draw(st.integers(1, 2))):
-        path = draw(st.sampled_from([path for path in places_in(value) if path or not keep_top]))
-        if not path:
-            return draw(JUNK)
-        inner = value
-        for step in path[:-1]:
-            inner = inner[step]
-        if isinstance(inner, dict) and draw(st.booleans()):
-            del inner[path[-1]]
-        else:
-            inner[path[-1]] = draw(JUNK)
-    return value
-
-
 SHA1, SHA256, COMMIT = "1" * 40, "2" * 64, "c" * 40
 INFO = {
     "sha": COMMIT,
@@ -84,7 +54,11 @@ INFO = {
 }
 
 
-@given(spoilt(INFO).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40) | st.just(b"[" * 100_000))
+@given(
+    values(INFO, wrong=JUNK).map(lambda value: json.dumps(value).encode())
+    | st.binary(max_size=40)
+    | st.just(b"[" * 100_000)
+)
 def test_whatever_a_hub_answers(body: bytes) -> None:
     with contextlib.suppress(hub.HubError):
         model, _gated = hub.parse_model_info(body, "lab/m", "main")
@@ -124,7 +98,7 @@ TEXTS = ("version", "image", "api_host")
 
 @settings(max_examples=400)
 @given(
-    spoilt(ASKED, keep_top=True),
+    values(ASKED, whole=False, wrong=JUNK),
     st.sampled_from(["1.2.1", "1.3.0rc5", "1.3.0", "any", None]),
     st.sampled_from([None, "_autodeploy"]),
 )
@@ -157,7 +131,7 @@ FABRIC = {
 ENGINE = {"settings": {"name": "trtllm"}, "serve": ["trtllm-serve"], "environment": {"NCCL_DEBUG": "INFO"}}
 
 
-@given(spoilt(FABRIC, keep_top=True))
+@given(values(FABRIC, whole=False, wrong=JUNK))
 def test_whatever_is_told_of_the_fabric(fabric: dict[str, Any]) -> None:
     with contextlib.suppress(ServeError):
         told_all, nodes = cluster.plan(cluster.Request(["spark1", "spark2"], ENGINE, fabric))
@@ -165,7 +139,7 @@ def test_whatever_is_told_of_the_fabric(fabric: dict[str, Any]) -> None:
         assert all(isinstance(value, str) for one in nodes.values() for value in one["environment"].values())
 
 
-@given(st.lists(spoilt({"address": "192.168.100.10", "slots": 1}, keep_top=True), max_size=3))
+@given(st.lists(values({"address": "192.168.100.10", "slots": 1}, whole=False, wrong=JUNK), max_size=3))
 def test_whatever_stands_for_a_node_of_a_hostfile(nodes: list[dict[str, Any]]) -> None:
     nodes = [{"slots": one.get("slots", 1), "address": str(one.get("address"))} for one in nodes]
     with contextlib.suppress(HostfileError):
@@ -184,7 +158,7 @@ STATE = {
 }
 
 
-@given(spoilt(STATE).map(json.dumps) | st.text(max_size=20) | st.just("[" * 100_000))
+@given(values(STATE, wrong=JUNK).map(json.dumps) | st.text(max_size=20) | st.just("[" * 100_000))
 def test_whatever_stands_in_the_state_file(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, contract.STATE).write_text(text, encoding="utf-8", errors="replace")
@@ -198,7 +172,7 @@ def test_whatever_stands_in_the_state_file(text: str) -> None:
 ADDRESSES = [{"ifname": "wlP9s9", "addr_info": [{"local": "10.0.0.7", "prefixlen": 24, "scope": "global"}]}, {}]
 
 
-@given(spoilt(ADDRESSES).map(json.dumps) | st.text(max_size=20))
+@given(values(ADDRESSES, wrong=JUNK).map(json.dumps) | st.text(max_size=20))
 def test_whatever_ip_prints(text: str) -> None:
     assert all(isinstance(line, str) for line in exposed.addresses(text))
 
@@ -215,7 +189,11 @@ MODEL = hub.Model(
 
 
 @settings(deadline=None)
-@given(spoilt(NOTES).map(json.dumps), spoilt(TREE).map(json.dumps), spoilt(INDEX).map(json.dumps))
+@given(
+    values(NOTES, wrong=JUNK).map(json.dumps),
+    values(TREE, wrong=JUNK).map(json.dumps),
+    values(INDEX, wrong=JUNK).map(json.dumps),
+)
 def test_whatever_stands_in_the_files_of_a_cache(noted: str, tree: str, index: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = hf_cache.Cache(folder, "lab/m")
@@ -358,7 +336,7 @@ def test_a_file_whose_name_no_cache_can_hold_is_named(tmp_path: Path, name: byte
 CONNECTION = {"address": "192.168.100.10", "port": 22, "user": "nvidia", "streams": 4, "encrypted": True}
 
 
-@given(spoilt(CONNECTION).map(json.dumps) | st.text(max_size=20))
+@given(values(CONNECTION, wrong=JUNK).map(json.dumps) | st.text(max_size=20))
 def test_whatever_tells_how_the_leader_is_reached(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = access.Place(folder, "lab/m")
