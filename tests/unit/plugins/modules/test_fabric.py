@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.modules import fabric_member_info
@@ -131,9 +132,13 @@ echo '[{"ifname": "eth0", "addr_info": [{"family": "inet", "local": "10.1.2.3", 
     )
     program(bin_path, "generate", "exit 0")
     assert "writes nothing for lo" in run(capsys, "fabric_member_info", **options)["member"]["netplan_problem"]
-    (bin_path / "netplan").unlink()
-    monkeypatch.setattr(f"{MODULES}.fabric_member_info.GENERATORS", [])
-    monkeypatch.setenv("PATH", str(bin_path) + os.pathsep + "/bin")
+    # By name, since a machine that has netplan has it in a directory that get_bin_path adds to every PATH.
+    found = AnsibleModule.get_bin_path
+    monkeypatch.setattr(
+        AnsibleModule,
+        "get_bin_path",
+        lambda self, arg, *rest, **named: None if arg == "netplan" else found(self, arg, *rest, **named),
+    )
     assert "install netplan.io" in run(capsys, "fabric_member_info", **options)["member"]["netplan_problem"]
     (tmp_path / "stamp").write_text('{"key": "k"}')
     changed = run(capsys, "fabric_member_info", **options, firewall="none")["member"]
