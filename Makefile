@@ -65,11 +65,12 @@ lint-yaml: $(VENV)/.for-tests
 lint-changelog: $(VENV)/.for-tests
 	antsibull-changelog lint
 
+# The long ones first, and four on two cores: many of them wait.
 unit: $(VENV)/.for-tests ## parsers, planners, renderers
-	pytest -n 2 tests/unit lab/tests/unit
+	pytest -n 4 --dist worksteal lab/tests/unit tests/unit
 
 unit-newest: $(VENV)/.for-tests ## the same on the newest ansible-core, by a newer Python of this machine or of a virtual Spark
-	python -m tests.newest tests/unit lab/tests/unit
+	python -m tests.newest lab/tests/unit tests/unit
 
 package: $(VENV)/.for-tests ## the tarballs: installed, documented, ansible-test sanity, galaxy-importer
 	pytest tests/package
