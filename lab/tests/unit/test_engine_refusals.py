@@ -45,12 +45,13 @@ def test_what_every_era_takes(era_: str, start: list[str]) -> None:
 @pytest.mark.parametrize(
     ("flag", "knowing"),
     [
-        ("--config=x", {"1.3.0rc", "main"}),
-        ("--tensor_parallel_size=2", {"1.3.0rc", "main"}),
-        ("--free_gpu_memory_fraction=0.5", {"1.3.0rc", "main"}),
+        ("--config=x", {"1.3.0rc", "main", "1.4"}),
+        ("--tensor_parallel_size=2", {"1.3.0rc", "main", "1.4"}),
+        ("--free_gpu_memory_fraction=0.5", {"1.3.0rc", "main", "1.4"}),
         ("--kv_cache_free_gpu_memory_fraction=0.5", set(era.ERAS)),
-        ("--served_model_name=x", {"main"}),
-        ("--no-telemetry", {"main"}),
+        ("--served_model_name=x", {"main", "1.4"}),
+        ("--no-telemetry", {"main", "1.4"}),
+        ("--grpc-protocol=smg", {"1.4"}),
         ("--engine_dir=/engines", set()),
         ("--allreduce_strategy=RING", set()),
         ("--use_fp4", set()),

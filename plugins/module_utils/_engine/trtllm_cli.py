@@ -6,7 +6,8 @@
 An unknown flag or key ends a start, the key only minutes into it. The tables are transcriptions, not dumps, of files of
 NVIDIA/TensorRT-LLM: ``tests/unittest/api_stability/references/trtllm_serve_cli.yaml`` and
 ``tensorrt_llm/usage/llm_args_golden_manifest.json`` (era C), ``commands/serve.py`` and ``llmapi/llm_args.py`` of eras A
-and B.
+and B, ``schemas/trtllm-serve-config.schema.json`` of 1.4.0rc0 (what era D has beside C). They judge images that say
+nothing of themselves, and others before they are there.
 
 This module util is private to the collection.
 """
@@ -17,8 +18,22 @@ from typing import NamedTuple
 
 INFINITY = float("inf")
 
-#: what of TensorRT-LLM each letter stands for
-ERAS = {"A": "1.2", "B": "1.3.0rc", "C": "1.3 and later"}
+#: what of TensorRT-LLM each letter stands for; what came with C, D has too
+ERAS = {"A": "1.2", "B": "1.3.0rc", "C": "1.3 and later", "D": "1.4"}
+
+
+#: the first parts of what era C has and 1.3.0rc20 had already, beside era B's
+BY_RC20 = (
+    "allow_request_chat_template",
+    "gms_config",
+    "kv_cache_compression_config",
+    "no-telemetry",
+    "num_serve_frontends",
+    "prefill_cuda_graph_backend",
+    "served_model_name",
+    "telemetry",
+    "telemetry_config",
+)
 
 
 class Flag(NamedTuple):
@@ -28,6 +43,7 @@ class Flag(NamedTuple):
     kind: str  # int, float, str, path, choice, or flag, which takes no value
     eras: str
     choices: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()  # choices of era D besides
 
 
 class Key(NamedTuple):
@@ -37,6 +53,7 @@ class Key(NamedTuple):
     eras: str
     choices: tuple[str, ...] = ()
     old: tuple[str, ...] = ()  # choices of era A besides
+    new: tuple[str, ...] = ()  # choices of era D besides
 
 
 FLAGS = {
@@ -62,6 +79,7 @@ FLAGS = {
     "generation-config": Flag("generation_config", "choice", "C", ("auto", "trtllm")),
     "gpus_per_node": Flag("gpus_per_node", "int", "ABC"),
     "grpc": Flag("grpc", "flag", "BC"),
+    "grpc-protocol": Flag("grpc_protocol", "choice", "D", ("smg", "openengine")),
     "hf_revision": Flag("revision", "str", "C"),
     "host": Flag("host", "str", "ABC"),
     "kv_cache_dtype": Flag("kv_cache_dtype", "choice", "C", ("auto", "fp8", "nvfp4")),
@@ -115,6 +133,7 @@ FLAGS = {
     "revision": Flag("revision", "str", "BC"),
     "served_model_name": Flag("served_model_name", "str", "C"),
     "server_role": Flag("server_role", "str", "ABC"),
+    "set": Flag("set", "str", "D"),
     "telemetry": Flag("telemetry", "flag", "C"),
     "tensor_parallel_size": Flag("tensor_parallel_size", "int", "BC"),
     "tokenizer": Flag("tokenizer", "str", "ABC"),
@@ -139,6 +158,7 @@ FLAGS = {
             "qwen3",
             "qwen3_coder",
         ),
+        ("inkling",),
     ),
     "tp_size": Flag("tensor_parallel_size", "int", "ABC"),
     "trust_remote_code": Flag("trust_remote_code", "flag", "ABC"),
@@ -147,6 +167,7 @@ FLAGS = {
 }
 
 KEYS = {
+    "allow_request_chat_template": Key("bool", "D"),
     "allreduce_strategy": Key(
         "enum",
         "ABC",
@@ -162,6 +183,8 @@ KEYS = {
     "batch_wait_timeout_iters": Key("int", "ABC"),
     "batch_wait_timeout_ms": Key("float", "ABC"),
     "cache_transceiver_config.backend": Key("enum", "ABC", ("DEFAULT", "UCX", "NIXL", "MOONCAKE", "MPI")),
+    "cache_transceiver_config.enable_pipelined_transfer": Key("bool", "D"),
+    "cache_transceiver_config.kv_cache_bounce_size_mb": Key("int", "D"),
     "cache_transceiver_config.kv_transfer_sender_future_timeout_ms": Key("int", "ABC"),
     "cache_transceiver_config.kv_transfer_timeout_ms": Key("int", "ABC"),
     "cache_transceiver_config.max_tokens_in_buffer": Key("int", "ABC"),
@@ -205,7 +228,10 @@ KEYS = {
     "enable_min_latency": Key("bool", "ABC"),
     "enable_mla_skip_correction": Key("bool", "C"),
     "enable_resource_governor": Key("bool", "C"),
+    "enable_return_routed_experts": Key("bool", "D"),
     "enable_sleep": Key("bool", "BC"),
+    "enable_speculative_beam_history_d2h": Key("bool", "D"),
+    "enable_tokenization_cache": Key("bool", "D"),
     "encode_only": Key("bool", "C"),
     "encoder_max_batch_size": Key("int", "C"),
     "encoder_max_num_tokens": Key("int", "C"),
@@ -218,6 +244,9 @@ KEYS = {
     "gms_config.mode": Key("enum", "C", ("auto", "rw", "ro")),
     "gpus_per_node": Key("int", "ABC"),
     "guided_decoding_backend": Key("enum", "ABC", ("xgrammar", "llguidance")),
+    "hf_revision": Key("str", "D"),
+    "internal_request_auth_key": Key("str", "D"),
+    "iter_perf_stats_interval": Key("int", "D"),
     "iter_stats_max_iterations": Key("int", "ABC"),
     "kv_cache_compression_config.algorithm": Key("enum", "C", ("quantization_for_cold_page", "triattention")),
     "kv_cache_config.attention_dp_events_gather_period_ms": Key("int", "ABC"),
@@ -226,6 +255,7 @@ KEYS = {
     "kv_cache_config.block_reuse_config.policy": Key("enum", "C", ("all_reusable", "per_request", "per_conversation")),
     "kv_cache_config.copy_on_partial_reuse": Key("bool", "ABC"),
     "kv_cache_config.cross_kv_cache_fraction": Key("float", "ABC"),
+    "kv_cache_config.disk_cache_path": Key("str", "D"),
     "kv_cache_config.disk_cache_size": Key("int", "C"),
     "kv_cache_config.disk_prefetch_num_reqs": Key("int", "C"),
     "kv_cache_config.dtype": Key(
@@ -258,6 +288,7 @@ KEYS = {
     "kv_connector_config.connector_module": Key("str", "ABC"),
     "kv_connector_config.connector_scheduler_class": Key("str", "ABC"),
     "kv_connector_config.connector_worker_class": Key("str", "ABC"),
+    "kv_connector_config.server_url": Key("str", "D"),
     "layer_wise_benchmarks_config.calibration_file_path": Key("str", "BC"),
     "layer_wise_benchmarks_config.calibration_layer_indices": Key("list[int]", "BC"),
     "layer_wise_benchmarks_config.calibration_mode": Key("enum", "BC", ("NONE", "MARK", "COLLECT")),
@@ -272,6 +303,7 @@ KEYS = {
     "max_num_tokens": Key("int", "ABC"),
     "max_seq_len": Key("int", "ABC"),
     "max_stats_len": Key("int", "BC"),
+    "mla_skip_correction_threshold": Key("float", "D"),
     "mm_encoder_only": Key("bool", "ABC"),
     "model": Key("str", "ABC"),
     "model_kwargs": Key("dict", "BC"),
@@ -293,6 +325,7 @@ KEYS = {
             "MEGAMOE_CUTEDSL",
             "WIDEEP",
         ),
+        new=("CUTEDSL_FC12",),
     ),
     "moe_config.disable_finalize_fusion": Key("bool", "ABC"),
     "moe_config.max_num_tokens": Key("int", "ABC"),
@@ -310,8 +343,11 @@ KEYS = {
     "otlp_traces_endpoint": Key("str", "BC"),
     "peft_cache_config.device_cache_percent": Key("float", "ABC"),
     "peft_cache_config.host_cache_size": Key("int", "ABC"),
+    "per_request_spec_decode_stats": Key("bool", "D"),
     "perf_metrics_max_requests": Key("int", "ABC"),
+    "perf_metrics_output_dir": Key("str", "D"),
     "pipeline_parallel_size": Key("int", "ABC"),
+    "post_processor_hook": Key("str", "D"),
     "postprocess_tokenizer_dir": Key("str", "ABC"),
     "pp_partition": Key("list[int]", "BC"),
     "prefill_capture_num_tokens": Key("list[int]", "C"),
@@ -326,6 +362,7 @@ KEYS = {
     "prometheus_metrics_config.time_to_first_token_buckets": Key("list[float]", "C"),
     "ray_placement_config.defer_workers_init": Key("bool", "C"),
     "ray_worker_extension_cls": Key("str", "ABC"),
+    "ray_worker_nsight_options": Key("dict[str,str]", "D"),
     "reasoning_parser": Key("str", "ABC"),
     "request_stats_max_iterations": Key("int", "ABC"),
     "return_perf_metrics": Key("bool", "ABC"),
@@ -345,6 +382,7 @@ KEYS = {
     "scheduler_config.use_python_scheduler": Key("bool", "C"),
     "scheduler_config.waiting_queue_policy": Key("enum", "ABC", ("fcfs", "priority")),
     "skip_tokenizer_init": Key("bool", "ABC"),
+    "sleep_config.restore_modes": Key("dict", "D"),
     "sparse_attention_config.algorithm": Key(
         "enum", "ABC", ("dsa", "deepseek_v4", "minimax_m3", "qsa", "rocket", "skip_softmax")
     ),
@@ -352,6 +390,7 @@ KEYS = {
     "speculative_config.acceptance_rate_threshold": Key("float", "C"),
     "speculative_config.acceptance_rate_window_size": Key("int", "C"),
     "speculative_config.acceptance_window": Key("int", "AB"),
+    "speculative_config.advanced_sampling_mode": Key("enum", "D", ("full", "no_topk", "no_topp", "no_topk_no_topp")),
     "speculative_config.allow_advanced_sampling": Key("bool", "ABC"),
     "speculative_config.begin_thinking_phase_token": Key("int", "BC"),
     "speculative_config.decoding_type": Key(
@@ -379,6 +418,7 @@ KEYS = {
     "speculative_config.eagle3_model_arch": Key("enum", "ABC", ("llama3", "mistral_large3")),
     "speculative_config.eagle3_one_model": Key("bool", "ABC"),
     "speculative_config.eagle_choices": Key("list or str", "ABC"),
+    "speculative_config.enable_penalty": Key("bool", "D"),
     "speculative_config.end_thinking_phase_token": Key("int", "BC"),
     "speculative_config.file_prefix": Key("str", "ABC"),
     "speculative_config.greedy_sampling": Key("bool", "ABC"),
@@ -386,12 +426,32 @@ KEYS = {
     "speculative_config.is_public_pool": Key("bool", "ABC"),
     "speculative_config.is_use_oldest": Key("bool", "ABC"),
     "speculative_config.load_format": Key("str", "ABC"),
+    "speculative_config.markov_head_type": Key("str", "D"),
+    "speculative_config.markov_rank": Key("int", "D"),
     "speculative_config.mask_token_id": Key("int", "BC"),
     "speculative_config.max_concurrency": Key("int", "ABC"),
     "speculative_config.max_draft_len": Key("int", "ABC"),
     "speculative_config.max_matching_ngram_size": Key("int", "ABC"),
     "speculative_config.max_non_leaves_per_layer": Key("int", "ABC"),
     "speculative_config.max_total_draft_tokens": Key("int", "ABC"),
+    "speculative_config.moe_backend": Key(
+        "enum",
+        "D",
+        (
+            "AUTO",
+            "CUTLASS",
+            "CUTEDSL",
+            "CUTEDSL_FC12",
+            "TRTLLM",
+            "DEEPGEMM",
+            "DENSEGEMM",
+            "VANILLA",
+            "TRITON",
+            "MARLIN",
+            "MEGAMOE_DEEPGEMM",
+            "MEGAMOE_CUTEDSL",
+        ),
+    ),
     "speculative_config.mtp_eagle_one_model": Key("bool", "ABC"),
     "speculative_config.num_eagle_layers": Key("int", "ABC"),
     "speculative_config.num_nextn_predict_layers": Key("int", "ABC"),
@@ -399,6 +459,8 @@ KEYS = {
     "speculative_config.posterior_threshold": Key("float", "ABC"),
     "speculative_config.relaxed_delta": Key("float", "ABC"),
     "speculative_config.relaxed_topk": Key("int", "ABC"),
+    "speculative_config.sa_config.enable_global_pool": Key("bool", "D"),
+    "speculative_config.sa_config.threshold": Key("int", "D"),
     "speculative_config.speculative_model": Key("str", "ABC"),
     "speculative_config.speculative_model_dir": Key("str", "ABC"),
     "speculative_config.use_dynamic_tree": Key("bool", "ABC"),
@@ -408,6 +470,7 @@ KEYS = {
     "speculative_config.write_interval": Key("int", "ABC"),
     "stream_interval": Key("int", "ABC"),
     "telemetry_config.disabled": Key("bool", "C"),
+    "telemetry_config.usage_context": Key("str", "D"),
     "tensor_parallel_size": Key("int", "ABC"),
     "tokenizer": Key("str", "ABC"),
     "tokenizer_mode": Key("enum", "ABC", ("auto", "slow")),
@@ -419,8 +482,11 @@ KEYS = {
     "torch_compile_config.enable_userbuffers": Key("bool", "ABC"),
     "torch_compile_config.max_num_streams": Key("int", "ABC"),
     "trust_remote_code": Key("bool", "ABC"),
+    "use_cute_dsl_bf16_bmm": Key("bool", "D"),
+    "use_cute_dsl_bf16_gemm": Key("bool", "D"),
     "use_cute_dsl_blockscaling_bmm": Key("bool", "BC"),
     "use_cute_dsl_blockscaling_mm": Key("bool", "BC"),
+    "use_fine_grained_sync": Key("bool", "D"),
 }
 
 #: the keys and groups that may be null; the engine refuses a null of any other
@@ -449,8 +515,11 @@ NULLABLE = {
     "env_overrides",
     "gpus_per_node",
     "guided_decoding_backend",
+    "hf_revision",
+    "internal_request_auth_key",
     "iter_stats_max_iterations",
     "kv_cache_config.cross_kv_cache_fraction",
+    "kv_cache_config.disk_cache_path",
     "kv_cache_config.free_gpu_memory_fraction",
     "kv_cache_config.host_cache_size",
     "kv_cache_config.max_attention_window",
@@ -473,16 +542,20 @@ NULLABLE = {
     "orchestrator_type",
     "otlp_traces_endpoint",
     "peft_cache_config",
+    "perf_metrics_output_dir",
+    "post_processor_hook",
     "postprocess_tokenizer_dir",
     "pp_partition",
     "prefill_capture_num_tokens",
     "ray_placement_config",
     "ray_worker_extension_cls",
+    "ray_worker_nsight_options",
     "reasoning_parser",
     "request_stats_max_iterations",
     "revision",
     "scheduler_config.context_chunking_policy",
     "scheduler_config.dynamic_batch_config",
+    "sleep_config",
     "sparse_attention_config",
     "speculative_config",
     "speculative_config.acceptance_length_threshold",
@@ -501,8 +574,10 @@ NULLABLE = {
     "speculative_config.max_draft_len",
     "speculative_config.max_non_leaves_per_layer",
     "speculative_config.max_total_draft_tokens",
+    "speculative_config.moe_backend",
     "speculative_config.num_eagle_layers",
     "speculative_config.posterior_threshold",
+    "speculative_config.sa_config",
     "speculative_config.speculative_model",
     "speculative_config.speculative_model_dir",
     "speculative_config.use_dynamic_tree",
@@ -518,8 +593,10 @@ RANGES = {
     "batch_wait_timeout_iters": (0, INFINITY),
     "batch_wait_timeout_ms": (0, INFINITY),
     "cuda_graph_config.max_batch_size": (0, INFINITY),
+    "iter_perf_stats_interval": (1, INFINITY),
     "kv_cache_config.free_gpu_memory_fraction": (0, 1),
     "kv_cache_config.max_util_for_resume": (0, 1),
+    "speculative_config.sa_config.threshold": (1, INFINITY),
     "stream_interval": (1, INFINITY),
 }
 
@@ -541,3 +618,16 @@ OPEN = [
     "peft_cache_config.",
     "lora_config.",
 ]
+
+#: what newer versions take, and do not heed; each from which version on, and what to do instead
+DEAD = {
+    "perf_metrics_max_requests": (
+        (1, 4, 0, 0),
+        "nothing is kept for /perf_metrics any more: send the header X-TRTLLM-return-metrics: 1 with a request, or set "
+        "perf_metrics_output_dir",
+    ),
+    "speculative_config.allow_advanced_sampling": ((1, 4, 0, 0), "each request decides it by itself"),
+    "moe_cluster_parallel_size": ((1, 4, 0, 0), "it is deprecated"),
+    "torch_compile_config.enable_piecewise_cuda_graph": ((1, 4, 0, 0), "say prefill_cuda_graph_backend"),
+    "torch_compile_config.capture_num_tokens": ((1, 4, 0, 0), "say prefill_capture_num_tokens"),
+}

@@ -14,6 +14,8 @@ import re
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import (
+    BY_RC20,
+    DEAD,
     ERAS,
     FLAGS,
     INFINITY,
@@ -30,6 +32,7 @@ OWNED = {
     "host": "engine_serve_api_host",
     "port": "engine_serve_api_port",
     "extra_llm_api_options": "trtllm_serve_options",
+    "set": "trtllm_serve_options",
 }
 #: which key of the YAML says the same as a flag, where they do not go by one name
 NESTED = {
@@ -51,6 +54,8 @@ AUTODEPLOY = "_autodeploy"
 TRANSCRIBED = (1, 2, 0, 1)
 #: the version up to which the newest table goes; what the later ones have besides, nothing here tells
 NEWEST = (1, 3, 0, 25)
+#: the candidate that has much of what the next table has
+_RC20 = (1, 3, 0, 20)
 _TYPO = 0.85  # likeness of two names from which on one is taken for the other, misspelt
 
 # 1.2.0rc6.post3, 1.3.0rc26.dev202609010000, v1.2.1, 1.3.0rc13-arm64; two numbers alone, as YAML makes of 1.3
@@ -72,6 +77,18 @@ _TELLING = re.compile(
     r"(?:trt-?llm|tensorrt[-_]?llm)[-_]?(?P<named>v?\d.*)|(?:release|devel)[-_](?P<candidate>v?\d+\.\d+\.\d+rc\d.*)",
     re.ASCII | re.IGNORECASE,
 )
+
+
+# names whose values nobody else may read; TOKEN at a word's end alone, since TOKENIZERS_PARALLELISM is none
+_SECRET_NAME = re.compile(
+    r"SECRET|PASSWO?R?D|PASSPHRASE|CREDENTIAL|(?:API|AUTH|ACCESS|PRIVATE|ENCRYPTION|SIGNING)_?KEY|(?<!TIK)TOKEN(?![A-Z])",
+    re.IGNORECASE,
+)
+# and values that are secrets under any name: of Hugging Face, NGC, OpenAI and GitHub, and of whoever is in a URL
+_SECRET_VALUE = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{16,}|nvapi-[\w-]{16,}|sk-[\w-]{16,}|gh[pousr]_[A-Za-z0-9]{16,})|://[^/\s:@]*:[^/\s@]+@"
+)
+_LONGEST = 60  # characters of a value in a sentence
 
 
 class Version(NamedTuple):
@@ -105,6 +122,29 @@ class Finding(NamedTuple):
     refused: bool = True
 
 
+def is_secret(name: str, value: Any = "") -> bool:
+    """Whether something is a secret, by its name or by what it looks like.
+
+    >>> is_secret("HF_TOKEN"), is_secret("OPENAI_API_KEY"), is_secret("TOKENIZERS_PARALLELISM"), is_secret("MAX_TOKENS")
+    (True, True, False, False)
+    >>> is_secret("PROXY", "http://me:hidden@proxy:3128")
+    True
+    """
+    return bool(_SECRET_NAME.search(name) or _SECRET_VALUE.search(str(value)))
+
+
+def shown(name: str, value: Any) -> str:
+    """A value in a sentence: short, and without what is a secret.
+
+    >>> shown("max_batch_size", "many"), shown("internal_request_auth_key", 7)
+    ("'many'", 'what is not shown here')
+    """
+    text = repr(value)
+    if is_secret(name, text) or "env_overrides" in name:
+        return "what is not shown here"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 def parse_version(version: str) -> Version | None:
     """Return the numbers of a version, None where it tells none. What follows them, such as ``.post3``, is left out.
 
@@ -124,13 +164,15 @@ def era_of(version: str) -> str:
     """The era of a version of TensorRT-LLM; all of them where the version does not tell.
 
     >>> [era_of(version) for version in ("1.2.0rc6.post3", "1.3.0rc5", "1.3.0", "1.4.0rc1.dev20261101", "any")]
-    ['A', 'B', 'C', 'C', 'ABC']
+    ['A', 'B', 'C', 'D', 'ABCD']
     """
     number = parse_version(version)
     if number is None:
         return "".join(ERAS)
     if number[:2] < (1, 3):
         return "A"
+    if number[:2] > (1, 3):
+        return "D"
     return "B" if number[:3] == (1, 3, 0) and number.candidate != float("inf") else "C"
 
 
@@ -139,12 +181,14 @@ def eras_of(version: str) -> str:
 
     A table is that of one commit: what the next one has came in the release candidates between, one cannot tell which.
 
-    >>> [eras_of(version) for version in ("1.1.0", "1.2.0rc1", "1.2.0rc6.post3", "1.2.1", "1.3.0rc5", "1.3.0", "any")]
-    ['A', 'A', 'AB', 'AB', 'BC', 'C', 'ABC']
+    >>> [eras_of(version) for version in ("1.1.0", "1.2.0rc6.post3", "1.2.1", "1.3.0rc5", "1.3.0rc26", "1.3.0", "any")]
+    ['A', 'AB', 'AB', 'BC', 'BCD', 'CD', 'ABCD']
     """
     number, era = parse_version(version), era_of(version)
     if era == "B":
-        return "BC"
+        return "BCD" if is_newer(version) else "BC"
+    if era == "C":
+        return "CD"
     return "AB" if number and era == "A" and number > TRANSCRIBED else era
 
 
@@ -189,13 +233,24 @@ def image_of(version: str) -> Image:
     >>> image_of("1.2.0rc6.post3")
     Image(eras='AB', newer=False, version='1.2.0rc6.post3')
     >>> image_of("any")
-    Image(eras='ABC', newer=True, version='')
+    Image(eras='ABCD', newer=True, version='')
     """
     return Image(eras_of(version), is_newer(version), version.strip() if parse_version(version) else "")
 
 
 def _eras(letters: str) -> str:
-    return " and ".join(ERAS[letter] for letter in letters)
+    return " and ".join(ERAS[letter] for letter in letters if letter != "D" or "C" not in letters)
+
+
+def _lasting(eras: str) -> str:
+    """What came with 1.3 is in 1.4 too."""
+    return f"{eras}D" if "C" in eras and "D" not in eras else eras
+
+
+def _has_early(name: str, eras: str, image: Image) -> bool:
+    """Whether an image is a candidate that is known to have something that came with the candidates."""
+    number = parse_version(image.version) if "C" in eras and "C" in image.eras else None
+    return number is not None and number >= _RC20 and name.partition(".")[0] in BY_RC20
 
 
 def placed(key: str) -> str:
@@ -212,7 +267,10 @@ _ANYWAY = "(if the image takes it all the same, set trtllm_serve_version: any)"
 
 
 def _era_findings(kind: str, name: str, eras: str, image: Image) -> Iterator[Finding]:
+    eras = _lasting(eras)
     shared = set(eras) & set(image.eras)
+    if _has_early(name, eras, image):
+        return
     if not shared:
         yield Finding(f"{name} is a {kind} of TensorRT-LLM {_eras(eras)}, and the image is {image} {_ANYWAY}")
     elif shared != set(image.eras) and len(image.eras) < len(ERAS):
@@ -335,16 +393,17 @@ def _value_problem(name: str, kind: str, choices: Sequence[str], value: Any) -> 
 
 def _value_findings(name: str, known: Flag | Key, key: str, value: Any, image: Image) -> Iterator[Finding]:
     old = known.old if isinstance(known, Key) and "A" in image.eras else ()
-    wrong = _value_problem(name, known.kind, known.choices + old, value) or _range_problem(key, value)
+    new = known.new if "D" in image.eras else ()
+    wrong = _value_problem(name, known.kind, known.choices + old + new, value) or _range_problem(key, value)
     if wrong and _ONE_OF in wrong:  # a later version may have one more
         words = all(isinstance(one, str) for one in (value if isinstance(value, list) else [value]))
         if words and image.newer:
             doubt = f"no table tells whether the image's version has that one too, {_TRY}"
-            yield Finding(f"{name} {wrong}, as far as is known, and is {value!r}: {doubt}", refused=False)
+            yield Finding(f"{name} {wrong}, as far as is known, and is {shown(name, value)}: {doubt}", refused=False)
         else:
-            yield Finding(f"{name} {wrong}, and is {value!r} {_ANYWAY}")
+            yield Finding(f"{name} {wrong}, and is {shown(name, value)} {_ANYWAY}")
     elif wrong:
-        yield Finding(f"{name} {wrong}, and is {value!r}")
+        yield Finding(f"{name} {wrong}, and is {shown(name, value)}")
 
 
 def options_findings(options: Mapping[str, Any], image: Image) -> Iterator[Finding]:
@@ -370,7 +429,7 @@ def options_findings(options: Mapping[str, Any], image: Image) -> Iterator[Findi
                 yield from _value_findings(name, key, name, value, image)
         elif name in groups:
             if value not in (None, {}):
-                yield Finding(f"{name} must be a mapping, and is {value!r}")
+                yield Finding(f"{name} must be a mapping, and is {shown(name, value)}")
             else:  # an empty one is a key, too, which an image may not have
                 eras = {era for one, known in KEYS.items() if one.startswith(f"{name}.") for era in known.eras}
                 yield from _era_findings("key", name, "".join(sorted(eras)), image)
@@ -378,6 +437,15 @@ def options_findings(options: Mapping[str, Any], image: Image) -> Iterator[Findi
             yield _flag_as_key(name, image)
         elif not f"{name}.".startswith(tuple(OPEN)):
             yield _unknown("key", name, sorted({*KEYS, *groups}), image)
+
+
+def dead_findings(options: Mapping[str, Any], image: Image) -> Iterator[Finding]:
+    """What an image takes, and does not heed any more."""
+    number = parse_version(image.version)
+    for name, _value in flatten(options):
+        since, instead = DEAD.get(name, ((math.inf, 0, 0, 0), ""))
+        if number is not None and number >= since:
+            yield Finding(f"{name} is of no use with TensorRT-LLM {image}: {instead}", refused=False)
 
 
 def role_findings(options: Mapping[str, Any]) -> Iterator[Finding]:
@@ -408,6 +476,46 @@ def _key_of(flag: Flag) -> str:
     return NESTED.get(flag.option, flag.option)
 
 
+def told_flags(said: Mapping[str, Mapping[str, Any]]) -> dict[str, Flag]:
+    """The flags of an image as its own ``trtllm-serve serve --help`` tells them.
+
+    :param said: by name ``kind`` and ``choices``, as :func:`trtllm_image.parse_help` returns them.
+
+    >>> told_flags({"tp_size": {"kind": "int", "choices": []}})["tp_size"].option
+    'tensor_parallel_size'
+    """
+    every = "".join(ERAS)
+    return {
+        name: Flag(FLAGS[name].option if name in FLAGS else name, about["kind"], every, tuple(about["choices"]))
+        for name, about in said.items()
+    }
+
+
+def _untold(name: str, told: Mapping[str, Flag]) -> Finding:
+    """A flag that the image's own help does not have, with the right one."""
+    known = FLAGS.get(name)
+    beside = [other for other, its in told.items() if known and its.option == known.option]
+    close = beside or difflib.get_close_matches(name, told, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return Finding(f"{name} is no flag of the image's trtllm-serve, as its --help says{meant}")
+
+
+def _told_findings(name: str, value: Any, options: Mapping[str, Any], told: Mapping[str, Flag]) -> Iterator[Finding]:
+    """What is wrong with a flag, by the image's own help."""
+    if name not in told:
+        yield _untold(name, told)
+        return
+    flag = told[name]
+    problem = _argument_problem(name, flag, value, options)
+    if problem:
+        yield Finding(problem)
+        return
+    kind = _on_command_line(flag).kind
+    wrong = _value_problem(name, kind, flag.choices, value) or _range_problem(_key_of(flag), value)
+    if wrong:
+        yield Finding(f"{name} {wrong}, and is {shown(name, value)}")
+
+
 def _flag_findings(name: str, value: Any, options: Mapping[str, Any], image: Image) -> Iterator[Finding]:
     flag = FLAGS.get(name)
     if flag is None:
@@ -420,7 +528,8 @@ def _flag_findings(name: str, value: Any, options: Mapping[str, Any], image: Ima
         yield Finding(f"{name} is set by the role: set {OWNED[flag.option]} instead")
         return
     findings = list(_era_findings("flag", name, flag.eras, image))
-    beside = [other for other, its in FLAGS.items() if its.option == flag.option and set(image.eras) <= set(its.eras)]
+    same = {other: _lasting(its.eras) for other, its in FLAGS.items() if its.option == flag.option}
+    beside = [other for other, eras in same.items() if set(image.eras) <= set(eras)]
     if beside:
         findings = [
             one._replace(text=f"{one.text}{'; ' if one.refused else ', and '}say {beside[0]}") for one in findings
@@ -446,7 +555,7 @@ def _argument_problem(name: str, flag: Flag, value: Any, options: Mapping[str, A
         return f"{name} {wrong}, and is {value!r}"
     key = _key_of(flag)
     keys = {**options, **dict(flatten(options))}
-    if key in keys and _meant(name, keys[key]) != _meant(name, value):
+    if key in keys and _meant(name, keys[key], flag.kind) != _meant(name, value, flag.kind):
         return (
             f"{name} is {value!r} in trtllm_serve_arguments, and {key} is {keys[key]!r} in trtllm_serve_options or by "
             f"the role's default, which wins: say it as {placed(key)} there alone, with {name}: null in "
@@ -455,9 +564,8 @@ def _argument_problem(name: str, flag: Flag, value: Any, options: Mapping[str, A
     return _word_problem(name, value)
 
 
-def _meant(name: str, value: Any) -> Any:
+def _meant(name: str, value: Any, kind: str) -> Any:
     """What a flag says, whichever way it is written: true, "yes" and 1, or 0.8 and "0.80"."""
-    kind = FLAGS[name].kind
     if kind == "flag":
         return (str(value).lower() in TRUE) != name.startswith("no-")
     try:
@@ -472,22 +580,32 @@ def _disagreements(arguments: Mapping[str, Any]) -> Iterator[Finding]:
     for name, value in arguments.items():
         if name in FLAGS and value is not None:
             other, its = said.setdefault(FLAGS[name].option, (name, value))
-            if _meant(other, its) != _meant(name, value):
+            if _meant(other, its, FLAGS[other].kind) != _meant(name, value, FLAGS[name].kind):
                 yield Finding(
                     f"{other}, which is {its!r}, and {name}, which is {value!r}, are two spellings of one flag: keep "
                     "one of them in trtllm_serve_arguments, and leave the other out (null)"
                 )
 
 
-def arguments_findings(arguments: Mapping[str, Any], options: Mapping[str, Any], image: Image) -> Iterator[Finding]:
+def arguments_findings(
+    arguments: Mapping[str, Any],
+    options: Mapping[str, Any],
+    image: Image,
+    told: Mapping[str, Flag] | None = None,
+) -> Iterator[Finding]:
     """The same for flags of ``trtllm-serve``; and for what the YAML, which wins, says differently.
 
-    A flag that is null is left out.
+    A flag that is null is left out. :param told: those that the image has, as :func:`told_flags` returns them.
     """
     yield from _disagreements(arguments)
     for name, value in arguments.items():
         if value is not None or name not in FLAGS:
-            yield from _flag_findings(str(name), value, options, image)
+            owned = name in FLAGS and FLAGS[name].option in OWNED
+            yield from (
+                _told_findings(str(name), value, options, told)
+                if told and not owned
+                else _flag_findings(str(name), value, options, image)
+            )
 
 
 def is_autodeploy(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> bool:

@@ -22,11 +22,8 @@ ARG VERSION=1.3.0rc13
 # A file, not the environment: what sshd starts for a rank on another node sees nothing of a container's environment.
 RUN mkdir -p /etc/virtual-spark-engine /run/virtual-spark-engine/faults /app/tensorrt_llm \
  && echo "${VERSION}" > /etc/virtual-spark-engine/version \
- && case "${VERSION}" in \
-      1.[012].*) echo 1.2.0rc1 ;; \
-      1.3.*rc*) echo 1.3.0rc ;; \
-      *) echo main ;; \
-    esac > /etc/virtual-spark-engine/era \
+ && python3 /usr/lib/python3/dist-packages/tensorrt_llm/simulation/era.py "${VERSION}" > /etc/virtual-spark-engine/era \
+ && python3 -m tensorrt_llm.simulation.schema \
  && python3 -m compileall -q /usr/lib/python3/dist-packages/tensorrt_llm
 
 # As NVIDIA's image: only a bash is told where TensorRT's libraries are.

@@ -202,19 +202,34 @@ def test_the_candidates_of_1_2_may_have_what_the_next_table_has_but_not_what_cam
             planned(version=version, arguments={"tp_size": 2, "tool_parser": "qwen3"})
 
 
+NEW = {  # of TensorRT-LLM 1.4.0rc0
+    **FLASH,
+    "kv_cache_config": {"disk_cache_path": "/var/tmp"},
+    "enable_tokenization_cache": True,
+    "mla_skip_correction_threshold": 0.5,
+    "moe_config": {"backend": "CUTEDSL_FC12"},
+}
+
+
+@pytest.mark.parametrize("version", ["1.3.0rc26", "1.3.0rc27.dev202609170000", "1.3.0"])
+def test_what_came_with_1_4_is_doubted_of_the_end_of_1_3(version: str) -> None:
+    doubts = planned(version=version, options=NEW, arguments={"tp_size": 2, "grpc-protocol": "smg"})["doubts"]
+    assert len([one for one in doubts if "of TensorRT-LLM 1.4, and no table tells" in one]) == 5
+    with pytest.raises(ServeError, match=r"disk_cache_path is a key of TensorRT-LLM 1.4, and the image is 1.3.0rc25"):
+        planned(version="1.3.0rc25", options=NEW)
+
+
+@pytest.mark.parametrize("version", ["1.4.0rc0", "2.0.0"])
+def test_what_came_with_1_4_is_known_of_1_4(version: str) -> None:
+    assert planned(version=version, options=NEW, arguments={"tp_size": 2, "tool_parser": "inkling"})["doubts"] == []
+
+
 @pytest.mark.parametrize("version", ["1.3.0rc26", "1.3.0rc27.dev202609170000", "1.3.0", "1.4.0rc0", "2.0.0"])
 def test_what_no_table_has_is_doubted_of_a_version_that_is_newer_than_all_unless_it_looks_misspelt(
     version: str,
 ) -> None:
-    new = {  # of TensorRT-LLM 1.4.0rc0
-        **FLASH,
-        "kv_cache_config": {"disk_cache_path": "/var/tmp"},
-        "enable_tokenization_cache": True,
-        "mla_skip_correction_threshold": 0.5,
-        "moe_config": {"backend": "CUTEDSL_FC12"},
-    }
-    plan = planned(version=version, options=new, arguments={"tp_size": 2, "grpc-protocol": "smg"})
-    assert len(plan["doubts"]) == 6
+    new = {"kv_cache_config": {"tape_library": "/dev/st0"}, "dream_mode": True, "moe_config": {"backend": "NEWEST"}}
+    assert len(planned(version=version, options=new, arguments={"tp_size": 2, "oracle": "x"})["doubts"]) == 4
     for options in ({"print_iter_logs": True}, {"kv_cache_config": {"free_gpu_memory_fractoin": 0.5}}):
         with pytest.raises(ServeError, match=r"did you mean .*set trtllm_serve_version: any"):
             planned(version=version, options=options)
@@ -222,17 +237,26 @@ def test_what_no_table_has_is_doubted_of_a_version_that_is_newer_than_all_unless
         planned(version=version, arguments={"tp_sise": 2})
 
 
+@pytest.mark.parametrize("version", ["1.3.0rc20", "1.3.0rc22.post1", "1.3.0rc25"])
+def test_the_later_candidates_of_1_3_have_much_of_what_the_next_table_has(version: str) -> None:
+    options = {"prefill_cuda_graph_backend": "piecewise", "gms_config": {"mode": "ro"}, "num_serve_frontends": 2}
+    arguments = {"tp_size": 2, "served_model_name": "x", "allow_request_chat_template": True, "telemetry": False}
+    assert planned(version=version, options=options, arguments=arguments)["doubts"] == []
+    assert len(planned(version="1.3.0rc19", options=options, arguments=arguments)["doubts"]) == 6
+
+
 @pytest.mark.parametrize("told", [{"version": "any"}, {"image": "nvcr.io/nvidia/tensorrt-llm/release:nightly"}])
 def test_what_no_table_has_is_doubted_where_the_version_is_any(told: dict[str, str]) -> None:
-    (doubt,) = planned(**told, options=FLASH)["doubts"]
-    assert re.search("advanced_sampling_mode is no key that is known of any TensorRT-LLM .*take it out if", doubt)
-    (doubt,) = planned(**told, options={"moe_config": {"backend": "CUTEDSL_FC12"}})["doubts"]
-    assert re.search("moe_config.backend must be one of .*, and is 'CUTEDSL_FC12'", doubt)
+    dream = {"speculative_config": {"decoding_type": "MTP", "dream_mode": "full"}}
+    (doubt,) = planned(**told, options=dream)["doubts"]
+    assert re.search("dream_mode is no key that is known of any TensorRT-LLM .*take it out if", doubt)
+    (doubt,) = planned(**told, options={"moe_config": {"backend": "NEWEST"}})["doubts"]
+    assert re.search("moe_config.backend must be one of .*, and is 'NEWEST'", doubt)
     plan = planned(**told, arguments={"tp_size": 2, "grpc-protocol": "smg", "enable_ugpu": True, "off": False})
-    assert len(plan["doubts"]) == 3
+    assert len(plan["doubts"]) == 2
     assert plan["serve"][2:7] == ["--enable_ugpu", "--grpc-protocol", "smg", "--tp_size", "2"]
-    with pytest.raises(ServeError, match=r"advanced_sampling_mode is no key .*set trtllm_serve_version: any"):
-        planned(version="1.3.0rc25", options=FLASH)
+    with pytest.raises(ServeError, match=r"dream_mode is no key .*set trtllm_serve_version: any"):
+        planned(version="1.3.0rc25", options=dream)
     with pytest.raises(ServeError, match=r"is 'CUTEDSL_FC12' .*set trtllm_serve_version: any"):
         planned(version="1.3.0rc25", options={"moe_config": {"backend": "CUTEDSL_FC12"}})
     with pytest.raises(ServeError, match=r"kv_cache_config must be a mapping, and is 0.5"):
@@ -517,5 +541,5 @@ def test_a_fraction_among_the_flags_has_the_same_limits() -> None:
 
 @pytest.mark.parametrize("version", ["1.4.0rc0", "any"])
 def test_a_choice_that_no_table_has_is_doubted_with_what_to_do(version: str) -> None:
-    (doubt,) = alone(version=version, options={"moe_config": {"backend": "CUTEDSL_FC12"}})["doubts"]
-    assert re.search("is 'CUTEDSL_FC12': no table tells .*, take it out if the engine refuses it when it starts", doubt)
+    (doubt,) = alone(version=version, options={"moe_config": {"backend": "NEWEST"}})["doubts"]
+    assert re.search("is 'NEWEST': no table tells .*, take it out if the engine refuses it when it starts", doubt)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 ENGINE = Path(__file__).parents[5] / "lab" / "roles" / "virtual_spark" / "files" / "engine"
 FACTS = ENGINE / "tensorrt_llm" / "simulation" / "facts"
-NAMES = {"1.2.0rc1": "A", "1.3.0rc": "B", "main": "C"}
+NAMES = {"1.2.0rc1": "A", "1.3.0rc": "B", "main": "C", "1.4": "D"}
 SERVED = ["/models/x", "--host", "127.0.0.1", "--port", "8355", "--extra_llm_api_options", "/etc/llm.yml"]
 
 
@@ -54,7 +54,8 @@ def test_the_tables_are_those_of_the_stand_in() -> None:
         spellings = {name for names in row["spellings"].values() for name in names}
         for name in spellings:
             eras = letters(era for era, names in row["spellings"].items() if name in names)
-            flags[name[2:]] = cli.Flag(row["dest"], row["type"], eras, tuple(row["choices"] or ()))
+            new = tuple(row.get("choices_from_1.4", ()))
+            flags[name[2:]] = cli.Flag(row["dest"], row["type"], eras, tuple(row["choices"] or ()), new)
     assert flags == cli.FLAGS
     facts = json.loads((FACTS / "llm_args.json").read_text())
     keys = {
@@ -63,6 +64,7 @@ def test_the_tables_are_those_of_the_stand_in() -> None:
             letters(row["eras"]),
             tuple(row["allowed"] or ()),
             tuple(row.get("allowed_before_1.3", ())),
+            tuple(row.get("allowed_from_1.4", ())),
         )
         for row in facts["keys"]
     }
@@ -119,7 +121,7 @@ def test_a_misspelt_key_is_named_where_the_version_may_be_any() -> None:
         ("0.21.0", "A", "A"),
         ("1.3.0rc5.post1", "B", "BC"),
         ("1.3.0rc22.post1", "B", "BC"),
-        ("1.3.0rc26.dev202609010000", "B", "BC"),
+        ("1.3.0rc26.dev202609010000", "B", "BCD"),
         ("1.3.0rc13.post1.dev3", "B", "BC"),
         ("1.3.0.dev202601010000", "B", "BC"),
         ("1.3.0RC13", "B", "BC"),
@@ -127,21 +129,21 @@ def test_a_misspelt_key_is_named_where_the_version_may_be_any() -> None:
         ("1.3.0rc13-arm64", "B", "BC"),
         ("1.3.0rc13+cu132", "B", "BC"),
         (" 1.3.0rc13\n", "B", "BC"),
-        ("1.3.0", "C", "C"),
-        ("1.3.0.post1", "C", "C"),
-        ("1.3.1rc0", "C", "C"),
-        ("1.4.0rc0", "C", "C"),
-        ("1.4.0rc1.dev20261101", "C", "C"),
-        ("2.0.0", "C", "C"),
-        ("any", "ABC", "ABC"),
-        ("", "ABC", "ABC"),
-        ("nightly", "ABC", "ABC"),
-        ("spark-single-gpu-dev", "ABC", "ABC"),
-        ("25.12-trtllm-python-py3", "ABC", "ABC"),
-        ("25.08", "ABC", "ABC"),
-        ("1.3-spark", "ABC", "ABC"),
-        ("1.3.0rc", "ABC", "ABC"),
-        ("1.3.0rc13post", "ABC", "ABC"),
+        ("1.3.0", "C", "CD"),
+        ("1.3.0.post1", "C", "CD"),
+        ("1.3.1rc0", "C", "CD"),
+        ("1.4.0rc0", "D", "D"),
+        ("1.4.0rc1.dev20261101", "D", "D"),
+        ("2.0.0", "D", "D"),
+        ("any", "ABCD", "ABCD"),
+        ("", "ABCD", "ABCD"),
+        ("nightly", "ABCD", "ABCD"),
+        ("spark-single-gpu-dev", "ABCD", "ABCD"),
+        ("25.12-trtllm-python-py3", "ABCD", "ABCD"),
+        ("25.08", "ABCD", "ABCD"),
+        ("1.3-spark", "ABCD", "ABCD"),
+        ("1.3.0rc", "ABCD", "ABCD"),
+        ("1.3.0rc13post", "ABCD", "ABCD"),
     ],
 )
 def test_a_tag_tells_the_era(tag: str, era: str, eras: str) -> None:
@@ -150,7 +152,7 @@ def test_a_tag_tells_the_era(tag: str, era: str, eras: str) -> None:
 
 @given(st.text(max_size=20) | st.from_regex(r"v?\d{1,3}\.\d+(\.\d+)?(rc\d+)?(\.post\d+)?(\.dev\d+)?", fullmatch=True))
 def test_no_tag_breaks_the_reading_of_versions(tag: str) -> None:
-    assert settings.era_of(tag) in ("A", "B", "C", "ABC")
+    assert settings.era_of(tag) in ("A", "B", "C", "D", "ABCD")
     assert set(settings.era_of(tag)) <= set(settings.eras_of(tag))
     assert settings.metrics_follow(tag, f"a/b:{tag}") == (settings.era_of(tag) == "A")
 
@@ -159,7 +161,7 @@ def test_no_tag_breaks_the_reading_of_versions(tag: str) -> None:
     "options", [{}, {"cuda_graph_config": None}, {"kv_cache_config": {}}, {"peft_cache_config": {"anything": 1}}]
 )
 def test_known_options_pass(options: dict[str, Any]) -> None:
-    assert refused_options(options, "ABC") == []
+    assert refused_options(options, "ABCD") == []
 
 
 @pytest.mark.parametrize(
@@ -241,11 +243,14 @@ def values(kind: str, choices: tuple[str, ...]) -> st.SearchStrategy[Any]:
     return st.one_of(st.sampled_from(choices), ANYTHING) if choices else st.one_of(plain, ANYTHING)
 
 
-@given(era=st.sampled_from("ABC"), data=st.data())
+@given(era=st.sampled_from("ABCD"), data=st.data())
 def test_flags_that_pass_are_taken_and_others_are_not(era: str, data: st.DataObject) -> None:
     free = [name for name, flag in cli.FLAGS.items() if flag.option not in settings.OWNED]
     names = data.draw(st.lists(st.sampled_from([*free, "no_such_flag"]), max_size=4, unique=True))
-    arguments = {name: data.draw(values(*cli.FLAGS[name][1::2]) if name in cli.FLAGS else ANYTHING) for name in names}
+    arguments = {
+        name: data.draw(values(cli.FLAGS[name].kind, cli.FLAGS[name].choices) if name in cli.FLAGS else ANYTHING)
+        for name in names
+    }
     if refused_arguments(arguments, {}, era):
         return
     real = {letter: name for name, letter in NAMES.items()}[era]
@@ -253,7 +258,7 @@ def test_flags_that_pass_are_taken_and_others_are_not(era: str, data: st.DataObj
     assert served.options["port"] == 8355
 
 
-@given(era=st.sampled_from("ABC"), data=st.data())
+@given(era=st.sampled_from("ABCD"), data=st.data())
 def test_keys_pass_exactly_where_the_stand_in_takes_them(era: str, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from([*cli.KEYS, "no_such_key", "kv_cache_config.nothing"]), max_size=4))
     tree: dict[str, Any] = {}
@@ -264,8 +269,8 @@ def test_keys_pass_exactly_where_the_stand_in_takes_them(era: str, data: st.Data
             place = place.setdefault(group, {})
             if not isinstance(place, dict):
                 return
-        kind, _eras, choices, old = cli.KEYS.get(name, cli.Key("str", "ABC"))
-        place[leaf] = data.draw(values(kind, choices + old))
+        kind, _eras, choices, old, new = cli.KEYS.get(name, cli.Key("str", "ABC"))
+        place[leaf] = data.draw(values(kind, choices + old + new))
     real = {letter: name for name, letter in NAMES.items()}[era]
     tree = settings.without_nulls(tree)  # as the plan does first
     found = stand_in("llm_args").Schema(real).check(tree)

@@ -13,6 +13,8 @@ from typing import Any
 from tensorrt_llm.simulation import era as eras
 
 COMMANDS = ("disaggregated", "disaggregated_mpi_worker", "mm_embedding_serve", "serve")
+_COLUMN = 34  # where Click begins what an option is for
+_METAVARS = {"int": "INTEGER", "float": "FLOAT", "str": "TEXT", "path": "PATH", "flag": ""}
 
 
 class RefusedError(Exception):
@@ -55,14 +57,14 @@ def options(era: str) -> list[Option]:
         Option(
             row["dest"],
             row["type"],
-            tuple(row["spellings"][era]),
+            tuple(row["spellings"].get(era) or row["spellings"][eras.ERAS[2]]),
             row["default"],
-            tuple(row["choices"] or ()),
+            (*(row["choices"] or ()), *(row.get("choices_from_1.4", ()) if era == eras.ERAS[3] else ())),
             row["multiple"],
             row["status"],
         )
         for row in eras.facts("serve_flags")["flags"]
-        if era in row["spellings"]
+        if eras.has(row["spellings"], era)
     ]
 
 
@@ -98,11 +100,27 @@ def _convert(option: Option, text: str) -> Any:
 
 
 def help_text(era: str) -> str:
+    """What ``trtllm-serve serve --help`` prints, in the layout of Click."""
     lines = ["Usage: trtllm-serve serve [OPTIONS] MODEL", "", f"  SIMULATED: the options of era {era}.", "", "Options:"]
     for option in options(era):
-        kind = "" if option.kind == "flag" else f" {option.kind.upper()}"
-        lines.append(f"  {', '.join(option.names)}{kind}  [{option.status}; default: {option.default}]")
-    return "\n".join([*lines, "  --help  Show this message and exit."])
+        lines += _definition(_spelled(option), f"[{option.status}] SIMULATED: {option.dest}.")
+    return "\n".join([*lines, *_definition("--help", "Show this message and exit.")])
+
+
+def _spelled(option: Option) -> str:
+    """An option's first column: its names, those that switch it off behind a slash, and what it takes."""
+    no = [name for name in option.names if name.startswith("--no-")]
+    names = ", ".join(name for name in option.names if name not in no)
+    both = " / ".join(part for part in (names, ", ".join(no)) if part)
+    taken = f"[{'|'.join(option.choices)}]" if option.choices else _METAVARS.get(option.kind, "TEXT")
+    return f"{both} {taken}".strip()
+
+
+def _definition(first: str, about: str) -> list[str]:
+    """One line, or two where the first column is too narrow."""
+    if len(first) + 4 > _COLUMN:
+        return [f"  {first}", f"{'':{_COLUMN}}{about}"]
+    return [f"  {first:{_COLUMN - 2}}{about}"]
 
 
 def parse(arguments: list[str], era: str) -> Served:

@@ -47,8 +47,8 @@ class Schema:
 
     def __init__(self, era: str) -> None:
         facts = eras.facts("llm_args")
-        self.before_1_3 = era == eras.ERAS[0]
-        self.leaves = {row["key"]: row for row in facts["keys"] if era in row["eras"]}
+        self.leaves = {row["key"]: row for row in facts["keys"] if eras.has(row["eras"], era)}
+        self.more = "allowed_from_1.4" if era == eras.ERAS[3] else "allowed_before_1.3" if era == eras.ERAS[0] else ""
         self.groups = {key.rpartition(".")[0] for key in self.leaves if "." in key}
         self.groups |= {group.rpartition(".")[0] for group in self.groups if "." in group}
         #: what is known of another era is no unknown key of this one
@@ -81,8 +81,8 @@ class Schema:
             elif path in self.leaves:
                 row = self.leaves[path]
                 if value is not None or path not in self.nullable:
-                    old = row.get("allowed_before_1.3", []) if self.before_1_3 else []
-                    wrong = _value(here, row["type"], [*(row["allowed"] or []), *old], value)
+                    allowed = [*(row["allowed"] or []), *row.get(self.more, [])]
+                    wrong = _value(here, row["type"], allowed, value)
                     problems += wrong or _limits(here, *self.ranges.get(path, (None, None)), value)
             elif path in self.foreign or not path.startswith(self.open):
                 problems.append(Problem(here, "Extra inputs are not permitted", "extra_forbidden", value))

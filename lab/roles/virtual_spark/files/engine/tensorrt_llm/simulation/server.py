@@ -68,7 +68,8 @@ class Api:
 
     def __init__(self, engine: Engine, ranks: list[dict[str, Any]], settings: Settings) -> None:
         self.engine, self.ranks, self.settings = engine, ranks, settings
-        kept = settings.perf_metrics_max_requests if settings.return_perf_metrics else 0
+        heeded = settings.return_perf_metrics and settings.era != "1.4"  # which keeps nothing for /perf_metrics
+        kept = settings.perf_metrics_max_requests if heeded else 0
         self.statistics = answers.Statistics(settings.max_batch_size, settings.enable_iter_perf_stats, kept)
         self._slots = threading.BoundedSemaphore(settings.max_batch_size)
         self._count = 0
