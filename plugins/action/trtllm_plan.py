@@ -12,10 +12,12 @@ import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.renamed import renamed_variables
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
-#: the configuration of TensorRT-LLM is no change by itself: the changes are those of engine_plan
-CHANGES: tuple[str, ...] = ()
+#: the configuration of TensorRT-LLM is no change by itself, those are engine_plan's; but what the image says is kept
+KEEP_FACTS = "Keep what the image says of its flags and keys"
+CHANGES: tuple[str, ...] = (KEEP_FACTS,)
 
 
 class ActionModule(Planner):
@@ -34,27 +36,54 @@ class ActionModule(Planner):
         "encodings": {"type": "dict", "default": {}},
         "encodings_url": {"type": "str", "default": ""},
         "min_kv_tokens": {"type": "int", "default": 0},
+        "environment": {"type": "dict", "default": {}},
+        "facts": {"type": "dict", "default": {}},
+        "noted": {"type": "bool", "default": True},
+        "image_changed": {"type": "bool", "default": False},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the engine's part of the plan. It changes nothing of its own on any host."""
+        asked = json.loads(json.dumps(asked, default=str))  # plain values, as YAML wants to write; a date is a word
+        end = "Nothing but the image was changed." if asked.pop("image_changed") else "Nothing was changed."
         old = renamed_variables(task_vars)
         if old:
-            raise PlanError(f"{old}. Nothing was changed.")
-        asked = json.loads(json.dumps(asked, default=str))  # plain values, as YAML wants to write; a date is a word
+            raise PlanError(f"{old}. {end}")
         model = asked.pop("model")
         absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
         if absent:
             raise PlanError(
                 f"{' and '.join(absent)} of the model are not known: run the role hf_cache before in the same play, or "
-                "set trtllm_serve_model. Nothing was changed."
+                f"set trtllm_serve_model. {end}"
             )
+        noted = asked.pop("noted")
+        schema, unusable = schema_of(asked["facts"], asked["image"])
         try:
-            engine = trtllm.plan(trtllm.Request(snapshot=model["snapshot"], repo_dir=model["repo_dir"], **asked))
+            request = trtllm.Request(snapshot=model["snapshot"], repo_dir=model["repo_dir"], schema=schema, **asked)
+            engine = trtllm.plan(request)
         except ServeError as error:
-            raise PlanError(f"This model cannot be served as asked: {error}. Nothing was changed.") from error
-        doubts = engine.pop("doubts")
+            raise PlanError(f"This model cannot be served as asked: {error}. {end}") from error
+        doubts, judged = [*unusable, *engine.pop("doubts")], engine.pop("judged")
         text = yaml.safe_dump(engine["options"], indent=4, default_flow_style=False, allow_unicode=True)
         engine["files"] = {trtllm.OPTIONS_FILE: text}
-        planned = {"changes": {name: [] for name in asked["members"]}, "engine": engine}
+        changes: dict[str, list[dict[str, Any]]] = {name: [] for name in asked["members"]}
+        if not noted:
+            changes[asked["members"][0]].append(change(KEEP_FACTS, "", f"{asked['image']}\n"))
+        planned = {"changes": changes, "engine": engine, "judged": judged}
         return {**planned, "warnings": doubts} if doubts else planned
+
+
+def schema_of(facts: dict[str, Any], image: str) -> tuple[trtllm.Schema | None, list[str]]:
+    """The schema that an image carries, and a warning where it is none.
+
+    :param facts: as trtllm_image_info returns them. :param image: its name.
+    """
+    if not facts.get("schema"):
+        return None, []
+    # Only here, since the library is loaded for a third of a second, and most images carry no schema.
+    from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._engine import trtllm_schema
+
+    try:
+        return trtllm_schema.Schema(facts["schema"]), []
+    except trtllm_schema.SchemaError as error:
+        return None, [f"The schema of the options in the image {image} cannot be judged by: {error}"]

@@ -66,6 +66,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+name:
+  description: The image that was asked for.
+  returned: success
+  type: str
+  sample: nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc5
 id:
   description: The image's ID, empty in check mode if it is not there.
   returned: success
@@ -152,6 +157,7 @@ def main() -> None:
         module.fail_json(msg=f"{asked['name']} cannot be pulled: {exc}. Is its name right, and may this login pull it?")
     digests = [name for name in image.get("RepoDigests", []) if name.startswith(f"{bare(asked['name'])}@")]
     module.exit_json(
+        name=asked["name"],
         changed=missing,
         id=image.get("Id", ""),
         digest=digests[0] if digests else "",

@@ -75,6 +75,27 @@ options:
     description: How many tokens must fit into the KV cache, so that a start has not failed. 0 for no limit.
     type: int
     default: 0
+  environment:
+    description: >-
+      Further environment of all ranks. What the role, the supervisor or the image sets is refused, and what looks like a
+      secret.
+    type: dict
+    default: {}
+  facts:
+    description: >-
+      What the image says of itself, as M(sparkops.dgx_spark.trtllm_image_info) returns it. With a schema the options are
+      judged by that alone, with flags the arguments. Empty where the image is not there: tables judge then, and a
+      refusal says so.
+    type: dict
+    default: {}
+  noted:
+    description: Whether that is kept on the leader, as M(sparkops.dgx_spark.trtllm_image_info) tells.
+    type: bool
+    default: true
+  image_changed:
+    description: Whether the image was pulled since the first plan, for the end of a refusal.
+    type: bool
+    default: false
 author:
   - sparkops contributors (@sparkops)
 """
@@ -96,10 +117,19 @@ engine:
   returned: success
   type: dict
 changes:
-  description: An empty list for each member, since nothing of this is a change of its own on any host.
+  description: >-
+    For each member a list, empty but for the leader's where it is yet to be kept what the image says of itself: the
+    other changes are those of M(sparkops.dgx_spark.engine_plan).
   returned: success
   type: dict
   sample: {"spark1": []}
+judged:
+  description: >-
+    By what C(options) and C(arguments) were judged, V(schema) or V(help) of the image, V(tables), or V(nothing), as
+    with AutoDeploy.
+  returned: success
+  type: dict
+  sample: {"options": "schema", "arguments": "help"}
 at:
   description: When it was planned, in seconds since the epoch.
   returned: success

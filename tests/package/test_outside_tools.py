@@ -73,7 +73,10 @@ def test_ansible_builder_finds_what_the_collection_needs() -> None:
     """As it does for an execution environment of somebody else's that holds the collection."""
     found = program("ansible-builder", "introspect", ROOT / "playbooks" / "collections", cwd=ROOT)
     needs = yaml.safe_load(found[found.index("---") :])
-    assert [line.split()[0] for line in needs["python"] if "sparkops.dgx_spark" in line] == ["netaddr>=1.3"]
+    assert [line.split()[0] for line in needs["python"] if "sparkops.dgx_spark" in line] == [
+        "jsonschema>=4.18",
+        "netaddr>=1.3",
+    ]
     assert any("openssh-client" in line for line in needs["system"])
 
 

@@ -118,6 +118,20 @@ class Docker:
                 _checked(answer.status, raw.decode(errors="replace"))
         return unframed(raw).decode(errors="replace").splitlines()
 
+    def archive(self, container: str, path: str, most: int) -> bytes | None:
+        """Return a path of a container's filesystem as a tar archive, None where nothing is there.
+
+        :param container: need not run. :param most: bytes that the archive may have, so that no directory comes whole.
+        """
+        target = f"/containers/{container}/archive?path={quote(path, safe='/')}"
+        with self._answer("GET", target, None, {}) as answer:
+            raw = answer.read(most + 1)
+            if answer.status == 404:
+                return None
+            if answer.status >= 400:
+                _checked(answer.status, raw.decode(errors="replace"))
+        return raw if len(raw) <= most else None
+
     def info(self) -> dict[str, Any]:
         """Return what the engine says of itself."""
         return _of_kind(self.ask("GET", "/info"), dict, "/info")

@@ -10,20 +10,31 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Protocol, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_issues as issues
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_environment import (
+    environment,
+    environment_problems,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import (
+    TRANSCRIBED,
+    Finding,
+    Image,
     arguments_findings,
     autodeploy_findings,
+    dead_findings,
     image_of,
     is_autodeploy,
     metrics_follow,
     options_findings,
+    parse_version,
     render,
     role_findings,
     size,
+    told_flags,
     version_of,
     whole,
     without_nulls,
@@ -32,23 +43,27 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_
 NAME, TITLE = "trtllm", "TensorRT-LLM"
 OPTIONS_FILE = "llm.yml"
 
-#: environment that is equal on all ranks
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "HF_HOME": f"{contract.RUN_DIR}/huggingface",
-    "HF_MODULES_CACHE": f"{contract.RUN_DIR}/huggingface/modules",
-    "NCCL_DEBUG": "INFO",  # its lines tell whether a rank uses RDMA
-    "CPATH": "/usr/local/cuda/include",
-    "TRITON_PTXAS_PATH": "/usr/local/cuda/bin/ptxas",
+#: what the options leave open, and the engine's own defaults would get wrong: 0.9 of a memory that the system shares is
+#: too much, without the statistics the supervisor takes a busy engine for a dead one, and without return_perf_metrics
+#: there is no /prometheus/metrics: people would read /metrics, which the supervisor needs and each reading empties
+DEFAULTS: dict[str, Any] = {
+    "enable_iter_perf_stats": True,
+    "return_perf_metrics": True,
+    "kv_cache_config": {"free_gpu_memory_fraction": 0.8},
 }
 
-#: beside that, where gpt-oss keeps the vocabularies that it chats by: its repository has none, and openai-harmony would
-#: download them at every start
-HARMONY = {"TIKTOKEN_ENCODINGS_BASE": contract.STATE_DIR}
 
-#: what the options leave open, and the engine's own defaults would get wrong: 0.9 of a memory that the system shares is
-#: too much, and without the statistics the supervisor takes a busy engine for a dead one
-DEFAULTS: dict[str, Any] = {"enable_iter_perf_stats": True, "kv_cache_config": {"free_gpu_memory_fraction": 0.8}}
+class Schema(Protocol):
+    """What an image itself says of its options; ``trtllm_schema.Schema``, which only a controller has."""
+
+    def takes(self, key: str) -> bool:
+        """Whether there is such a key."""
+
+    def without_nulls(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options without what is null and cannot be."""
+
+    def findings(self, options: Mapping[str, Any]) -> Sequence[Finding]:
+        """What is wrong with the options. :raises ValueError: where the schema cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,9 @@ class Request:
     encodings: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by file name of gpt-oss's vocabularies
     encodings_url: str = ""
     min_kv_tokens: int = 0  # that must fit into the KV cache
+    environment: Mapping[str, Any] = field(default_factory=dict)  # of all ranks, beside what the role sets
+    facts: Mapping[str, Any] = field(default_factory=dict)  # as trtllm_image_info returns them, empty without the image
+    schema: Schema | None = None  # made of these, where they have one
 
 
 def plan(asked: Request) -> dict[str, Any]:
@@ -76,40 +94,117 @@ def plan(asked: Request) -> dict[str, Any]:
     :returns: ``doubts``, a sentence for each setting that only the engine can judge; ``name`` and ``title``;
         ``settings`` for ``cluster.json``; ``serve``, the command line; ``environment`` of all ranks; ``options``, the
         YAML of :data:`OPTIONS_FILE`; ``downloads``, each ``name``, ``url`` and ``sha256``; ``world``, the number of
-        ranks; ``version``, as far as it is known.
+        ranks; ``version``, as far as it is known; ``judged``, by what the options and the arguments were.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
     if not asked.members:
         raise ServeError("there is no node to serve on: the group of Sparks is empty")
-    version = asked.version or version_of(asked.image)
-    image, said = image_of(version), without_nulls(asked.options)
-    options = merged(DEFAULTS, said)
-    if is_autodeploy(asked.arguments, options):
-        findings = [*autodeploy_findings(asked.arguments, options)]
-    else:
-        findings = [*options_findings(options, image)]
-    findings += [*role_findings(options), *arguments_findings(asked.arguments, options, image)]
-    problems = [one.text for one in findings if one.refused] or _split_problems(asked, options)
+    version, known = versions(asked)
+    said = without_nulls(asked.options)
+    said = asked.schema.without_nulls(said) if asked.schema else said
+    options = merged(defaults(asked, known), said)
+    judged = judge(asked, options, image_of(version))
+    problems = judged.problems() or _split_problems(asked, options)
     if problems:
         raise ServeError("; ".join(problems))
     harmony = asked.config.get("model_type") == "gpt_oss"
     return {
-        "doubts": [one.text for one in findings if not one.refused],
+        "doubts": [*judged.doubts(), *issues.warnings(known, _serving(asked, options))],
         "name": NAME,
         "title": TITLE,
         "settings": {
             "name": NAME,
-            "metrics_follow": metrics_follow(asked.version, asked.image),
+            "metrics_follow": metrics_follow(known, asked.image),
             "fit_kv_cache": "free_gpu_memory_fraction" not in _mapping(said.get("kv_cache_config")),
             "min_kv_tokens": asked.min_kv_tokens,
         },
         "serve": command(asked),
-        "environment": {**ENVIRONMENT, **(HARMONY if harmony else {})},
+        "environment": environment(asked.environment, harmony),
         "options": options,
         "downloads": downloads(asked) if harmony else [],
         "world": world(asked.arguments, options),
         "version": version,
+        "judged": judged.by,
     }
+
+
+def versions(asked: Request) -> tuple[str, str]:
+    """The version to check by, as somebody says, the image itself or its tag, and what it is where that may be any."""
+    said = [asked.version, str(asked.facts.get("version") or ""), version_of(asked.image)]
+    return next((one for one in said if one), ""), next((one for one in said if parse_version(one)), "")
+
+
+def defaults(asked: Request, version: str) -> dict[str, Any]:
+    """What the options leave open, as far as the image takes it."""
+    found = dict(DEFAULTS)
+    number = parse_version(version)
+    takes = asked.schema.takes("return_perf_metrics") if asked.schema else number is None or number >= TRANSCRIBED
+    if not takes:
+        del found["return_perf_metrics"]
+    if issues.needs_nccl(version, len(asked.members)) and not is_autodeploy(asked.arguments, asked.options):
+        found["allreduce_strategy"] = "NCCL"
+    return found
+
+
+def _serving(asked: Request, options: Mapping[str, Any]) -> issues.Serving:
+    name = asked.repo_dir.rstrip("/").rpartition("/")[2]
+    return issues.Serving(asked.config, name, options, asked.arguments, len(asked.members))
+
+
+@dataclass
+class Judged:
+    """What was found, and by what: ``schema`` or ``help`` of the image, ``tables``, or ``nothing``."""
+
+    why: str  # tables were asked, where they were
+    by: dict[str, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    by_tables: set[Finding] = field(default_factory=set)
+
+    def add(self, findings: Iterable[Finding], part: str = "", by: str = "") -> None:
+        """Add what was found in a part."""
+        found = list(findings)
+        self.findings += found
+        if part:
+            self.by[part] = by
+        if by == "tables":
+            self.by_tables.update(found)
+
+    def problems(self) -> list[str]:
+        """What is refused; the last one says where tables alone judged."""
+        refused = [one for one in self.findings if one.refused]
+        by_tables = bool(self.by_tables.intersection(refused))
+        texts = [one.text for one in refused]
+        return [*texts[:-1], f"{texts[-1]} ({self.why})"] if by_tables else texts
+
+    def doubts(self) -> list[str]:
+        """What is doubtful, and where tables alone judged."""
+        return [
+            f"{one.text} ({self.why})" if one in self.by_tables else one.text
+            for one in self.findings
+            if not one.refused
+        ]
+
+
+def judge(asked: Request, options: Mapping[str, Any], image: Image) -> Judged:
+    """Judge all that was asked for: by what the image says of itself, and where it does not, by the tables."""
+    absent = "the image does not tell" if asked.facts else "the image is not on the leader yet"
+    judged = Judged(f"judged by tables alone: {absent}")
+    if is_autodeploy(asked.arguments, options):
+        judged.add(autodeploy_findings(asked.arguments, options), "options", "nothing")
+    else:
+        try:
+            judged.add(asked.schema.findings(options) if asked.schema else (), "options", "schema")
+        except ValueError:
+            judged.by.clear()
+        if not asked.schema or not judged.by:
+            judged.add(options_findings(options, image), "options", "tables")
+            judged.add(dead_findings(asked.options, image))
+    judged.add(role_findings(options))
+    told = told_flags(asked.facts.get("flags") or {})
+    found = arguments_findings(asked.arguments, options, image, told)
+    judged.add(found, "arguments", "help" if told else "tables")
+    judged.add(map(Finding, environment_problems(asked.environment)))
+    return judged
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

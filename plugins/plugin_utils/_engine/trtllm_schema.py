@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import FLAGS
@@ -26,9 +27,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_
     placed,
     shown,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import FORMS
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError as InvalidSchemaError
-from jsonschema.exceptions import ValidationError
+from jsonschema.exceptions import UndefinedTypeCheck, UnknownType, ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -163,10 +164,8 @@ class Schema:
     def __init__(self, document: Any) -> None:
         if not isinstance(document, Mapping) or not isinstance(document.get("properties"), Mapping):
             raise SchemaError("it lists no keys")
-        try:
-            Draft202012Validator.check_schema(document)
-        except (InvalidSchemaError, RecursionError) as error:
-            raise SchemaError(f"it is no JSON schema ({str(getattr(error, 'message', error))[:120]})") from None
+        for place, problem in _malformed(document):
+            raise SchemaError(f"it is no JSON schema: {problem} {place[:80]}")
         self._document = document
         # Without a registry of its own, the library would fetch what a foreign schema refers to.
         self._validator = _Validator(document, registry=Registry())
@@ -264,7 +263,7 @@ class Schema:
         for one in self._alternatives(schema):
             about = one.get(_DISCRIMINATOR)
             if isinstance(about, Mapping):
-                place = (about.get("mapping") or {}).get(options.get(about.get("propertyName")))
+                place = (about.get("mapping") or {}).get(str(options.get(str(about.get("propertyName")))))
                 if place:
                     return {"$ref": place}
         return None
@@ -278,7 +277,7 @@ class Schema:
         try:
             errors = sorted(self._validator.iter_errors(plain), key=lambda error: _dotted(error.absolute_path))
             told = [text for error in errors if not _is_in_any_case(error) for text in self._tell(error)]
-        except (RecursionError, Unresolvable, KeyError, TypeError, AttributeError) as error:
+        except (*FORMS, re.error, UndefinedTypeCheck, UnknownType, Unresolvable) as error:
             raise SchemaError(f"it cannot be read ({type(error).__name__})") from error
         found = [Finding(text) for text in dict.fromkeys(told)]
         return [*found, *(Finding(text, refused=False) for text in self._old(plain, self._document, ""))]
@@ -445,6 +444,41 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _as_json(inner) for name, inner in value.items()}
     return [_as_json(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _malformed(schema: Any) -> Iterator[tuple[str, str]]:
+    """Where a schema has another form than JSON schemas have, as far as it is read here, and what is wrong there.
+
+    The library would validate it by the schema of all schemas, which takes it a second for TensorRT-LLM's.
+    """
+    waiting: list[tuple[str, Any]] = [("at its root", schema)]
+    while waiting:
+        place, one = waiting.pop()
+        if isinstance(one, bool):
+            continue
+        if not isinstance(one, Mapping):
+            yield place, "something is no schema"
+            continue
+        kinds = one.get("type", [])
+        if not set([kinds] if isinstance(kinds, str) else kinds) <= set(_KINDS):
+            yield place, "there is a type of no kind"
+        for word, form in _FORMS.items():
+            if not isinstance(one.get(word, form()), form):
+                yield place, f"{word} is of another form"
+                break
+        else:
+            for word in ("properties", "patternProperties", "$defs"):
+                waiting += [(f"in {word} {name}", inner) for name, inner in one.get(word, {}).items()]
+            for word in ("anyOf", "oneOf", "allOf"):
+                waiting += [(f"{place}, {word}", inner) for inner in one.get(word, [])]
+            waiting += [(f"{place}, {word}", one[word]) for word in ("items", "additionalProperties") if word in one]
+
+
+_FORMS: dict[str, type] = {
+    **dict.fromkeys(("properties", "patternProperties", "$defs", _DISCRIMINATOR), dict),
+    **dict.fromkeys(("anyOf", "oneOf", "allOf", "enum", "required"), list),
+    **dict.fromkeys(("$ref", "pattern"), str),
+}
 
 
 def _references(schema: Any) -> Iterator[str]:

@@ -41,7 +41,12 @@ def test_what_the_options_leave_open_is_set_beneath_them() -> None:
     options = planned()["options"]
     assert options["kv_cache_config"] == {"dtype": "auto", "free_gpu_memory_fraction": 0.8}
     assert options["enable_iter_perf_stats"] is True
-    given = {"enable_iter_perf_stats": False, "kv_cache_config": {"free_gpu_memory_fraction": 0.5}}
+    assert options["return_perf_metrics"] is True
+    given = {
+        "enable_iter_perf_stats": False,
+        "return_perf_metrics": False,
+        "kv_cache_config": {"free_gpu_memory_fraction": 0.5},
+    }
     assert planned(options=given)["options"] == given
 
 

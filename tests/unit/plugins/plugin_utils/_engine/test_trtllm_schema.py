@@ -226,6 +226,12 @@ def test_a_key_of_another_alternative_is_said_to_be_none_of_the_chosen_one() -> 
         {},
         {"properties": 3},
         {"properties": {"a": {"type": "no such type"}}},
+        {"properties": {"a": 3}},
+        {"properties": {"a": {"properties": []}}},
+        {"properties": {"a": {"anyOf": {"type": "string"}}}},
+        {"properties": {"a": {"anyOf": [3]}}},
+        {"properties": {"a": {"items": 3}}},
+        {"properties": {"a": {"enum": "x"}}},
         {"properties": {"a": {"$ref": "#/$defs/None"}}},
         {"properties": {"a": {"$ref": "https://example.com/schema.json"}}},
         {"properties": {"a": {"$ref": "#/properties/a"}}},
@@ -236,6 +242,13 @@ def test_a_key_of_another_alternative_is_said_to_be_none_of_the_chosen_one() -> 
 def test_what_cannot_be_judged_by_is_refused_as_a_schema(document: Any) -> None:
     with pytest.raises(SchemaError):
         Schema(document)
+
+
+def test_a_pattern_of_no_meaning_is_told_when_it_is_met() -> None:
+    schema = Schema({"properties": {"a": {"pattern": "("}, "b": {"type": "string"}}})
+    with pytest.raises(SchemaError):
+        schema.findings({"a": "x"})
+    assert schema.findings({"b": "x"}) == []
 
 
 # --- any document that the schema has passes, and one that was changed does not ---------------------------------------
@@ -321,7 +334,7 @@ def test_a_document_with_a_key_too_many_is_refused_with_its_path(document: dict[
 
 
 def scalars(options: Any, schema: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
-    for group, path, known in groups(options, schema):
+    for group, path, _known in groups(options, schema):
         yield from (
             (group, name, f"{path}{name}") for name, value in group.items() if not isinstance(value, (dict, list))
         )

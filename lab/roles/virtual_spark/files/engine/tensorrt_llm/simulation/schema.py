@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The JSON schema that images from the end of 1.3 on carry, made of the stand-in's own facts.
 
-It is of the real one's form: draft 2020-12, no additional properties, groups in ``$defs``, what may be null as ``anyOf``,
-and a key that decides between alternatives as ``discriminator``.
+It is of the real one's form: draft 2020-12, no additional properties, groups in ``$defs``, what may be null as
+``anyOf``, and a key that decides between alternatives as ``discriminator``.
 """
 
 from __future__ import annotations
@@ -71,10 +71,7 @@ class _Maker:
     def _below(self, path: str) -> dict[str, Any]:
         name = path.rpartition(".")[2]
         tag = _TAGS.get(path)
-        if tag:
-            made = self._alternatives(path, tag)
-        else:
-            made = self._define(name, self._group(f"{path}."))
+        made = self._alternatives(path, tag) if tag else self._define(name, self._group(f"{path}."))
         return {"anyOf": [made, {"type": "null"}]} if path in self.facts["nullable"] else made
 
     def _define(self, name: str, group: dict[str, Any]) -> dict[str, Any]:
@@ -123,11 +120,12 @@ class _Maker:
 
 
 def main() -> None:
-    """Put the schema where the real package has it, in an image of a version that has one."""
-    version = eras.version()
+    """Put version and schema where the real package has them; the schema in an image of a version that has one."""
+    version, package = eras.version(), Path(__file__).parents[1]
+    (package / "version.py").write_text(f'# SIMULATED\n__version__ = "{version}"\n')
     if not eras.has_schema(version):
         return
-    folder = Path(__file__).parents[1] / "schemas"
+    folder = package / "schemas"
     folder.mkdir(exist_ok=True)
     (folder / NAME).write_text(json.dumps(schema(eras.of_version(version), version), indent=2, sort_keys=True) + "\n")
 
