@@ -45,7 +45,7 @@ class ActionModule(Planner):
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the engine's part of the plan. It changes nothing of its own on any host."""
         asked = json.loads(json.dumps(asked, default=str))  # plain values, as YAML wants to write; a date is a word
-        end = "Nothing but the image was changed." if asked.pop("image_changed") else "Nothing was changed."
+        end = "Nothing but the image was changed." if asked.pop("image_changed", False) else "Nothing was changed."
         old = renamed_variables(task_vars)
         if old:
             raise PlanError(f"{old}. {end}")
@@ -56,8 +56,8 @@ class ActionModule(Planner):
                 f"{' and '.join(absent)} of the model are not known: run the role hf_cache before in the same play, or "
                 f"set trtllm_serve_model. {end}"
             )
-        noted = asked.pop("noted")
-        schema, unusable = schema_of(asked["facts"], asked["image"])
+        noted = asked.pop("noted", True)
+        schema, unusable = schema_of(asked.get("facts", {}), asked.get("image", ""))
         try:
             request = trtllm.Request(snapshot=model["snapshot"], repo_dir=model["repo_dir"], schema=schema, **asked)
             engine = trtllm.plan(request)
@@ -68,7 +68,7 @@ class ActionModule(Planner):
         engine["files"] = {trtllm.OPTIONS_FILE: text}
         changes: dict[str, list[dict[str, Any]]] = {name: [] for name in asked["members"]}
         if not noted:
-            changes[asked["members"][0]].append(change(KEEP_FACTS, "", f"{asked['image']}\n"))
+            changes[asked["members"][0]].append(change(KEEP_FACTS, "", f"{asked.get('image', '')}\n"))
         planned = {"changes": changes, "engine": engine, "judged": judged}
         return {**planned, "warnings": doubts} if doubts else planned
 

@@ -77,14 +77,14 @@ options:
     default: 0
   environment:
     description: >-
-      Further environment of all ranks. What the role, the supervisor or the image sets is refused, and what looks like a
-      secret.
+      Further environment of all ranks. What the role, the supervisor or the image sets is refused, and what looks like
+      a secret.
     type: dict
     default: {}
   facts:
     description: >-
-      What the image says of itself, as M(sparkops.dgx_spark.trtllm_image_info) returns it. With a schema the options are
-      judged by that alone, with flags the arguments. Empty where the image is not there: tables judge then, and a
+      What the image says of itself, as M(sparkops.dgx_spark.trtllm_image_info) returns it. With a schema the options
+      are judged by that alone, with flags the arguments. Empty where the image is not there: tables judge then, and a
       refusal says so.
     type: dict
     default: {}

@@ -64,7 +64,8 @@ def test_what_only_the_engine_can_judge_is_a_warning() -> None:
     found = engine(options={"x": 1}, version="any")
     assert "x: 1\n" in found["engine"]["files"]["llm.yml"]
     assert found["warnings"] == [
-        "x is no key that is known of any TensorRT-LLM: take it out if the engine refuses it when it starts"
+        "x is no key that is known of any TensorRT-LLM: take it out if the engine refuses it when it starts (judged by "
+        "tables alone: the image is not on the leader yet)"
     ]
     assert "doubts" not in found["engine"]
     assert "warnings" not in engine()
@@ -83,7 +84,8 @@ def test_a_date_in_the_options_is_a_word_to_the_engine() -> None:
         (
             {"options": {"x": 1}, "version": "1.3.0rc13"},
             "This model cannot be served as asked: x is no key of TensorRT-LLM's (if the image takes it all the same, "
-            "set trtllm_serve_version: any). Nothing was changed.",
+            "set trtllm_serve_version: any) (judged by tables alone: the image is not on the leader yet). Nothing was "
+            "changed.",
         ),
         (
             {"variables": {"trtllm_serve_api_host": "0.0.0.0"}},
