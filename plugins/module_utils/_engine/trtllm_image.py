@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError, reads_answers
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.contract import scaled_mib
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import BASE_LABEL, layout
 
@@ -354,6 +354,7 @@ def _is_flag(about: Any) -> bool:
     return all(isinstance(one, str) for one in about["choices"])
 
 
+@reads_answers
 def look(docker: Docker, name: str, folder: str, run_help: bool, limits: Limits) -> dict[str, Any]:
     """``facts`` of an image, whether they are ``noted``, and as ``note`` what is to be noted.
 

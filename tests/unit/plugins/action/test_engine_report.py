@@ -71,6 +71,41 @@ def test_what_only_the_engine_can_judge_is_a_warning() -> None:
     assert "warnings" not in engine()
 
 
+SCHEMA = {"title": "TensorRT-LLM 1.4.0rc0 trtllm-serve --config", "properties": {}, "additionalProperties": False}
+
+
+def test_the_image_that_says_nothing_yet_is_to_be_asked() -> None:
+    assert engine(noted=False, image="release:1")["changes"]["spark1"] == [
+        {"name": trtllm_plan.KEEP_FACTS, "diff": {"before": "", "after": "release:1\n"}}
+    ]
+    assert engine(noted=True)["judged"] == {"options": "tables", "arguments": "tables"}
+
+
+def test_options_are_judged_by_the_schema_of_the_image() -> None:
+    known = {
+        "enable_iter_perf_stats": {"type": "boolean"},
+        "kv_cache_config": {"type": "object", "properties": {"free_gpu_memory_fraction": {"type": "number"}}},
+        "newest": {"type": "integer"},
+    }
+    facts = {"image_id": "sha256:1", "version": "1.4.0rc0", "schema": {**SCHEMA, "properties": known}}
+    found = engine(facts=facts, options={"newest": 1})
+    assert found["judged"] == {"options": "schema", "arguments": "tables"}
+    assert "return_perf_metrics" not in found["engine"]["options"], "which this image does not take"
+    with pytest.raises(PlanError) as refused:
+        engine(facts=facts, options={"newset": 1}, image_changed=True)
+    assert "newset is no key of TensorRT-LLM 1.4.0rc0; did you mean newest?" in str(refused.value)
+    assert str(refused.value).endswith("Nothing but the image was changed.")
+
+
+def test_a_schema_of_no_sense_is_a_warning() -> None:
+    found = engine(facts={"version": "1.3.0rc13", "schema": {"properties": {"a": 3}}}, image="release:1")
+    assert found["judged"]["options"] == "tables"
+    assert (
+        "The schema of the options in the image release:1 cannot be judged by: it is no JSON schema"
+        in found["warnings"][0]
+    )
+
+
 def test_a_date_in_the_options_is_a_word_to_the_engine() -> None:
     found = engine(options={"model_kwargs": {"trained": datetime.date(2026, 11, 29)}}, version="any")
     assert "trained: '2026-11-29'" in found["engine"]["files"]["llm.yml"]

@@ -31,6 +31,7 @@ class Engine:
         if key in self.on:
             self.on[key](body)
         value = self.info if key == ("GET", "/info") else self.answers.get(key, {} if method != "GET" else None)
+        value = self.answers.get((method, target), value)  # of one query alone
         if isinstance(value, tuple):
             return value
         return (200, value) if value is not None else (404, {"message": f"no {target} is known"})

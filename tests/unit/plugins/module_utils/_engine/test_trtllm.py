@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_options as settings
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 
-RC5 = {"version": "1.3.0rc5"}
+NVIDIA = "nvcr.io/nvidia/tensorrt-llm/release"
 REPO = "/home/nvidia/.cache/huggingface/hub/models--lab--tiny"
 
 
@@ -80,6 +81,147 @@ def test_a_metrics_that_follows_its_tokens_is_that_of_an_old_version(version: st
 def test_a_kv_cache_whose_size_somebody_has_said_is_left_alone(said: dict, fit: bool) -> None:
     settings = planned(version="any", **said, min_kv_tokens=8192)["settings"]
     assert (settings["fit_kv_cache"], settings["min_kv_tokens"]) == (fit, 8192)
+
+
+@pytest.mark.parametrize(
+    ("said", "strategy"),
+    [
+        ({"version": "1.3.0rc5"}, "NCCL"),
+        ({"version": "1.3.0rc11.post2"}, "NCCL"),
+        ({"version": "1.2.1"}, "NCCL"),
+        ({"version": "1.3.0rc12"}, None),
+        ({"version": "1.3.0rc13"}, None),
+        ({"image": "nvcr.io/nvidia/tensorrt-llm/release:nightly"}, None),
+        ({"image": "x:nightly", "facts": {"image_id": "sha256:1", "version": "1.3.0rc5"}}, "NCCL"),
+        ({"version": "1.3.0rc5", "members": ["spark1"], "arguments": {}}, None),
+        ({"version": "1.3.0rc5", "options": {"allreduce_strategy": "AUTO"}}, "AUTO"),
+    ],
+)
+def test_ranks_add_up_by_nccl_where_the_image_is_older_than_the_mend(
+    said: dict[str, Any], strategy: str | None
+) -> None:
+    assert planned(**said)["options"].get("allreduce_strategy") == strategy
+
+
+def test_a_reduction_that_somebody_chose_is_warned_of() -> None:
+    (doubt,) = planned(version="1.3.0rc5", options={"allreduce_strategy": "AUTO"})["doubts"]
+    assert "NCCL_SYMMETRIC" in doubt
+    assert "pull/12902" in doubt
+
+
+@pytest.mark.parametrize(
+    ("version", "there"), [("1.1.0", False), ("1.2.0rc1", True), ("1.3.0rc5", True), ("1.4.0rc0", True), ("any", True)]
+)
+def test_prometheus_has_a_place_of_its_own_where_the_image_knows_one(version: str, there: bool) -> None:
+    assert ("return_perf_metrics" in planned(version=version)["options"]) == there
+
+
+def test_the_engine_reports_its_use_to_nobody() -> None:
+    wanted = {"TRTLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "TLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}
+    assert wanted.items() <= planned(environment={"TLLM_ALLOW_LONG_MAX_MODEL_LEN": 1})["environment"].items()
+
+
+def test_a_secret_in_the_environment_is_refused() -> None:
+    with pytest.raises(ServeError, match="HF_TOKEN looks like a secret") as refused:
+        planned(environment={"HF_TOKEN": "abc123"})
+    assert "abc123" not in str(refused.value)
+    assert "tables" not in str(refused.value)
+
+
+def test_a_key_that_is_of_no_use_any_more_is_a_warning() -> None:
+    options = {"perf_metrics_max_requests": 100, "torch_compile_config": {"capture_num_tokens": [1]}}
+    doubts = planned(version="1.4.0rc0", options=options)["doubts"]
+    assert (
+        "perf_metrics_max_requests is of no use with TensorRT-LLM 1.4.0rc0: nothing is kept for /perf_metrics"
+        in doubts[0]
+    )
+    assert "say prefill_capture_num_tokens" in doubts[1]
+    assert planned(version="1.3.0rc13", options=options)["doubts"] == []
+
+
+class Told:
+    """A schema that knows two keys, and says what it was asked."""
+
+    def takes(self, key: str) -> bool:
+        return key in ("a", "return_perf_metrics")
+
+    def without_nulls(self, options: Any) -> dict[str, Any]:
+        return {name: value for name, value in options.items() if value is not None}
+
+    def findings(self, options: Any) -> list[settings.Finding]:
+        if options.get("a") == "raise":
+            raise ValueError("it cannot be read")
+        return [settings.Finding("a is wrong", refused=options.get("a") == 1)] if "a" in options else []
+
+
+HELP = {
+    "tp_size": {"kind": "int", "choices": []},
+    "max_batch_size": {"kind": "int", "choices": []},
+    "enable_ugpu": {"kind": "flag", "choices": []},
+    "tool_parser": {"kind": "choice", "choices": ["newest"]},
+}
+FACTS = {"image_id": "sha256:1", "version": "1.4.0rc0", "flags": HELP}
+
+
+def test_the_image_itself_judges_where_it_tells() -> None:
+    told = {"facts": FACTS, "schema": Told(), "image": f"{NVIDIA}:1.3.0rc5"}
+    plan = planned(
+        **told, options={"a": 2, "b": None}, arguments={"tp_size": 2, "enable_ugpu": True, "tool_parser": "newest"}
+    )
+    assert (plan["judged"], plan["doubts"], plan["version"]) == (
+        {"options": "schema", "arguments": "help"},
+        ["a is wrong"],
+        "1.4.0rc0",
+    )
+    assert "b" not in plan["options"]
+    with pytest.raises(ServeError) as refused:
+        planned(**told, options={"a": 1})
+    assert str(refused.value) == "a is wrong"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            {"tensor_parallel_size": 2},
+            "tensor_parallel_size is no flag of the image's trtllm-serve, as its --help says; did you mean tp_size?",
+        ),
+        ({"tp_size": 2, "enable_ugpus": True}, "did you mean enable_ugpu?"),
+        ({"tp_size": 2, "tool_parser": "qwen3"}, "tool_parser must be one of newest, and is 'qwen3'"),
+        ({"tp_size": 2, "max_batch_size": "many"}, "max_batch_size must be a whole number"),
+        ({"tp_size": 2, "port": 1}, "port is set by the role: set engine_serve_api_port instead"),
+        ({"tp_size": 2, "set": "a=1"}, "set is set by the role: set trtllm_serve_options instead"),
+    ],
+)
+def test_a_flag_is_judged_by_the_help_of_the_image(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(ServeError) as refused:
+        planned(facts=FACTS, schema=Told(), options={}, arguments=arguments)
+    assert says in str(refused.value)
+    assert "tables" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({}, "(judged by tables alone: the image is not on the leader yet)"),
+        ({**FACTS, "version": "1.3.0rc13", "flags": None}, "(judged by tables alone: the image does not tell)"),
+    ],
+)
+def test_a_sentence_says_where_only_tables_judged(facts: dict[str, Any], why: str) -> None:
+    version = {"version": "1.3.0rc13"}
+    with pytest.raises(ServeError) as refused:
+        planned(**version, facts=facts, options={"print_iter_logs": True}, arguments={"tp_sise": 2})
+    assert str(refused.value).endswith(why)
+    assert str(refused.value).count("judged by tables") == 1
+    assert planned(**version, facts=facts)["judged"] == {"options": "tables", "arguments": "tables"}
+    (doubt,) = planned(**version, facts=facts, options=LATE)["doubts"]
+    assert doubt.endswith(why)
+
+
+def test_a_schema_that_cannot_be_read_leaves_the_tables() -> None:
+    plan = planned(facts={**FACTS, "version": ""}, schema=Told(), options={"a": "raise"}, version="any")
+    assert plan["judged"]["options"] == "tables"
+    assert "a is no key that is known" in plan["doubts"][0]
 
 
 def test_no_token_ever() -> None:
@@ -295,9 +437,6 @@ def test_autodeploy_has_keys_of_its_own_whichever_way_it_is_chosen(said: dict[st
 def test_the_keys_of_autodeploy_are_no_keys_of_the_other_backend() -> None:
     with pytest.raises(ServeError, match="compile_backend is no key of TensorRT-LLM's"):
         planned(version="1.3.0rc13", options=NANO)
-
-
-NVIDIA = "nvcr.io/nvidia/tensorrt-llm/release"
 
 
 def alone(**said: Any) -> dict[str, Any]:
