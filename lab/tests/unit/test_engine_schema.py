@@ -69,3 +69,17 @@ def test_the_help_is_laid_out_as_click_lays_it_out() -> None:
     assert "  --telemetry / --no-telemetry" in "\n".join(lines)
     assert any(line.startswith("  --grpc-protocol [smg|openengine]") for line in lines)
     assert lines[-1] == "  --help                          Show this message and exit."
+
+
+@pytest.mark.parametrize(
+    ("env", "options", "words"),
+    [
+        ({}, {}, "would be sent"),
+        ({"TRTLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}, {}, "off: TRTLLM_NO_USAGE_STATS, DO_NOT_TRACK"),
+        ({"DO_NOT_TRACK": "0"}, {"telemetry": True}, "would be sent"),
+        ({}, {"telemetry": False}, "off: --no-telemetry"),
+        ({}, {"telemetry_config": {"disabled": True}}, "off: telemetry_config"),
+    ],
+)
+def test_it_says_whether_it_would_report_its_use(env: dict[str, str], options: dict[str, Any], words: str) -> None:
+    assert load("commands.serve").usage_words(env, options).endswith(words)

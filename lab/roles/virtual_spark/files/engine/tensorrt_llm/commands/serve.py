@@ -94,6 +94,25 @@ def run(http: server.Server) -> None:
         signal.raise_signal(number)
 
 
+def usage_words(env: Mapping[str, str], options: Mapping[str, Any]) -> str:
+    """What the real one would do with reports of its use; nothing is ever sent from here.
+
+    >>> usage_words({"DO_NOT_TRACK": "1"}, {}), usage_words({}, {"telemetry_config": {"disabled": True}})
+    ('usage reports are off: DO_NOT_TRACK', 'usage reports are off: telemetry_config')
+    >>> usage_words({"TRTLLM_NO_USAGE_STATS": "0"}, {})
+    'usage reports would be sent'
+    """
+    named = [
+        one for one in ("TRTLLM_NO_USAGE_STATS", "TELEMETRY_DISABLED", "DO_NOT_TRACK") if env.get(one) in ("1", "true")
+    ]
+    config = options.get("telemetry_config")
+    if options.get("telemetry") is False:
+        named.append("--no-telemetry")
+    if isinstance(config, Mapping) and config.get("disabled"):
+        named.append("telemetry_config")
+    return f"usage reports are off: {', '.join(named)}" if named else "usage reports would be sent"
+
+
 def main(arguments: list[str]) -> int:
     current = era.current()
     try:
@@ -108,6 +127,8 @@ def main(arguments: list[str]) -> int:
     faults.heed_sigterm()
     taken = server.bind(served.options["host"], served.options["port"])
     options = settings_of(served)
+    if current != era.ERAS[0]:
+        log.say(f"SIMULATED: {usage_words(os.environ, options)}")
     tp, pp = options["tensor_parallel_size"], options["pipeline_parallel_size"]
     cp = options.get("context_parallel_size", 1)
     world = world_size(os.environ, tp * pp * cp, gpus)
