@@ -122,6 +122,7 @@ def test_a_misspelt_one_is_refused_with_the_right_name(options: dict[str, Any]) 
         ),
         ({"speculative_config": {"max_draft_len": 3}}, r"^speculative_config\.decoding_type is missing, which decides"),
         ({"speculative_config": 4}, r"^speculative_config must be a mapping, and is 4$"),
+        ({"cuda_graph_config": {"max_tokens": 4}}, r"did you mean num_tokens below cuda_graph_config\?$"),
         ({"tp_size": 2}, r"^tp_size is no key .*: it is a flag of trtllm-serve, say it in trtllm_serve_arguments$"),
         ({"kv_cache_config.dtype": "fp8"}, r"one name with dots in it, say dtype below kv_cache_config$"),
         ({"stream_interval": 0}, r"^stream_interval must be at least 1, and is 0$"),
