@@ -254,3 +254,43 @@ def test_an_engine_before_1_3_that_is_busy_is_left_alone_and_a_dead_one_is_not(e
     eventually(lambda: "the engine is dead" in state(earlier).get("last_end", ""), True, seconds=60)
     eventually(lambda: spark.run(INSIDE, f"rm {INJECTED}/engine-dead").succeeded, True, seconds=30)
     eventually(lambda: bool(incarnations(earlier) - ranks), True, seconds=120)
+
+
+@pytest.fixture
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    one = stocked(tmp_path_factory.mktemp("newer"), virtual_spark_count=1, virtual_spark_engine_version="1.4.0rc0")
+    yield one
+    taken_down(one)
+
+
+def test_an_image_that_carries_a_schema_judges_what_it_is_told(newer: Pair) -> None:
+    """Tables doubt what they do not know; the image, once it is there, refuses it before anything serves."""
+    image = {"spark_image": "nvcr.test/nvidia/tensorrt-llm/release:1.4.0rc0"}
+    spark, notes = newer.host("spark1"), "sudo find /var/lib/dgx-spark/trtllm -name 'image-*.json' -perm 644"
+    told = newer.serve(PLAYBOOKS[1], **image, trtllm_serve_options={"dream_mode": True})
+    assert told.status == "failed", told.said
+    assert "dream_mode is no key of TensorRT-LLM 1.4.0rc0. Nothing but the image was changed." in told.words
+    assert "dream_mode is no key that is known of any TensorRT-LLM" in told.words, "as the plan said before"
+    assert spark.check_output("sudo docker ps --all --quiet") == ""
+    (note,) = spark.check_output(notes).splitlines()
+    known = {"kv_cache_config": {"disk_cache_path": "/var/tmp"}, "enable_tokenization_cache": True}
+    serve(newer, "docker", **image, trtllm_serve_options=known)
+    again = serve(newer, "docker", **image, trtllm_serve_options=known)
+    assert again.changed == {}
+    assert again.registered("trtllm_serve_plan")["spark1"]["judged"] == {"options": "schema", "arguments": "help"}
+    flags = newer.serve(PLAYBOOKS[1], **image, trtllm_serve_arguments={"tp_size": 1, "max_batchsize": 4})
+    assert flags.status == "failed"
+    assert "max_batchsize is no flag of the image's trtllm-serve, as its --help says; did you mean" in flags.words
+    assert flags.words.count("Nothing was changed.")
+    assert "usage reports are off: TRTLLM_NO_USAGE_STATS" in spark.check_output(
+        "sudo docker logs dgx-spark-trtllm 2>&1"
+    )
+    assert "trtllm_request_success_total" in spark.check_output("curl --silent 127.0.0.1:8355/prometheus/metrics")
+    spark.check_output(f"sudo rm {note}")  # as after an upgrade of a version that kept nothing
+    assert newer.serve(PLAYBOOKS[1], check=True, **image, trtllm_serve_options=known).planned() == {
+        "spark1": {"Keep what the image says of its flags and keys"}
+    }
+    kept = serve(newer, "docker", **image, trtllm_serve_options=known)
+    assert kept.made() == {"spark1": {"Keep what the image says of its flags and keys"}}
+    undo(newer)
+    assert spark.check_output("ls /var/lib/dgx-spark/trtllm /etc/dgx-spark/trtllm 2>/dev/null || true") == ""
