@@ -39,6 +39,10 @@ ENGINES = Setting(max_batch_size=2048, graphs=34)  # what TensorRT-LLM takes whe
         ({}, {"kv_cache_config": {"max_tokens": 9, "max_gpu_total_bytes": 8}}, {"max_tokens": 9, "max_bytes": 8}),
         ({}, {"kv_cache_config": {"max_attention_window": [128, 4096]}}, {"windows": True}),
         ({}, {"kv_cache_config": None}, {}),
+        ({}, {"backend": "_autodeploy", "world_size": 2}, {"tp": 2}),
+        ({"backend": "_autodeploy"}, {}, {}),
+        ({"enable_attention_dp": True}, {}, {"attention_dp": True}),
+        ({"enable_attention_dp": True}, {"enable_attention_dp": False}, {}),
         ({}, {"cuda_graph_config": None}, {"graphs": 0}),
     ],
 )
