@@ -143,6 +143,8 @@ class Demand:
             "weights_bytes": share.weights_bytes,
             "kv_bytes_per_token": kv_bytes(share, self.kv_dtype, 1),
             "state_bytes_per_sequence": state_bytes(share, self.setting.state_dtype),
+            "graphs_bytes": self.setting.graphs * GRAPH_MIB * MIB,
+            "host_bytes": HOST_MIB * MIB,
         }
 
 
