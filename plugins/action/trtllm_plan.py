@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import yaml
@@ -13,6 +14,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.renamed import renamed_variables
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import catalogue, fit
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.settings import draft_of, setting_of
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 #: the configuration of TensorRT-LLM is no change by itself, those are engine_plan's; but what the image says is kept
@@ -40,7 +43,10 @@ class ActionModule(Planner):
         "facts": {"type": "dict", "default": {}},
         "noted": {"type": "bool", "default": True},
         "image_changed": {"type": "bool", "default": False},
+        "catalogue": {"type": "dict", "default": {}},
+        "draft": {"type": "dict", "default": {}},
     }
+    ERRORS: ClassVar[tuple[type[Exception], ...]] = (catalogue.CatalogueError,)
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the engine's part of the plan. It changes nothing of its own on any host."""
@@ -49,7 +55,9 @@ class ActionModule(Planner):
         old = renamed_variables(task_vars)
         if old:
             raise PlanError(f"{old}. {end}")
-        model = asked.pop("model")
+        model, draft = asked.pop("model"), asked.pop("draft", {})
+        entry = entry_of(model, asked.pop("catalogue", {}), end)
+        asked["config"] = asked.get("config") or entry["config"]
         absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
         if absent:
             raise PlanError(
@@ -59,11 +67,22 @@ class ActionModule(Planner):
         noted = asked.pop("noted", True)
         schema, unusable = schema_of(asked.get("facts", {}), asked.get("image", ""))
         try:
-            request = trtllm.Request(snapshot=model["snapshot"], repo_dir=model["repo_dir"], schema=schema, **asked)
+            request = trtllm.Request(
+                snapshot=model["snapshot"], repo_dir=model["repo_dir"], schema=schema, entry=entry, **asked
+            )
             engine = trtllm.plan(request)
         except ServeError as error:
             raise PlanError(f"This model cannot be served as asked: {error}. {end}") from error
-        doubts, judged = [*unusable, *engine.pop("doubts")], engine.pop("judged")
+        doubts, judged, said = [*unusable, *engine.pop("doubts")], engine.pop("judged"), engine.pop("said")
+        need = fit.demand(
+            asked["config"],
+            model.get("tensors") or [],
+            model.get("bytes") or int((entry["weights_gb"] or 0) * 10**9),
+            setting_of(said["arguments"], said["options"], asked.get("min_kv_tokens", 0)),
+            draft_of(said["options"], draft),
+        )
+        name = model.get("repo") or ""
+        engine["demand"] = replace(need, model=name, min_sparks=entry["min_sparks"]).to_json()
         text = yaml.safe_dump(engine["options"], indent=4, default_flow_style=False, allow_unicode=True)
         engine["files"] = {trtllm.OPTIONS_FILE: text}
         changes: dict[str, list[dict[str, Any]]] = {name: [] for name in asked["members"]}
@@ -87,3 +106,11 @@ def schema_of(facts: dict[str, Any], image: str) -> tuple[trtllm.Schema | None, 
         return trtllm_schema.Schema(facts["schema"]), []
     except trtllm_schema.SchemaError as error:
         return None, [f"The schema of the options in the image {image} cannot be judged by: {error}"]
+
+
+def entry_of(model: dict[str, Any], overrides: dict[str, Any], end: str) -> dict[str, Any]:
+    """What the catalogue has for a model. :raises CatalogueError: when what a user added to it is wrong."""
+    try:
+        return catalogue.entry(str(model.get("repo") or ""), overrides)
+    except catalogue.CatalogueError as error:
+        raise catalogue.CatalogueError(f"{error}. {end}") from error

@@ -9,12 +9,13 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Iterable, Mapping, Protocol, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_issues as issues
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import FLAGS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_environment import (
     environment,
     environment_problems,
@@ -26,11 +27,13 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_
     arguments_findings,
     autodeploy_findings,
     dead_findings,
+    flatten,
     image_of,
     is_autodeploy,
     metrics_follow,
     options_findings,
     parse_version,
+    placed,
     render,
     role_findings,
     size,
@@ -86,30 +89,34 @@ class Request:
     environment: Mapping[str, Any] = field(default_factory=dict)  # of all ranks, beside what the role sets
     facts: Mapping[str, Any] = field(default_factory=dict)  # as trtllm_image_info returns them, empty without the image
     schema: Schema | None = None  # made of these, where they have one
+    entry: Mapping[str, Any] = field(default_factory=dict)  # of the catalogue: what is beneath all that was said
 
 
 def plan(asked: Request) -> dict[str, Any]:
     """The engine's part of a serving's plan.
 
-    :returns: ``doubts``, a sentence for each setting that only the engine can judge; ``name`` and ``title``;
-        ``settings`` for ``cluster.json``; ``serve``, the command line; ``environment`` of all ranks; ``options``, the
-        YAML of :data:`OPTIONS_FILE`; ``downloads``, each ``name``, ``url`` and ``sha256``; ``world``, the number of
-        ranks; ``version``, as far as it is known; ``judged``, by what the options and the arguments were.
+    :returns: ``doubts``, a sentence for each setting that only the engine can judge; ``said``, the flags and keys that
+        somebody or the catalogue has said; ``name`` and ``title``; ``settings`` for ``cluster.json``; ``serve``, the
+        command line; ``environment`` of all ranks; ``options``, the YAML of :data:`OPTIONS_FILE`; ``downloads``, each
+        ``name``, ``url`` and ``sha256``; ``world``, the number of ranks; ``version``, as far as it is known;
+        ``judged``, by what the options and the arguments were.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
     if not asked.members:
         raise ServeError("there is no node to serve on: the group of Sparks is empty")
     version, known = versions(asked)
+    image = image_of(version)
+    asked, left_out = with_entry(asked, image)
     said = without_nulls(asked.options)
     said = asked.schema.without_nulls(said) if asked.schema else said
     options = merged(defaults(asked, known), said)
-    judged = judge(asked, options, image_of(version))
+    judged = judge(asked, options, image)
     problems = judged.problems() or _split_problems(asked, options)
     if problems:
         raise ServeError("; ".join(problems))
     harmony = asked.config.get("model_type") == "gpt_oss"
     return {
-        "doubts": [*judged.doubts(), *issues.warnings(known, _serving(asked, options))],
+        "doubts": [*left_out, *judged.doubts(), *issues.warnings(known, _serving(asked, options))],
         "name": NAME,
         "title": TITLE,
         "settings": {
@@ -121,6 +128,7 @@ def plan(asked: Request) -> dict[str, Any]:
         "serve": command(asked),
         "environment": environment(asked.environment, harmony),
         "options": options,
+        "said": {"arguments": dict(asked.arguments), "options": said},
         "downloads": downloads(asked) if harmony else [],
         "world": world(asked.arguments, options),
         "version": version,
@@ -205,6 +213,50 @@ def judge(asked: Request, options: Mapping[str, Any], image: Image) -> Judged:
     judged.add(found, "arguments", "help" if told else "tables")
     judged.add(map(Finding, environment_problems(asked.environment)))
     return judged
+
+
+def with_entry(asked: Request, image: Image) -> tuple[Request, list[str]]:
+    """What was asked for over what the catalogue has for this model, and what of that the image may not take.
+
+    What a person has said wins, by whichever spelling, and a null leaves out. Nothing of the catalogue ends a start:
+    what this image's version is not known to take is left out.
+    """
+    own = [FLAGS[name].option if name in FLAGS else name for name in asked.arguments]
+    arguments: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    doubts: list[str] = []
+    nothing = replace(asked, arguments={}, options={}, environment={})
+    for name, value in _mapping(asked.entry.get("arguments")).items():
+        findings = judge(replace(nothing, arguments={name: value}), {}, image).findings
+        if not findings:
+            arguments.update({} if name in FLAGS and FLAGS[name].option in own else {name: value})
+        doubts += [_left_out(name, findings[0])] if findings else []
+    for key, value in flatten(_mapping(asked.entry.get("options"))):
+        nested = _nested(key, value)
+        findings = judge(replace(nothing, options=nested), nested, image).findings
+        options = options if findings else merged(options, nested)
+        doubts += [_left_out(placed(key), findings[0])] if findings else []
+    said = replace(
+        asked,
+        arguments={**arguments, **asked.arguments},
+        options=merged(options, asked.options),
+        environment={**_mapping(asked.entry.get("environment")), **asked.environment},
+    )
+    return said, doubts
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """A dotted key as the nested mappings that it stands for.
+
+    >>> _nested("kv_cache_config.dtype", "fp8")
+    {'kv_cache_config': {'dtype': 'fp8'}}
+    """
+    name, _dot, rest = key.partition(".")
+    return {name: _nested(rest, value) if rest else value}
+
+
+def _left_out(name: str, finding: Finding) -> str:
+    return f"{name}, which the catalogue has for this model, is left out: {finding.text}"
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
