@@ -166,6 +166,21 @@ def scaled_mib(mib: int, total_mib: int) -> int:
     return mib * min(total_mib or SPARK_MIB, SPARK_MIB) // SPARK_MIB
 
 
+KEPT_MIB = 6144  #: beside the floor of a load, that the KV cache leaves: for what else a rank takes, and a fast fall
+LEAST_FRACTION = 0.1
+
+
+def fraction_of(left: int, kept: int) -> float:
+    """The share of the memory that the weights leave that a KV cache may take, so that so much is kept.
+
+    :param left: MiB beside the weights. :param kept: MiB.
+
+    >>> fraction_of(53248, 22528), fraction_of(20000, 22528)
+    (0.57, 0.1)
+    """
+    return max(LEAST_FRACTION, int(100 * (1 - kept / max(left, 1))) / 100)
+
+
 def short(name: str) -> str:
     """The name that a node has among the ranks.
 

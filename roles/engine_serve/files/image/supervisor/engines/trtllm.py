@@ -24,8 +24,6 @@ LOADING = re.compile(r"(?P<what>[Ll]oading (?:\w+ )*weights(?: \w+)*):\s*(?P<sha
 KV_TOKENS = re.compile(r"Allocated [\d.]+ GiB for max tokens in paged KV cache \((?P<tokens>\d+)\)")
 FRACTION = re.compile(r"(?<=free_gpu_memory_fraction: )[\d.]+")
 OPTIONS_FLAG = "--extra_llm_api_options"
-KEPT_MIB = 6144  # beside the floor of a load, that the KV cache leaves: for what else a rank takes, and a fast fall
-LEAST_FRACTION = 0.1
 WARMING = re.compile(r"\b(warm-?up|autotuner|CUDA graph)", re.IGNORECASE)
 
 
@@ -67,17 +65,6 @@ def kv_tokens_of(line: str) -> int:
     """
     found = KV_TOKENS.search(line)
     return int(found["tokens"]) if found else 0
-
-
-def fraction_of(left: int, kept: int) -> float:
-    """The share of the memory that the weights leave that a KV cache may take, so that so much is kept.
-
-    :param left: MiB beside the weights. :param kept: MiB.
-
-    >>> fraction_of(53248, 22528), fraction_of(20000, 22528)
-    (0.57, 0.1)
-    """
-    return max(LEAST_FRACTION, int(100 * (1 - kept / max(left, 1))) / 100)
 
 
 def makes_tokens(address: str, timeout: float, pause: float, follows: bool = False) -> bool:
@@ -159,7 +146,7 @@ class TensorRTLLM(Engine):
         weights = limits["memory_need_mib"] - limits["memory_reserve_mib"]
         floor = limits["memory_load_floor_mib"] if limits["memory_floor_mib"] else 0
         return min(
-            fraction_of(one.available - weights, contract.scaled_mib(floor + KEPT_MIB, one.total))
+            contract.fraction_of(one.available - weights, contract.scaled_mib(floor + contract.KEPT_MIB, one.total))
             for one in self.memory.values()
         )
 
