@@ -17,6 +17,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import room
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import UfwError
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 #: the names of all changes that tasks of the role engine_serve make; LOAD is made by the role peer_copy
@@ -60,6 +61,7 @@ class ActionModule(Planner):
         "memory_reserve_mib": {"type": "int", "default": 24576},
         "memory_floor_mib": {"type": "int", "default": 8192},
         "memory_load_floor_mib": {"type": "int", "default": 16384},
+        "model_force": {"type": "bool", "default": False},
         "memlock": {"type": "int", "default": -1},
         "drop_caches": {"type": "bool", "default": False},
         "require_alike": {"type": "bool", "default": True},
@@ -95,7 +97,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         fabric=asked["fabric"],
         public_keys={name: public_key(asked, one, name) for name in one.members},
         stack_text=stack,
-        **{name: asked[name] for name in ("firewall", "api_sources", "memory_reserve_mib", "require_alike")},
+        **{name: asked[name] for name in ("firewall", "api_sources", "require_alike")},
     )
     planning.refuse(request)
     sums = sums_of(asked)
@@ -103,7 +105,10 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
     state = asked["found"][one.members[0]]["state"]
     changes = planning.changes(request)
     names = {change["name"] for some in changes.values() for change in some}
+    said = judged(asked, one)
+    doubts = doubts_of(said, asked["model_force"]) if names & planning.STARTS else []
     lost = "" if asked["drop_caches"] else planning.lost_to_page_cache(request, asked["model"].get("bytes") or 0)
+    warnings = [*doubts, *([lost] if lost and names & planning.STARTS else [])]
     restarts = planning.has_given_up(request) or names & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
     return {
         "changes": changes,
@@ -132,8 +137,38 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         "load_timeout": one.cluster["limits"]["load_timeout_s"] + BEYOND_A_LOAD_S,
         # A supervisor that gave up, or is to be started again, does not count.
         "ignore_started_at": state.get("began", 0) if restarts else 0,
-        **({"warnings": [lost]} if lost and names & planning.STARTS else {}),
+        "fit": said.to_json(),
+        **({"warnings": warnings} if warnings else {}),
     }
+
+
+def judged(asked: dict[str, Any], one: serving.Serving) -> fit.Verdict:
+    """Whether the model fits: by what the engine's planner says that it needs, or else by the bytes of its files."""
+    memory = {name: asked["found"][name]["memory_mib"] for name in one.members}
+    reserve = fit.Reserve(
+        asked["memory_reserve_mib"], floor_mib=asked["memory_floor_mib"], load_floor_mib=asked["memory_load_floor_mib"]
+    )
+    demand = asked["engine"].get("demand")
+    if demand:
+        return fit.judge(fit.from_json(demand), memory, reserve)
+    need = one.cluster["limits"]["memory_need_mib"]
+    problems = {name: cluster.memory_problem(total, need, reserve.reserve_mib) for name, total in memory.items()}
+    reasons = tuple(f"{name}: {problem}" for name, problem in problems.items() if problem)
+    return fit.Verdict(fit.DOES_NOT if reasons else fit.FITS, reasons)
+
+
+def doubts_of(said: fit.Verdict, force: bool) -> list[str]:
+    """What a plan that starts the engine warns of. :raises ServeError: when the model does not fit."""
+    if said.answer == fit.FITS:
+        return []
+    text = fit.sentence(said)
+    if said.answer == fit.CANNOT_TELL:
+        return [
+            f"One cannot tell whether the model fits: {text}. The plan goes on, since nothing says that it does not"
+        ]
+    if force:
+        return [f"The model does not fit, and engine_serve_model_force is true: {text}"]
+    raise ServeError(f"{text}. To try it all the same, set spark_model_force: true")
 
 
 def sums_of(asked: dict[str, Any]) -> dict[str, list[room.Sum]]:

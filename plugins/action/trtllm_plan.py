@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.renamed import renamed_variables
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import catalogue, fit
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.settings import draft_of, setting_of
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 #: the configuration of TensorRT-LLM is no change by itself: the changes are those of engine_plan
@@ -34,7 +37,10 @@ class ActionModule(Planner):
         "encodings": {"type": "dict", "default": {}},
         "encodings_url": {"type": "str", "default": ""},
         "min_kv_tokens": {"type": "int", "default": 0},
+        "catalogue": {"type": "dict", "default": {}},
+        "draft": {"type": "dict", "default": {}},
     }
+    ERRORS = (catalogue.CatalogueError,)
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the engine's part of the plan. It changes nothing of its own on any host."""
@@ -42,7 +48,9 @@ class ActionModule(Planner):
         if old:
             raise PlanError(f"{old}. Nothing was changed.")
         asked = json.loads(json.dumps(asked, default=str))  # plain values, as YAML wants to write; a date is a word
-        model = asked.pop("model")
+        model, draft = asked.pop("model"), asked.pop("draft", {})
+        entry = entry_of(model, asked.pop("catalogue", {}))
+        asked["config"] = asked.get("config") or entry["config"]
         absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
         if absent:
             raise PlanError(
@@ -50,11 +58,30 @@ class ActionModule(Planner):
                 "set trtllm_serve_model. Nothing was changed."
             )
         try:
-            engine = trtllm.plan(trtllm.Request(snapshot=model["snapshot"], repo_dir=model["repo_dir"], **asked))
+            engine = trtllm.plan(
+                trtllm.Request(snapshot=model["snapshot"], repo_dir=model["repo_dir"], entry=entry, **asked)
+            )
         except ServeError as error:
             raise PlanError(f"This model cannot be served as asked: {error}. Nothing was changed.") from error
-        doubts = engine.pop("doubts")
+        doubts, said = engine.pop("doubts"), engine.pop("said")
+        need = fit.demand(
+            asked["config"],
+            model.get("tensors") or [],
+            model.get("bytes") or int((entry["weights_gb"] or 0) * 10**9),
+            setting_of(said["arguments"], said["options"], asked.get("min_kv_tokens", 0)),
+            draft_of(said["options"], draft),
+        )
+        name = model.get("repo") or ""
+        engine["demand"] = replace(need, model=name, min_sparks=entry["min_sparks"]).to_json()
         text = yaml.safe_dump(engine["options"], indent=4, default_flow_style=False, allow_unicode=True)
         engine["files"] = {trtllm.OPTIONS_FILE: text}
         planned = {"changes": {name: [] for name in asked["members"]}, "engine": engine}
         return {**planned, "warnings": doubts} if doubts else planned
+
+
+def entry_of(model: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """What the catalogue has for a model. :raises CatalogueError: when what a user added to it is wrong."""
+    try:
+        return catalogue.entry(str(model.get("repo") or ""), overrides)
+    except catalogue.CatalogueError as error:
+        raise catalogue.CatalogueError(f"{error}. Nothing was changed.") from error

@@ -16,7 +16,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import (
     ServeError,
     control,
-    memory_problem,
     rdma_devices,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfile import HostfileError, validate_nodes
@@ -91,7 +90,6 @@ class Request:
     stack_text: str = ""  # of the stack's file
     firewall: str = "auto"
     api_sources: Sequence[str] = ("any",)
-    memory_reserve_mib: int = 0
     require_alike: bool = True
 
 
@@ -109,10 +107,7 @@ def _problems(asked: Request) -> Iterator[str]:
     yield _different_stores(members, found)
     yield _different_caches(asked.serving)
     yield _different_platforms(members, found) if asked.require_alike else ""
-    need = asked.serving.cluster["limits"]["memory_need_mib"]
     for name in members:
-        problem = memory_problem(found[name]["memory_mib"], need, asked.memory_reserve_mib)
-        yield f"{name}: {problem}" if problem else ""
         yield _no_source(asked, name)
         yield from (_taken(name, place) for place in found[name]["listen"] if place["taken"])
     if len(members) > 1:

@@ -9,18 +9,23 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import FLAGS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import (
+    Finding,
+    Image,
     arguments_findings,
     autodeploy_findings,
+    flatten,
     image_of,
     is_autodeploy,
     metrics_follow,
     options_findings,
+    placed,
     render,
     role_findings,
     size,
@@ -68,21 +73,24 @@ class Request:
     encodings: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by file name of gpt-oss's vocabularies
     encodings_url: str = ""
     min_kv_tokens: int = 0  # that must fit into the KV cache
+    entry: Mapping[str, Any] = field(default_factory=dict)  # of the catalogue: what is beneath all that was said
 
 
 def plan(asked: Request) -> dict[str, Any]:
     """The engine's part of a serving's plan.
 
-    :returns: ``doubts``, a sentence for each setting that only the engine can judge; ``name`` and ``title``;
-        ``settings`` for ``cluster.json``; ``serve``, the command line; ``environment`` of all ranks; ``options``, the
-        YAML of :data:`OPTIONS_FILE`; ``downloads``, each ``name``, ``url`` and ``sha256``; ``world``, the number of
-        ranks; ``version``, as far as it is known.
+    :returns: ``doubts``, a sentence for each setting that only the engine can judge; ``said``, the flags and keys that
+        somebody or the catalogue has said; ``name`` and ``title``; ``settings`` for ``cluster.json``; ``serve``, the
+        command line; ``environment`` of all ranks; ``options``, the YAML of :data:`OPTIONS_FILE`; ``downloads``, each
+        ``name``, ``url`` and ``sha256``; ``world``, the number of ranks; ``version``, as far as it is known.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
     if not asked.members:
         raise ServeError("there is no node to serve on: the group of Sparks is empty")
     version = asked.version or version_of(asked.image)
-    image, said = image_of(version), without_nulls(asked.options)
+    image = image_of(version)
+    asked, left_out = with_entry(asked, image)
+    said = without_nulls(asked.options)
     options = merged(DEFAULTS, said)
     if is_autodeploy(asked.arguments, options):
         findings = [*autodeploy_findings(asked.arguments, options)]
@@ -94,7 +102,7 @@ def plan(asked: Request) -> dict[str, Any]:
         raise ServeError("; ".join(problems))
     harmony = asked.config.get("model_type") == "gpt_oss"
     return {
-        "doubts": [one.text for one in findings if not one.refused],
+        "doubts": [*left_out, *(one.text for one in findings if not one.refused)],
         "name": NAME,
         "title": TITLE,
         "settings": {
@@ -104,12 +112,54 @@ def plan(asked: Request) -> dict[str, Any]:
             "min_kv_tokens": asked.min_kv_tokens,
         },
         "serve": command(asked),
-        "environment": {**ENVIRONMENT, **(HARMONY if harmony else {})},
+        "environment": {
+            **{name: str(value) for name, value in _mapping(asked.entry.get("environment")).items()},
+            **ENVIRONMENT,
+            **(HARMONY if harmony else {}),
+        },
         "options": options,
+        "said": {"arguments": dict(asked.arguments), "options": said},
         "downloads": downloads(asked) if harmony else [],
         "world": world(asked.arguments, options),
         "version": version,
     }
+
+
+def with_entry(asked: Request, image: Image) -> tuple[Request, list[str]]:
+    """What was asked for over what the catalogue has for this model, and what of that the image may not take.
+
+    What a person has said wins, by whichever spelling, and a null leaves out. Nothing of the catalogue ends a start:
+    what this image's version is not known to take is left out.
+    """
+    own = [FLAGS[name].option if name in FLAGS else name for name in asked.arguments]
+    arguments: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    doubts: list[str] = []
+    for name, value in _mapping(asked.entry.get("arguments")).items():
+        findings = [*arguments_findings({name: value}, {}, image)]
+        if not findings:
+            arguments.update({} if name in FLAGS and FLAGS[name].option in own else {name: value})
+        doubts += [_left_out(name, findings[0])] if findings else []
+    for key, value in flatten(_mapping(asked.entry.get("options"))):
+        nested = _nested(key, value)
+        findings = [*options_findings(nested, image)]
+        options = options if findings else merged(options, nested)
+        doubts += [_left_out(placed(key), findings[0])] if findings else []
+    return replace(asked, arguments={**arguments, **asked.arguments}, options=merged(options, asked.options)), doubts
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """A dotted key as the nested mappings that it stands for.
+
+    >>> _nested("kv_cache_config.dtype", "fp8")
+    {'kv_cache_config': {'dtype': 'fp8'}}
+    """
+    name, _dot, rest = key.partition(".")
+    return {name: _nested(rest, value) if rest else value}
+
+
+def _left_out(name: str, finding: Finding) -> str:
+    return f"{name}, which the catalogue has for this model, is left out: {finding.text}"
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

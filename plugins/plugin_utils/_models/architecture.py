@@ -38,6 +38,14 @@ KNOWN = DENSE | GATED_DELTA | LATENT | NEMOTRON_H | SEARCHED
 PATTERN = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "gemma4": 6, "gemma4_text": 6, "llama4": 4, "llama4_text": 4}
 PATTERN.update({"gpt_oss": 2, "cohere2": 4})
 
+#: figures that config.json leaves out where they are what transformers takes for granted
+DEFAULTS: dict[str, dict[str, int]] = {
+    "gemma2": {"head_dim": 256, "sliding_window": 4096},
+    "gemma3_text": {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "sliding_window": 4096},
+    "gemma4_text": {"head_dim": 256, "global_head_dim": 512},
+    "llama4_text": {"num_key_value_heads": 8, "head_dim": 128, "attention_chunk_size": 8192},
+}
+
 #: bytes that a sparse attention's indexer keeps of a token, beside one byte for each of its dimensions: a scale
 INDEXER_SCALE = 4
 
@@ -85,6 +93,7 @@ def read(config: Mapping[str, Any]) -> Architecture:
         raise ArchitectureError(
             f"nothing here knows what a token costs with the architecture {name or 'that config.json does not name'}"
         )
+    part = {**DEFAULTS.get(name, {}), **{key: value for key, value in part.items() if value is not None}}
     layers = _layers(name, part)
     return Architecture(
         name=name,
@@ -175,9 +184,8 @@ def _kinds(name: str, part: Mapping[str, Any], count: int) -> Sequence[str]:
 def _window(name: str, part: Mapping[str, Any]) -> int:
     if name.startswith("qwen") and not part.get("use_sliding_window"):
         return 0
-    if name.startswith("llama4"):
-        return _number(part, "attention_chunk_size", 0)
-    return _number(part, "sliding_window", 0)
+    window = _number(part, "attention_chunk_size" if name.startswith("llama4") else "sliding_window", 0)
+    return 0 if window >= _number(part, "max_position_embeddings", window + 1) else window  # then it hides nothing
 
 
 def _attention(name: str, part: Mapping[str, Any], window: int = 0, full: bool = False) -> Layer:

@@ -25,6 +25,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.archite
 FITS, DOES_NOT, CANNOT_TELL = "fits", "does_not", "cannot_tell"
 
 MIB = 2**20
+MTP, OWN_DRAFT = "MTP", ("MTP", "none")  # kinds of drafts whose weights, if any, are the model's own
 #: bits of an element, by the name that kv_cache_config.dtype gives it; NVFP4 has a scale for every 16 elements
 BITS: dict[str, float] = {"float32": 32, "float16": 16, "bfloat16": 16, "fp8": 8, "nvfp4": 4.5}
 GRAPH_MIB = 200  # that a CUDA graph may take, by TensorRT-LLM's own description of cuda_graph_config
@@ -32,6 +33,7 @@ HOST_MIB = 5734  # 5.6 GiB beside the GPU's part, as was seen on a Spark
 SYSTEM_MIB = 4096  # that the system itself uses of a Spark of 128 GB, as an allowance
 FRACTION = 0.8  # of what the weights leave, where nobody has said one
 SPARKS = (1, 2, 4, 8)  # numbers that are looked at for what would fit
+MOST = 2**31  # tokens, where nothing else limits a sequence
 STEP = 1024  # contexts are named in multiples of this
 
 # Tensors that every rank has whole: norms, routers, the down-projections of a latent attention, and towers for images
@@ -42,7 +44,6 @@ WHOLE = re.compile(
 )
 KEY_VALUE = re.compile(r"\.(?:k_proj|v_proj)\.")
 LAYER = re.compile(r"(?:^|\.)layers\.\*\.")
-MULTI_TOKEN = re.compile(r"(?:^|\.)mtp\.")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Draft:
-    """A model that guesses tokens for another one. ``kind``: of TensorRT-LLM's decoding_type; MTP has no weights."""
+    """A model that guesses tokens for another one. ``kind``: MTP is a layer of the model itself, none has no layers."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
     total_bytes: int = 0
@@ -96,14 +97,15 @@ class Share:
     sharded_bytes: int = 0  # its part of what is split
     replicated_bytes: int = 0  # what each rank has whole
     draft_bytes: int = 0
+    file_bytes: int = 0  # its part of the files, by which the supervisor goes
     kv: tuple[Group, ...] = ()
     state_elements: int = 0  # of a sequence, in 32 bits or as the setting says
     conv_elements: int = 0  # of a sequence, in 16 bits
 
     @property
     def weights_bytes(self) -> int:
-        """All that is loaded."""
-        return self.sharded_bytes + self.replicated_bytes + self.draft_bytes
+        """All that is loaded, and no less than the files: the supervisor asks for these before a start."""
+        return max(self.sharded_bytes + self.replicated_bytes, self.file_bytes) + self.draft_bytes
 
 
 @dataclass(frozen=True)
@@ -213,9 +215,9 @@ def demand(
             small = architecture.read(draft.config)
         except architecture.ArchitectureError as error:
             doubts.append(f"of the draft model, {error}")
-    elif draft and not draft.kind.upper().startswith("MTP"):
+    elif draft and draft.kind not in OWN_DRAFT:
         doubts.append("the draft model's config.json is not known")
-    if draft and not draft.total_bytes and not draft.kind.upper().startswith("MTP"):
+    if draft and not draft.total_bytes and draft.kind not in OWN_DRAFT:
         doubts.append("nothing tells how large the draft model is")
     shares = {
         _split(tp, pp): _share(model, tensors, total_bytes, tp, pp, draft, small) for tp, pp in _splits(setting, model)
@@ -259,13 +261,14 @@ def _share(
     extra: tuple[Layer, ...] = ()
     if small:
         extra = small.layers
-    elif draft and draft.kind.upper().startswith("MTP") and layers:
-        extra = tuple(one for one in layers[-1:])
+    elif draft and draft.kind == MTP:
+        extra = tuple(one for one in layers if one.heads or one.latent)[-1:]
     states = [_state(one, tp) for one in kept]
     return Share(
         sharded_bytes=sharded,
         replicated_bytes=replicated,
         draft_bytes=-(-draft.total_bytes // tp) if draft else 0,
+        file_bytes=-(-total_bytes // (tp * pp)),
         kv=_groups((*kept, *extra), tp),
         conv_elements=sum(conv for conv, _state in states),
         state_elements=sum(state for _conv, state in states),
@@ -343,12 +346,15 @@ def state_bytes(share: Share, dtype: str) -> int:
     return 2 * share.conv_elements + math.ceil(share.state_elements * BITS.get(dtype, 32) / 8)
 
 
-def tokens_of(share: Share, dtype: str, budget: int, windows: bool = True, most: int = 2**31) -> int:
-    """The longest sequence whose KV cache fits into so many bytes, at most ``most``."""
-    low, high = 0, most
+def tokens_of(share: Share, dtype: str, budget: int, most: int = 0) -> int:
+    """The longest sequence whose KV cache fits into so many bytes.
+
+    :param most: tokens that a sequence may have: an answer where no layer keeps more than a window.
+    """
+    low, high = 0, MOST if any(not one.window for one in share.kv) else most or MOST
     while low < high:
         middle = (low + high + 1) // 2
-        if kv_bytes(share, dtype, middle, windows) <= budget:
+        if kv_bytes(share, dtype, middle) <= budget:
             low = middle
         else:
             high = middle - 1
@@ -417,9 +423,9 @@ def _judge(need: Demand, memory: Mapping[str, int], reserve: Reserve) -> Verdict
     doubts = [*need.doubts]
     unknown = [name for name, total in memory.items() if total <= 0]
     if unknown:
-        doubts.append(f"nothing tells how much memory {' and '.join(unknown)} has")
+        doubts.append(f"nothing tells how much memory {' and '.join(unknown)} has in all")
     rooms = [_room(need, share, name, total, reserve) for name, total in memory.items() if total > 0]
-    for one in rooms:
+    for one in _alike(rooms):
         problem = memory_problem(one.total, one.need, one.reserve)
         if problem:
             refused.append(f"{one.name}: {problem}")
@@ -441,8 +447,9 @@ def _judge(need: Demand, memory: Mapping[str, int], reserve: Reserve) -> Verdict
     states = state_bytes(share, setting.state_dtype) * setting.max_batch_size
     wanted = setting.max_seq_len or min(need.context or setting.max_num_tokens, setting.max_num_tokens)
     asked = f"max_seq_len asks for {wanted}" if setting.max_seq_len else f"one batch (max_num_tokens) has {wanted}"
-    longest = _limited(tokens_of(share, need.kv_dtype, budget - states), setting)
-    each = _limited(tokens_of(share, need.kv_dtype, (budget - states) // max(setting.max_batch_size, 1)), setting)
+    longest = _limited(tokens_of(share, need.kv_dtype, budget - states, need.context), setting)
+    part = (budget - states) // max(setting.max_batch_size, 1)
+    each = _limited(tokens_of(share, need.kv_dtype, part, need.context), setting)
     tokens = _limited(each * setting.max_batch_size, setting)
     if states > budget:
         refused.append(
@@ -468,6 +475,14 @@ def _judge(need: Demand, memory: Mapping[str, int], reserve: Reserve) -> Verdict
         notes.append(f"one sequence can have at most {longest} of the model's {need.context} tokens")
     verdict = _verdict(refused, doubts, notes)
     return replace(verdict, kv_tokens=tokens, context=min(longest, need.context or longest))
+
+
+def _alike(rooms: Sequence[_Room]) -> list[_Room]:
+    """Nodes with the same figures as one, by all their names."""
+    names: dict[_Room, list[str]] = {}
+    for one in rooms:
+        names.setdefault(replace(one, name=""), []).append(one.name)
+    return [replace(one, name=" and ".join(its)) for one, its in names.items()]
 
 
 def _verdict(refused: Sequence[str], doubts: Sequence[str], notes: Sequence[str]) -> Verdict:
