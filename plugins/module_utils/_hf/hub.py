@@ -61,6 +61,10 @@ class HubError(ValueError):
         self.option = option
 
 
+class UnreachableError(HubError):
+    """No hub answers at the address."""
+
+
 def explain(error: Exception, hints: Mapping[str, str]) -> str:
     """Return an error's message, with the option that mends it as the caller calls it.
 
@@ -482,9 +486,9 @@ class Hub:
             time.sleep(self.pause * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
 
-    def _unreachable(self, exc: Exception) -> HubError:
+    def _unreachable(self, exc: Exception) -> UnreachableError:
         reason = getattr(exc, "reason", None) or exc
-        return HubError(
+        return UnreachableError(
             f"the hub {self.endpoint} cannot be reached ({reason}): give this host a way to it (network, DNS, "
             "https_proxy), or name a hub that it reaches",
             "endpoint",
