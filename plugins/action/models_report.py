@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ansible.utils.display import Display
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit, report
@@ -55,12 +56,13 @@ class ActionModule(Planner):
         when = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(now))
         page = report.page(document, made, hosts, wanted, when)
         texts = (page, json.dumps(document, indent=2) + "\n", "\n".join(table) + "\n")
+        Display().display("\n".join(table))  # as it is: a result's long lines are folded or quoted
         written = [] if self._task.check_mode or not asked["out"] else _write(Path(asked["out"]), texts)
         return {
             "table": table,
             "models": document["models"],
             "files": written,
-            "_ansible_verbose_override": True,  # the next task shows the table
+            "_ansible_verbose_override": True,  # the table is shown already
         }
 
 

@@ -29,7 +29,7 @@ options:
     elements: str
     default: []
   also:
-    description: Handles of models beside the catalogue, where O(only) is empty. What is no handle is left out.
+    description: Handles of models that count as if the catalogue had them. What is no handle is left out.
     type: list
     elements: str
     default: []

@@ -24,12 +24,13 @@ def choose(
     """Return the entries that are asked for, all of them where nothing is said.
 
     :param only: handles, or parts of handles; a handle that no entry has is a model all the same. :param also: handles
-        of models that are looked at beside the catalogue, where ``only`` is empty.
+        of models that count as if the catalogue had them; what is no handle is left out.
     """
     names = [name.strip() for name in only if name.strip()]
+    further = [handle for handle in also if _is_handle(handle) and handle not in entries]
+    entries = {**entries, **{handle: catalogue.entry(handle) for handle in further}}
     if not names:
-        further = [handle for handle in also if handle and handle not in entries]
-        return {**entries, **{handle: catalogue.entry(handle) for handle in further if _is_handle(handle)}}
+        return dict(entries)
     chosen: dict[str, Mapping[str, Any]] = {}
     for name in names:
         chosen.update(_named(entries, name))

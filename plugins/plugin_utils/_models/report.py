@@ -34,11 +34,18 @@ EFFICIENCY = 0.6
 DOWNLOAD_MB_S, COPY_MB_S = 50.0, 1000.0
 
 ANSWERS = {FITS: "fits", CANNOT_TELL: "cannot tell", DOES_NOT: "does not fit"}
+#: of one, and of several
+COUNTED = {
+    FITS: ("fits", "fit"),
+    CANNOT_TELL: ("of which nothing tells", "of which nothing tells"),
+    DOES_NOT: ("does not fit", "do not fit"),
+}
 #: where the figures of a model come from
 ORIGINS = {"hub": "the hub", "cache": "the leader's cache", "": "the catalogue"}
 
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 CHOSEN = ("num_experts_per_tok", "experts_per_token", "moe_topk", "moe_top_k", "num_experts_per_token")
+_ROUTING_FAMILIES = re.compile(r"moe|mixtral|gpt_oss|llama4|deepseek|kimi|minimax|qwen3_next|glm4_moe|nemotron_h")
 _ROUTED = re.compile(r"(?:^|\.)experts\.")
 _LOOKED_UP = re.compile(r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|embeddings?)\.weight$")
 _HEAD = re.compile(r"(?:^|\.)(?:lm_head|output)\.")
@@ -170,7 +177,7 @@ def active_bytes(
         return round(read), "the headers of the weights"
     if active_gb:
         return round(active_gb * 1e9), "the catalogue"
-    if config and not experts and weights_bytes:
+    if config and not experts and weights_bytes and not _may_route(config):
         return weights_bytes, "the size of the weights"
     return 0, ""
 
@@ -180,6 +187,14 @@ def _experts(config: Mapping[str, Any]) -> tuple[int, int]:
     every = next((part[name] for name in EXPERTS if _is_count(part.get(name))), 0)
     chosen = next((part[name] for name in CHOSEN if _is_count(part.get(name))), 0)
     return (every, min(chosen, every)) if every and chosen else (0, 0)
+
+
+def _may_route(config: Mapping[str, Any]) -> bool:
+    """Whether a model may have experts, although its config.json names no number of them that is known here."""
+    part = language_part(config)
+    pattern = part.get("hybrid_override_pattern") or part.get("layers_block_type") or ""
+    name = str(part.get("model_type") or config.get("model_type") or "")
+    return "E" in pattern or "moe" in pattern or bool(_ROUTING_FAMILIES.search(name))
 
 
 def _is_count(value: Any) -> bool:
@@ -241,12 +256,16 @@ def _row(
     told = known.get("bytes", 0) if known.get("origin") == "hub" else max(known.get("bytes", 0), by_catalogue)
     weights = sum(one["bytes"] for one in tensors) or known.get("weights_bytes", 0) or by_catalogue or told
     setting = setting_of(entry, len(hosts), asked)
-    need = fit.demand(config, tensors, weights, setting, _draft(entry, facts))
-    need = replace(need, min_sparks=entry["min_sparks"], model=handle)
-    said = fit.judge(need, {host.name: host.memory_mib for host in hosts}, asked.reserve)
+    memory = {host.name: host.memory_mib for host in hosts}
+
+    def judged(draft: fit.Draft | None) -> fit.Verdict:
+        need = fit.demand(config, tensors, weights, setting, draft)
+        need = replace(need, min_sparks=entry["min_sparks"], model=handle)
+        return fit.judge(need, memory, asked.reserve)
+
+    said = judged(None)
     disks = tuple(_disk(handle, known, told, host) for host in hosts)
-    full = [_full(disk, asked.reserve_gb) for disk in disks]
-    lacking = [line for line in full if line]
+    lacking = _lacking(disks, asked.reserve_gb)
     active, basis = active_bytes(config, tensors, weights, entry["active_gb"])
     download, copy = rates(hosts, asked)
     return Row(
@@ -259,7 +278,7 @@ def _row(
         answer=DOES_NOT if lacking else said.answer,
         reasons=(*said.reasons, *lacking),
         would_fit=said.largest,
-        notes=said.notes,
+        notes=(*said.notes, *_with_draft(entry["draft"], judged(_draft(entry, facts)))),
         origin=known.get("origin", ""),
         problem=known.get("problem", "") or known.get("tensors_problem", ""),
         commit=known.get("commit", ""),
@@ -275,6 +294,15 @@ def _row(
         confirmed=entry["confirmed"],
         sources=tuple(entry["sources"]),
     )
+
+
+def _with_draft(draft: Mapping[str, Any], said: fit.Verdict) -> list[str]:
+    """Return what becomes of the answer where a draft model guesses tokens."""
+    if not draft:
+        return []
+    which = draft.get("handle") or draft.get("kind")
+    why = f" ({'; '.join(said.reasons)})" if said.reasons else ""
+    return [f"With speculative decoding by {which}: {ANSWERS[said.answer]}{why}"]
 
 
 def _draft(entry: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> fit.Draft | None:
@@ -307,11 +335,18 @@ def _disk(handle: str, known: Mapping[str, Any], total: int, host: Host) -> Disk
     return Disk(host.name, needed, host.free_bytes, cached, whole)
 
 
+def _lacking(disks: Sequence[Disk], reserve_gb: float) -> list[str]:
+    """Return which disks have no room for a model, a line for those that are alike."""
+    full: dict[str, list[str]] = {}
+    for disk in disks:
+        if disk.needed_bytes and disk.needed_bytes + reserve_gb * 1e9 > disk.free_bytes:
+            full.setdefault(_full(disk, reserve_gb), []).append(disk.host)
+    return [f"{' and '.join(hosts)}: {line}" for line, hosts in full.items()]
+
+
 def _full(disk: Disk, reserve_gb: float) -> str:
-    if not disk.needed_bytes or disk.needed_bytes + reserve_gb * 1e9 <= disk.free_bytes:
-        return ""
     return (
-        f"{disk.host}: the disk has {gigabytes(disk.free_bytes)} GB free, the model needs "
+        f"the disk has {gigabytes(disk.free_bytes)} GB free, the model needs "
         f"{gigabytes(disk.needed_bytes)} more, and {reserve_gb:g} are to stay free (spark_reserve_gb): make room"
     )
 
@@ -434,7 +469,7 @@ def document(
 def basis(hosts: Sequence[Host], asked: Asked) -> list[str]:
     """Return what the figures rest on, a sentence each."""
     download, copy = rates(hosts, asked)
-    sparks = "one Spark" if len(hosts) == 1 else f"all {len(hosts)} Sparks"
+    sparks = {1: "one Spark", 2: "both Sparks"}.get(len(hosts), f"all {len(hosts)} Sparks")
     speeds = [
         f"Decode speed: at most, for one sequence on {sparks}, by the memory alone: {MEMORY_GB_S:g} GB/s a Spark x "
         f"{asked.efficiency:g} (spark_models_efficiency) / the bytes of the weights that a token needs.",
@@ -443,10 +478,10 @@ def basis(hosts: Sequence[Host], asked: Asked) -> list[str]:
     if len(hosts) > 1:
         told = _told(copy, "spark_models_copy_mb_s", "between these Sparks")
         speeds.append(f"Copy: {_mb_s(copy)}, {told}; it runs while the download does.")
-    context = f"{thousands(asked.context)} tokens" if asked.context else "the tokens of one batch at least"
+    each = f"of {thousands(asked.context)} tokens each" if asked.context else "each as long as one batch, or longer"
     return [
-        f"Fit: on {sparks}, {asked.batch} sequences at a time (spark_models_batch), a sequence of {context} "
-        "(spark_models_context).",
+        f"Fit: on {sparks}, {asked.batch} sequences at a time (spark_models_batch), {each} (spark_models_context). "
+        "KV tokens are those of all sequences together.",
         *speeds,
     ]
 
@@ -463,15 +498,15 @@ def _told(rate: Rate, name: str, where: str) -> str:
 
 
 COLUMNS = (
-    ("MODEL", 46, str.ljust),
-    ("TYPE", 7, str.ljust),
+    ("MODEL", 52, str.ljust),
+    ("TYPE", 6, str.ljust),
     ("SIZE GB", 9, str.rjust),
     ("NEEDS GB", 8, str.rjust),
     ("KV TOKENS", 11, str.rjust),
     ("TOK/S", 6, str.rjust),
     ("DOWNLOAD", 11, str.rjust),
     ("COPY", 10, str.rjust),
-    ("CACHED ON", 20, str.ljust),
+    ("CACHED ON", 18, str.ljust),
 )
 
 
@@ -487,8 +522,7 @@ def table(made: Sequence[Row], hosts: Sequence[Host], asked: Asked, others: Mapp
             lines.append(_cells(_texts(row)))
             lines += _wrapped(_because(row))
     lines += [""] if made else ["", "No model was asked about."]
-    if any(row.origin != "hub" for row in made):
-        lines.append("* by the catalogue or the leader's cache, since the hub did not tell")
+    lines += [line for text in _hub_problems(made) for line in _fold(text, "  ")]
     lines += [line for text in basis(hosts, asked) for line in _fold(text, "  ")]
     for name, repos in others.items():
         if repos:
@@ -534,9 +568,24 @@ def _because(row: Row) -> list[str]:
     told = [*row.reasons]
     if row.would_fit:
         told.append(f"What would fit: {'; or '.join(row.would_fit)}")
-    if row.problem:
-        told.append(f"The hub: {row.problem}" if row.origin != "hub" else row.problem)
     return told
+
+
+def _hub_problems(made: Sequence[Row]) -> list[str]:
+    """Return what the hub did not tell and why, a sentence for all models of which it is the same."""
+    starred: dict[str, list[Row]] = {}
+    plain: dict[str, list[Row]] = {}
+    for row in made:
+        same = (starred if row.origin != "hub" else plain).setdefault(row.problem.replace(row.handle, ""), [])
+        same.append(row)
+    lines = []
+    for rows_alike in starred.values():
+        first, count = rows_alike[0], len(rows_alike)
+        why = f": {first.problem}" if first.problem else ", which was not asked"
+        whose = f"{count} models, {first.handle} for one" if count > 1 else first.handle
+        lines.append(f"* Figures by the catalogue or the leader's cache, since the hub did not tell of {whose}{why}")
+    lines += [f"{some[0].handle}: {some[0].problem}" for some in plain.values() if some[0].problem]
+    return lines
 
 
 def _wrapped(texts: Iterable[str]) -> list[str]:
@@ -560,10 +609,15 @@ def page(told: Mapping[str, Any], made: Sequence[Row], hosts: Sequence[Host], as
     """
     return _template().render(
         rows=[(number, row, dict(zip(_NAMES, _texts(row)))) for number, row in enumerate(made, 1)],
-        counts=[(words, sum(row.answer == answer for row in made)) for answer, words in ANSWERS.items()],
+        counts=[
+            f"{count} {words[count != 1]}"
+            for answer, words in COUNTED.items()
+            if (count := sum(row.answer == answer for row in made))
+        ],
         answers=ANSWERS,
         origins=ORIGINS,
         because=_because,
+        problems=_hub_problems(made),
         sparks=list(_sparks(hosts))[1:],
         basis=basis(hosts, asked),
         others=told["others_cached"],
