@@ -424,7 +424,7 @@ def duration(seconds: float | None) -> str:
 
 def speed(row: Row) -> str:
     """Return the tokens a second of a row."""
-    return f"{row.tokens_s:.0f}" if row.tokens_s >= 10 else f"{row.tokens_s:.1f}" if row.tokens_s else "?"
+    return f"{row.tokens_s:,.0f}" if row.tokens_s >= 10 else f"{row.tokens_s:.1f}" if row.tokens_s else "?"
 
 
 def cached(row: Row) -> str:
@@ -571,6 +571,11 @@ def _because(row: Row) -> list[str]:
     return told
 
 
+def _short(row: Row) -> str:
+    """Return the first reason in a few words."""
+    return textwrap.shorten(row.reasons[0], 90, placeholder=" …") if row.reasons else "Details"
+
+
 def _hub_problems(made: Sequence[Row]) -> list[str]:
     """Return what the hub did not tell and why, a sentence for all models of which it is the same."""
     starred: dict[str, list[Row]] = {}
@@ -617,6 +622,8 @@ def page(told: Mapping[str, Any], made: Sequence[Row], hosts: Sequence[Host], as
         answers=ANSWERS,
         origins=ORIGINS,
         because=_because,
+        short=_short,
+        gigabytes=gigabytes,
         problems=_hub_problems(made),
         sparks=list(_sparks(hosts))[1:],
         basis=basis(hosts, asked),
