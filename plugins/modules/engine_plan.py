@@ -162,6 +162,10 @@ options:
       MiB that a Spark of 128 GB must have available beside its share of the model; a smaller one, as much less.
     type: int
     default: 24576
+  model_force:
+    description: Warn of a model that does not fit, or that needs more Sparks, instead of refusing it.
+    type: bool
+    default: false
   memory_floor_mib:
     description: >-
       MiB below which a rank is ended, of a Spark of 128 GB; a smaller one, as much less. 0 for never.
@@ -233,6 +237,14 @@ room:
   type: dict
   sample:
     spark2: ["/: 65.25 GB for openai/gpt-oss-120b in /home/nvidia/… = 65.25 GB at once, 3400.00 GB are free"]
+fit:
+  description: >-
+    Whether the model fits. C(answer) is V(fits), V(does_not) or V(cannot_tell), with C(reasons); C(kv_tokens) are the
+    tokens that the KV cache is worked out to hold, C(context) those that one sequence can have, and C(largest) says what
+    would fit.
+  returned: success
+  type: dict
+  sample: {"answer": "fits", "reasons": [], "notes": [], "kv_tokens": 306764, "context": 40960, "largest": []}
 exposed:
   description: By name what answers on which networks while the model is served, and how to close it, where ufw is off.
   returned: success

@@ -26,7 +26,8 @@ options:
   model:
     description: >-
       C(snapshot), the path of the pinned commit in the Hugging Face cache, and C(repo_dir), the path of the model's own
-      directory above; both are the same on every Spark.
+      directory above; both are the same on every Spark. C(repo), C(bytes) and C(tensors) tell what it needs: its
+      handle, the size of its files, and the headers of its weights, as far as they are known.
     type: dict
     required: true
   config:
@@ -75,6 +76,22 @@ options:
     description: How many tokens must fit into the KV cache, so that a start has not failed. 0 for no limit.
     type: int
     default: 0
+  catalogue:
+    description:
+      - >-
+        What a user adds to the collection's catalogue of models, or changes in it, by handle. docs/models.md has the
+        fields.
+      - >-
+        An entry's arguments, options and environment are beneath those that are given here; what this image's version
+        is not known to take of them is left out, with a warning.
+    type: dict
+    default: {}
+  draft:
+    description: >-
+      The model that guesses tokens for this one, with its C(config.json) as C(config) and its size as C(bytes): it
+      counts in what a Spark needs.
+    type: dict
+    default: {}
 author:
   - sparkops contributors (@sparkops)
 """
@@ -92,7 +109,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 engine:
-  description: What M(sparkops.dgx_spark.engine_plan) takes as O(sparkops.dgx_spark.engine_plan#module:engine).
+  description: >-
+    What M(sparkops.dgx_spark.engine_plan) takes as O(sparkops.dgx_spark.engine_plan#module:engine). C(demand) in it is
+    what the model needs of a Spark.
   returned: success
   type: dict
 changes:

@@ -257,13 +257,14 @@ def _share(
     layers = model.layers if model else ()
     sharded, replicated = _weights(tensors, total_bytes, tp, pp, layers)
     stages = _stages(layers, pp)
-    kept = max(stages, key=lambda stage: _weight_of(stage, tp), default=())
+    kept = max(stages, key=lambda stage: _most_of_a_token(stage, tp), default=())
+    holding = max(stages, key=lambda stage: sum(map(sum, (_state(one, tp) for one in stage))), default=())
     extra: tuple[Layer, ...] = ()
     if small:
         extra = small.layers
     elif draft and draft.kind == MTP:
         extra = tuple(one for one in layers if one.heads or one.latent)[-1:]
-    states = [_state(one, tp) for one in kept]
+    states = [_state(one, tp) for one in holding]
     return Share(
         sharded_bytes=sharded,
         replicated_bytes=replicated,
@@ -282,8 +283,13 @@ def _stages(layers: Sequence[Layer], pp: int) -> list[tuple[Layer, ...]]:
     return [tuple(layers[begin:end]) for begin, end in zip(starts, starts[1:])]
 
 
-def _weight_of(stage: Sequence[Layer], tp: int) -> int:
-    return sum(_elements(one, tp) * 2 + one.indexer + sum(_state(one, tp)) for one in stage)
+def _most_of_a_token(stage: Sequence[Layer], tp: int) -> tuple[int, int]:
+    """By what a stage's cache is compared with another's: what grows with every token, then all of it.
+
+    One stage may have the largest cache, and another the largest states: both are counted, as if one rank had them.
+    """
+    sizes = [(not one.window, 2 * _elements(one, tp) + one.indexer) for one in stage]
+    return sum(size for grows, size in sizes if grows), sum(size for _grows, size in sizes)
 
 
 def _elements(layer: Layer, tp: int) -> int:
@@ -446,7 +452,6 @@ def _judge(need: Demand, memory: Mapping[str, int], reserve: Reserve) -> Verdict
     budget = min(one.kv for one in rooms) * MIB
     states = state_bytes(share, setting.state_dtype) * setting.max_batch_size
     wanted = setting.max_seq_len or min(need.context or setting.max_num_tokens, setting.max_num_tokens)
-    asked = f"max_seq_len asks for {wanted}" if setting.max_seq_len else f"one batch (max_num_tokens) has {wanted}"
     longest = _limited(tokens_of(share, need.kv_dtype, budget - states, need.context), setting)
     part = (budget - states) // max(setting.max_batch_size, 1)
     each = _limited(tokens_of(share, need.kv_dtype, part, need.context), setting)
@@ -456,14 +461,20 @@ def _judge(need: Demand, memory: Mapping[str, int], reserve: Reserve) -> Verdict
             f"the states of {setting.max_batch_size} sequences (max_batch_size) take {-(-states // MIB)} MiB of a "
             f"rank, and {budget // MIB} are left for them and the KV cache"
         )
-    elif longest < wanted:
+    elif longest < (setting.max_seq_len or 1):
         refused.append(
-            f"the KV cache gets {budget // MIB} MiB of a rank, which is {longest} tokens of one sequence, and {asked}"
+            f"the KV cache gets {budget // MIB} MiB of a rank, which is {longest} tokens of one sequence, and "
+            f"max_seq_len asks for {wanted}"
         )
     elif tokens < setting.min_kv_tokens:
         refused.append(
             f"the KV cache gets {budget // MIB} MiB of a rank, which is {tokens} tokens, and "
             f"trtllm_serve_min_kv_tokens asks for {setting.min_kv_tokens}"
+        )
+    elif longest < wanted:
+        doubts.append(
+            f"the KV cache gets {budget // MIB} MiB of a rank, which is {longest} tokens of one sequence, and one "
+            f"batch (max_num_tokens) has {wanted}: say how long a sequence may be (max_seq_len in trtllm_serve_arguments)"
         )
     elif kv_bytes(share, need.kv_dtype, wanted, setting.windows) > budget - states:
         doubts.append(
