@@ -18,7 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm import merged
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit, settings
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.architecture import language_part
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.fit import CANNOT_TELL, DOES_NOT, FITS
 from jinja2 import Environment, StrictUndefined
@@ -26,6 +27,8 @@ from jinja2 import Environment, StrictUndefined
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 WIDTH = 140
 
+#: of a batch, as trtllm_serve_arguments has it
+MAX_NUM_TOKENS = 8192
 #: GB/s that a Spark's memory gives, https://docs.nvidia.com/dgx/dgx-spark/hardware.html
 MEMORY_GB_S = 273.0
 #: of these, what a decoding engine gets; docs/models_report.md has the points that were compared
@@ -201,29 +204,18 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
-def setting_of(entry: Mapping[str, Any], sparks: int, asked: Asked) -> fit.Setting:
-    """Return what the engine would be told on so many Sparks, as trtllm_serve's defaults and the entry have it."""
-    arguments, options = entry["arguments"], entry["options"]
+def setting_for(entry: Mapping[str, Any], sparks: int, asked: Asked) -> fit.Setting:
+    """Return what the engine would be told on so many Sparks: trtllm_serve's defaults above what the entry says."""
     tp = sparks if sparks in (1, 2, 4, 8) else 1
-    cache = options.get("kv_cache_config")
-    kept = cache if isinstance(cache, Mapping) else {}
-    fraction = kept.get("free_gpu_memory_fraction")
-    return fit.Setting(
-        tp=_count(arguments.get("tp_size"), tp),
-        pp=_count(arguments.get("pp_size"), 1 if tp == sparks else sparks),
-        max_batch_size=asked.batch,
-        max_seq_len=asked.context or _count(arguments.get("max_seq_len"), 0),
-        max_num_tokens=_count(arguments.get("max_num_tokens"), 8192),
-        kv_dtype=str(kept.get("dtype") or "auto"),
-        graphs=asked.batch.bit_length(),  # of 1, 2, 4 … sequences
-        fraction=fraction if isinstance(fraction, float) else None,
-        max_tokens=_count(kept.get("max_tokens"), 0),
-        windows=bool(kept.get("max_attention_window")),
-    )
-
-
-def _count(value: Any, default: int) -> int:
-    return value if _is_count(value) else default
+    arguments = {
+        **entry["arguments"],
+        "tp_size": tp,
+        "pp_size": 1 if tp == sparks else sparks,
+        "max_batch_size": asked.batch,
+        "max_num_tokens": MAX_NUM_TOKENS,
+        **({"max_seq_len": asked.context} if asked.context else {}),
+    }
+    return settings.setting_of(arguments, merged(entry["options"], {"cuda_graph_config": {"enable_padding": True}}))
 
 
 def rows(
@@ -255,7 +247,7 @@ def _row(
     by_catalogue = round((entry["weights_gb"] or 0) * 1e9)
     told = known.get("bytes", 0) if known.get("origin") == "hub" else max(known.get("bytes", 0), by_catalogue)
     weights = sum(one["bytes"] for one in tensors) or known.get("weights_bytes", 0) or by_catalogue or told
-    setting = setting_of(entry, len(hosts), asked)
+    setting = setting_for(entry, len(hosts), asked)
     memory = {host.name: host.memory_mib for host in hosts}
 
     def judged(draft: fit.Draft | None) -> fit.Verdict:
@@ -263,7 +255,7 @@ def _row(
         need = replace(need, min_sparks=entry["min_sparks"], model=handle)
         return fit.judge(need, memory, asked.reserve)
 
-    said = judged(None)
+    said = judged(settings.draft_of(entry["options"], {}))
     disks = tuple(_disk(handle, known, told, host) for host in hosts)
     lacking = _lacking(disks, asked.reserve_gb)
     active, basis = active_bytes(config, tensors, weights, entry["active_gb"])
@@ -314,7 +306,6 @@ def _draft(entry: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> 
         config=known.get("config") or {},
         total_bytes=known.get("weights_bytes", 0) or known.get("bytes", 0),
         kind=str(said.get("kind", "")),
-        tokens=_count(said.get("tokens"), 0),
     )
 
 
