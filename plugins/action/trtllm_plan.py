@@ -40,7 +40,7 @@ class ActionModule(Planner):
         "catalogue": {"type": "dict", "default": {}},
         "draft": {"type": "dict", "default": {}},
     }
-    ERRORS = (catalogue.CatalogueError,)
+    ERRORS: ClassVar[tuple[type[Exception], ...]] = (catalogue.CatalogueError,)
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the engine's part of the plan. It changes nothing of its own on any host."""

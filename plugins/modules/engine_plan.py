@@ -240,8 +240,8 @@ room:
 fit:
   description: >-
     Whether the model fits. C(answer) is V(fits), V(does_not) or V(cannot_tell), with C(reasons); C(kv_tokens) are the
-    tokens that the KV cache is worked out to hold, C(context) those that one sequence can have, and C(largest) says what
-    would fit.
+    tokens that the KV cache is worked out to hold, C(context) those that one sequence can have, and C(largest) says
+    what would fit.
   returned: success
   type: dict
   sample: {"answer": "fits", "reasons": [], "notes": [], "kv_tokens": 306764, "context": 40960, "largest": []}

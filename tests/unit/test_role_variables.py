@@ -38,6 +38,27 @@ def test_devices_that_have_sent_nothing_yet_count_from_0(
 
 
 @pytest.mark.parametrize(
+    ("models", "repo", "patterns", "revision"),
+    [
+        (None, "openai/gpt-oss-20b", [], "main"),
+        (None, "mistralai/Mixtral-8x7B-Instruct-v0.1", ["*.json", "*.safetensors", "tokenizer.model", "*.md"], "main"),
+        (None, "", [], "main"),
+        ({"me/mine": {"allow_patterns": ["*.json"], "revision": "v2"}}, "me/mine", ["*.json"], "v2"),
+    ],
+)
+def test_the_cache_takes_what_the_catalogue_has_of_a_model(
+    models: Any, repo: str, patterns: list[str], revision: str
+) -> None:
+    defaults = yaml.safe_load((ROLES / "hf_cache" / "defaults" / "main.yml").read_text())
+    variables = {"hf_cache_repo": repo, **({"spark_models": models} if models else {})}
+    templar = Templar(loader=DataLoader(), variables=variables)
+    found = [
+        templar.template(trust_as_template(defaults[f"hf_cache_{name}"])) for name in ("allow_patterns", "revision")
+    ]
+    assert found == [patterns, revision]
+
+
+@pytest.mark.parametrize(
     ("said", "meant"), [("leave", "leave"), ("off", "off"), (False, "off"), ("Leave", "Leave"), ("of", "of")]
 )
 def test_no_word_but_off_reboots_a_spark(said: str | bool, meant: str) -> None:

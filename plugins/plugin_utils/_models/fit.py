@@ -133,7 +133,9 @@ class Demand:
         share = self.share
         return {
             **asdict(self),
-            "shares": {name: asdict(one) for name, one in self.shares.items()},
+            "shares": {
+                name: {**asdict(one), "kv": [asdict(its) for its in one.kv]} for name, one in self.shares.items()
+            },
             "doubts": list(self.doubts),
             "notes": list(self.notes),
             "weights_bytes": share.weights_bytes,
@@ -474,7 +476,7 @@ def _judge(need: Demand, memory: Mapping[str, int], reserve: Reserve) -> Verdict
     elif longest < wanted:
         doubts.append(
             f"the KV cache gets {budget // MIB} MiB of a rank, which is {longest} tokens of one sequence, and one "
-            f"batch (max_num_tokens) has {wanted}: say how long a sequence may be (max_seq_len in trtllm_serve_arguments)"
+            f"batch (max_num_tokens) has {wanted}: say max_seq_len in trtllm_serve_arguments, how long one may be"
         )
     elif kv_bytes(share, need.kv_dtype, wanted, setting.windows) > budget - states:
         doubts.append(

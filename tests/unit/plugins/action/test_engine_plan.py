@@ -25,6 +25,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout 
     layout,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import spread
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -530,6 +531,86 @@ def test_what_would_not_serve_is_refused(spoil: Any, says: str) -> None:
         assert str(refused.value).endswith("Nothing was changed.")
     else:
         assert action(asked, found)["changes"]["spark2"]
+
+
+DENSE = {"model_type": "llama", "num_hidden_layers": 94, "num_attention_heads": 64, "num_key_value_heads": 4}
+DENSE.update(head_dim=128, max_position_embeddings=40960)
+
+
+def with_demand(
+    members: list[str], size: int, mib: int, config: Any = None, min_sparks: int = 1, **said: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A serving whose engine's planner says what its model needs, and Sparks of so many MiB."""
+    need = fit.demand(DENSE if config is None else config, [], size, fit.Setting(tp=len(members), graphs=3, **said))
+    asked = asked_for(members, "swarm" if len(members) > 1 else "docker")
+    asked["engine"]["demand"] = fit.replace(need, model="lab/big", min_sparks=min_sparks).to_json()
+    asked["model"]["bytes"] = size
+    return asked, {name: {**blank(name), "memory_mib": mib} for name in members}
+
+
+def test_a_model_that_fits_is_planned_with_its_figures() -> None:
+    plan = action(*with_demand(PAIR, 134 * 10**9, 122_880))
+    assert (plan["fit"]["answer"], plan["fit"]["kv_tokens"], plan["fit"]["largest"]) == ("fits", 306_764, [])
+    assert not [one for one in plan["warnings"] if "fit" in one.split(":")[0]]
+
+
+@pytest.mark.parametrize(
+    ("members", "size", "mib", "more", "says"),
+    [
+        (["spark1"], 134, 122_880, {}, "spark1: a rank needs 152369 MiB, 127793 for its share of the weights"),
+        (PAIR, 234, 122_880, {}, "spark1 and spark2: a rank needs 136156 MiB"),
+        (PAIR, 134, 61_440, {}, "spark1 and spark2: a rank needs 76185 MiB"),
+        (["spark1"], 10, 122_880, {"min_sparks": 2}, "lab/big needs 2 Sparks, and 1 is to serve it"),
+        (
+            PAIR,
+            134,
+            122_880,
+            {"max_seq_len": 500_000},
+            "max_seq_len asks for 500000. What would fit: a shorter context",
+        ),
+        (PAIR, 134, 122_880, {"min_kv_tokens": 500_000}, "trtllm_serve_min_kv_tokens asks for 500000"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_unless_it_is_forced(
+    members: list[str], size: int, mib: int, more: dict[str, Any], says: str
+) -> None:
+    asked, found = with_demand(members, size * 10**9, mib, **more)
+    with pytest.raises(PlanError) as refused:
+        action(asked, found)
+    assert str(refused.value).startswith("This model cannot be served as asked: ")
+    assert says in str(refused.value)
+    assert "What would fit: " in str(refused.value)
+    assert str(refused.value).endswith("To try it all the same, set spark_model_force: true. Nothing was changed.")
+    forced = action({**asked, "model_force": True}, found)
+    assert forced["fit"]["answer"] == "does_not"
+    assert forced["warnings"][0].startswith("The model does not fit, and engine_serve_model_force is true: ")
+    assert says in forced["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("config", "mib", "says"),
+    [
+        ({"model_type": "lab"}, 122_880, "nothing here knows what a token costs with the architecture lab"),
+        ({}, 122_880, "its config.json is not known"),
+        (None, 0, "nothing tells how much memory spark1 and spark2 has in all"),
+    ],
+)
+def test_what_one_cannot_tell_of_a_model_is_a_warning(config: Any, mib: int, says: str) -> None:
+    plan = action(*with_demand(PAIR, 134 * 10**9, mib, config))
+    assert plan["fit"]["answer"] == "cannot_tell"
+    assert plan["warnings"][0].startswith("One cannot tell whether the model fits: ")
+    assert says in plan["warnings"][0]
+
+
+def test_a_model_that_serves_is_not_judged_again() -> None:
+    """What runs fits, whatever the figures say; only what would start it is refused, or warned of."""
+    asked, found = serving_pair()
+    need = fit.demand({}, [], 900 * 10**9, fit.Setting(tp=2)).to_json()
+    asked["engine"]["demand"] = need
+    plan = engine_plan.planned({**asked, "found": found})
+    assert plan["changes"] == {"spark1": [], "spark2": []}
+    assert plan["fit"]["answer"] == "does_not"
+    assert "warnings" not in plan
 
 
 @pytest.mark.parametrize(

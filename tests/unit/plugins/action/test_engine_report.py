@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any
 
 import pytest
@@ -60,6 +61,39 @@ def test_what_tensorrt_llm_is_told_is_no_change_of_its_own() -> None:
     assert "print_iter_log: false\n" in found["engine"]["files"]["llm.yml"]
 
 
+def test_what_a_model_needs_travels_with_its_engine() -> None:
+    model = {"repo_dir": "/hub/m", "snapshot": "/hub/m/snapshots/a", "repo": "nvidia/Qwen3-235B-A22B-FP4"}
+    need = engine(model={**model, "bytes": 130 * 10**9}, min_kv_tokens=9)["engine"]["demand"]
+    assert (need["model"], need["min_sparks"], need["weights_bytes"]) == (model["repo"], 2, 130 * 10**9)
+    assert (need["kv_bytes_per_token"], need["setting"]["min_kv_tokens"]) == (192_512, 9)
+    assert engine(model=model)["engine"]["demand"]["weights_bytes"] == 134 * 10**9, "of the catalogue"
+    config = {"model_type": "lab"}
+    assert "architecture lab" in engine(model=model, config=config)["engine"]["demand"]["doubts"][0], "the model's own"
+    rows = [{"name": "lm_head.weight", "dtype": "BF16", "count": 1, "bytes": 8}]
+    assert engine(model={**model, "tensors": rows})["engine"]["demand"]["shares"]["2x1"]["sharded_bytes"] == 4
+    assert json.loads(json.dumps(need)) == need
+
+
+def test_a_models_arguments_of_the_catalogue_are_beneath() -> None:
+    model = {"repo_dir": "/hub/m", "snapshot": "/hub/m/snapshots/a", "repo": "me/mine"}
+    own = {"arguments": {"tp_size": 2, "trust_remote_code": True}, "options": {"enable_chunked_prefill": True}}
+    found = engine(model=model, catalogue={"me/mine": {**own, "environment": {"A": 1}}})["engine"]
+    assert found["serve"][2:5] == ["--tp_size", "1", "--trust_remote_code"]
+    assert found["options"]["enable_chunked_prefill"] is True
+    assert found["environment"]["A"] == "1"
+    assert "said" not in found
+
+
+def test_a_draft_counts() -> None:
+    small = {"model_type": "llama", "num_hidden_layers": 1, "num_attention_heads": 8, "hidden_size": 512}
+    options = {"speculative_config": {"decoding_type": "Eagle3", "max_draft_len": 3}}
+    found = engine(options=options, version="any", draft={"config": small, "bytes": 77})["engine"]["demand"]
+    assert found["shares"]["1x1"]["draft_bytes"] == 77
+    assert "draft model" in " ".join(engine(options=options, version="any")["engine"]["demand"]["doubts"])
+    options["speculative_config"] = {"decoding_type": "MTP", "num_nextn_predict_layers": 1}
+    assert "draft model" not in " ".join(engine(options=options, version="any")["engine"]["demand"]["doubts"])
+
+
 def test_what_only_the_engine_can_judge_is_a_warning() -> None:
     found = engine(options={"x": 1}, version="any")
     assert "x: 1\n" in found["engine"]["files"]["llm.yml"]
@@ -86,12 +120,16 @@ def test_a_date_in_the_options_is_a_word_to_the_engine() -> None:
             "set trtllm_serve_version: any). Nothing was changed.",
         ),
         (
+            {"catalogue": {"me/mine": {"kind": "sound"}}},
+            "kind of me/mine must be one of text, vision, multimodal, and is 'sound'. Nothing was changed.",
+        ),
+        (
             {"variables": {"trtllm_serve_api_host": "0.0.0.0"}},
             "trtllm_serve_api_host is engine_serve_api_host now: rename the variable. Nothing was changed.",
         ),
     ],
 )
 def test_what_cannot_be_told_is_refused(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(PlanError) as refused:
+    with pytest.raises((PlanError, *trtllm_plan.ActionModule.ERRORS)) as refused:
         engine(**options)
     assert says in str(refused.value)

@@ -231,7 +231,7 @@ def test_weights_that_are_too_large_are_refused_with_figures(
 @pytest.mark.parametrize(
     ("setting", "said", "larger"),
     [
-        ({"max_seq_len": 2_000_000}, "max_seq_len asks for 2000000", "a shorter context: max_seq_len 163840 in"),
+        ({"max_seq_len": 2_000_000}, "max_seq_len asks for 2000000", "a shorter context: max_seq_len 131072 in"),
         ({"min_kv_tokens": 200_000}, "trtllm_serve_min_kv_tokens asks for 200000", "dtype fp8 below kv_cache_config"),
         ({"max_seq_len": 8192, "max_tokens": 4096}, "max_seq_len asks for 8192", "a shorter context: max_seq_len 4096"),
         ({"max_seq_len": 4096, "max_bytes": 2**30}, "1024 MiB of a rank, which is 3276 tokens", "dtype fp8"),
@@ -267,7 +267,7 @@ def test_states_that_do_not_fit_name_the_batch() -> None:
         ({}, 0, "nothing tells how much memory spark1 has"),
         ({"gb": 99}, SPARK, "a rank is not started unless 118990 MiB are available"),
         ({"kv_dtype": "fp8_ds_mla"}, SPARK, "as fp8_ds_mla"),
-        ({"gb": 97}, SPARK, "which is 11000 tokens"),
+        ({"gb": 98}, SPARK, "which is 6892 tokens of one sequence, and one batch (max_num_tokens) has 8192"),
         ({"fraction": 0.9}, SPARK, "the supervisor ends a rank that leaves less than 16384 while it loads"),
         ({"config": GPT_OSS, "gb": 65.3, "max_seq_len": 600_000}, SPARK, "kv_cache_config.max_attention_window"),
     ],
