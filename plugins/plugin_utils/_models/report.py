@@ -251,7 +251,7 @@ def _row(
     memory = {host.name: host.memory_mib for host in hosts}
 
     def judged(draft: fit.Draft | None) -> fit.Verdict:
-        need = fit.demand(config, tensors, weights, setting, draft)
+        need = fit.demand(config, tensors, told or weights, setting, draft)
         need = replace(need, min_sparks=entry["min_sparks"], model=handle)
         return fit.judge(need, memory, asked.reserve)
 
