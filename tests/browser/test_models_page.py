@@ -24,9 +24,9 @@ pytestmark = pytest.mark.skipif(not PROGRAM, reason="no chromium is installed: a
 WIDTHS = (360, 768, 1280)
 SCHEMES = ("light", "dark")
 #: what stands out of the screen, beside what is for the ears alone
-CUT = """root = document.documentElement, [...document.querySelectorAll("main *")].filter(one => one.getClientRects().length
-  && !one.closest(".models thead, caption") && one.getBoundingClientRect().right > root.clientWidth + 0.5)
-  .map(one => one.outerHTML.slice(0, 80))"""
+CUT = """root = document.documentElement, [...document.querySelectorAll("main *")].filter(one =>
+  one.getClientRects().length && !one.closest(".models thead, caption")
+  && one.getBoundingClientRect().right > root.clientWidth + 0.5).map(one => one.outerHTML.slice(0, 80))"""
 WIDE = "[innerWidth, document.documentElement.scrollWidth]"
 OPEN = 'document.querySelectorAll("details").forEach(one => { one.open = true; })'
 ORDER = '[...document.querySelectorAll(".models tbody tr")].map(one => one.id)'
