@@ -153,8 +153,6 @@ def rates(root: str | os.PathLike[str]) -> dict[str, Facts]:
     """Return the last figures of bringing models, by the way that they came: those of the largest one for each way."""
     best: dict[str, Facts] = {}
     for path in sorted(Cache(root, "").own.glob("models--*--*.json")):
-        if path.name.endswith(".source.json"):
-            continue
         for way, row in Notes(path).rates.items():
             if _is_rate(row) and row["bytes"] > best.get(way, {"bytes": 0})["bytes"]:
                 best[way] = {name: row[name] for name in ("bytes", "seconds", "at")}
