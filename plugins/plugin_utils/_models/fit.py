@@ -36,11 +36,12 @@ SPARKS = (1, 2, 4, 8)  # numbers that are looked at for what would fit
 MOST = 2**31  # tokens, where nothing else limits a sequence
 STEP = 1024  # contexts are named in multiples of this
 
-# Tensors that every rank has whole: norms, routers, the down-projections of a latent attention, and towers for images
-# and sound.
-WHOLE = re.compile(
-    r"norm|\.(?:gate|router|q_a_proj|kv_a_proj_with_mqa|indexer)\b|(?:^|\.)(?:visual|vision\w*|audio\w*|sound\w*|"
-    r"multi_modal_projector|mm_projector|mlp1|image_newline|embed_tokens_extend)\b"
+# Tensors that every rank has whole: norms, routers and the down-projections of a latent attention; and towers for
+# images and sound, whatever stage of a pipeline it is.
+WHOLE = re.compile(r"norm|\.(?:gate|router|q_a_proj|kv_a_proj_with_mqa|indexer)\b")
+TOWER = re.compile(
+    r"(?:^|\.)(?:visual|vision\w*|audio\w*|sound\w*|multi_modal_projector|mm_projector|mlp1|image_newline|"
+    r"embed_tokens_extend)\b"
 )
 KEY_VALUE = re.compile(r"\.(?:k_proj|v_proj)\.")
 LAYER = re.compile(r"(?:^|\.)layers\.\*\.")
@@ -62,6 +63,7 @@ class Setting:
     max_tokens: int = 0  # of the KV cache
     max_bytes: int = 0  # likewise
     min_kv_tokens: int = 0  # a start with fewer has failed
+    attention_dp: bool = False  # whether each rank has the whole attention, for requests of its own
     windows: bool = False  # whether the engine is told to keep no more than the windows of sliding layers
 
     @property
@@ -141,6 +143,8 @@ class Demand:
             "weights_bytes": share.weights_bytes,
             "kv_bytes_per_token": kv_bytes(share, self.kv_dtype, 1),
             "state_bytes_per_sequence": state_bytes(share, self.setting.state_dtype),
+            "graphs_bytes": self.setting.graphs * GRAPH_MIB * MIB,
+            "host_bytes": HOST_MIB * MIB,
         }
 
 
@@ -211,6 +215,8 @@ def demand(
         doubts.append("nothing tells how large its weights are")
     elif not tensors:
         notes.append("the weights are taken to be split evenly: what each rank has whole, their headers would tell")
+    if setting.attention_dp and setting.tp > 1:
+        doubts.append("with enable_attention_dp every rank has the whole attention, which nothing here counts")
     small: Architecture | None = None
     if draft and draft.config:
         try:
@@ -327,9 +333,10 @@ def _weights(
     heads = {one.heads for one in layers if one.heads}
     sharded = replicated = 0.0
     for one in tensors:
-        size = one["bytes"] * (part if LAYER.search(one["name"]) else 1)
+        tower = TOWER.search(one["name"])
+        size = one["bytes"] * (part if LAYER.search(one["name"]) and not tower else 1)
         copies = tp / min(heads) if heads and KEY_VALUE.search(one["name"]) and min(heads) < tp else 1
-        if WHOLE.search(one["name"]):
+        if tower or WHOLE.search(one["name"]):
             replicated += size
         else:
             sharded += size * min(copies, tp) / tp

@@ -11,7 +11,11 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import FLAGS
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import size, whole
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import (
+    is_autodeploy,
+    size,
+    whole,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.fit import Draft, Setting
 
 #: what TensorRT-LLM takes where nobody says
@@ -25,8 +29,11 @@ def setting_of(arguments: Mapping[str, Any], options: Mapping[str, Any], min_kv_
     cache = _mapping(options.get("kv_cache_config"))
     batch = _whole("max_batch_size", arguments, options) or MAX_BATCH_SIZE
     fraction = cache.get("free_gpu_memory_fraction")
+    ways = size("tensor_parallel_size", arguments, options)
+    if is_autodeploy(arguments, options):
+        ways = whole(options.get("world_size") or 1)
     return Setting(
-        tp=max(size("tensor_parallel_size", arguments, options), 1),
+        tp=max(ways, 1),
         pp=max(size("pipeline_parallel_size", arguments, options), 1),
         max_batch_size=batch,
         max_seq_len=_whole("max_seq_len", arguments, options),
@@ -38,6 +45,7 @@ def setting_of(arguments: Mapping[str, Any], options: Mapping[str, Any], min_kv_
         max_tokens=whole(cache.get("max_tokens")),
         max_bytes=whole(cache.get("max_gpu_total_bytes")),
         min_kv_tokens=min_kv_tokens,
+        attention_dp=str(_said("enable_attention_dp", arguments, options)).lower() == "true",
         windows=bool(cache.get("max_attention_window")),
     )
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 SPARK = 122_880  # MiB, of 128 GB
 ENTRIES = catalogue.load()
+NOBODYS = catalogue.entry("no/body")
 
 #: NVIDIA's list for DGX Spark of October 2025, by handle; all but the last are for one Spark
 NVIDIAS = [
@@ -218,7 +219,7 @@ def test_a_user_adds_and_changes_entries() -> None:
     changed = found["openai/gpt-oss-20b"]
     assert (changed["min_sparks"], changed["config"]["num_hidden_layers"], changed["title"]) == (2, 12, "GPT-OSS-20B")
     assert "sliding_window" not in changed["config"]
-    assert found["me/mine"] == {**catalogue.entry("no/body"), **said["me/mine"]}
+    assert found["me/mine"] == {**NOBODYS, **said["me/mine"]}
     assert catalogue.load() == ENTRIES, "the collection's own is as it was"
 
 
@@ -247,13 +248,14 @@ def test_what_is_wrong_is_named_by_handle_and_field(said: Any, message: str) -> 
     assert message in str(error.value)
 
 
+WORDS = st.text("ab", min_size=1, max_size=2)
 VALUES = {
-    "title": st.text(),
+    "title": WORDS,
     "min_sparks": st.integers(1, 8),
     "gated": st.sampled_from([True, False, None]),
-    "allow_patterns": st.lists(st.text(min_size=1)),
-    "arguments": st.dictionaries(st.text(), st.integers()),
-    "options": st.dictionaries(st.text(), st.dictionaries(st.text(), st.integers())),
+    "allow_patterns": st.lists(WORDS, max_size=2),
+    "arguments": st.dictionaries(WORDS, st.integers(), max_size=2),
+    "options": st.dictionaries(WORDS, st.dictionaries(WORDS, st.integers(), max_size=2), max_size=2),
     "weights_gb": st.one_of(st.none(), st.floats(0.1, 1000)),
     "confirmed": st.booleans(),
 }
@@ -267,7 +269,7 @@ def test_whatever_is_said_wins_and_nothing_else_changes(said: dict[str, dict[str
     assert set(found) == {*ENTRIES, *said}
     for handle, entry in found.items():
         assert set(entry) == set(catalogue.FIELDS)
-        before = ENTRIES.get(handle, catalogue.entry("no/body"))
+        before = ENTRIES.get(handle, NOBODYS)
         for name, value in entry.items():
             wanted = said.get(handle, {}).get(name)
             if wanted is None:

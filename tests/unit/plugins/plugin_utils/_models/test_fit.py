@@ -156,7 +156,7 @@ ROWS = tensors(
     ("model.layers.*.self_attn.k_proj.weight", 800),
     ("model.layers.*.mlp.gate.weight", 160),
     ("model.layers.*.mlp.gate_proj.weight", 3200),
-    ("model.visual.blocks.*.attn.qkv.weight", 400),
+    ("model.visual.layers.*.attn.qkv.weight", 400),
 )
 
 
@@ -278,6 +278,12 @@ def test_what_one_cannot_tell_is_never_a_yes(changed: dict[str, Any], memory: in
     verdict = fit.judge(demand(asked.pop("config"), asked.pop("gb"), **asked), sparks(1, memory))
     assert verdict.answer == fit.CANNOT_TELL, verdict
     assert said in fit.sentence(verdict)
+
+
+def test_a_whole_attention_on_every_rank_is_a_doubt() -> None:
+    said = fit.judge(demand(LLAMA_70B, 42.7, tp=2, attention_dp=True), sparks(2))
+    assert said.reasons == ("with enable_attention_dp every rank has the whole attention, which nothing here counts",)
+    assert demand(LLAMA_70B, 42.7, attention_dp=True).doubts == ()
 
 
 def test_weights_alone_refuse_an_architecture_that_nobody_knows() -> None:
