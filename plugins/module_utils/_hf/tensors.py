@@ -52,8 +52,14 @@ class Weights(NamedTuple):
 
 
 def weight_files(model: Model) -> list[HashedFile]:
-    """Return the model's safetensors files."""
-    return [file for file in model.files if file.path.endswith(_SUFFIX)]
+    """Return the safetensors files that an engine loads.
+
+    Those of the top directory, and others where it has none; and where the same weights are there a second time in one
+    file, ``consolidated.safetensors`` as its author calls it, the parts. TensorRT-LLM's weight loader chooses so.
+    """
+    files = [file for file in model.files if file.path.endswith(_SUFFIX)]
+    files = [file for file in files if "/" not in file.path] or files
+    return [file for file in files if "consolidated" not in file.path.rpartition("/")[2]] or files
 
 
 def key_of(model: Model) -> str:

@@ -254,6 +254,21 @@ def test_damaged_notes_count_for_nothing(hub: Hub, tmp_path: Path, damage: Any) 
     assert recalled(Notes(cache.notes), model) == []
 
 
+@pytest.mark.parametrize(
+    ("paths", "loaded"),
+    [
+        (["model.safetensors", "vision-lora/adapter_model.safetensors", "w.bin"], ["model.safetensors"]),
+        (["consolidated.safetensors", "m-1.safetensors", "m-2.safetensors"], ["m-1.safetensors", "m-2.safetensors"]),
+        (["consolidated.safetensors"], ["consolidated.safetensors"]),
+        (["fp8/a.safetensors", "fp8/b.safetensors"], ["fp8/a.safetensors", "fp8/b.safetensors"]),
+        (["model.safetensors.index.json"], []),
+    ],
+)
+def test_weights_that_are_there_twice_count_once(paths: list[str], loaded: list[str]) -> None:
+    files = tuple(HashedFile(path, 100, sha256="2" * 64) for path in paths)
+    assert [file.path for file in hf_tensors.weight_files(Model("lab/m", "c" * 40, "main", files))] == loaded
+
+
 def test_a_model_without_safetensors_says_so(tmp_path: Path) -> None:
     model = Model("lab/m", "c" * 40, "main", (HashedFile("m.gguf", 100, sha256="2" * 64),))
     found = weights_of(model, Cache(tmp_path, "lab/m"), None)
