@@ -46,6 +46,8 @@ DEFAULTS: dict[str, dict[str, int]] = {
     "llama4_text": {"num_key_value_heads": 8, "head_dim": 128, "attention_chunk_size": 8192},
 }
 
+MOST_LAYERS = 10_000
+
 #: bytes that a sparse attention's indexer keeps of a token, beside one byte for each of its dimensions: a scale
 INDEXER_SCALE = 4
 
@@ -127,6 +129,12 @@ def _number(part: Mapping[str, Any], name: str, default: int | None = None) -> i
     return value
 
 
+def _sequence(part: Mapping[str, Any], name: str) -> Sequence[Any]:
+    """A list of a config.json; empty where it has none."""
+    value = part.get(name)
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else []
+
+
 def _kv_bits(config: Mapping[str, Any]) -> float:
     """By what ModelOpt writes: ``kv_cache_scheme``, or ``kv_cache_quant_algo`` of an older file."""
     quantised = config.get("quantization_config")
@@ -141,6 +149,8 @@ def _layers(name: str, part: Mapping[str, Any]) -> tuple[Layer, ...]:
     if name in NEMOTRON_H:
         return _nemotron_h(part)
     count = _number(part, "num_hidden_layers")
+    if count > MOST_LAYERS:
+        raise ArchitectureError(f"num_hidden_layers of its config.json is {count}, and no model has so many")
     if name in SEARCHED:
         return _searched(part, count)
     if name in LATENT:
@@ -161,8 +171,8 @@ def _layers(name: str, part: Mapping[str, Any]) -> tuple[Layer, ...]:
 
 
 def _kinds(name: str, part: Mapping[str, Any], count: int) -> Sequence[str]:
-    said = part.get("layer_types")
-    if isinstance(said, Sequence) and not isinstance(said, str) and said:
+    said = _sequence(part, "layer_types")
+    if said:
         if len(said) != count:
             raise ArchitectureError(f"layer_types of its config.json names {len(said)} layers of {count}")
         return [str(one) for one in said]
@@ -172,7 +182,9 @@ def _kinds(name: str, part: Mapping[str, Any], count: int) -> Sequence[str]:
     if not _window(name, part):
         return ["full_attention"] * count
     if name.startswith("llama4"):
-        roped = part.get("no_rope_layers") or [int((place + 1) % 4 > 0) for place in range(count)]
+        roped = _sequence(part, "no_rope_layers") or [(place + 1) % 4 for place in range(count)]
+        if len(roped) != count:
+            raise ArchitectureError(f"no_rope_layers of its config.json names {len(roped)} layers of {count}")
         return ["chunked_attention" if one else "full_attention" for one in roped]
     if name.startswith("qwen"):
         first = _number(part, "max_window_layers", count)
@@ -221,7 +233,8 @@ def _gated_delta(part: Mapping[str, Any]) -> Layer:
 
 
 def _nemotron_h(part: Mapping[str, Any]) -> tuple[Layer, ...]:
-    said = part.get("layers_block_type") or part.get("hybrid_override_pattern")
+    pattern = part.get("hybrid_override_pattern")
+    said = _sequence(part, "layers_block_type") or list(pattern if isinstance(pattern, str) else "")
     if not said:
         raise ArchitectureError("its config.json has no hybrid_override_pattern, which tells which layer is what")
     mamba = Layer(
@@ -237,15 +250,15 @@ def _nemotron_h(part: Mapping[str, Any]) -> tuple[Layer, ...]:
         **dict.fromkeys(("*", "attention"), _attention("nemotron_h", part)),
         **dict.fromkeys(("-", "mlp", "E", "moe"), Layer()),
     }
-    unknown = [one for one in said if one not in made]
+    unknown = [one for one in map(str, said) if one not in made]
     if unknown:
         raise ArchitectureError(f"nothing here knows what a layer of the type {unknown[0]!r} keeps")
-    return tuple(made[one] for one in said)
+    return tuple(made[str(one)] for one in said)
 
 
 def _searched(part: Mapping[str, Any], count: int) -> tuple[Layer, ...]:
-    blocks = part.get("block_configs")
-    if not isinstance(blocks, Sequence) or len(blocks) != count:
+    blocks = _sequence(part, "block_configs")
+    if len(blocks) != count:
         raise ArchitectureError("its config.json has not one of block_configs for each layer")
     heads = _number(part, "num_attention_heads")
     width = _number(part, "head_dim", 0) or _number(part, "hidden_size") // max(heads, 1)

@@ -453,8 +453,8 @@ def _judge(need: Demand, memory: Mapping[str, int], reserve: Reserve) -> Verdict
         if one.low < one.floor and need.weights_known and not problem:
             doubts.append(
                 f"{one.name}: beside weights, KV cache, CUDA graphs and the host side, {max(one.low, 0)} MiB "
-                f"would be left, and the supervisor ends a rank that leaves less than {one.floor} while it loads: "
-                "leave free_gpu_memory_fraction out, so that each start works it out, or give it less"
+                f"would be left, and the supervisor ends a rank that leaves less than {one.floor} while it loads: give "
+                "the KV cache less"
             )
     if refused or not rooms or not need.kv_known or not need.weights_known:
         return _verdict(refused, doubts, need.notes)
@@ -540,6 +540,10 @@ def _largest(need: Demand, memory: Mapping[str, int], reserve: Reserve, said: Ve
     if setting.fraction is not None and fits(fraction=None):
         yield "a KV cache that each start sizes: no free_gpu_memory_fraction"
     known = [total for total in memory.values() if total > 0]
+    rooms = [_room(need, need.share, name, total, reserve) for name, total in memory.items() if total > 0]
+    least = min((one.kv + one.low - one.floor for one in rooms), default=0) * MIB
+    if least > 0 and fits(max_bytes=least):
+        yield f"a smaller KV cache: max_gpu_total_bytes {least} below kv_cache_config in trtllm_serve_options"
     for tp, pp in sorted((_split_of(name) for name in need.shares), key=math.prod):
         nodes = {f"Spark {place + 1}": min(known, default=0) for place in range(tp * pp)}
         if tp * pp > setting.world and fits(nodes, tp=tp, pp=pp):

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import architecture
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import architecture, fit
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.architecture import ArchitectureError
+from damaged import values
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.bench import model_fit
 
@@ -115,6 +118,16 @@ def test_what_is_not_known_is_named(changed: dict[str, Any], says: str) -> None:
     with pytest.raises(ArchitectureError) as error:
         architecture.read({**CONFIGS["phi-4"], **changed})
     assert says in str(error.value)
+
+
+@given(st.data(), st.sampled_from(sorted(CONFIGS)))
+def test_a_damaged_config_is_a_doubt_and_no_bare_error(data: st.DataObject, name: str) -> None:
+    """The hub's files are others': whatever stands in them, a plan can say what it makes of it."""
+    config = data.draw(values(CONFIGS[name]))
+    need = fit.demand(config if isinstance(config, dict) else {}, [], 10**10, fit.Setting(tp=2, pp=2, graphs=3))
+    said = fit.judge(need, {f"spark{one}": 122_880 for one in range(4)})
+    assert (said.answer == fit.CANNOT_TELL) >= bool(need.doubts)
+    assert need.kv_known or need.doubts
 
 
 @pytest.mark.parametrize("marker", ["X", "MEX*"])

@@ -119,10 +119,11 @@ def test_the_architecture_of_an_entry_is_known(handle: str) -> None:
     assert any(layer.heads for layer in found.layers)
 
 
+@pytest.mark.parametrize("version", ["", "1.3.0rc20", "1.4.0rc0", "any"])
 @pytest.mark.parametrize("handle", ENTRIES)
-def test_an_entry_makes_a_command_that_its_versions_tables_accept(handle: str) -> None:
-    sparks = 4 if "405B" in handle else ENTRIES[handle]["min_sparks"]
-    one = planned(handle, sparks)
+def test_an_entry_makes_a_command_that_its_versions_tables_accept(handle: str, version: str) -> None:
+    """And those of versions after it."""
+    one = planned(handle, 4 if "405B" in handle else ENTRIES[handle]["min_sparks"], version)
     assert one["doubts"] == [], "nothing of the entry was left out"
     for name, value in ENTRIES[handle]["arguments"].items():
         assert f"--{name}" in one["serve"]

@@ -290,6 +290,15 @@ def test_weights_alone_refuse_an_architecture_that_nobody_knows() -> None:
     assert fit.judge(demand({"model_type": "rwkv9"}, 134), sparks(1)).answer == fit.DOES_NOT
 
 
+def test_a_cache_that_leaves_the_floor_is_named() -> None:
+    said = fit.judge(demand(LLAMA_70B, 6.4, graphs=3), sparks(1, 24_105))
+    assert said.answer == fit.CANNOT_TELL
+    assert "the supervisor ends a rank that leaves less than 3214 while it loads: give the KV cache less" in str(said)
+    (named,) = (one for one in said.largest if "max_gpu_total_bytes" in one)
+    limited = demand(LLAMA_70B, 6.4, graphs=3, max_bytes=int(named.split()[5]))
+    assert fit.judge(limited, sparks(1, 24_105)).answer == fit.FITS
+
+
 def test_windows_that_the_engine_is_told_count() -> None:
     one = demand(GPT_OSS, 65.3, max_seq_len=600_000, windows=True)
     assert fit.judge(one, sparks(1)).answer == fit.FITS
