@@ -59,5 +59,7 @@ class ActionModule(Planner):
             "commit": model["commit"],
             "revision": model["revision"],
             "config": described["config"],
+            "tensors": described.get("tensors", []),
+            "tensors_problem": described.get("tensors_problem", ""),
             **{name: own[name] for name in OWN},
         }

@@ -280,6 +280,10 @@ def main() -> None:
             ):
                 started = hf_cache.bring(cache, model, notes, fetch, attempts, done)
             figures = tell()
+            if started:  # for who asks how long another model will take
+                seconds = round(time.monotonic() - began, 1)
+                notes.rates[asked["source"]] = {"bytes": report.needed, "seconds": seconds, "at": round(time.time())}
+                notes.save()
     except (HubError, hf_cache.CacheError, CopyError, PullError, FileError, OSError) as exc:
         module.fail_json(msg=told(exc), done=done)
     module.exit_json(

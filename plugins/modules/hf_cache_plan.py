@@ -106,6 +106,16 @@ config:
   description: The model's parsed C(config.json).
   returned: success
   type: dict
+tensors:
+  description: What the weights consist of, as RV(sparkops.dgx_spark.hf_model_info#module:tensors) tells it.
+  returned: success
+  type: list
+  elements: dict
+tensors_problem:
+  description: Why RV(tensors) could not be had; empty where RV(tensors) was.
+  returned: success
+  type: str
+  sample: ""
 repo_dir:
   description: The repository's directory in this host's cache, there or not.
   returned: success

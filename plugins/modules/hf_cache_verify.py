@@ -34,6 +34,11 @@ options:
       Hashes of the directory that the model comes from, RV(sparkops.dgx_spark.hf_model_info#module:hashes), to note.
     type: dict
     default: {}
+  tensors:
+    description: What the model's weights consist of, RV(sparkops.dgx_spark.hf_model_info#module:tensors), to note.
+    type: list
+    elements: dict
+    default: []
 author:
   - sparkops contributors (@sparkops)
 """
@@ -95,6 +100,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import cache as hf_cache
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.directory import remember
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import HubError, read_model
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.tensors import remember as remember_weights
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
 NAMED = ("repo", "commit", "repo_dir", "snapshot", "files", "bytes")
@@ -108,6 +114,7 @@ def main() -> None:
             "cache_dir": hf_cache.CACHE_OPTION,
             **hf_cache.KNOWN_OPTIONS,
             "hashes": {"type": "dict", "default": {}},
+            "tensors": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
@@ -116,6 +123,7 @@ def main() -> None:
         cache = hf_cache.Cache(module.params["cache_dir"], model.repo)
         notes = hf_cache.Notes(cache.notes)
         notes.learn(model, module.params["verified"], module.params["reread"])
+        remember_weights(notes, model, module.params["tensors"])
         report = hf_cache.look(cache, model, notes)
         problems = report.problems() + hf_cache.index_errors(cache, model)
     except (HubError, hf_cache.CacheError, OSError) as exc:

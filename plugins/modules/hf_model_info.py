@@ -16,6 +16,9 @@ description:
     left out. What M(sparkops.dgx_spark.hf_cache_verify) noted earlier, and was not touched since, is not read.
   - Reads the model's C(config.json), a few KB, from O(cache_dir) if the right one is there, else from the source.
   - >-
+    Reads the headers of the C(*.safetensors) files, which tell the weights' types and bytes, from O(cache_dir) or
+    O(directory) where the files are, else from the hub by HTTP ranges: some KB to some MB of each file.
+  - >-
     Fails where the files may not be had, with the page to open or the option to set in its message, for instance for an
     unknown repository or revision, a gated model, a bad token, or a hub that does not answer.
 extends_documentation_fragment:
@@ -143,8 +146,37 @@ hashes:
   description: The hashes of the directory's files, with what tells whether a file was touched, by path.
   returned: success
   type: dict
+tensors:
+  description:
+    - What the weights consist of. Tensors whose names differ in numbers alone make one row.
+    - Empty where RV(tensors_problem) is not.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name, with an asterisk for each component that is a number.
+      type: str
+      sample: model.layers.*.mlp.experts.*.down_proj.weight
+    dtype:
+      description: The type of the elements, as safetensors calls it.
+      type: str
+      sample: U8
+    count:
+      description: How many tensors these are.
+      type: int
+      sample: 12032
+    bytes:
+      description: Bytes of all of these tensors.
+      type: int
+      sample: 37849399296
+tensors_problem:
+  description: Why RV(tensors) could not be had; empty where RV(tensors) was.
+  returned: success
+  type: str
+  sample: ""
 noted:
-  description: Whether these hashes are noted already; for M(sparkops.dgx_spark.hf_cache_verify).
+  description: Whether RV(hashes) and RV(tensors) are noted already; for M(sparkops.dgx_spark.hf_cache_verify).
   returned: success
   type: bool
   sample: true
@@ -164,6 +196,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     chosen,
     explain,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.tensors import Weights, weights_of
 
 
 def from_hub(asked: dict[str, Any]) -> dict[str, Any]:
@@ -171,16 +204,20 @@ def from_hub(asked: dict[str, Any]) -> dict[str, Any]:
     hub = Hub(asked["endpoint"], asked["token"].strip(), asked["timeout"])
     model, gated = hub.model(asked["repo"], asked["revision"])
     model = chosen(model, asked["allow_patterns"], asked["ignore_patterns"])
-    config = config_in(Cache(asked["cache_dir"], model.repo), model)
+    cache = Cache(asked["cache_dir"], model.repo)
+    config = config_in(cache, model)
+    weights = weights_of(model, cache, hub)
     return {
         "model": model.as_dict(),
         "bytes": model.size,
         "config": hub.config(model) if config is None else config,
+        "tensors": weights.tensors,
+        "tensors_problem": weights.problem,
         "gated": gated,
         "linkable": False,
         "unread_bytes": 0,
         "hashes": {},
-        "noted": True,
+        "noted": weights.noted,
     }
 
 
@@ -188,17 +225,21 @@ def from_directory(asked: dict[str, Any]) -> dict[str, Any]:
     """Return what a directory tells of the model."""
     top, cache = Path(asked["directory"]), Cache(asked["cache_dir"], asked["repo"])
     described = hf_directory.describe(top, asked["repo"], cache, asked["read"])
+    weights = Weights([], "", True)
     about: dict[str, Any] = {"model": {}, "bytes": 0, "config": {}}
     if described.model is not None:
         model = chosen(described.model, asked["allow_patterns"], asked["ignore_patterns"])
         about = {"model": model.as_dict(), "bytes": model.size, "config": hf_directory.config_in(top, model)}
+        weights = weights_of(model, cache, None, top)
     return {
         **about,
+        "tensors": weights.tensors,
+        "tensors_problem": weights.problem,
         "gated": False,
         "linkable": hf_directory.linkable(top, cache),
         "unread_bytes": described.unread_bytes,
         "hashes": described.hashes,
-        "noted": described.is_remembered,
+        "noted": described.is_remembered and weights.noted,
     }
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +98,32 @@ def test_plan_yml_lists_the_same_changes_and_verify_yml_names_them(pair: Pair, d
     assert differences(before, captured(pair)) == []
 
 
+def models(pair: Pair, out: Path, **options: Any) -> dict[str, dict[str, Any]]:
+    """What models.yml tells of each model, read from its file; the Sparks are what they were."""
+    before = captured(pair)
+    run = pair.serve("models.yml", spark_models_out=str(out), **options)
+    assert run.status == "successful", run.said
+    assert run.changed == {}
+    assert differences(before, captured(pair), BY_SERVING) == []
+    table = (out / "models.txt").read_text()
+    assert all(line in run.said for line in table.splitlines() if line)
+    assert (out / "models.html").read_text().startswith("<!DOCTYPE html>")
+    return {one["handle"]: one for one in json.loads((out / "models.json").read_text())["models"]}
+
+
+def test_models_yml_tells_of_the_hubs_model_before_it_is_there(pair: Pair, dry: Run, tmp_path: Path) -> None:
+    before = pair.hub_bytes()
+    told = models(pair, tmp_path / "some" / "where", spark_models_only="tiny-chat,openai/gpt-oss-20b")
+    assert pair.hub_bytes() - before < 20_000 + 3 * 65_536, "config.json and the beginnings of the weights"
+    assert set(told) == {"lab/tiny-chat", "openai/gpt-oss-20b"}
+    tiny, other = told["lab/tiny-chat"], told["openai/gpt-oss-20b"]
+    assert (tiny["origin"], tiny["problem"], tiny["active_basis"]) == ("hub", "", "the headers of the weights")
+    assert [disk["needed_bytes"] for disk in tiny["disks"]] == [tiny["bytes"]] * 2
+    assert tiny["bytes"] > 40_000_000
+    assert (other["origin"], other["bytes"] > 10**10) == ("", True)
+    assert "openai/gpt-oss-20b is not on the hub http://huggingface.test" in other["problem"]
+
+
 def test_a_cable_that_is_out_is_named(pair: Pair) -> None:
     pair.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=False)
     try:
@@ -117,7 +145,8 @@ def test_two_blank_sparks_answer_over_mpi_and_rdma(pair: Pair, first: tuple[Run,
     assert set(report["phase_seconds"]) == {"plan", "fabric", "docker", "model", "serve"}
     assert all(seconds > 0 for seconds in report["phase_seconds"].values())
     assert {name: rank["transport"] for name, rank in report["rdma"].items()} == {"spark1": "IB", "spark2": "IB"}
-    assert 0 <= served - int(report["model_bytes"]) < 20_000, "once, for both; the plan reads config.json alone"
+    plan_reads = 20_000 + 3 * 65_536
+    assert 0 <= served - int(report["model_bytes"]) < plan_reads, "once, for both, and what the plan reads"
     assert "Rank 1 of 2, on spark2, gave this request the nonce" in report["answer"]
     ranks = pair.asked()["virtual_spark"]["ranks"]
     assert [rank["host"] for rank in ranks] == ["spark1", "spark2"]
@@ -144,6 +173,21 @@ def test_further_runs_leave_everything_and_a_stranger_alone(pair: Pair, first: t
         assert again.status == "successful", again.said
         assert again.changed == {}
     assert started(pair, stranger) == before
+
+
+def test_models_yml_tells_where_a_model_is_and_how_fast_it_came(
+    pair: Pair, first: tuple[Run, int], tmp_path: Path
+) -> None:
+    tiny = models(pair, tmp_path, spark_models_only="lab/tiny-chat")["lab/tiny-chat"]
+    assert [(disk["needed_bytes"], disk["whole"]) for disk in tiny["disks"]] == [(0, True)] * 2
+    assumed = json.loads((tmp_path / "models.json").read_text())["assumed"]
+    assert (assumed["download"]["basis"], assumed["copy"]["basis"]) == ("measured", "measured")
+    with pair.offline():
+        run = pair.serve("models.yml", spark_models_out=str(tmp_path / "offline"), spark_models_offline=True)
+    assert run.status == "successful", run.said
+    told = {one["handle"]: one for one in json.loads((tmp_path / "offline" / "models.json").read_text())["models"]}
+    assert (told["lab/tiny-chat"]["origin"], told["lab/tiny-chat"]["commit"]) == ("cache", tiny["commit"])
+    assert len(told) > 20, "the catalogue's"
 
 
 def test_verify_yml_proves_what_is_there_and_changes_nothing(pair: Pair, first: tuple[Run, int]) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ GET = Request("hub", "GET", "/lab/tiny/resolve/main/model.safetensors", "192.0.2
         ({**CUT, "after": 1, "bytes": 1}, "does not take after, bytes"),
         ({**CUT, "match": "("}, "match is not a regular expression"),
         ({**CUT, "match": 1}, "match must be a string, not 1"),
+        ({**CUT, "range": "("}, "range is not a regular expression"),
         ({**CUT, "client": 1}, "client must be a string"),
         ({**CUT, "times": 0}, "times must be a whole number, 1 or more, not 0"),
         ({**CUT, "times": True}, "times must be a whole number"),
@@ -55,7 +57,7 @@ json_values = st.recursive(
     max_leaves=5,
 )
 names = st.sampled_from(
-    ["service", "kind", "match", "client", "method", "times", "after_bytes", "how", "status", "etag"]
+    ["service", "kind", "match", "range", "client", "method", "times", "after_bytes", "how", "status", "etag"]
 )
 
 
@@ -80,10 +82,18 @@ def test_no_value_raises_anything_else(value: object) -> None:
         ({"method": "GET"}, True),
         ({"method": "HEAD"}, False),
         ({"service": "registry"}, False),
+        ({"range": "^$"}, True),
+        ({"range": "bytes"}, False),
     ],
 )
 def test_matching(fault: dict[str, Any], hit: bool) -> None:
     assert parse_fault({**CUT, **fault}).matches(GET) is hit
+
+
+@pytest.mark.parametrize(("wanted", "hit"), [("", True), ("bytes=9-", True), ("bytes=0-65535", False)])
+def test_matching_by_range(wanted: str, hit: bool) -> None:
+    fault = parse_fault({**CUT, "range": r"^(bytes=\d+-)?$"})
+    assert fault.matches(replace(GET, range=wanted)) is hit
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ class Notes:
         self.verified: dict[str, Stamp] = {}
         self.refs: dict[str, str] = {}
         self.trees: dict[str, str] = {}  # by commit, the text of one that was there before us, empty if none was
+        self.tensors: dict[str, Any] = {}  # by the files that hold them, what the weights consist of
+        self.rates: dict[str, Any] = {}  # by the way it came, how much was brought last, and in how many seconds
         self.reload()
 
     def reload(self) -> None:
@@ -103,8 +105,10 @@ class Notes:
             noted = json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
             self.verified, self.refs = dict(noted["verified"]), _texts(noted["refs"])
             self.trees = _texts(noted.get("trees", {}))
+            self.tensors, self.rates = dict(noted.get("tensors", {})), dict(noted.get("rates", {}))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            self.verified, self.refs, self.trees = {}, {}, {}  # then everything is read again
+            # then everything is read again
+            self.verified, self.refs, self.trees, self.tensors, self.rates = {}, {}, {}, {}, {}
         self._as_read = self._text()
         self.verified.update(found)
 
@@ -123,7 +127,8 @@ class Notes:
         self.verified[file.blob] = stamp(path)
 
     def _text(self) -> str:
-        noted = {"verified": self.verified, "refs": self.refs, "trees": self.trees}
+        noted: dict[str, Any] = {"verified": self.verified, "refs": self.refs, "trees": self.trees}
+        noted.update({name: told for name, told in (("tensors", self.tensors), ("rates", self.rates)) if told})
         return json.dumps(noted, indent=1, sort_keys=True) + "\n"
 
     def save(self) -> None:

@@ -34,6 +34,7 @@ _SAID_CHARS = 300  # of a refusal that are told
 #: where an answer's JSON has its words, the first one first
 _SAID_KEYS = ("error", "message", "detail", "error_description", "errors")
 _TITLE = re.compile(r"<title[^>]*>(.{1,100}?)</title>", re.IGNORECASE | re.DOTALL)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
 _LOGIN_STATUSES = (407, 511)  # of a proxy, or of a network such as a hotel's
 
 # The hub's phrases, in lower case. Single words are not enough: other sentences have them too.
@@ -58,6 +59,10 @@ class HubError(ValueError):
     def __init__(self, message: str, option: str = "") -> None:
         super().__init__(message)
         self.option = option
+
+
+class UnreachableError(HubError):
+    """No hub answers at the address."""
 
 
 def explain(error: Exception, hints: Mapping[str, str]) -> str:
@@ -368,18 +373,29 @@ class SameOrigin(urllib.request.HTTPRedirectHandler):
         return new
 
 
-def fetch(url: str, token: str, timeout: float) -> Answer:
-    """Ask once."""
+def fetch(url: str, token: str, timeout: float, span: tuple[int, int] | None = None) -> Answer:
+    """Ask once.
+
+    :param span: the first byte that is wanted, and the one after the last, of a file; None for all of an answer. Who
+        sends the whole file instead is not listened to for longer.
+    """
     headers = {"User-Agent": "sparkops.dgx_spark", "Accept": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
+    if span:
+        headers.update({"Accept": "*/*", "Range": f"bytes={span[0]}-{span[1] - 1}"})
     opener = urllib.request.build_opener(SameOrigin())
     try:
         with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as reply:
-            return Answer(reply.status, reply.headers, reply.read())
+            return Answer(reply.status, reply.headers, reply.read(span[1]) if span else reply.read())
     except urllib.error.HTTPError as exc:
         with exc:
             return Answer(exc.code, exc.headers, exc.read())
+
+
+def _address(model: Model, file: HashedFile) -> str:
+    """Return the path of a file on a hub."""
+    return f"/{model.repo}/resolve/{model.commit}/{urllib.parse.quote(file.path)}"
 
 
 class Hub:
@@ -413,7 +429,7 @@ class Hub:
         """Return the model at a revision, and whether it is gated; refuse one whose files may not be had."""
         check_names(repo, revision)
         about = f"/api/models/{repo}/revision/{urllib.parse.quote(revision, safe='')}?blobs=true"
-        model, gated = parse_model_info(self._ask(about, repo, revision), repo, revision)
+        model, gated = parse_model_info(self._ask(about, repo, revision).body, repo, revision)
         if gated:  # its description is public, its files are not
             self._ask(f"/api/models/{repo}/auth-check", repo, revision)
         return model, gated
@@ -426,30 +442,53 @@ class Hub:
         file = config_file(model)
         if file is None:
             return {}
-        path = f"/{model.repo}/resolve/{model.commit}/{urllib.parse.quote(file.path)}"
-        return parse_config(self._ask(path, model.repo, model.revision), file, f"{self.endpoint}{path}")
+        path = _address(model, file)
+        return parse_config(self._ask(path, model.repo, model.revision).body, file, f"{self.endpoint}{path}")
 
-    def _ask(self, path: str, repo: str, revision: str) -> bytes:
+    def part(self, model: Model, file: HashedFile, begin: int, end: int) -> bytes:
+        """Return the bytes of a file from ``begin`` to before ``end``, by a range request.
+
+        :raises HubError: when something else comes.
+        """
+        path = _address(model, file)
+        answer, place = self._ask(path, model.repo, model.revision, (begin, end)), f"{self.endpoint}{path}"
+        if answer.status == 200:  # the whole file, from its beginning
+            content = answer.body[begin:end]
+        else:
+            told = answer.headers.get("Content-Range") or ""
+            span = _CONTENT_RANGE.fullmatch(told)
+            if not span or [int(number) for number in span.groups()] != [begin, end - 1, file.size]:
+                raise HubError(
+                    f"{place} answers with another part ({told[:80] or 'untold'}) than bytes {begin} to {end - 1} "
+                    f"of {file.size}: see whether a proxy stands between, or name another hub",
+                    "endpoint",
+                )
+            content = answer.body
+        if len(content) != end - begin:
+            raise HubError(f"{place} sends {len(content)} bytes instead of {end - begin}: try again later")
+        return content
+
+    def _ask(self, path: str, repo: str, revision: str, span: tuple[int, int] | None = None) -> Answer:
         for attempt in range(1, self.attempts + 1):
             last = attempt == self.attempts
             try:
-                answer = fetch(self.endpoint + path, self.token, self.timeout)
+                answer = fetch(self.endpoint + path, self.token, self.timeout, span)
             except (ConnectionResetError, http.client.HTTPException) as exc:
                 if last:
                     raise self._unreachable(exc) from exc
             except OSError as exc:  # URLError is one
                 raise self._unreachable(exc) from exc
             else:
-                if answer.status == 200:
-                    return answer.body
+                if answer.status == 200 or (span and answer.status == 206):
+                    return answer
                 if last or answer.status not in PASSING:
                     raise refusal(answer, self.endpoint, repo, revision, bool(self.token))
             time.sleep(self.pause * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
 
-    def _unreachable(self, exc: Exception) -> HubError:
+    def _unreachable(self, exc: Exception) -> UnreachableError:
         reason = getattr(exc, "reason", None) or exc
-        return HubError(
+        return UnreachableError(
             f"the hub {self.endpoint} cannot be reached ({reason}): give this host a way to it (network, DNS, "
             "https_proxy), or name a hub that it reaches",
             "endpoint",

@@ -355,7 +355,7 @@ def test_model_info(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     answers = [json.dumps({"sha": COMMIT, "gated": False, "siblings": siblings}).encode(), b"{}"]
     asked = []
 
-    def answer(url: str, token: str, timeout: float) -> hf_hub.Answer:
+    def answer(url: str, token: str, timeout: float, _span: object) -> hf_hub.Answer:
         asked.append((url, token))
         return hf_hub.Answer(200, {}, answers[len(asked) - 1])
 
@@ -561,6 +561,29 @@ def test_what_was_hashed_is_not_read_again(run, tmp_path: Path, monkeypatch: pyt
     changed = run(hf_model_info, **asked)
     assert read == ["vocab"]
     assert changed["model"]["commit"] != first["model"]["commit"]
+
+
+def test_what_the_weights_consist_of_is_noted_once(run, tmp_path: Path) -> None:
+    top, options = checkpoint(tmp_path), {"cache_dir": str(tmp_path / "hf")}
+    header = json.dumps({"h.0.w": {"dtype": "U8", "shape": [9], "data_offsets": [0, 9]}}).encode()
+    (top / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(9))
+    asked = {"repo": "home/made", "source": "directory", "directory": str(top), **options}
+    rows = [{"name": "h.*.w", "dtype": "U8", "count": 1, "bytes": 9}]
+    first = run(hf_model_info, **asked)
+    assert (first["tensors"], first["tensors_problem"], first["noted"]) == (rows, "", False)
+    run(hf_cache_model, model=first["model"], source="directory", directory=str(top), **options)
+    verify = {"model": first["model"], "hashes": first["hashes"], **options}
+    run(hf_cache_verify, **verify)
+    assert not run(hf_model_info, **asked)["noted"], "the hashes are noted, the tensors are not"
+    run(hf_cache_verify, check_mode=True, tensors=rows, **verify)
+    assert not run(hf_model_info, **asked)["noted"], "check mode notes nothing"
+    run(hf_cache_verify, tensors=rows, **verify)
+    assert run(hf_model_info, **asked) == {**first, "noted": True}
+    noted = json.loads((tmp_path / "hf/.dgx-spark/models--home--made.json").read_text())
+    assert list(noted["tensors"].values()) == [rows]
+    assert noted["rates"]["directory"]["bytes"] == first["bytes"]
+    run(hf_cache_remove, repo="home/made", **options)
+    assert not (tmp_path / "hf/.dgx-spark").exists()
 
 
 def test_a_file_that_is_another_one_by_now_is_named(run, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@
 """Faults that are injected from outside, one by one: what they are, and which request each one hits.
 
 A fault is a JSON object. Every kind takes `service`, `kind`, and optionally `match` (a regular expression searched in
-the decoded path, without the query), `client` (an address), `method`, and `times` (how often it applies, 1 by
-default, null for ever). On top of these:
+the decoded path, without the query), `range` (one searched in the request's Range header, empty without one), `client`
+(an address), `method`, and `times` (how often it applies, 1 by default, null for ever). On top of these:
 
     cut      after_bytes (0), how ("fin" or "rst")  the connection ends after so many bytes of the body
     status   status, retry_after                    this answer instead of the real one
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SERVICES = ("hub", "registry", "apt")
-_COMMON = {"service", "kind", "match", "client", "method", "times"}
+_COMMON = {"service", "kind", "match", "range", "client", "method", "times"}
 _OWN: dict[str, set[str]] = {
     "cut": {"after_bytes", "how"},
     "status": {"status", "retry_after"},
@@ -57,6 +57,7 @@ class Request:
     method: str
     path: str
     client: str
+    range: str = ""
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Fault:
     service: str
     kind: str
     match: str = ""
+    range: str = ""
     client: str | None = None
     method: str | None = None
     times: int | None = 1
@@ -88,11 +90,23 @@ class Fault:
             and self.client in (None, request.client)
             and self.method in (None, request.method)
             and re.search(self.match, request.path) is not None
+            and re.search(self.range, request.range) is not None
         )
 
     def as_json(self) -> dict[str, Any]:
         """Return the fault as the control API shows it."""
-        names = ["id", "service", "kind", "match", "client", "method", "times", "applied", *sorted(_OWN[self.kind])]
+        names = [
+            "id",
+            "service",
+            "kind",
+            "match",
+            "range",
+            "client",
+            "method",
+            "times",
+            "applied",
+            *sorted(_OWN[self.kind]),
+        ]
         return {name: getattr(self, name) for name in names}
 
 
@@ -110,11 +124,12 @@ def parse_fault(data: object) -> Fault:
         raise FaultError(f"a fault of kind {kind} does not take {', '.join(unknown)}")
 
     fault = Fault(service, kind)
-    fault.match = _text(data, "match") or ""
-    try:
-        re.compile(fault.match)
-    except re.error as error:
-        raise FaultError(f"match is not a regular expression: {error}") from error
+    fault.match, fault.range = _text(data, "match") or "", _text(data, "range") or ""
+    for name, pattern in (("match", fault.match), ("range", fault.range)):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise FaultError(f"{name} is not a regular expression: {error}") from error
     fault.client = _text(data, "client")
     fault.method = _text(data, "method")
     fault.times = None if data.get("times", 1) is None else _number(data, "times", 1, 1)

@@ -128,7 +128,8 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a request of any method."""
         self.raw_path, _mark, query = self.path.partition("?")
         self.query = parse_qs(query)
-        self.seen = Request(self.service or "", self.command, unquote(self.raw_path), self.client_address[0])
+        wanted = self.headers.get("Range", "")
+        self.seen = Request(self.service or "", self.command, unquote(self.raw_path), self.client_address[0], wanted)
         self.status_sent = 0
         self.body_unread = self.headers.get("Transfer-Encoding") is not None or self._content_length() > 0
         started = time.monotonic()
