@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import sys
 import threading
 import time
@@ -169,12 +170,12 @@ class Asker:
                     self.note(now - last)
                     answer["gap_s"], last = max(answer["gap_s"], now - last), now
                 elif now - last > self.order["gap_s"]:  # events without a token in them are no tokens
-                    raise TimeoutError
+                    raise socket.timeout
                 if made := (event.get("usage") or {}).get("completion_tokens"):
                     answer["tokens"] = int(made)
             if not answer["tokens"]:
                 answer["error"] = "an answer without a token"
-        except TimeoutError:
+        except socket.timeout:
             answer["error"] = f"no token for {self.order['gap_s']:g} s, after {answer['tokens']} tokens"
         except (OSError, http.client.HTTPException, ValueError, AttributeError, TypeError) as error:
             answer["error"] = f"{type(error).__name__}: {error}, after {answer['tokens']} tokens"
