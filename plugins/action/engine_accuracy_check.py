@@ -46,7 +46,7 @@ class ActionModule(TrialAction):
         earlier = read(asked["compare"], host) if asked["compare"] else None
         served = {"repo": asked["repo"], "commit": asked["commit"]}
         if earlier is not None:
-            compared([], served, earlier, asked["compare"], host)  # what cannot be compared is refused before it takes long
+            compared([], served, earlier, asked["compare"], host)  # refused before it takes long
         more = {"system": asked["system_prompt"], "template": asked["template_arguments"]}
         order: ask.Order = {
             "address": asked["address"],
@@ -82,14 +82,15 @@ class ActionModule(TrialAction):
             lines = exam.wrong(found["answers"])
             raise TrialFailedError(
                 f"{asked['model']} at {asked['address']} on {host} answers {len(found['answers']) - len(lines)} of "
-                f"{len(found['answers'])} questions rightly ({found['score']} %, and {asked['threshold']:g} are wanted, "
-                f"validate_threshold). {' '.join(lines)} Compare with one Spark, or with another image: a serving over "
+                f"{len(found['answers'])} questions rightly ({found['score']} %, and {asked['threshold']:g} are "
+                f"wanted, validate_threshold). {' '.join(lines)} Compare with one Spark, or with another image: a serving over "
                 "several ranks can lose accuracy without an error."
             )
         if asked["require_equal"] and found.get("differences"):
             said = "; ".join(f"{one['id']}: {one['what']}" for one in found["differences"])
             raise TrialFailedError(
-                f"{asked['model']} at {asked['address']} on {host} answers otherwise than in {asked['compare']}: {said}."
+                f"{asked['model']} at {asked['address']} on {host} answers otherwise than in "
+                f"{asked['compare']}: {said}."
             )
 
 
@@ -99,8 +100,8 @@ def read(path: str, host: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise TrialFailedError(
-            f"{host} is not compared: {path} cannot be read on the controller ({error.strerror}): name the JSON that an "
-            "earlier validation wrote (validate_compare). Nothing was asked."
+            f"{host} is not compared: {path} cannot be read on the controller ({error.strerror}): name the JSON that "
+            "an earlier validation wrote (validate_compare). Nothing was asked."
         ) from error
     except ValueError as error:
         raise TrialFailedError(f"{host} is not compared: {path} is not JSON: {error}. Nothing was asked.") from error

@@ -36,7 +36,7 @@ class ActionModule(TrialAction):
         self.found["version"] = version
         if not quickstart.same_version(asked["version"], version):
             raise TrialFailedError(
-                f"{host}: {asked['image']} has TensorRT-LLM {version}, and the plan takes it for {asked['version']}, by "
-                f"which flags and keys are checked: set trtllm_serve_version={version}."
+                f"{host}: {asked['image']} has TensorRT-LLM {version}, and the plan takes it for {asked['version']}, "
+                f"by which flags and keys are checked: set trtllm_serve_version={version}."
             )
         return {}

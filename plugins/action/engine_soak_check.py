@@ -62,8 +62,8 @@ class ActionModule(TrialAction):
         self.found.update(outcome=outcome, minutes=minutes, concurrency=asked["concurrency"])
         if problem := soak.problem(outcome, minutes, gap):
             raise TrialFailedError(
-                f"{host}: {asked['model']} at {asked['address']} did not hold {asked['concurrency']} requests at a time "
-                f"for {minutes:g} min: {problem}. Until then: {soak.words(outcome)}. The engine's log says more, see "
+                f"{host}: {asked['model']} at {asked['address']} did not hold {asked['concurrency']} requests at a "
+                f"time for {minutes:g} min: {problem}. Until then: {soak.words(outcome)}. The engine's log says more, see "
                 "docs/faults.md."
             )
         return {}

@@ -36,7 +36,7 @@ class ActionModule(Planner):
             path.with_suffix(".txt").write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
         except OSError as error:
             raise PlanError(
-                f"the report cannot be written to {path} on the controller: {error.strerror}; name another place with -e "
-                "validate_report="
+                f"the report cannot be written to {path} on the controller: {error.strerror}; name another place with "
+                "-e validate_report="
             ) from error
         return {"text": text, "path": str(path)}

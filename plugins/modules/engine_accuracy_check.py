@@ -17,8 +17,8 @@ description:
     Fails where fewer answers are right than are wanted, with each question that was answered wrongly. Such a serving
     has lost accuracy, and says nothing of it.
   - >-
-    Compares the answers with those of an earlier report, of one Spark for instance. That they differ is shown, and fails
-    only where O(require_equal) asks for it.
+    Compares the answers with those of an earlier report, of one Spark for instance. That they differ is shown, and
+    fails only where O(require_equal) asks for it.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:

@@ -32,7 +32,8 @@ options:
     type: str
     required: true
   version:
-    description: The version that the image is taken to have, as M(sparkops.dgx_spark.trtllm_plan) plans it. Empty for any.
+    description: >-
+      The version that the image is taken to have, as M(sparkops.dgx_spark.trtllm_plan) plans it. Empty for any.
     type: str
     default: ""
   seconds:

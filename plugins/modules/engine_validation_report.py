@@ -28,8 +28,8 @@ options:
     required: true
   facts:
     description: >-
-      What was validated: C(model) with C(repo) and C(commit), C(nodes), C(image), C(ranks) with their transports, and by
-      host in C(nccl) the NCCL libraries.
+      What was validated: C(model) with C(repo) and C(commit), C(nodes), C(image), C(ranks) with their transports, and
+      by host in C(nccl) the NCCL libraries.
     type: dict
     required: true
   parts:

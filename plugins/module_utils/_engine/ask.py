@@ -92,7 +92,7 @@ def piece(event: dict[str, Any]) -> tuple[str, str, str]:
     >>> piece({"choices": [{"text": "a"}]}), piece({"choices": []})
     (('a', '', ''), ('', '', ''))
     """
-    choice = next(iter(event.get("choices") or []), {})
+    choice: dict[str, Any] = next(iter(event.get("choices") or []), {})
     delta = choice.get("delta") or {}
     thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
     return delta.get("content") or choice.get("text") or "", thought, choice.get("finish_reason") or ""
@@ -146,9 +146,7 @@ class Asker:
 
     def ask(self, request: dict[str, Any]) -> Answer:
         """Send one request, and take its answer. What goes wrong is part of what is returned."""
-        answer = Answer(
-            id=request["id"], text="", thoughts="", finish="", tokens=0, gap_s=0.0, seconds=0.0, error=""
-        )
+        answer = Answer(id=request["id"], text="", thoughts="", finish="", tokens=0, gap_s=0.0, seconds=0.0, error="")
         began = last = time.monotonic()
         connection = http.client.HTTPConnection(self.order["address"], timeout=self.order["gap_s"])
         try:

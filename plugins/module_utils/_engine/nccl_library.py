@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which build of NCCL a process has loaded. Two builds of one version differ in what they hang on, so size and hash count.
+"""Which build of NCCL a process has loaded. Two builds of one version may differ, so size and hash count.
 
 This module util is private to the collection.
 """
@@ -31,9 +31,9 @@ class Library(TypedDict):
 def paths_in(maps: Iterable[str]) -> list[str]:
     """The NCCL libraries that a process has mapped, from its ``/proc/PID/maps``.
 
-    >>> paths_in(["7f00-7f01 r-xp 00000000 00:2e 42   /usr/lib/aarch64-linux-gnu/libnccl.so.2.28.9", "7f-80 rw-p 0 0 0"])
-    ['/usr/lib/aarch64-linux-gnu/libnccl.so.2.28.9']
-    >>> paths_in(["7f00-7f01 r-xp 00000000 00:2e 42   /usr/lib/libnccl-net.so", "1-2 r--p 0 0 0 /a/libnccl.so.2 (deleted)"])
+    >>> paths_in(["7f00-7f01 r-xp 00000000 00:2e 42   /usr/lib/libnccl.so.2.28.9", "7f-80 rw-p 0 0 0"])
+    ['/usr/lib/libnccl.so.2.28.9']
+    >>> paths_in(["7f00-7f01 r-xp 0 00:2e 42   /usr/lib/libnccl-net.so", "1-2 r--p 0 0 0 /a/libnccl.so.2 (deleted)"])
     ['/usr/lib/libnccl-net.so']
     """
     found = []

@@ -28,8 +28,14 @@ _TOKEN = re.compile(r"<\|[^|<>]*\|>|</s>|<eos>|<end_of_turn>")
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _SAID = re.compile(r"\banswer\b[^\n:=]{0,40}?(?:\bis\b|[:=])\s*([^\n]+)", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w.])[-−]?\d{1,3}(?:[,’' ]\d{3})+(?![\d])(?:\.\d+)?|(?<![\w.])[-−]?\d+(?:\.\d+)?")
-_QUOTED = re.compile(r"[\"“„'`‘]([^\"”“'`’]+)[\"”“'`’]")
+_NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:[,' ]\d{3})+(?![\d])(?:\.\d+)?|(?<![\w.])-?\d+(?:\.\d+)?")
+_QUOTED = re.compile(r"[\"'`]([^\"'`]+)[\"'`]")
+#: typographers' signs, and those that are on a keyboard
+_PLAIN = str.maketrans(
+    dict.fromkeys("\u201c\u201d\u201e", '"')
+    | dict.fromkeys("\u2018\u2019", "'")
+    | dict.fromkeys("\u2010\u2011\u2013\u2212", "-")
+)
 MOST_WORDS = 15  # of a sentence that still is an answer, and not a talk around it
 
 
@@ -46,7 +52,7 @@ def spoken(text: str) -> str:
         text = text[ends[-1].end() :]
     if begun := _THOUGHT.search(text):
         text = text[: begun.start()]
-    return _TOKEN.sub("", unicodedata.normalize("NFKC", text)).strip()
+    return _TOKEN.sub("", unicodedata.normalize("NFKC", text).translate(_PLAIN)).strip()
 
 
 def is_right(question: Question, text: str) -> bool:
@@ -101,7 +107,7 @@ def number_of(said: str, asks: str = "") -> Fraction | None:
 
 
 def _numbers(text: str) -> list[Fraction]:
-    return [Fraction(re.sub(r"[,’' ]", "", one).replace("−", "-")) for one in _NUMBER.findall(text)]
+    return [Fraction(re.sub(r"[,' ]", "", one)) for one in _NUMBER.findall(text)]
 
 
 def _names(said: str, question: Question) -> bool:
@@ -122,8 +128,8 @@ def _letters(said: str, cased: bool) -> str:
     for claim in claims(said):
         quoted = _QUOTED.findall(claim)
         text = quoted[-1] if quoted else claim
-        apart = re.sub(r"[\s,.\-–]+", "", text)
-        if re.fullmatch(r"(?:\w[\s,.\-–]+)+\w", text):
+        apart = re.sub(r"[\s,.-]+", "", text)
+        if re.fullmatch(r"(?:\w[\s,.-]+)+\w", text):
             return _cased(apart, cased)
         words = re.findall(r"\w+", text)
         if words:

@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fixed questions by which a serving's answers are judged, each with what is right. No model is needed to check one.
+"""The fixed questions by which a serving's answers are judged, each with what is right.
 
 They are easy on purpose: a sound model of some eight billion parameters answers them all, or nearly all, also in four
 bits. A serving that lost its accuracy does not. This plugin util is private to the collection.
@@ -68,7 +68,11 @@ QUESTIONS = (
 )
 
 #: how a model without a chat template, which completes texts, is shown what is wanted
-SHOTS = (("What is 2 plus 3?", "5"), ("What is the capital of France?", "Paris"), ('Spell the word "cat" backwards.', "tac"))
+SHOTS = (
+    ("What is 2 plus 3?", "5"),
+    ("What is the capital of France?", "Paris"),
+    ('Spell the word "cat" backwards.', "tac"),
+)
 
 
 def completion_prompt(asks: str) -> str:
