@@ -83,8 +83,8 @@ class ActionModule(TrialAction):
             raise TrialFailedError(
                 f"{asked['model']} at {asked['address']} on {host} answers {len(found['answers']) - len(lines)} of "
                 f"{len(found['answers'])} questions rightly ({found['score']} %, and {asked['threshold']:g} are "
-                f"wanted, validate_threshold). {' '.join(lines)} Compare with one Spark, or with another image: a serving over "
-                "several ranks can lose accuracy without an error."
+                f"wanted, validate_threshold). {' '.join(lines)} Compare with one Spark, or with another image: a "
+                "serving over several ranks can lose accuracy without an error."
             )
         if asked["require_equal"] and found.get("differences"):
             said = "; ".join(f"{one['id']}: {one['what']}" for one in found["differences"])

@@ -63,7 +63,7 @@ class ActionModule(TrialAction):
         if problem := soak.problem(outcome, minutes, gap):
             raise TrialFailedError(
                 f"{host}: {asked['model']} at {asked['address']} did not hold {asked['concurrency']} requests at a "
-                f"time for {minutes:g} min: {problem}. Until then: {soak.words(outcome)}. The engine's log says more, see "
-                "docs/faults.md."
+                f"time for {minutes:g} min: {problem}. Until then: {soak.words(outcome)}. The engine's log says more, "
+                "see docs/faults.md."
             )
         return {}

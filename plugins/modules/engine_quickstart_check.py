@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - >-
     Runs C(quickstart_advanced.py) or C(quickstart_multimodal.py) of TensorRT-LLM's image in a container with the GPU,
-    on a model that is in the host's Hugging Face cache. The model is mounted read-only where it is served from, nothing is
-    downloaded, and no token is given to the container, which is removed.
+    on a model that is in the host's Hugging Face cache. The model is mounted read-only where it is served from, nothing
+    is downloaded, and no token is given to the container, which is removed.
   - A vision model gets a picture that this collection draws.
   - >-
     Fails where the program fails, or generates no text. Refuses to load a model beside a serving, and into a host
