@@ -79,7 +79,9 @@ def events(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
                 return
             event = json.loads(value)
             if not isinstance(event, dict):
-                raise ValueError(f"an event is no object: {value[:100]}")
+                raise ValueError(f"an event is no object: {value.strip()[:100]}")
+            if event.get("error"):
+                raise ValueError(str(event["error"])[:300])
             yield event
     raise ValueError("the answer broke off")
 

@@ -129,8 +129,8 @@ def differences(
         if before is None or before.get("question") != one["question"]:
             found.append({"id": one["id"], "what": "it was not asked then", "before": "", "now": one["text"]})
         elif (before["thoughts"], before["text"]) != (one["thoughts"], one["text"]):
-            where = "text" if before["text"] != one["text"] else "thoughts"
-            what = f"the {where} differs after {common(before[where], one[where])} characters"
+            where, verb = ("text", "differs") if before["text"] != one["text"] else ("thoughts", "differ")
+            what = f"the {where} {verb} after {common(before[where], one[where])} characters"
             changed = " and so does whether it is right" if before["right"] != one["right"] else ""
             found.append({"id": one["id"], "what": what + changed, "before": before[where], "now": one[where]})
     return found

@@ -40,10 +40,9 @@ def _kept(one: Mapping[str, Any]) -> dict[str, Any]:
 def text(found: Mapping[str, Any]) -> list[str]:
     """The report in some lines."""
     model = found.get("model") or {}
-    lines = [
-        f"{'passed' if found['passed'] else 'FAILED'}: {model.get('repo')} on {len(found.get('nodes') or [])} Sparks, "
-        f"{found.get('image')}"
-    ]
+    count = len(found.get("nodes") or [])
+    where = f"{count} Spark{'' if count == 1 else 's'}"
+    lines = [f"{'passed' if found['passed'] else 'FAILED'}: {model.get('repo')} on {where}, {found.get('image')}"]
     for name in ("gpu", "import", "text", "vision", "lora", "accuracy", "soak"):
         one = found.get(name)
         if one:
