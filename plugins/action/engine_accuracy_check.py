@@ -26,6 +26,7 @@ class ActionModule(TrialAction):
 
     WHAT = "accuracy"
     SPEC: ClassVar[dict[str, Any]] = {
+        "image": {"type": "str", "required": True},
         "address": {"type": "str", "required": True},
         "model": {"type": "str", "required": True},
         "path": {"type": "str", "choices": [CHAT, COMPLETION], "default": CHAT},

@@ -22,7 +22,11 @@ class ActionModule(TrialAction):
     """Runs on the controller."""
 
     WHAT = "import"
-    SPEC: ClassVar[dict[str, Any]] = {"version": {"type": "str", "default": ""}}
+    SPEC: ClassVar[dict[str, Any]] = {
+        "image": {"type": "str", "required": True},
+        "version": {"type": "str", "default": ""},
+        "seconds": {"type": "int", "default": 600},
+    }
 
     def validate(self, asked: dict[str, Any], host: str) -> dict[str, Any]:
         """Return the version."""

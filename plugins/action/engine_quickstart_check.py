@@ -21,6 +21,7 @@ class ActionModule(TrialAction):
 
     WHAT = "quickstart"
     SPEC: ClassVar[dict[str, Any]] = {
+        "image": {"type": "str", "required": True},
         "kind": {
             "type": "str",
             "choices": [quickstart.TEXT, quickstart.VISION, quickstart.LORA],

@@ -24,8 +24,8 @@ class ActionModule(TrialAction):
     """Runs on the controller."""
 
     WHAT = "soak"
-    ALL: ClassVar[dict[str, Any]] = {"image": {"type": "str", "required": True}}
     SPEC: ClassVar[dict[str, Any]] = {
+        "image": {"type": "str", "required": True},
         "address": {"type": "str", "required": True},
         "model": {"type": "str", "required": True},
         "path": {"type": "str", "choices": [CHAT, COMPLETION], "default": CHAT},

@@ -16,11 +16,11 @@ from .test_two_spark_faults import INJECTED
 
 pytestmark = pytest.mark.matrix
 CONTAINER = "$(sudo docker ps --quiet --filter name=dgx-spark-trtllm)"
-HUB = "/home/nvidia/.cache/huggingface/hub"
 #: a model that sees, of the model that is there: its weights, and a config.json that says so
 SEES = (
     "cd {hub} && cp -a models--lab--tiny-chat models--lab--tiny-{name} && cd models--lab--tiny-{name}/snapshots/* && "
-    'sed "s/^{{/{{\\"model_type\\": \\"{kind}\\",/" config.json > config.new && mv config.new config.json && mkdir -p vision-lora'
+    """sed 's/^{{/{{"model_type": "{kind}",/' config.json > config.new && mv config.new config.json && """
+    "mkdir -p vision-lora"
 )
 
 
@@ -89,9 +89,8 @@ def test_a_sound_serving_passes_all_parts_and_leaves_nothing(seeing: Pair, repor
     assert "224 x 224 pixels" in found["vision"]["text"]
     assert found["accuracy"]["score"] == 100
     assert {name: rank["transport"] for name, rank in found["ranks"].items()} == dict.fromkeys(SPARKS, "IB")
-    assert {name: [one["version"] for one in libraries] for name, libraries in found["nccl"].items()} == dict.fromkeys(
-        SPARKS, ["2.28.3+cuda13.0"]
-    )
+    versions = {name: [one["version"] for one in libraries] for name, libraries in found["nccl"].items()}
+    assert versions == {name: ["2.28.3+cuda13.0"] for name in SPARKS}
     outcome = found["soak"]["outcome"]
     assert (outcome["errors"], outcome["count"] > 4) == ([], True), outcome
     assert seeing.hub_bytes() - served < 20_000, "the plan reads config.json alone"

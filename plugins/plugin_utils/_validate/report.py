@@ -13,6 +13,12 @@ from typing import Any, Mapping
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._validate import exam, soak
 
 FORMAT = 1  #: of the JSON
+#: of what tasks return; the rest is Ansible's own
+KEPT = (
+    *("msg", "gpus", "version", "model", "command", "text"),
+    *("answers", "score", "threshold", "compared", "differences"),
+    *("outcome", "minutes", "concurrency"),
+)
 
 
 def report(facts: Mapping[str, Any], parts: Mapping[str, Any], at: str) -> dict[str, Any]:
@@ -32,9 +38,8 @@ def report(facts: Mapping[str, Any], parts: Mapping[str, Any], at: str) -> dict[
 
 
 def _kept(one: Mapping[str, Any]) -> dict[str, Any]:
-    """What a task returned, without what is Ansible's own."""
-    own = {"changed", "invocation", "warnings", "deprecations", "exception", "failed", "at"}
-    return {**{name: value for name, value in one.items() if name not in own}, "passed": not one.get("failed")}
+    """What a task returned, without what is Ansible's own, and whether it passed."""
+    return {**{name: value for name, value in one.items() if name in KEPT}, "passed": not one.get("failed")}
 
 
 def text(found: Mapping[str, Any]) -> list[str]:

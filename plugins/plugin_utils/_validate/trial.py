@@ -35,12 +35,8 @@ class TrialFailedError(Exception):
 class TrialAction(ActionBase):
     """Validates the arguments, and calls :meth:`validate`, which calls :meth:`tried`."""
 
-    #: options beside these of all
+    #: options, as an argument_spec
     SPEC: ClassVar[dict[str, Any]] = {}
-    ALL: ClassVar[dict[str, Any]] = {
-        "image": {"type": "str", "required": True},
-        "seconds": {"type": "int", "default": 600},
-    }
     #: what is tried, in a word
     WHAT: ClassVar[str] = "trial"
 
@@ -52,7 +48,7 @@ class TrialAction(ActionBase):
         """Run on the controller."""
         super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
-        _validated, asked = self.validate_argument_spec(argument_spec={**self.ALL, **self.SPEC})
+        _validated, asked = self.validate_argument_spec(argument_spec=self.SPEC)
         if self._task.check_mode:
             return {"changed": False, "skipped": True, "msg": "nothing is tried in check mode"}
         self.found: dict[str, Any] = {}

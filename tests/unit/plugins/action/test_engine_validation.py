@@ -47,7 +47,7 @@ class Host:
         plugin._task = SimpleNamespace(check_mode=self.check, async_val=0, diff=False, action=module.__name__)
         plugin._display = SimpleNamespace(display=self.shown.append)
         self.monkeypatch.setattr(trial.ActionBase, "run", lambda *_about: {})
-        spec = {**getattr(module.ActionModule, "ALL", {}), **module.ActionModule.SPEC}
+        spec = module.ActionModule.SPEC
         assert set(asked) <= set(spec)
         given = {name: asked.get(name, about.get("default")) for name, about in spec.items()}
         self.monkeypatch.setattr(plugin, "validate_argument_spec", lambda **_spec: (None, given), raising=False)
@@ -82,7 +82,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 RUNNING = {**ENDED, "running": True, "lines": ["loading", "Loading weights: 40%"]}
 
 
-# --- what all have in common -------------------------------------------------------------------------------------------
+# --- what all have in common -----------------------------------------------------------------------------------------
 
 
 def test_a_container_is_watched_to_its_end_and_removed(host: Host) -> None:
@@ -138,7 +138,7 @@ def test_nothing_is_tried_in_check_mode(host: Host) -> None:
     assert host.calls == []
 
 
-# --- import ------------------------------------------------------------------------------------------------------------
+# --- import ----------------------------------------------------------------------------------------------------------
 
 
 def test_another_version_than_planned_is_refused_with_the_mend(host: Host) -> None:
@@ -156,7 +156,7 @@ def test_an_import_that_fails_shows_why(host: Host) -> None:
     assert "cannot be imported in it (exit status 1). It said last: ImportError: libnvinfer.so.10" in done["msg"]
 
 
-# --- NVIDIA's examples -------------------------------------------------------------------------------------------------
+# --- NVIDIA's examples -----------------------------------------------------------------------------------------------
 
 TEXT = "[0] Prompt: 'Paris is great because', Generated text: ' of its museums'"
 
@@ -196,7 +196,7 @@ def test_no_text_is_a_failure(host: Host, seen: dict[str, Any], says: str) -> No
     assert says in done["msg"]
 
 
-# --- accuracy ----------------------------------------------------------------------------------------------------------
+# --- accuracy --------------------------------------------------------------------------------------------------------
 
 
 def asked(wrong: int = 0) -> dict[str, Any]:
@@ -279,7 +279,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_asked(
     assert host.calls == []
 
 
-# --- soak --------------------------------------------------------------------------------------------------------------
+# --- soak ------------------------------------------------------------------------------------------------------------
 
 OUTCOME = {
     "answers": [],

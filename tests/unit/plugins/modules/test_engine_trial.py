@@ -28,7 +28,7 @@ OURS = {"Id": "f00", "Names": ["/dgx-spark-validate"], "Labels": {trials.LABEL: 
 SERVES = {"Id": "bar1", "Names": ["/dgx-spark-trtllm"], "Labels": {"dgx-spark.base": "nvcr"}, "State": "running"}
 
 
-# --- the container -----------------------------------------------------------------------------------------------------
+# --- the container ---------------------------------------------------------------------------------------------------
 
 
 def test_a_model_is_mounted_read_only_and_nothing_is_pulled_or_told_a_token() -> None:
@@ -80,7 +80,7 @@ def test_weights_and_a_share_of_the_memory_have_to_be_available(available: int, 
     assert (trials.memory_problem(MODEL, available, total, 24576) == "") is fits
 
 
-# --- a model in the cache ----------------------------------------------------------------------------------------------
+# --- a model in the cache --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_half_a_model_is_none(hub: Path) -> None:
         trials.cached(hub, "a/b")
 
 
-# --- the module --------------------------------------------------------------------------------------------------------
+# --- the module ------------------------------------------------------------------------------------------------------
 
 
 class Place:
@@ -184,7 +184,7 @@ def test_what_an_earlier_run_left_is_removed_first(place: Place, capsys: pytest.
     place.containers(OURS)
     place.engine.on["GET", "/containers/json"] = lambda _body: place.containers(*([] if place.calls() else [OURS]))
     assert start(place, capsys)["changed"]
-    assert [call[:4] for call in place.calls()][0] == ["rm", "--force", "--volumes", "f00"]
+    assert place.calls()[0][:4] == ["rm", "--force", "--volumes", "f00"]
     assert not (place.run / "old").exists()
 
 
@@ -280,7 +280,7 @@ def test_one_that_docker_does_not_remove_is_named(place: Place, capsys: pytest.C
     assert "the containers f00 cannot be removed" in place(capsys, state="absent")["msg"]
 
 
-# --- which NCCL --------------------------------------------------------------------------------------------------------
+# --- which NCCL ------------------------------------------------------------------------------------------------------
 
 
 def test_the_nccl_of_the_serving_s_processes_is_read(

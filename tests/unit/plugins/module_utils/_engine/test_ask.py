@@ -53,7 +53,7 @@ class Server:
                 """A client that went away is nothing to tell."""
 
         self.http = Http(("127.0.0.1", 0), Handler)
-        self.address = "127.0.0.1:{}".format(self.http.server_address[1])
+        self.address = f"127.0.0.1:{self.http.server_address[1]}"
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
 

@@ -18,7 +18,10 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
 
 CHILD = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
 #: one that starts another in its own session group, and does not end by SIGTERM
-PARENT = "import signal, subprocess, sys; signal.signal(15, signal.SIG_IGN); subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
+PARENT = (
+    "import signal, subprocess, sys; signal.signal(15, signal.SIG_IGN); "
+    "subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
+)
 
 
 @pytest.fixture

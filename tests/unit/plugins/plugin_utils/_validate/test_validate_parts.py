@@ -24,7 +24,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._validate.quest
 from hypothesis import given
 from hypothesis import strategies as st
 
-# --- the picture -------------------------------------------------------------------------------------------------------
+# --- the picture -----------------------------------------------------------------------------------------------------
 
 
 def chunks(data: bytes) -> dict[bytes, bytes]:
@@ -56,7 +56,7 @@ def test_the_picture_is_a_png_with_a_house_and_a_sun() -> None:
     assert picture.png() == picture.png()
 
 
-# --- NVIDIA's examples -------------------------------------------------------------------------------------------------
+# --- NVIDIA's examples -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_other_lines_are_no_text(line: str) -> None:
     assert quickstart.generated([line]) == []
 
 
-# --- the questions as requests -----------------------------------------------------------------------------------------
+# --- the questions as requests ---------------------------------------------------------------------------------------
 
 
 def test_questions_are_asked_greedily_and_without_a_system_prompt() -> None:
@@ -118,7 +118,7 @@ def test_a_model_without_a_template_is_shown_what_is_wanted() -> None:
     assert not {"messages", "chat_template_kwargs"} & set(body)
 
 
-# --- the score ---------------------------------------------------------------------------------------------------------
+# --- the score -------------------------------------------------------------------------------------------------------
 
 
 def answers(wrong: int = 0, text: str = "no idea", **changes: Any) -> list[dict[str, Any]]:
@@ -168,7 +168,7 @@ def test_a_wrong_answer_is_shown_with_what_was_expected(changes: dict[str, Any],
     assert says in line
 
 
-# --- two servings of one model -----------------------------------------------------------------------------------------
+# --- two servings of one model ---------------------------------------------------------------------------------------
 
 MODEL = {"repo": "a/b", "commit": "c0ffee"}
 
@@ -231,7 +231,7 @@ def test_texts_begin_alike_as_far_as_told(one: str, other: str) -> None:
     assert one[count : count + 1] != other[count : count + 1] or one == other
 
 
-# --- the soak ----------------------------------------------------------------------------------------------------------
+# --- the soak --------------------------------------------------------------------------------------------------------
 
 OUTCOME = {
     "count": 9,
@@ -267,7 +267,7 @@ def test_requests_of_a_load_are_bounded_and_begin_differently(path: str, field: 
     assert len({str(body[field])[:40] for body in bodies}) == len(bodies) >= 8
 
 
-# --- the report --------------------------------------------------------------------------------------------------------
+# --- the report ------------------------------------------------------------------------------------------------------
 
 
 def test_a_report_keeps_what_was_done_and_says_what_failed() -> None:
