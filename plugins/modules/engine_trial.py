@@ -25,7 +25,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: In check mode it does nothing.
+    details: In check mode it starts nothing.
   diff_mode:
     support: none
   idempotent:
@@ -155,19 +155,22 @@ MEMORY = "memory"
 
 
 def ours(docker: Docker) -> list[dict[str, Any]]:
-    """The containers that this module started."""
+    """The containers that this module started; none where there is no Docker."""
+    if not Path(docker.path).exists():
+        return []
     listed = docker.ask("GET", "/containers/json?all=true")
     return [one for one in listed if trials.LABEL in (one.get("Labels") or {})]
 
 
 def remove(module: AnsibleModule, docker: Docker) -> bool:
     """Remove containers and files. Returns whether there were any."""
-    found = [one["Id"] for one in ours(docker)]
+    found, there = [one["Id"] for one in ours(docker)], FOLDER.exists()
+    if module.check_mode:
+        return bool(found) or there
     if found:
         module.run_command([module.get_bin_path("docker", required=True), "rm", "--force", "--volumes", *found])
     if left := [one["Id"] for one in ours(docker)]:
         raise TrialError(f"the containers {', '.join(one[:12] for one in left)} cannot be removed: try 'docker rm -f'")
-    there = FOLDER.exists()
     shutil.rmtree(FOLDER, ignore_errors=True)
     return bool(found) or there
 
@@ -287,7 +290,7 @@ def main() -> None:
     )
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C"}
     docker, state = Docker(module.params["docker_socket"]), module.params["state"]
-    if module.check_mode:
+    if module.check_mode and state != "absent":
         module.exit_json(changed=False, running=False, lines=[], result={})
     try:
         if state == "absent":

@@ -269,9 +269,15 @@ def test_absent_removes_container_and_files_once(place: Place, capsys: pytest.Ca
     place.engine.on["GET", "/containers/json"] = lambda _body: place.containers(
         SERVES, *([] if place.calls() else [OURS])
     )
-    assert place(capsys, check=True, state="absent") == {**place(capsys, check=True, state="absent"), "changed": False}
+    assert place(capsys, check=True, state="absent")["changed"]
+    assert (place.calls(), place.run.exists()) == ([], True)
     assert place(capsys, state="absent")["changed"]
     assert [call[:-1] for call in place.calls()] == [["rm", "--force", "--volumes", "f00"]]
+    assert not place(capsys, state="absent")["changed"]
+
+
+def test_without_a_docker_there_is_nothing_to_remove(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.options["docker_socket"] = "/none"
     assert not place(capsys, state="absent")["changed"]
 
 
