@@ -193,6 +193,8 @@ def the_model(asked: dict[str, Any], docker: Docker) -> Cached | None:
     """The model that is to be loaded. :raises TrialError: where it is not there, or must not be loaded."""
     if not asked["model"]:
         return None
+    if not asked["hub"]:
+        raise TrialError(f"{asked['model']} is not tried: hub does not say where models are. Nothing was changed")
     model = trials.cached(Path(asked["hub"]), asked["model"])
     available, total = memory_mib(asked["meminfo"])
     memory = trials.memory_problem(model, available, total, asked["reserve_mib"])

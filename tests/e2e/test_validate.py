@@ -19,7 +19,7 @@ CONTAINER = "$(sudo docker ps --quiet --filter name=dgx-spark-trtllm)"
 #: a model that sees, of the model that is there: its weights, and a config.json that says so
 SEES = (
     "cd {hub} && cp -a models--lab--tiny-chat models--lab--tiny-{name} && cd models--lab--tiny-{name}/snapshots/* && "
-    """sed 's/^{{/{{"model_type": "{kind}",/' config.json > config.new && mv config.new config.json && """
+    """sed 's/"model_type": *"[^"]*"/"model_type": "{kind}"/' config.json > config.new && mv config.new config.json && """
     "mkdir -p vision-lora"
 )
 

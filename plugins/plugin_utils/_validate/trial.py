@@ -19,7 +19,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
 
 MODULE = "sparkops.dgx_spark.engine_trial"
 EVERY = 10  # seconds between two lines of progress
-LONGEST_PAUSE = 4.0  # seconds, far less than the container's patience
+LONGEST_PAUSE = 5.0  # seconds, far less than the container's patience
 WHY = {
     watch.TIME: "it was ended, since it took longer than {seconds} s",
     watch.LEFT: "it ended itself, since nobody looked after it for a minute",

@@ -205,6 +205,7 @@ def test_the_container_of_a_run_that_is_at_work_is_left_alone(place: Place, caps
     [
         ({"image": "none"}, "the image none is not on this host: build or pull it first"),
         ({"model": "a/c"}, "a/c is not in"),
+        ({"model": "a/b", "hub": None}, "a/b is not tried: hub does not say where models are"),
         ({"model": "a/b", "serves": True}, "a/b is not tried: the container dgx-spark-trtllm serves here"),
         ({"model": "a/b", "reserve_mib": 110000}, "a/b is not tried: the model needs 110000 MiB"),
     ],
