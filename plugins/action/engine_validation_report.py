@@ -20,13 +20,14 @@ class ActionModule(Planner):
     SPEC: ClassVar[dict[str, Any]] = {
         "path": {"type": "path", "required": True},
         "facts": {"type": "dict", "required": True},
+        "asked": {"type": "list", "elements": "str", "choices": list(report.PARTS), "required": True},
         "parts": {"type": "dict", "required": True},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Write the report, beside whatever other reports there are, and return its text."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        found = report.report(asked["facts"], asked["parts"], at)
+        found = report.report(asked["facts"], asked["asked"], asked["parts"], at)
         text, path = report.text(found), Path(asked["path"])
         if self._task.check_mode:
             return {"text": text, "path": ""}

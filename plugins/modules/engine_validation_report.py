@@ -32,8 +32,14 @@ options:
       by host in C(nccl) the NCCL libraries.
     type: dict
     required: true
+  asked:
+    description: Which parts were to be done. One that did not run, for whatever reason, has not passed.
+    type: list
+    elements: str
+    choices: [gpu, import, text, vision, lora, accuracy, soak]
+    required: true
   parts:
-    description: What each part's task registered, by the part's name. One that was skipped is left out.
+    description: What each part's task registered, by the part's name and then by host.
     type: dict
     required: true
 author:
@@ -48,8 +54,10 @@ EXAMPLES = r"""
       model: {repo: openai/gpt-oss-120b, commit: b5c939de}
       nodes: [spark1]
       image: nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc13
+    asked: [accuracy]
     parts:
-      accuracy: "{{ accuracy }}"
+      accuracy:
+        spark1: "{{ accuracy }}"
 """
 
 RETURN = r"""

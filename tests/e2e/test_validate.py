@@ -19,8 +19,8 @@ CONTAINER = "$(sudo docker ps --quiet --filter name=dgx-spark-trtllm)"
 #: a model that sees, of the model that is there: its weights, and a config.json that says so
 SEES = (
     "cd {hub} && cp -a models--lab--tiny-chat models--lab--tiny-{name} && cd models--lab--tiny-{name}/snapshots/* && "
-    """sed 's/"model_type": *"[^"]*"/"model_type": "{kind}"/' config.json > config.new && mv config.new config.json && """
-    "mkdir -p vision-lora"
+    """sed 's/"model_type": *"[^"]*"/"model_type": "{kind}"/' config.json > config.new && """
+    "mv config.new config.json && mkdir -p vision-lora"
 )
 
 
@@ -121,3 +121,18 @@ def test_answers_that_rank_1_spoils_fail_the_gate(seeing: Pair, reports: Path) -
     assert again.status == "successful", again.said
     assert report(reports / "again.json")["accuracy"]["differences"] == []
     assert left(seeing) == dict.fromkeys(SPARKS, "")
+
+
+def test_one_spark_answers_as_two_did(seeing: Pair, reports: Path) -> None:
+    alone = seeing.hosts("spark1")
+    run = seeing.serve("single_spark.yml", inventory=alone)
+    assert run.status == "successful", run.said
+    path = reports / "alone.json"
+    options = {"validate_compare": str(reports / "sound.json"), "validate_require_equal": True}
+    again = seeing.serve(
+        "validate.yml", inventory=alone, validate_report=str(path), validate_parts=["accuracy"], **options
+    )
+    assert again.status == "successful", again.said
+    found = report(path)
+    assert (found["nodes"], found["accuracy"]["differences"]) == (["spark1"], [])
+    assert "20 equal to" in path.with_suffix(".txt").read_text()

@@ -8,11 +8,13 @@ This plugin util is private to the collection.
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._validate import exam, soak
 
 FORMAT = 1  #: of the JSON
+NOT_REACHED = "it was not reached, since something before it failed, or it was a dry run"
+PARTS = ("gpu", "import", "text", "vision", "lora", "accuracy", "soak")
 #: of what tasks return; the rest is Ansible's own
 KEPT = (
     *("msg", "gpus", "version", "model", "command", "text"),
@@ -21,25 +23,30 @@ KEPT = (
 )
 
 
-def report(facts: Mapping[str, Any], parts: Mapping[str, Any], at: str) -> dict[str, Any]:
+def report(facts: Mapping[str, Any], asked: Sequence[str], parts: Mapping[str, Any], at: str) -> dict[str, Any]:
     """The report.
 
     :param facts: ``model``, ``nodes``, ``image``, ``version``, ``ranks``, ``nccl``.
-    :param parts: what each part returned, by its name; of a part that was left out nothing.
+    :param asked: the names of the parts that were to be done.
+    :param parts: what each part's task registered, by the part's name and then by host; nothing where it did not run.
     """
-    done = {name: one for name, one in parts.items() if one and not one.get("skipped")}
-    return {
-        "format": FORMAT,
-        "at": at,
-        **facts,
-        "passed": bool(done) and not any(one.get("failed") for one in done.values()),
-        **{name: _kept(one) for name, one in done.items()},
-    }
+    found = {name: _part(parts.get(name) or {}) for name in asked}
+    passed = bool(found) and all(one["passed"] for one in found.values())
+    return {"format": FORMAT, "at": at, **facts, "passed": passed, **found}
 
 
-def _kept(one: Mapping[str, Any]) -> dict[str, Any]:
-    """What a task returned, without what is Ansible's own, and whether it passed."""
-    return {**{name: value for name, value in one.items() if name in KEPT}, "passed": not one.get("failed")}
+def _part(by_host: Mapping[str, Any]) -> dict[str, Any]:
+    """What a part returned, without what is Ansible's own, and on which hosts it passed.
+
+    Of several hosts that is what one returned where it failed, or else the first. One that did not run has not passed.
+    """
+    done = {host: one for host, one in by_host.items() if one and not one.get("skipped")}
+    if not done:
+        return {"passed": False, "msg": NOT_REACHED, "hosts": {}}
+    failed = [one for one in done.values() if one.get("failed")]
+    shown = (failed or list(done.values()))[0]
+    kept = {name: value for name, value in shown.items() if name in KEPT}
+    return {**kept, "passed": not failed, "hosts": {host: not one.get("failed") for host, one in done.items()}}
 
 
 def text(found: Mapping[str, Any]) -> list[str]:
@@ -48,7 +55,7 @@ def text(found: Mapping[str, Any]) -> list[str]:
     count = len(found.get("nodes") or [])
     where = f"{count} Spark{'' if count == 1 else 's'}"
     lines = [f"{'passed' if found['passed'] else 'FAILED'}: {model.get('repo')} on {where}, {found.get('image')}"]
-    for name in ("gpu", "import", "text", "vision", "lora", "accuracy", "soak"):
+    for name in PARTS:
         one = found.get(name)
         if one:
             lines.append(f"{name}: {'passed' if one['passed'] else 'FAILED'}{_of_part(name, one)}")

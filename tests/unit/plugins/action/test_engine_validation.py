@@ -236,7 +236,13 @@ def earlier(tmp_path: Path, host: Host) -> Path:
     accuracy = host(engine_accuracy_check, **SERVED, repo="a/b", commit="c0")
     path = tmp_path / "reports" / "one.json"
     facts = {"model": {"repo": "a/b", "commit": "c0"}, "nodes": ["spark1"], "image": "it"}
-    done = host(engine_validation_report, path=str(path), facts=facts, parts={"accuracy": accuracy})
+    done = host(
+        engine_validation_report,
+        path=str(path),
+        facts=facts,
+        asked=["accuracy"],
+        parts={"accuracy": {"spark1": accuracy}},
+    )
     assert done["text"] == ["passed: a/b on 1 Spark, it", "accuracy: passed, 20 of 20 right (100.0 %)"]
     assert path.with_suffix(".txt").read_text().splitlines() == done["text"]
     host.calls.clear()
@@ -332,6 +338,6 @@ def test_a_soak_of_nothing_is_refused(host: Host, name: str) -> None:
 
 def test_a_report_that_cannot_be_written_is_told(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = host(engine_validation_report, path=str(tmp_path / "file" / "x.json"), facts={}, parts={})
+    done = host(engine_validation_report, path=str(tmp_path / "file" / "x.json"), facts={}, asked=[], parts={})
     assert done["failed"]
     assert "name another place with -e validate_report=" in done["msg"]

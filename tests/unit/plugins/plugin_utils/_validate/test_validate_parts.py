@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import struct
 import zlib
@@ -175,9 +174,8 @@ MODEL = {"repo": "a/b", "commit": "c0ffee"}
 
 def earlier(**changes: Any) -> dict[str, Any]:
     """A report as it is read back from its file."""
-    made = report.report(
-        {"model": MODEL, "nodes": ["spark1"]}, {"accuracy": {"answers": exam.graded(answers())}}, "then"
-    )
+    parts = {"accuracy": {"spark1": {"answers": exam.graded(answers())}}}
+    made = report.report({"model": MODEL, "nodes": ["spark1"]}, ["accuracy"], parts, "then")
     return {**dict(json.loads(json.dumps(made))), **changes}
 
 
@@ -271,18 +269,19 @@ def test_requests_of_a_load_are_bounded_and_begin_differently(path: str, field: 
 
 
 def test_a_report_keeps_what_was_done_and_says_what_failed() -> None:
+    accuracy = {
+        "failed": True,
+        "msg": "too few",
+        "answers": exam.graded(answers(20)),
+        "compared": "/x.json",
+        "differences": [],
+    }
     parts = {
-        "gpu": {"changed": False, "skipped": True},
-        "text": {},
-        "import": {"changed": False, "version": "1.3.0rc13", "at": 1.0},
-        "accuracy": {
-            "failed": True,
-            "msg": "too few",
-            "answers": exam.graded(answers(20)),
-            "compared": "/x.json",
-            "differences": [],
-        },
-        "soak": {"outcome": OUTCOME, "minutes": 1, "concurrency": 4},
+        "gpu": {"spark1": {"changed": False, "skipped": True}, "spark2": {}},
+        "text": {"spark1": {"text": "not asked for"}},
+        "import": {name: {"changed": False, "version": "1.3.0rc13", "at": 1.0} for name in ("spark1", "spark2")},
+        "accuracy": {"spark1": accuracy},
+        "soak": {"spark1": {"outcome": OUTCOME, "minutes": 1, "concurrency": 4}},
     }
     library = {"path": "/x", "version": "2.28.9", "bytes": 219, "sha256": "ab" * 32}
     facts = {
@@ -292,12 +291,13 @@ def test_a_report_keeps_what_was_done_and_says_what_failed() -> None:
         "ranks": {"spark1": {"transport": "IB", "devices": "[0]rocep1s0f0:1/RoCE"}},
         "nccl": {"spark1": [library], "spark2": []},
     }
-    found = report.report(facts, parts, "now")
-    assert {"gpu", "text"} & set(found) == set()
-    assert found["import"] == {"version": "1.3.0rc13", "passed": True}
+    found = report.report(facts, ["gpu", "import", "accuracy", "soak"], parts, "now")
+    assert "text" not in found
+    assert found["import"] == {"version": "1.3.0rc13", "passed": True, "hosts": {"spark1": True, "spark2": True}}
     assert (found["passed"], found["accuracy"]["passed"], found["soak"]["passed"]) == (False, False, True)
     assert report.text(found) == [
         "FAILED: a/b on 2 Sparks, nvcr",
+        f"gpu: FAILED: {report.NOT_REACHED}",
         "import: passed, TensorRT-LLM 1.3.0rc13",
         "accuracy: FAILED, 0 of 20 right (0.0 %), 20 equal to /x.json",
         "soak: passed, 9 answers, 900 tokens in 1.0 min, 14.8 a second, longest gap 1.5 s",
@@ -307,6 +307,16 @@ def test_a_report_keeps_what_was_done_and_says_what_failed() -> None:
     ]
 
 
-def test_a_report_of_nothing_has_not_passed() -> None:
-    assert not report.report({"model": MODEL}, {"gpu": {"skipped": True}}, "now")["passed"]
-    assert ast.literal_eval(repr(report.text(report.report({}, {}, "now"))))
+def test_a_part_that_failed_on_one_host_has_failed() -> None:
+    parts = {"import": {"spark1": {"version": "1.3.0rc13"}, "spark2": {"failed": True, "msg": "spark2: ImportError"}}}
+    found = report.report({"nodes": ["spark1", "spark2"]}, ["import"], parts, "now")
+    assert (found["passed"], found["import"]["hosts"]) == (False, {"spark1": True, "spark2": False})
+    assert report.text(found)[1] == "import: FAILED: spark2: ImportError"
+
+
+@pytest.mark.parametrize("asked", [[], ["gpu"], ["gpu", "import"]])
+def test_a_report_of_what_did_not_run_has_not_passed(asked: list[str]) -> None:
+    parts = {"gpu": {"spark1": {"skipped": True}}, "import": {"spark1": {"version": "1"}}}
+    found = report.report({"model": MODEL}, asked, parts, "now")
+    assert not found["passed"]
+    assert report.text(found)[0].startswith("FAILED: a/b")
