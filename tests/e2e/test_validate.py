@@ -11,7 +11,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from .conftest import SPARKS, Pair, Run
+from .conftest import SPARKS, Pair
 from .test_two_spark_faults import INJECTED
 
 pytestmark = pytest.mark.matrix
@@ -30,8 +30,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def seeing(pair: Pair, first: tuple[Run, int]) -> Iterator[Pair]:
-    """Beside the model that is served, two that see are in the leader's cache."""
+def seeing(pair: Pair) -> Iterator[Pair]:
+    """It serves, and beside the model that is served, two that see are in the leader's cache."""
+    run = pair.serve()
+    assert run.status == "successful", run.said
     hub = pair.host("spark1").check_output("ls -d ~/.cache/huggingface/hub")
     for name, kind in (("vision", "qwen2_5_vl"), ("lora", "phi4mm")):
         pair.host("spark1").check_output(SEES.format(hub=hub, name=name, kind=kind))
