@@ -29,13 +29,14 @@ _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _SAID = re.compile(r"\banswer\b[^\n:=]{0,40}?(?:\bis\b|[:=])\s*([^\n]+)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:[,' ]\d{3})+(?![\d])(?:\.\d+)?|(?<![\w.])-?\d+(?:\.\d+)?")
-_QUOTED = re.compile(r"[\"'`]([^\"'`]+)[\"'`]")
+_QUOTED = re.compile(r"(?<!\w)[\"'`]([^\"'`]+)[\"'`](?!\w)")
 #: typographers' signs, and those that are on a keyboard
 _PLAIN = str.maketrans(
     dict.fromkeys("\u201c\u201d\u201e", '"')
     | dict.fromkeys("\u2018\u2019", "'")
     | dict.fromkeys("\u2010\u2011\u2013\u2212", "-")
 )
+FEW_WORDS = 2  # of a line that is an answer alone
 MOST_WORDS = 15  # of a sentence that still is an answer, and not a talk around it
 
 
@@ -71,13 +72,18 @@ def is_right(question: Question, text: str) -> bool:
 
 
 def claims(said: str) -> list[str]:
-    """The parts of a text that may be the answer, the likeliest first: what is marked as that, then its last line.
+    """The parts of a text that may be the answer, the likeliest first.
+
+    That is what is marked as the answer, a first line of few words, as before an explanation, the last line, and the
+    first one.
 
     >>> claims("Let me see.\\n**The answer is 12.**")
-    ['The answer is 12', '12', 'The answer is 12']
+    ['The answer is 12', '12', 'The answer is 12', 'Let me see']
     """
     lines = [line for line in said.splitlines() if line.strip()]
-    found = [*_BOXED.findall(said)[-1:], *_BOLD.findall(said)[-1:], *_SAID.findall(said)[-1:], *lines[-1:]]
+    marked = [*_BOXED.findall(said)[-1:], *_BOLD.findall(said)[-1:], *_SAID.findall(said)[-1:]]
+    short = [line for line in lines[:1] if len(line.split()) <= FEW_WORDS]
+    found = [*marked, *short, *lines[-1:], *lines[:1]]
     return [stripped for one in found if (stripped := _stripped(one))]
 
 
