@@ -85,6 +85,7 @@ BY_ID = {one.id: one for one in QUESTIONS}
         ("letter", 'The last letter of the word "window" is "W".', True),
         ("letter", "The word's last letter is 'w'.", True),
         ("letter", "The last letter is `w`.", True),
+        ("letter", '"The word\'s last letter is w"', True),
         ("letter", "window", False),
         ("capitals", "RIVER", True),
         ("capitals", "**RIVER**", True),
