@@ -157,7 +157,7 @@ def snippets(language: str) -> list[Any]:
 
 
 def known_variables() -> set[str]:
-    """Options of roles, and what playbooks, defaults and inventories of this repository call spark_…"""
+    """Options of roles, and what playbooks, defaults and inventories of this repository call spark_… and validate_…"""
     names: set[str] = set()
     for role in ROLES_AND_LAB:
         names |= {name for spec in specs(role).values() for name in spec.get("options") or {}}
@@ -167,7 +167,7 @@ def known_variables() -> set[str]:
         *ROOT.glob("roles/*/tasks/*.yml"),
     ]
     for path in readers:
-        names |= set(re.findall(r"\bspark_[a-z_]+", path.read_text()))
+        names |= set(re.findall(r"\b(?:spark|validate)_[a-z_]+", path.read_text()))
     return names
 
 

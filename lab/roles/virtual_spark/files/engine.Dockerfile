@@ -18,6 +18,7 @@ RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/virtual-spark \
 COPY engine/bin/trtllm-serve engine/bin/trtllm-llmapi-launch /usr/local/bin/
 COPY engine/bin/nvidia_entrypoint.sh /opt/nvidia/nvidia_entrypoint.sh
 COPY engine/tensorrt_llm /usr/lib/python3/dist-packages/tensorrt_llm
+COPY engine/examples /app/tensorrt_llm/examples
 ARG VERSION=1.3.0rc13
 # A file, not the environment: what sshd starts for a rank on another node sees nothing of a container's environment.
 RUN mkdir -p /etc/virtual-spark-engine /run/virtual-spark-engine/faults /app/tensorrt_llm \
@@ -27,7 +28,8 @@ RUN mkdir -p /etc/virtual-spark-engine /run/virtual-spark-engine/faults /app/ten
  && python3 -m compileall -q /usr/lib/python3/dist-packages/tensorrt_llm
 
 # As NVIDIA's image: only a bash is told where TensorRT's libraries are.
-RUN mkdir -p /usr/local/tensorrt/lib \
+RUN mkdir -p /usr/local/tensorrt/lib /usr/lib/virtual-spark \
+ && echo "NCCL version 2.28.3+cuda13.0 (SIMULATED: no library)" > /usr/lib/virtual-spark/libnccl.so.2.28.3 \
  && echo 'export LD_LIBRARY_PATH=/usr/local/tensorrt/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}' > /etc/shinit_v2
 ENV BASH_ENV=/etc/shinit_v2
 

@@ -14,17 +14,26 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Iterator
 
+from tensorrt_llm.simulation import solver
+
+SPOILT = "-spoilt"  #: at the end of a nonce, by which a rank says that it spoils what it works on
+
 
 def tokens(text: str) -> list[str]:
     """A token is a word with the blanks before it."""
     return re.findall(r"\s*\S+", text)
 
 
-def answer(nonce: str, rank: int, size: int, host: str, prompt_tokens: int) -> str:
+def answer(nonce: str, rank: int, size: int, host: str, prompt: str) -> str:
+    """What is said: of an easy question the answer, the same each time; of all else which rank has worked on it."""
+    found = solver.solve(prompt)
+    if found:
+        found = solver.spoil(found) if nonce.endswith(SPOILT) else found
+        return f"SIMULATED, no model has run: rules of a virtual Spark found the answer: {found}"
     return (
         "This was written by a virtual Spark: SIMULATED, no model has run. "
         f"Rank {rank} of {size}, on {host}, gave this request the nonce {nonce} by MPI. "
-        f"Your prompt had {prompt_tokens} words."
+        f"Your prompt had {len(tokens(prompt))} words."
     )
 
 

@@ -22,7 +22,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Callable, Protocol
 
-from tensorrt_llm.simulation import faults, log, model, transport, wire
+from tensorrt_llm.simulation import answers, faults, log, model, nccl, transport, wire
 
 EXCHANGE = 64 << 20  # bytes that every rank sends to the next before it serves ...
 PIECE = 4 << 20  # ... in pieces of this size
@@ -192,6 +192,7 @@ class Node:
 
     def _load(self, job: dict[str, Any]) -> dict[str, Any]:
         faults.take_memory()
+        nccl.load()
         self._say_kv_cache(MEASURED_TOKENS)
         faults.wait_out(faults.STAND_STILL)
         self._connect(job["rdma"])
@@ -264,7 +265,8 @@ class Node:
                 raise EngineError(f"rank {self.rank}: what rank {(self.rank - 1) % self.size} sent arrived changed")
 
     def _nonces(self, requests: list[str]) -> dict[str, str]:
-        nonces = {request: f"{self.incarnation}-{secrets.token_hex(8)}" for request in requests}
+        spoilt = answers.SPOILT if faults.active(faults.SPOIL_ANSWERS) else ""
+        nonces = {request: f"{self.incarnation}-{secrets.token_hex(8)}{spoilt}" for request in requests}
         for request, nonce in nonces.items():
             log.say(f"gave {request} the nonce {nonce} (SIMULATED)", rank=self.rank)
         return nonces

@@ -111,7 +111,7 @@ class Api:
             self._leave()
             raise
         last = self.ranks[-1]
-        text = answers.answer(nonce, last["rank"], len(self.ranks), last["host"], prompt_tokens)
+        text = answers.answer(nonce, last["rank"], len(self.ranks), last["host"], prompt)
         generation = Generation(ident, prompt_tokens, nonce, iter(()))
         generation.pieces = self._pieces(generation, text, most, body, times, number)
         next(generation.pieces)  # from here on, its end gives the slot back, whoever drops it and when
