@@ -19,13 +19,14 @@ class ActionModule(Planner):
         "models": {"type": "dict", "default": {}},
         "only": {"type": "list", "elements": "str", "default": []},
         "also": {"type": "list", "elements": "str", "default": []},
+        "revisions": {"type": "dict", "default": {}},
     }
     ERRORS = (catalogue.CatalogueError, ChoiceError)
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the chosen entries, and what the hub is to be asked."""
         entries = choose(catalogue.load(asked["models"]), asked["only"], asked["also"])
-        wanted = questions(entries)
+        wanted = questions(entries, asked["revisions"])
         return {
             "entries": entries,
             "asked": wanted,

@@ -33,6 +33,10 @@ options:
     type: list
     elements: str
     default: []
+  revisions:
+    description: Branches, tags or commits by handle, in the place of the catalogue's. Empty ones count for nothing.
+    type: dict
+    default: {}
 author:
   - sparkops contributors (@sparkops)
 """

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.quiet import QuietModule
 from roles_support import KEYWORDS, PLAYBOOKS, ROLES_AND_LAB, ROOT, Task, flat, specs, tasks_in, tasks_of
 
 NAMESPACES = {"sparkops.dgx_spark": ROOT, "sparkops.virtual_spark": ROOT / "lab"}
@@ -63,9 +64,9 @@ def arguments_of(collection: str, path: Path) -> dict[str, Any]:
     """What a module, or the action plugin that does its work, lets through: an argument_spec and its further rules."""
     plugins = f"ansible_collections.{collection}.plugins"
     action = path.parents[1] / "action" / path.name
-    if action.is_file():
-        spec = getattr(importlib.import_module(f"{plugins}.action.{path.stem}").ActionModule, "SPEC", None)
-        return {"argument_spec": spec or documented_options(path)}
+    plugin = importlib.import_module(f"{plugins}.action.{path.stem}").ActionModule if action.is_file() else QuietModule
+    if not issubclass(plugin, QuietModule):  # that has the module do all of it
+        return {"argument_spec": getattr(plugin, "SPEC", None) or documented_options(path)}
     module: ModuleType = importlib.import_module(f"{plugins}.modules.{path.stem}")
     found: dict[str, Any] = {}
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Dict, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import Cache, Notes, config_in
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.directory import REVISION as LOCAL
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
     Hub,
     HubError,
@@ -115,11 +116,13 @@ def _facts(
 def in_cache(cache: Cache, repo: str, revision: str) -> Model | None:
     """Return a model as its snapshot in a cache tells it, None where there is none.
 
-    Which files it lacks, only the hub knows.
+    Of a model that was taken from a directory, that is the revision ``local``. Only the hub knows which files it lacks.
     """
     check_names(repo, revision)
     commit = revision
     if not _COMMIT.fullmatch(revision):
+        if revision == "main" and not cache.ref(revision).exists():
+            revision = LOCAL
         try:
             commit = cache.ref(revision).read_text(encoding="utf-8").strip()
         except (OSError, ValueError):

@@ -57,12 +57,17 @@ def _is_handle(name: str) -> bool:
     return bool(catalogue.HANDLE.fullmatch(name))
 
 
-def questions(entries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what hf_models_info is asked: the models, and those that draft for them."""
+def questions(
+    entries: Mapping[str, Mapping[str, Any]], revisions: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return what hf_models_info is asked: the models, and those that draft for them.
+
+    :param revisions: by handle, for models that have one beside the catalogue's.
+    """
     asked = {
         handle: {
             "repo": handle,
-            "revision": entry["revision"] or "main",
+            "revision": (revisions or {}).get(handle) or entry["revision"] or "main",
             "allow_patterns": list(entry["allow_patterns"]),
         }
         for handle, entry in entries.items()

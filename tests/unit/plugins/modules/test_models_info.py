@@ -148,6 +148,15 @@ def test_a_slow_hub_is_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch, endpo
     assert told["lab/gated"]["problem"] == f"the hub {endpoint} took more than 60 s for the models before this one"
 
 
+def test_a_model_of_a_directory_is_found(endpoint: str, tmp_path: Path) -> None:
+    cache = downloaded(endpoint, tmp_path)
+    cache.ref("main").rename(cache.ref("local"))
+    found = in_cache(cache, "lab/open", "main")
+    assert found is not None
+    assert (found.revision, found.commit) == ("local", cache.ref("local").read_text())
+    assert in_cache(cache, "lab/open", "v2") is None
+
+
 @pytest.mark.parametrize("ref", ["", "../../..", "c" * 40, "\xff"])
 def test_a_damaged_cache_tells_of_no_model(endpoint: str, tmp_path: Path, ref: str) -> None:
     cache = downloaded(endpoint, tmp_path)

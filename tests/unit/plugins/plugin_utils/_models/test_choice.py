@@ -60,8 +60,8 @@ def test_any_name_is_chosen_or_refused(only: list[str], also: list[str]) -> None
 
 
 def test_the_hub_is_asked_for_drafts_too() -> None:
-    assert questions(ENTRIES) == [
-        {"repo": "openai/gpt-oss-20b", "revision": "main", "allow_patterns": []},
+    assert questions(ENTRIES, {"openai/gpt-oss-20b": "v3", "home/Qwen3-32B": "", "": "v4"}) == [
+        {"repo": "openai/gpt-oss-20b", "revision": "v3", "allow_patterns": []},
         {"repo": "openai/gpt-oss-120b", "revision": "main", "allow_patterns": []},
         {"repo": "home/Qwen3-32B", "revision": "v2", "allow_patterns": ["*.safetensors"]},
         {"repo": "nvidia/gpt-oss-120b-Eagle3", "revision": "main", "allow_patterns": []},

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import report
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.report import Asked, Host, Row
+from damaged import values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models_cases import DENSE, GB, HOSTILE, ROUTED, entry, every_kind, host, known
@@ -190,6 +191,19 @@ def test_no_words_widen_the_table(count: int, quantisation: str, problem: str, s
     made = report.rows({"lab/one": entry(quantisation=quantisation)}, {"lab/one": told}, hosts, Asked())
     lines = report.table(made, hosts, Asked(), {"spark1": [problem]})
     assert all(re.fullmatch(r"[ -~]*", line) and len(line) <= 140 for line in lines)
+
+
+WITH_PARTS = {"text_config": ROUTED, "quantization_config": {"quant_algo": "FP8"}}
+
+
+@given(values(ROUTED, whole=False) | values(WITH_PARTS, whole=False))
+@settings(max_examples=60, deadline=None)
+def test_any_config_gets_an_answer(config: Any) -> None:
+    hosts, told = [host("spark1")], known(config=config, tensors=[EXPERT, HEAD])
+    made = report.rows({"lab/one": entry()}, {"lab/one": told}, hosts, Asked())
+    assert made[0].answer in report.ANSWERS
+    assert report.table(made, hosts, Asked(), {})
+    json.dumps(report.document(made, hosts, Asked(), 1.0, {}))
 
 
 def test_an_empty_report_says_so() -> None:
