@@ -13,7 +13,7 @@ from typing import Any, Mapping, Sequence
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._validate import exam, soak
 
 FORMAT = 1  #: of the JSON
-NOT_REACHED = "it was not reached, since something before it failed, or it was a dry run"
+NOT_REACHED = "it was not reached, since something before it failed"
 PARTS = ("gpu", "import", "text", "vision", "lora", "accuracy", "soak")
 #: of what tasks return; the rest is Ansible's own
 KEPT = (
