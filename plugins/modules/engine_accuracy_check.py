@@ -72,7 +72,8 @@ options:
     type: str
     default: ""
   template_arguments:
-    description: Arguments of the chat template (C(chat_template_kwargs)), such as V({"enable_thinking": false}).
+    description: >-
+      Arguments of the chat template (C(chat_template_kwargs)), such as V({"enable_thinking": false}).
     type: dict
     default: {}
   repo:
