@@ -40,6 +40,21 @@ def test_bad_input_changes_nothing_and_says_what_to_do(pair: Pair) -> None:
     assert pair.state() == before
 
 
+def test_a_model_that_does_not_fit_is_refused_before_a_byte_of_it_moves(pair: Pair) -> None:
+    before, served = pair.state(), pair.hub_bytes()
+    long = {"tp_size": 2, "max_batch_size": 4, "max_seq_len": 10**9}
+    refused(
+        pair.serve(trtllm_serve_arguments=long),
+        "max_seq_len asks for 1000000000",
+        "What would fit: a shorter context: max_seq_len 4096 in trtllm_serve_arguments",
+        "To try it all the same, set spark_model_force: true. Nothing was changed.",
+    )
+    for_three = {"lab/tiny-chat": {"min_sparks": 3}}
+    refused(pair.serve(spark_models=for_three), "lab/tiny-chat needs 3 Sparks, and 2 are to serve it")
+    assert pair.state() == before
+    assert pair.hub_bytes() - served < 10**6, "the plans read config.json, and no weights"
+
+
 #: of a lab's image the unpacked layers do not fit into this beside the GB that is to stay free, though the model does
 SMALL = "size=1000m,mode=0777"
 
