@@ -62,7 +62,9 @@ class ActionModule(Planner):
             request = trtllm.Request(snapshot=model["snapshot"], repo_dir=model["repo_dir"], schema=schema, **asked)
             engine = trtllm.plan(request)
         except ServeError as error:
-            raise PlanError(f"This model cannot be served as asked: {error}. {end}") from error
+            text = str(error)
+            stop = "" if text.endswith("?") else "."
+            raise PlanError(f"This model cannot be served as asked: {text}{stop} {end}") from error
         doubts, judged = [*unusable, *engine.pop("doubts")], engine.pop("judged")
         text = yaml.safe_dump(engine["options"], indent=4, default_flow_style=False, allow_unicode=True)
         engine["files"] = {trtllm.OPTIONS_FILE: text}
