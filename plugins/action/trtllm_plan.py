@@ -72,7 +72,9 @@ class ActionModule(Planner):
             )
             engine = trtllm.plan(request)
         except ServeError as error:
-            raise PlanError(f"This model cannot be served as asked: {error}. {end}") from error
+            text = str(error)
+            stop = "" if text.endswith("?") else "."
+            raise PlanError(f"This model cannot be served as asked: {text}{stop} {end}") from error
         doubts, judged, said = [*unusable, *engine.pop("doubts")], engine.pop("judged"), engine.pop("said")
         need = fit.demand(
             asked["config"],

@@ -128,7 +128,7 @@ def _tagged(validator: Any, instance: Any, schema: Any) -> Errors:
         yield ValidationError("no mapping", validator="type", validator_value="object")
     elif tag not in instance:
         yield ValidationError("no tag", validator=_DISCRIMINATOR, validator_value=(tag, sorted(places)))
-    elif instance[tag] not in places:
+    elif not isinstance(instance[tag], str) or instance[tag] not in places:
         error = ValidationError("unknown tag", validator="enum", validator_value=sorted(places), instance=instance[tag])
         error.path.appendleft(tag)
         yield error

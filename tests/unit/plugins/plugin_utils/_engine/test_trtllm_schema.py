@@ -120,6 +120,7 @@ def test_a_misspelt_one_is_refused_with_the_right_name(options: dict[str, Any]) 
             {"speculative_config": {"decoding_type": "MTPP"}},
             r"decoding_type must be .*and is 'MTPP'; did you mean MTP\?$",
         ),
+        ({"speculative_config": {"decoding_type": ["MTP"]}}, r"decoding_type must be .*, and is \['MTP'\]$"),
         ({"speculative_config": {"max_draft_len": 3}}, r"^speculative_config\.decoding_type is missing, which decides"),
         ({"speculative_config": 4}, r"^speculative_config must be a mapping, and is 4$"),
         ({"cuda_graph_config": {"max_tokens": 4}}, r"did you mean num_tokens below cuda_graph_config\?$"),
@@ -147,12 +148,14 @@ def test_an_error_is_one_sentence_with_its_path_and_what_was_meant(options: dict
         {"speculative_config": {"decoding_type": "SaveState", "eagle3_layers_to_capture": [1, 1]}},
         {"speculative_config": {"decoding_type": "MTP", "draft_len_schedule": {1: 3, "8": 2}}},
         {"cuda_graph_config": None, "speculative_config": None, "kv_cache_config": {}},
+        {"kv_cache_config": {"kv_events_config": {}}, "moe_config": {"load_balancer": "/models/balancer.yml"}},
         {"peft_cache_config": {"anything": 1}, "kv_cache_config": {"mamba_ssm_philox_rounds": 5}},
     ],
     ids=str,
 )
 def test_what_pydantic_takes_passes(options: dict[str, Any]) -> None:
     assert refused(options) == []
+    stand_in("llm_args").check(options, "1.4")
 
 
 def test_a_secret_is_not_told() -> None:

@@ -84,7 +84,7 @@ class Schema:
                     allowed = [*(row["allowed"] or []), *row.get(self.more, [])]
                     wrong = _value(here, row["type"], allowed, value)
                     problems += wrong or _limits(here, *self.ranges.get(path, (None, None)), value)
-            elif path in self.foreign or not path.startswith(self.open):
+            elif path in self.foreign or not f"{path}.".startswith(self.open):
                 problems.append(Problem(here, "Extra inputs are not permitted", "extra_forbidden", value))
         return problems
 
