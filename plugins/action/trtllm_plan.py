@@ -34,6 +34,7 @@ class ActionModule(Planner):
         "encodings": {"type": "dict", "default": {}},
         "encodings_url": {"type": "str", "default": ""},
         "min_kv_tokens": {"type": "int", "default": 0},
+        "vision": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

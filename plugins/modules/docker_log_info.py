@@ -62,7 +62,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 @reads_answers
 def newest(docker: Docker, name: str, count: int) -> tuple[str, list[str]]:
     """Return the newest container of a name and its last lines, nothing where there is none."""
-    named = quote(json.dumps({"name": [f"^/{name}"]}))
+    named = quote(json.dumps({"name": [f"^/{name}(_.*)?$"]}))
     found = docker.ask("GET", f"/containers/json?all=1&limit=1&filters={named}")
     if not found:
         return "", []

@@ -75,6 +75,13 @@ options:
     description: How many tokens must fit into the KV cache, so that a start has not failed. 0 for no limit.
     type: int
     default: 0
+  vision:
+    description: >-
+      Whether the model is asked about a picture once it serves. With V(auto) where its config.json has an encoder of
+      pictures, unless O(options) has C(disable_mm_encoder).
+    type: str
+    choices: [auto, always, never]
+    default: auto
 author:
   - sparkops contributors (@sparkops)
 """

@@ -81,6 +81,7 @@ class Limits(TypedDict, total=False):
     memory_wait_s: float  # for the memory of an engine that has ended to be free again
     memory_need_mib: int  # that a node must have available before its rank starts, its reserve included
     memory_reserve_mib: int  # the part of it beside the weights; this and the next two are scaled_mib on a smaller node
+    memory_budget_mib: int  # that a rank may take in all, as it is; left out where it may take what is free
     memory_floor_mib: int  # below which a rank is ended; 0 for never
     memory_load_floor_mib: int  # the same while it loads
     memlock_bytes: int  # that a rank must be allowed to lock; -1 for without limit
@@ -152,6 +153,8 @@ class State(TypedDict, total=False):
     lost_why: str  # likewise
 
 
+#: MiB that a rank on a Spark of 128 GB takes beside its weights and its KV cache, with some room for a fast fall
+BESIDE_MIB = 6144
 SPARK_MIB = 122880  #: MemTotal of a Spark of 128 GB, for which the MiB of the options are meant
 
 

@@ -51,6 +51,10 @@ HARMONY = {"TIKTOKEN_ENCODINGS_BASE": contract.STATE_DIR}
 DEFAULTS: dict[str, Any] = {"enable_iter_perf_stats": True, "kv_cache_config": {"free_gpu_memory_fraction": 0.8}}
 
 
+#: keys of ``config.json``: of a model that has one of them, the encoder of pictures
+VISION = ("vision_config", "vision_tower", "mm_vision_tower", "vit_config", "vision_model")
+
+
 @dataclass(frozen=True)
 class Request:
     """What a person asks of TensorRT-LLM."""
@@ -68,6 +72,7 @@ class Request:
     encodings: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by file name of gpt-oss's vocabularies
     encodings_url: str = ""
     min_kv_tokens: int = 0  # that must fit into the KV cache
+    vision: str = "auto"  # whether the model takes pictures: by its config.json, always or never
 
 
 def plan(asked: Request) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def plan(asked: Request) -> dict[str, Any]:
     :returns: ``doubts``, a sentence for each setting that only the engine can judge; ``name`` and ``title``;
         ``settings`` for ``cluster.json``; ``serve``, the command line; ``environment`` of all ranks; ``options``, the
         YAML of :data:`OPTIONS_FILE`; ``downloads``, each ``name``, ``url`` and ``sha256``; ``world``, the number of
-        ranks; ``version``, as far as it is known.
+        ranks; ``version``, as far as it is known; ``sees``, whether it is to be asked about a picture.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
     if not asked.members:
@@ -109,6 +114,11 @@ def plan(asked: Request) -> dict[str, Any]:
         "downloads": downloads(asked) if harmony else [],
         "world": world(asked.arguments, options),
         "version": version,
+        "sees": {
+            "auto": sees(asked.config) and options.get("disable_mm_encoder") is not True,
+            "always": True,
+            "never": False,
+        }[asked.vision],
     }
 
 
@@ -167,6 +177,20 @@ def heads_problem(config: Mapping[str, Any], ways: int) -> str:
     if heads % ways == 0:
         return ""
     return f"tp_size {ways} does not divide the {heads} attention heads of the model: use pp_size instead"
+
+
+def sees(config: Mapping[str, Any]) -> bool:
+    """Whether a model takes pictures beside text, by its ``config.json``; False where that is not known.
+
+    Most name their encoder's part ``vision_config``; Phi-4-multimodal has an embedding layer for pictures, and the first
+    LLaVA the name of a tower. A class of several modalities that is none of these is not taken for one.
+
+    >>> sees({"vision_config": {"depth": 32}}), sees({"vision_config": None}), sees({"architectures": ["LlamaForCausalLM"]})
+    (True, False, False)
+    """
+    layer, thinker = _mapping(config.get("embd_layer")), _mapping(config.get("thinker_config"))
+    parts = [config.get(name) for name in VISION] + [thinker.get("vision_config"), layer.get("image_embd_layer")]
+    return any(isinstance(part, (Mapping, str)) and part for part in parts)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -52,7 +52,7 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         name: str(tmp_path / value.lstrip("/")) if value.startswith("/") else value
         for name, value in layout.layout("trtllm").items()
     }
-    monkeypatch.setattr(engine_host_info, "layout", lambda _engine: places)
+    monkeypatch.setattr(engine_host_info, "layout", lambda _engine, _instance: places)
 
     def run(**options: Any) -> dict[str, Any]:
         with patch_module_args({"engine": "trtllm", **options}), pytest.raises(SystemExit):
