@@ -18,7 +18,8 @@ extends_documentation_fragment:
 options:
   ending:
     description: >-
-      The names of containers and of stacks that do not count, such as RV(sparkops.dgx_spark.engine_undo_plan#module:ending).
+      The names of containers and of stacks that do not count, such as
+      RV(sparkops.dgx_spark.engine_undo_plan#module:ending).
     type: list
     elements: str
     default: []

@@ -234,7 +234,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.exposed import addresses
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import PACKAGES, instance_problem, layout
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
+    PACKAGES,
+    instance_problem,
+    layout,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_counters import (
     SYSFS_ROOT,
     CountersError,

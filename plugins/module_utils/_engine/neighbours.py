@@ -117,7 +117,8 @@ def _memory(one: Serving, name: str, found: Mapping[str, Any]) -> str:
     most = total - reserve - max(own, share_mib(one) + contract.scaled_mib(contract.BESIDE_MIB, total))
     return (
         f"{name} has {free} MiB available, and {called(one.instance)} needs {need}: {said(unbounded[0])} has no "
-        f"budget, and took what was free when it loaded. Run its playbook again with -e {BUDGET}={most} or less, then this one"
+        f"budget, and took what was free when it loaded. Run its playbook again with -e {BUDGET}={most} or less, then "
+        "this one"
     )
 
 

@@ -182,10 +182,10 @@ def heads_problem(config: Mapping[str, Any], ways: int) -> str:
 def sees(config: Mapping[str, Any]) -> bool:
     """Whether a model takes pictures beside text, by its ``config.json``; False where that is not known.
 
-    Most name their encoder's part ``vision_config``; Phi-4-multimodal has an embedding layer for pictures, and the first
-    LLaVA the name of a tower. A class of several modalities that is none of these is not taken for one.
+    Most name their encoder's part ``vision_config``; Phi-4-multimodal has an embedding layer for pictures, and the
+    first LLaVA the name of a tower. A class of several modalities that is none of these is not taken for one.
 
-    >>> sees({"vision_config": {"depth": 32}}), sees({"vision_config": None}), sees({"architectures": ["LlamaForCausalLM"]})
+    >>> sees({"vision_config": {"depth": 32}}), sees({"vision_config": None}), sees({"model_type": "llama"})
     (True, False, False)
     """
     layer, thinker = _mapping(config.get("embd_layer")), _mapping(config.get("thinker_config"))
