@@ -22,7 +22,7 @@ LEFT, RIGHT = b"\xd0\x20\x20", b"\x20\x40\xd0"  # red and blue
 
 
 def picture(width: int = WIDTH, height: int = HEIGHT) -> bytes:
-    """A PNG whose left half is red and whose right half is blue, of less than 1 kB. Source: W3C's PNG, third edition."""
+    """A PNG whose left half is red and whose right half is blue, of less than 1 kB. Source: PNG by the W3C."""
     row = b"\0" + LEFT * (width // 2) + RIGHT * (width - width // 2)
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits a colour, three colours
     parts = [(b"IHDR", head), (b"IDAT", zlib.compress(row * height, 9)), (b"IEND", b"")]

@@ -203,10 +203,10 @@ class Canary:
                 self.own.set(ranks=ranks)
                 return problem
             memory.tell_loaded(self.cluster)
-            self.turn.end()
             about = {"model": found.model, "path": found.path, "load_s": round(self.served_since - self.started, 1)}
             about["kv_tokens"] = self.running.kv_tokens
             self.own.set(phase=contract.SERVING, reason="", ranks=ranks, **about)
+            self.turn.end()
         elif self.own.values["reason"]:
             self.own.set(phase=contract.SERVING, reason="")
         elif self.own.values["starts"] and time.monotonic() - self.served_since > self.limits["forget_s"]:

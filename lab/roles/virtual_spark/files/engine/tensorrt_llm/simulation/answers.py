@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 
 def tokens(text: str) -> list[str]:
@@ -20,11 +20,12 @@ def tokens(text: str) -> list[str]:
     return re.findall(r"\s*\S+", text)
 
 
-def answer(nonce: str, rank: int, size: int, host: str, prompt_tokens: int) -> str:
+def answer(nonce: str, rank: int, size: int, host: str, prompt_tokens: int, pictures: Sequence[str] = ()) -> str:
+    seen = f" It showed {len(pictures)} of {', '.join(pictures)} pixels, decoded and not looked at." if pictures else ""
     return (
         "This was written by a virtual Spark: SIMULATED, no model has run. "
         f"Rank {rank} of {size}, on {host}, gave this request the nonce {nonce} by MPI. "
-        f"Your prompt had {prompt_tokens} words."
+        f"Your prompt had {prompt_tokens} words.{seen}"
     )
 
 
