@@ -28,8 +28,6 @@ SEES = {
 }
 BUDGET = {"spark_memory_budget_mib": 4000}
 VLM = {"spark_model": "lab/tiny-sees", "spark_instance": "vlm", "spark_api_port": 8356}
-#: the only difference between what is written and what stays of two models is their number
-BOTH_STAY = (*STAYS, *MODEL_STAYS)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +87,6 @@ def test_each_answers_where_it_is_and_one_of_them_saw_a_picture(spark: Pair, bot
     assert answer["virtual_spark"]["pictures"] == ["256x192"]
     assert first["kv_tokens"] < 65536, "its budget bounds the KV cache"
     assert serve_both(spark) == [True, True]
-    url = both[1].results("check | Send a question to the engine")  # the one that takes none says so
-    assert url
     shown = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]
     assert chat(spark, 8355, shown)["message"] == "Unknown modality: image"
 

@@ -138,12 +138,14 @@ def guard(own: dict[str, Any], limits: dict[str, Any], end: Callable[[int], None
     loaded = paths.RUN / LOADED
     with contextlib.suppress(FileNotFoundError):
         loaded.unlink()  # it is an earlier rank's
-    if not limits["memory_floor_mib"] or os.fork():
+    if not limits["memory_floor_mib"]:
         return
+    mark = turn.mark(who, own.get("rank", 0))
+    if os.fork():
+        return  # and the command that it becomes has no part in the mark
     ctypes.CDLL(None).mlockall(LOCK_MEMORY)  # so that it need not be read again from the disk, just then
     readings: list[Reading] = []
     dropped, dropping = 0.0, 0
-    mark = turn.mark(who, own.get("rank", 0))
     while os.getppid() == watched:
         time.sleep(POLL_S)
         now = reading(Path(own["meminfo"]).read_text(), time.monotonic())
