@@ -140,6 +140,7 @@ class State(TypedDict, total=False):
     phase: str
     reason: str
     config: str  # the value of CONFIG_VARIABLE
+    behind: str  # where the engines listen that it lets load first; empty while it waits for none
     began: float  # when this supervisor did
     starts: int  # since the last good run
     last_end: str  # why the last start failed

@@ -92,9 +92,9 @@ def test_to_wait_for_the_turn_is_no_failed_start(names: str, monkeypatch: Any, t
     mine = leader.await_all({"api_listen": SECOND}, own)
     mine.end()
     assert asked == ["workers", "port"] * 2
-    assert [(one["phase"], one["reason"].split(" loads")[0]) for one in said] == [
-        (contract.WAITING, f"the engine of {FIRST}")
-    ]
+    waits, goes_on = said
+    assert (waits["phase"], waits["behind"], goes_on) == (contract.WAITING, FIRST, {"behind": ""})
+    assert waits["reason"].startswith(f"the engine of {FIRST} loads on this Spark")
     assert own.values["starts"] == 2
 
 

@@ -62,7 +62,7 @@ def lead(own: State) -> int:
     limits, config = cluster["limits"], os.environ.get(contract.CONFIG_VARIABLE, "")
     if own.values.get("config") != config:
         own.values["starts"] = 0  # what failed was something else
-    own.set(phase=contract.WAITING, reason="", config=config, began=time.time())
+    own.set(phase=contract.WAITING, reason="", config=config, began=time.time(), behind="")
     network.await_address(node["address"], own)
     wanted, prefix = rdma.needed(cluster, node), f"{node['name']}: "
     if not rdma.await_devices(wanted, own, lambda _words, seconds: time.sleep(seconds), prefix):

@@ -94,6 +94,7 @@ def wait(who: str, state: State) -> None:
         others = " and ".join(loading(who)) or "a program that does not say which"
         reason = f"the engine of {others} loads on this Spark, and two at once would take one another's memory"
         if state.values.get("reason") != reason:
-            state.set(phase=contract.WAITING, reason=reason)
+            state.set(phase=contract.WAITING, reason=reason, behind=others)
         time.sleep(LOOK_S)
+    state.set(behind="")
     free.end()
