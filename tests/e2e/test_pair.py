@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from datetime import datetime
 from typing import Any, Iterator
@@ -26,7 +27,9 @@ SEES = {
         **{"max_position_embeddings": 4096, "vision_config": {"model_type": "lab_vision", "patch_size": 14}},
     },
 }
-BUDGET = {"spark_memory_budget_mib": 4000}
+#: what a rank takes beside weights and KV cache, by the memory of this machine, and 3000 MiB for these
+MIB = min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20, 122880) // 20 + 3000
+BUDGET = {"spark_memory_budget_mib": MIB}
 VLM = {"spark_model": "lab/tiny-sees", "spark_instance": "vlm", "spark_api_port": 8356}
 
 
@@ -107,7 +110,7 @@ def test_what_the_first_has_is_refused_by_name_before_anything_changes(spark: Pa
         PLAYBOOK, **{**VLM, "spark_instance": "third", "spark_api_port": 8357}, spark_memory_budget_mib=10**6
     )
     assert (run.status, run.changed) == ("failed", {})
-    assert "4000 to the instance without a name (dgx-spark-trtllm), 4000 to the instance vlm" in run.words
+    assert f"{MIB} to the instance without a name (dgx-spark-trtllm), {MIB} to the instance vlm" in run.words
 
 
 def loads(spark: Pair, container: str, since: str) -> list[tuple[datetime, datetime]]:

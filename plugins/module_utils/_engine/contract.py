@@ -154,8 +154,7 @@ class State(TypedDict, total=False):
     lost_why: str  # likewise
 
 
-#: MiB that a rank on a Spark of 128 GB takes beside its weights and its KV cache, with some room for a fast fall
-BESIDE_MIB = 6144
+KEPT_MIB = 6144  #: that a KV cache leaves beside a floor or within a budget: what else a rank takes, and a fast fall
 SPARK_MIB = 122880  #: MemTotal of a Spark of 128 GB, for which the MiB of the options are meant
 
 

@@ -85,7 +85,7 @@ def budget_problem(one: Serving, name: str, found: Mapping[str, Any]) -> str:
     budget, total = one.cluster["limits"].get("memory_budget_mib", 0), found["memory_mib"]
     if not budget:
         return ""
-    share, beside = share_mib(one), contract.scaled_mib(contract.BESIDE_MIB, total)
+    share, beside = share_mib(one), contract.scaled_mib(contract.KEPT_MIB, total)
     if budget > share + beside:
         return ""
     return (
@@ -114,7 +114,7 @@ def _memory(one: Serving, name: str, found: Mapping[str, Any]) -> str:
     unbounded = [other for other in others if not other["budget_mib"] and other["phase"] == contract.SERVING]
     if runs or not unbounded or not 0 < free < need:
         return ""
-    most = total - reserve - max(own, share_mib(one) + contract.scaled_mib(contract.BESIDE_MIB, total))
+    most = total - reserve - max(own, share_mib(one) + contract.scaled_mib(contract.KEPT_MIB, total))
     return (
         f"{name} has {free} MiB available, and {called(one.instance)} needs {need}: {said(unbounded[0])} has no "
         f"budget, and took what was free when it loaded. Run its playbook again with -e {BUDGET}={most} or less, then "
@@ -149,5 +149,5 @@ def default_budget_mib(instance: str, asked: int, need: int, reserve: int, total
     """
     if asked or not instance:
         return asked
-    beside = max(reserve, 2 * contract.BESIDE_MIB)  # whatever the reserve is, some is for the KV cache
+    beside = max(reserve, 2 * contract.KEPT_MIB)  # whatever the reserve is, some is for the KV cache
     return need - reserve + contract.scaled_mib(beside, min([total for total in totals if total > 0], default=0))

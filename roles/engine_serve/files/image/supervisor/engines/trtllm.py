@@ -161,7 +161,7 @@ class TensorRTLLM(Engine):
         weights = limits["memory_need_mib"] - limits["memory_reserve_mib"]
         floor = limits["memory_load_floor_mib"] if limits["memory_floor_mib"] else 0
         return min(
-            fraction_of(one.available - weights, contract.scaled_mib(floor + contract.BESIDE_MIB, one.total))
+            fraction_of(one.available - weights, contract.scaled_mib(floor + contract.KEPT_MIB, one.total))
             for one in self.memory.values()
         )
 
@@ -172,7 +172,7 @@ class TensorRTLLM(Engine):
         if not limits.get("memory_budget_mib"):
             return 0
         weights = limits["memory_need_mib"] - limits["memory_reserve_mib"]
-        beside = max(contract.scaled_mib(contract.BESIDE_MIB, one.total) for one in self.memory.values())
+        beside = max(contract.scaled_mib(contract.KEPT_MIB, one.total) for one in self.memory.values())
         return int(max(1, limits["memory_budget_mib"] - weights - beside))
 
     def _serve(self) -> list[str]:
