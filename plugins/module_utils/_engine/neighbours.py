@@ -144,10 +144,14 @@ def default_budget_mib(instance: str, asked: int, need: int, reserve: int, total
 
     >>> default_budget_mib("vlm", 0, 34576, 24576, [122880]), default_budget_mib("vlm", 0, 34576, 24576, [61440])
     (34576, 22288)
+    >>> default_budget_mib("vlm", 0, 34576, 24576, [122572])
+    34576
     >>> default_budget_mib("", 0, 34576, 24576, [122880]), default_budget_mib("", 50000, 34576, 24576, [])
     (0, 50000)
     """
     if asked or not instance:
         return asked
     beside = max(reserve, 2 * contract.KEPT_MIB)  # whatever the reserve is, some is for the KV cache
-    return need - reserve + contract.scaled_mib(beside, min([total for total in totals if total > 0], default=0))
+    scaled = contract.scaled_mib(beside, min([total for total in totals if total > 0], default=0))
+    # In whole GiB, so that another kernel, which leaves a few MiB more or less, is no other configuration.
+    return need - reserve + -(-scaled // 1024) * 1024
