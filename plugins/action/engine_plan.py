@@ -11,10 +11,16 @@ from typing import Any, ClassVar
 
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import changes as planning
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster, contract, exposed, serving
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import (
+    cluster,
+    contract,
+    exposed,
+    neighbours,
+    serving,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import room as image_room
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import instance_problem, layout
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import room
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import UfwError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit
@@ -33,6 +39,7 @@ class ActionModule(Planner):
 
     SPEC: ClassVar[dict[str, Any]] = {
         "members": {"type": "list", "elements": "str", "required": True},
+        "instance": {"type": "str", "default": ""},
         "engine": {"type": "dict", "required": True},
         "model": {"type": "dict", "required": True},
         "fabric": {"type": "dict", "default": {}},
@@ -59,6 +66,7 @@ class ActionModule(Planner):
         "canary_failures": {"type": "int", "default": 3},
         "max_starts": {"type": "int", "default": 5},
         "memory_reserve_mib": {"type": "int", "default": 24576},
+        "memory_budget_mib": {"type": "int", "default": 0},
         "memory_floor_mib": {"type": "int", "default": 8192},
         "memory_load_floor_mib": {"type": "int", "default": 16384},
         "model_force": {"type": "bool", "default": False},
@@ -86,6 +94,9 @@ class ActionModule(Planner):
 
 def planned(asked: dict[str, Any]) -> dict[str, Any]:
     """The plan, from plain values. :raises ServeError: and UfwError, when it cannot be."""
+    unnamed = instance_problem(asked["instance"])
+    if unnamed:
+        raise ServeError(unnamed)
     cluster.check_model(asked["model"])
     image = image_of(asked)
     one = serving_of(asked, image.id or serving.UNKNOWN)
@@ -106,14 +117,20 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
     changes = planning.changes(request)
     names = {change["name"] for some in changes.values() for change in some}
     said = judged(asked, one)
-    doubts = doubts_of(said, asked["model_force"]) if names & planning.STARTS else []
     lost = "" if asked["drop_caches"] else planning.lost_to_page_cache(request, asked["model"].get("bytes") or 0)
-    warnings = [*doubts, *([lost] if lost and names & planning.STARTS else [])]
+    warnings = []
+    if names & planning.STARTS:
+        warnings = [
+            *doubts_of(said, asked["model_force"]),
+            *filter(None, [lost]),
+            *neighbours.doubts(one, asked["found"]),
+        ]
     restarts = planning.has_given_up(request) or names & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
     return {
         "changes": changes,
         "room": {name: [room.line(each) for each in some] for name, some in sums.items()},
         "layout": one.layout,
+        "instance": asked["instance"],
         "engine": asked["engine"],
         "model": {name: asked["model"].get(name) for name in ("repo", "commit", "repo_dir", "bytes")},
         "fabric": asked["fabric"],
@@ -241,11 +258,19 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
         "forget_s": FORGET_S,
         "grace_s": GRACE_S,
     }
+    model_bytes, reserve = asked["model"].get("bytes") or 0, asked["memory_reserve_mib"]
     own, members = asked["meminfo_path"] == contract.MEMINFO, asked["members"]
     config, nodes = cluster.plan(
         cluster.Request(
             limits=limits,
-            model_bytes=asked["model"].get("bytes") or 0,
+            model_bytes=model_bytes,
+            memory_budget_mib=neighbours.default_budget_mib(
+                asked["instance"],
+                asked["memory_budget_mib"],
+                cluster.memory_need_mib(model_bytes, len(members), reserve),
+                reserve,
+                [asked["found"][name]["memory_mib"] for name in members],
+            ),
             meminfo=contract.MEMINFO if own else contract.MOUNTED_MEMINFO,
             **{
                 name: asked[name]
@@ -262,7 +287,7 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
             name: (asked["model"].get("repo_dirs") or {}).get(name, asked["model"]["repo_dir"]) for name in members
         },
         drop_caches_path=asked["drop_caches_path"] if asked["drop_caches"] else "",
-        **{name: asked[name] for name in ("gpu_kind", "launcher", "meminfo_path")},
+        **{name: asked[name] for name in ("gpu_kind", "launcher", "meminfo_path", "instance")},
     )
 
 

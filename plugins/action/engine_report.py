@@ -17,6 +17,7 @@ class ActionModule(Planner):
         "plan": {"type": "dict", "required": True},
         "state": {"type": "dict", "required": True},
         "answer": {"type": "dict", "required": True},
+        "picture": {"type": "str", "default": ""},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -29,6 +30,7 @@ class ActionModule(Planner):
                 f"{asked['answer']}. Its log says more, see docs/faults.md."
             )
         return {
+            "instance": plan["instance"],
             "endpoint": plan["endpoint"],
             "model": state["model"],
             "image": plan["image"]["name"],
@@ -38,6 +40,7 @@ class ActionModule(Planner):
             "load_s": state["load_s"],
             "kv_tokens": state.get("kv_tokens", 0),
             "answer": text_of(asked["answer"]),
+            "picture": asked["picture"],
             "exposed": plan["exposed"],
         }
 

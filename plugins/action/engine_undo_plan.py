@@ -26,8 +26,10 @@ class ActionModule(Planner):
         if host not in found:
             raise PlanError(f"nothing is known of {host}: read the serving there first")
         # For the roles whose undo follows: under check mode what is removed here still runs when they look.
-        earlier = (task_vars.get("engine_serve_plan") or {}).get("ending", [])
+        earlier: list[str] = (task_vars.get("engine_serve_plan") or {}).get("ending", [])
+        ending = sorted({*earlier, *(one["layout"]["name"] for one in found.values())})
         return {
-            "changes": {name: list(planning.undo_changes(found, name)) for name in found},
-            "ending": sorted({*earlier, *(one["layout"]["name"] for one in found.values())}),
+            "changes": {name: list(planning.undo_changes(found, name, ending)) for name in found},
+            "ending": ending,
+            "left": sorted({name for one in found.values() for name in planning.left_of(one, ending)}),
         }

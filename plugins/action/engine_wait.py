@@ -44,7 +44,10 @@ class ActionModule(ActionBase):
             state = found.get("state") or {}
             if state.get("starts", 0) > starts:  # the supervisor has begun another, which has as much time as the first
                 start_began, starts = time.monotonic(), state["starts"]
-            if state.get("config") == asked["config_digest"] and state.get("phase") != contract.WAITING:
+            waits = state.get("phase") == contract.WAITING and not state.get(
+                "behind"
+            )  # else another engine loads first
+            if state.get("config") == asked["config_digest"] and not waits:
                 last_active = time.monotonic()
             over = time.monotonic() - start_began > timeout or time.monotonic() - last_active > patience
             if found.get("failed") or found["settled"] or self._task.check_mode or over:

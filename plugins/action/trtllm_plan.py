@@ -45,6 +45,7 @@ class ActionModule(Planner):
         "image_changed": {"type": "bool", "default": False},
         "catalogue": {"type": "dict", "default": {}},
         "draft": {"type": "dict", "default": {}},
+        "vision": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     }
     ERRORS: ClassVar[tuple[type[Exception], ...]] = (catalogue.CatalogueError,)
 

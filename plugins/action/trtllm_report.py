@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
 
-FACTS = ("endpoint", "model", "image", "image_id", "base_image", "ranks", "load_s", "kv_tokens", "answer", "exposed")
+FACTS = (
+    *("instance", "endpoint", "model", "image", "image_id", "base_image", "ranks", "load_s", "kv_tokens"),
+    *("answer", "picture", "exposed"),
+)
 
 
 class ActionModule(Planner):

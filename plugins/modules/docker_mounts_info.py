@@ -10,11 +10,19 @@ module: docker_mounts_info
 short_description: List the directories of the host that are mounted in running containers
 version_added: 0.1.0
 description:
-  - Lists the bind mounts of the containers that run.
+  - Lists the bind mounts of the containers that run. Where there is no socket of a Docker Engine, there are none.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
   - sparkops.dgx_spark.docker
+options:
+  ending:
+    description: >-
+      The names of containers and of stacks that do not count, such as
+      RV(sparkops.dgx_spark.engine_undo_plan#module:ending).
+    type: list
+    elements: str
+    default: []
 author:
   - sparkops contributors (@sparkops)
 """
@@ -34,11 +42,13 @@ mounts:
   sample: {"/home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b": ["dgx-spark-trtllm_leader.1.x"]}
 """
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Collection
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
     SOCKET_OPTION,
+    STACK_LABEL,
     Docker,
     DockerError,
     reads_answers,
@@ -46,10 +56,15 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 
 
 @reads_answers
-def bind_mounts(containers: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return by directory the containers that it is mounted into."""
+def bind_mounts(containers: list[dict[str, Any]], ending: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return by directory the containers that it is mounted into.
+
+    :param ending: names of containers and of stacks that do not count.
+    """
     mounts: dict[str, list[str]] = {}
     for container in containers:
+        if {container["Names"][0].lstrip("/"), (container.get("Labels") or {}).get(STACK_LABEL)} & {*ending}:
+            continue
         for mount in container.get("Mounts") or []:
             if mount.get("Type") == "bind":
                 mounts.setdefault(mount["Source"], []).append(container["Names"][0].lstrip("/"))
@@ -58,9 +73,12 @@ def bind_mounts(containers: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=SOCKET_OPTION, supports_check_mode=True)
+    ending = {"ending": {"type": "list", "elements": "str", "default": []}}
+    module = AnsibleModule(argument_spec={**SOCKET_OPTION, **ending}, supports_check_mode=True)
+    socket = module.params["docker_socket"]
     try:
-        mounts = bind_mounts(Docker(module.params["docker_socket"]).running())
+        running = Docker(socket).running() if Path(socket).exists() else []
+        mounts = bind_mounts(running, module.params["ending"])
     except DockerError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, mounts=mounts)

@@ -23,6 +23,14 @@ options:
     description: The engine, by which the container, its unit, the stack, the images and the directories are named.
     type: str
     required: true
+  instance:
+    description: The instance's name, where there are several. Empty for that without a name.
+    type: str
+    default: ""
+  meminfo_path:
+    description: The file that tells this host's memory.
+    type: str
+    default: /proc/meminfo
   base_image:
     description: The image that the engine's image is built from, to look up in Docker. Empty for none.
     type: str
@@ -101,6 +109,26 @@ memory_mib:
   returned: success
   type: int
   sample: 122572
+memory_available_mib:
+  description: The memory that is free, or could be made free, in MiB; 0 where that is not told.
+  returned: success
+  type: int
+  sample: 61440
+instances:
+  description: >-
+    The names of all instances of O(engine) of which anything is on this host; the empty one is that without a name.
+  returned: success
+  type: list
+  elements: str
+  sample: ["", vlm]
+others:
+  description: >-
+    The other instances and engines that are configured on this host, each with C(name), C(engine), C(instance),
+    C(leader), C(rank), C(launcher), C(api_listen), C(ssh_port), C(phase), and in MiB C(share_mib), its share of the
+    weights, and C(budget_mib), 0 where it may take what is free.
+  returned: success
+  type: list
+  elements: dict
 entries:
   description: >-
     What lies where the serving has its files, by path. Each has C(kind) (C(file), C(directory), C(other) or
@@ -206,7 +234,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.exposed import addresses
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import PACKAGES, layout
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
+    PACKAGES,
+    instance_problem,
+    layout,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_counters import (
     SYSFS_ROOT,
     CountersError,
@@ -239,18 +271,22 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         code, out, _err = module.run_command([tool, *argv[1:]])
         return code, out
 
-    docker, places, packages = Docker(), layout(asked["engine"]), host.packages(run, PACKAGES)
+    docker, places, packages = Docker(), layout(asked["engine"], asked["instance"]), host.packages(run, PACKAGES)
     try:
         copy_dir = host.copy_directory(asked["copy_dir"], asked["copy_owner"], os.environ)
         engine = host.docker_of(docker, asked["base_image"], places, copy_dir)
         listen = host.listeners(docker, asked["listen"], places["name"])
+        instances = host.instances_here(docker, asked["engine"])
     except DockerError as error:
-        engine, listen = {"problem": str(error)}, []
+        engine, listen, instances = {"problem": str(error)}, [], host.instances_here(None, asked["engine"])
     return {
         "layout": places,
         "hostname": contract.short(os.uname().nodename),
         "platform": host.platform(run),
         "memory_mib": host.memory_mib(),
+        "memory_available_mib": host.memory_available_mib(asked["meminfo_path"]),
+        "instances": instances,
+        "others": host.others(places),
         "entries": host.entries(places, asked["downloads"]),
         "state": host.state_in(Path(places["state_dir"])),
         "unit": host.unit(run, places["unit"]),
@@ -271,6 +307,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "engine": {"type": "str", "required": True},
+            "instance": {"type": "str", "default": ""},
+            "meminfo_path": {"type": "str", "default": contract.MEMINFO},
             "base_image": {"type": "str", "default": ""},
             "copy_dir": {"type": "str", "default": ""},
             "copy_owner": {"type": "str", "default": ""},
@@ -281,6 +319,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    unnamed = instance_problem(module.params["instance"])
+    if unnamed:
+        module.fail_json(msg=f"{unnamed}. Nothing was changed.")
     module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
     try:
         found = look(module)

@@ -24,6 +24,12 @@ options:
     type: list
     elements: str
     required: true
+  instance:
+    description: >-
+      The instance's name, where several are on the same Sparks. Up to 16 lower-case letters, digits and dashes; empty
+      for that without a name.
+    type: str
+    default: ""
   engine:
     description: >-
       The configuration of the engine, as M(sparkops.dgx_spark.trtllm_plan) returns it.
@@ -166,6 +172,12 @@ options:
     description: Warn of a model that does not fit, or that needs more Sparks, instead of refusing it.
     type: bool
     default: false
+  memory_budget_mib:
+    description: >-
+      MiB of each Spark that the serving may take in all, as they are. 0 for what is free where O(instance) is empty,
+      and for an instance with a name its share of the model and O(memory_reserve_mib).
+    type: int
+    default: 0
   memory_floor_mib:
     description: >-
       MiB below which a rank is ended, of a Spark of 128 GB; a smaller one, as much less. 0 for never.
@@ -249,6 +261,11 @@ exposed:
   description: By name what answers on which networks while the model is served, and how to close it, where ufw is off.
   returned: success
   type: dict
+instance:
+  description: The instance's name, empty for that without a name.
+  returned: success
+  type: str
+  sample: vlm
 endpoint:
   description: Where the OpenAI-compatible API will be, on the leader.
   returned: success

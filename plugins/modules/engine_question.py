@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - >-
     Has M(ansible.builtin.uri) send a short question from the host to an OpenAI-compatible server, in one remote call,
-    and without a proxy. A model that chats is asked who it is, one that completes texts is given the beginning of one.
+    and without a proxy. A model that chats is asked who it is, one that completes texts is given the beginning of one,
+    and one that takes pictures is shown a small one in two colours.
   - Fails where no answer comes. M(sparkops.dgx_spark.engine_report) judges the answer.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -33,6 +34,10 @@ options:
     type: str
     choices: [/v1/chat/completions, /v1/completions]
     default: /v1/chat/completions
+  picture:
+    description: Whether the question shows a picture. Nothing shows one to a model that completes texts.
+    type: bool
+    default: false
   timeout:
     description: How many seconds the answer may take.
     type: int
@@ -55,4 +60,9 @@ answer:
   returned: success
   type: dict
   sample: {"choices": [{"message": {"content": "I am a language model."}}], "usage": {"completion_tokens": 6}}
+picture:
+  description: The size of the picture that was shown, empty where there was none.
+  returned: success
+  type: str
+  sample: 256x192
 """

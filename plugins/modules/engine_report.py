@@ -29,6 +29,10 @@ options:
     description: The JSON that the engine answered to a chat or to a completion.
     type: dict
     required: true
+  picture:
+    description: The size of the picture that the question showed, empty where there was none.
+    type: str
+    default: ""
 author:
   - sparkops contributors (@sparkops)
 """
@@ -43,6 +47,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+instance:
+  description: The instance's name, empty for that without a name.
+  returned: success
+  type: str
+  sample: vlm
 endpoint:
   description: Where the OpenAI-compatible API is, on the leader.
   returned: success
@@ -88,6 +97,11 @@ answer:
   returned: success
   type: str
   sample: I am a language model.
+picture:
+  description: The size of the picture that the question showed, empty where there was none.
+  returned: success
+  type: str
+  sample: 256x192
 exposed:
   description: By name what answers on which networks while the model is served, and how to close it, where ufw is off.
   returned: success

@@ -45,6 +45,14 @@ ending:
   type: list
   elements: str
   sample: [dgx-spark-trtllm]
+left:
+  description: >-
+    The names of other instances of the engine that are left on any host. As long as there is one, the image stays, and
+    what other roles have made is needed.
+  returned: success
+  type: list
+  elements: str
+  sample: [dgx-spark-trtllm-vlm]
 at:
   description: When it was planned, in seconds since the epoch.
   returned: success

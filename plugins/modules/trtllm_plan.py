@@ -113,6 +113,13 @@ options:
       counts in what a Spark needs.
     type: dict
     default: {}
+  vision:
+    description: >-
+      Whether the model is asked about a picture once it serves. With V(auto) where its config.json has an encoder of
+      pictures, unless O(options) has C(disable_mm_encoder).
+    type: str
+    choices: [auto, always, never]
+    default: auto
 author:
   - sparkops contributors (@sparkops)
 """

@@ -76,7 +76,9 @@ BY_ITSELF = (
 #: what a running engine changes by itself
 BY_SERVING = (
     Allowed(
-        "files", r"/var/lib/dgx-spark/trtllm/(state\..*|cache(/.*)?)", "what the supervisor notes and the engine tunes"
+        "files",
+        r"/var/lib/dgx-spark/trtllm(-[a-z]+)?/(state\..*|cache(/.*)?)",
+        "what the supervisor notes and the engine tunes",
     ),
 )
 

@@ -64,3 +64,48 @@ def test_the_cache_takes_what_the_catalogue_has_of_a_model(
 def test_no_word_but_off_reboots_a_spark(said: str | bool, meant: str) -> None:
     """The module refuses any other, as it stands."""
     assert value("cx7_network", "__cx7_network_hotplug", cx7_network_hotplug=said) == meant
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "undone"),
+    [
+        ("", {"spark1": [""], "spark2": [""]}, [""]),
+        ("", {"spark1": ["", "vlm"], "spark2": ["a", "vlm"]}, ["", "a", "vlm"]),
+        ("", {"spark1": [], "spark2": []}, [""]),
+        ("vlm", {"spark1": ["", "vlm"], "spark2": []}, ["vlm"]),
+    ],
+)
+def test_an_undo_removes_the_named_instance_or_all_of_any_spark(
+    asked: str, found: dict[str, list[str]], undone: list[str]
+) -> None:
+    """All Sparks go through the same ones, and the one without a name, which was read already, comes first."""
+    facts = {name: {"__engine_serve_read": {"instances": instances}} for name, instances in found.items()}
+    own = value(
+        "engine_serve",
+        "__engine_serve_undone",
+        engine_serve_instance=asked,
+        ansible_play_hosts=list(found),
+        hostvars=facts,
+    )
+    assert own == undone
+
+
+@pytest.mark.parametrize(
+    ("mounts", "used"),
+    [
+        ({}, []),
+        ({"/home/a/.cache/huggingface/hub/models--lab--tiny": ["dgx-spark-trtllm-vlm"]}, ["dgx-spark-trtllm-vlm"]),
+        (
+            {
+                "/hub/models--lab--tiny-chat": ["x"],
+                "/hub/models--lab--tinyX": ["y"],
+                "/hub/models--lab--tiny/refs": ["z"],
+            },
+            [],
+        ),
+        ({"/a/models--lab--tiny": ["x"], "/b/models--lab--tiny": ["y", "z"]}, ["x", "y", "z"]),
+    ],
+)
+def test_a_model_is_removed_where_no_container_has_it_mounted(mounts: dict[str, list[str]], used: list[str]) -> None:
+    told = {"hf_cache_repo": "lab/tiny", "__hf_cache_mounted": {"mounts": mounts}}
+    assert value("hf_cache", "__hf_cache_undone_in_use", **told) == used

@@ -118,6 +118,29 @@ def test_a_chat_says_who_wrote_it_and_holds_the_nonce(start: Any) -> None:
     }
 
 
+PNG = (  # 1 pixel, red
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
+
+
+@pytest.mark.parametrize(("sees", "status"), [(True, 200), (False, 400)])
+def test_a_picture_in_a_chat(start: Any, sees: bool, status: int) -> None:
+    parts = [
+        {"type": "text", "text": "Look"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
+    ]
+    body = {**HELLO, "messages": [{"role": "user", "content": parts}]}
+    found, said = start(sees=sees).ask("/v1/chat/completions", body)
+    assert found == status
+    if sees:
+        assert said["virtual_spark"]["pictures"] == ["1x1"]
+        assert "1x1 pixels" in said["choices"][0]["message"]["content"]
+        (last,) = events(start(sees=True).ask("/v1/chat/completions", {**body, "stream": True})[1])[-1:]
+        assert last["virtual_spark"]["pictures"] == ["1x1"]
+    else:
+        assert (said["type"], said["message"]) == ("BadRequestError", "Unknown modality: image")
+
+
 def test_a_model_without_a_chat_template_completes_and_does_not_chat(start: Any) -> None:
     client = start(no_chat="No chat template found")
     status, said = client.ask("/v1/chat/completions", HELLO)

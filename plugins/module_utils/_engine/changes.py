@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Collection, Iterator, Mapping, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, serving
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, neighbours, serving
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import (
     ServeError,
     control,
@@ -20,11 +20,11 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.hostfile import HostfileError, validate_nodes
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
-    COMMENT,
     OPTIONS_LABEL,
     PACKAGES,
     ROOTS,
     WORKER_PACKAGES,
+    layout,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.serving import Image, Serving
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ufw
@@ -107,6 +107,7 @@ def _problems(asked: Request) -> Iterator[str]:
     yield _different_stores(members, found)
     yield _different_caches(asked.serving)
     yield _different_platforms(members, found) if asked.require_alike else ""
+    yield from neighbours.problems(asked.serving, found)
     for name in members:
         yield _no_source(asked, name)
         yield from (_taken(name, place) for place in found[name]["listen"] if place["taken"])
@@ -379,9 +380,10 @@ def _firewall(asked: Request, member: str) -> Iterator[dict[str, Any]]:
             raise ServeError(f"{member} has no ufw, and engine_serve_firewall says ufw: install it, or say auto")
         return
     there = [ufw.Line(one["rule"], one["comment"]) for one in state["rules"]]
-    todo = ufw.steps(there, wanted, COMMENT)
+    comment = asked.serving.layout["comment"]
+    todo = ufw.steps(there, wanted, comment)
     if any(todo):
-        yield change(FIREWALL, *ufw.difference(there, todo, COMMENT))
+        yield change(FIREWALL, *ufw.difference(there, todo, comment))
 
 
 def host_plan(asked: Request, member: str) -> dict[str, Any]:
@@ -405,25 +407,37 @@ def host_plan(asked: Request, member: str) -> dict[str, Any]:
     }
 
 
-def undo_changes(found: Mapping[str, Mapping[str, Any]], member: str) -> Iterator[dict[str, Any]]:
+def undo_changes(
+    found: Mapping[str, Mapping[str, Any]], member: str, ending: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
     """What takes all away that a serving left on a host, whatever its launcher was.
 
-    :param found: by host, as engine_host_info returns it.
+    The images stay as long as another instance of the engine does, which was built from the same.
+
+    :param found: by host, as engine_host_info returns it. :param ending: names of stacks and containers that earlier
+        undos of the play have ended, and under check mode would have.
     """
     own = found[member]
     places, entries = own["layout"], own["entries"]
     yield from remove_stack(found, member, places)
     yield from remove_unit(own, places)
-    ours = [one["rule"] for one in own["firewall"]["rules"] if one["comment"] == COMMENT]
+    ours = [one["rule"] for one in own["firewall"]["rules"] if one["comment"] == places["comment"]]
     if ours:
         yield change(REMOVE_RULES, text_of(ours))
     built = own["docker"].get("built", [])
-    if built:
+    if built and not left_of(own, ending):
         yield change(REMOVE_IMAGES, text_of(one["id"] for one in built))
     left = [path for path in places_of(places) if entries[path]["kind"] != "absent"]
     left += [path for path in ROOTS if entries[path].get("empty")]
     if left:
         yield change(REMOVE_FILES, text_of(left))
+
+
+def left_of(own: Mapping[str, Any], ending: Collection[str] = ()) -> list[str]:
+    """The names of the engine's other instances on a host. :param ending: as :func:`undo_changes` takes it."""
+    places = own["layout"]
+    names = [layout(places["engine"], one)["name"] for one in own.get("instances", []) if one != places["instance"]]
+    return [name for name in names if name not in ending]
 
 
 def places_of(places: Mapping[str, str]) -> list[str]:

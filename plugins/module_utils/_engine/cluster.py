@@ -39,6 +39,7 @@ class Request:
     limits: Mapping[str, Any] = field(default_factory=dict)  # of the shape contract.Limits
     model_bytes: int = 0  # of which each rank loads its share
     memory_reserve_mib: int = 0  # that a node must have available beside its share
+    memory_budget_mib: int = 0  # that a rank may take in all; 0 for what is free
     meminfo: str = contract.MEMINFO  # the path, inside the containers
 
 
@@ -67,6 +68,7 @@ def plan(asked: Request) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
             **asked.limits,
             "memory_need_mib": need,
             "memory_reserve_mib": asked.memory_reserve_mib,
+            **({"memory_budget_mib": asked.memory_budget_mib} if asked.memory_budget_mib else {}),
             "load_timeout_s": asked.limits.get("load_timeout_s") or load_timeout_s(asked.model_bytes, len(nodes)),
         },
     }

@@ -81,6 +81,7 @@ class Limits(TypedDict, total=False):
     memory_wait_s: float  # for the memory of an engine that has ended to be free again
     memory_need_mib: int  # that a node must have available before its rank starts, its reserve included
     memory_reserve_mib: int  # the part of it beside the weights; this and the next two are scaled_mib on a smaller node
+    memory_budget_mib: int  # that a rank may take in all, as it is; left out where it may take what is free
     memory_floor_mib: int  # below which a rank is ended; 0 for never
     memory_load_floor_mib: int  # the same while it loads
     memlock_bytes: int  # that a rank must be allowed to lock; -1 for without limit
@@ -139,6 +140,7 @@ class State(TypedDict, total=False):
     phase: str
     reason: str
     config: str  # the value of CONFIG_VARIABLE
+    behind: str  # where the engines listen that it lets load first; empty while it waits for none
     began: float  # when this supervisor did
     starts: int  # since the last good run
     last_end: str  # why the last start failed
@@ -152,6 +154,7 @@ class State(TypedDict, total=False):
     lost_why: str  # likewise
 
 
+KEPT_MIB = 6144  #: that a KV cache leaves beside a floor or within a budget: what else a rank takes, and a fast fall
 SPARK_MIB = 122880  #: MemTotal of a Spark of 128 GB, for which the MiB of the options are meant
 
 

@@ -22,7 +22,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     Docker,
     store_of,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, instances
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import ROOTS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port, ufw
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import driver_version
@@ -56,6 +56,16 @@ def memory_mib() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 
 
+def memory_available_mib(path: str) -> int:
+    """The memory that is free, or could be made free, in MiB; 0 where that is not told. :param path: of meminfo."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return 0
+    match = re.search(r"^MemAvailable:\s*(\d+) kB$", text, re.MULTILINE)
+    return int(match[1]) // 1024 if match else 0
+
+
 def entry(path: str, with_content: bool) -> dict[str, Any]:
     """What lies at a path: ``kind`` (file, directory, other or absent), ``mode``, ``digest``, ``content``.
 
@@ -82,12 +92,47 @@ def state_in(folder: Path) -> dict[str, Any]:
 
     :raises OSError: when it is there and cannot be read.
     """
-    path = folder / contract.STATE
+    return _object(folder / contract.STATE)  # a power cut left half of it; the next start writes it anew
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none, or half of one. :raises OSError: when it cannot be read."""
     try:
-        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (ValueError, RecursionError):
-        return {}  # a power cut left half of it; the next start writes it anew
-    return state if isinstance(state, dict) else {}
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def others(places: Mapping[str, str], etc: Path = Path(ROOTS[0]), lib: Path = Path(ROOTS[1])) -> list[dict[str, Any]]:
+    """The other instances, and other engines, that are configured here, as :func:`instances.facts_of` returns each.
+
+    :param places: of the one that is none of them.
+    """
+    found = []
+    for path in sorted(etc.glob(f"*/{contract.CLUSTER}")):
+        folder = path.parent
+        if str(folder) != places["config_dir"]:
+            launcher = instances.SWARM if (folder / "stack.yml").exists() else instances.SYSTEMD
+            texts = (_object(path), _object(folder / contract.NODE), state_in(lib / folder.name))
+            found.append(instances.facts_of(folder.name, *texts, launcher))
+    return found
+
+
+def instances_here(
+    docker: Docker | None, engine: str, roots: Sequence[str] = ROOTS, units: str = "/etc/systemd/system"
+) -> list[str]:
+    """The names of an engine's instances of which anything is left here, the empty one for that without a name.
+
+    :param docker: None where none answers.
+    """
+    names = [path.name for root in roots for path in Path(root).glob(f"{engine}*")]
+    prefix = "dgx-spark-"
+    named = [path.name for path in Path(units).glob(f"{prefix}{engine}*")]
+    if docker:
+        listed = _filtered(docker, "/containers/json?all=1", name=[f"^/{prefix}{engine}"])
+        named += [one["Names"][0].lstrip("/") for one in listed]
+    return instances.instances_in(engine, [*names, *(name[len(prefix) :] for name in named)])
 
 
 def unit(run: Run, name: str) -> dict[str, str]:

@@ -8,29 +8,54 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import re
+
 ROOTS = ("/etc/dgx-spark", "/var/lib/dgx-spark")
 #: what Ansible's Docker modules need: to create containers and to remove images, and on the leader to deploy a stack
 WORKER_PACKAGES = ("python3-requests",)
 PACKAGES = ("python3-jsondiff", *WORKER_PACKAGES, "python3-yaml")
-#: of the firewall's rules
+#: of the firewall's rules, those of an instance with its name behind it
 COMMENT = "DGX Spark serving"
 #: labels of built images, of services and of containers
 BASE_LABEL, CONTEXT_LABEL, OPTIONS_LABEL = "dgx-spark.base", "dgx-spark.context", "dgx-spark.options"
+#: an instance's name: it becomes part of names in Docker, systemd and paths
+INSTANCE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,14}[a-z0-9])?")
+RESERVED = "image"  # the directory of a build ends with it
 
 
-def layout(engine: str) -> dict[str, str]:
-    """Paths and names of the serving of an engine, such as ``trtllm``.
+def instance_problem(name: str) -> str:
+    """Say why an instance cannot have this name, or nothing. The empty one is the instance without a name.
+
+    >>> instance_problem("vlm"), instance_problem("")
+    ('', '')
+    >>> instance_problem("My VLM")
+    "the instance's name is 'My VLM': give up to 16 lower-case letters, digits and dashes, such as vlm (spark_instance)"
+    """
+    wrong = name and (not INSTANCE.fullmatch(name) or name == RESERVED or name.endswith(f"-{RESERVED}"))
+    mend = "give up to 16 lower-case letters, digits and dashes, such as vlm (spark_instance)"
+    return f"the instance's name is {name!r}: {mend}" if wrong else ""
+
+
+def layout(engine: str, instance: str = "") -> dict[str, str]:
+    """Paths and names of a serving by an engine, such as ``trtllm``; of one of several, by the instance's name.
+
+    The image is built for the engine: all its instances share that.
 
     >>> layout("trtllm")["config_dir"], layout("trtllm")["name"]
     ('/etc/dgx-spark/trtllm', 'dgx-spark-trtllm')
+    >>> layout("trtllm", "vlm")["state_dir"], layout("trtllm", "vlm")["unit"]
+    ('/var/lib/dgx-spark/trtllm-vlm', 'dgx-spark-trtllm-vlm.service')
     """
-    name, config_dir = f"dgx-spark-{engine}", f"{ROOTS[0]}/{engine}"
+    own = f"{engine}-{instance}" if instance else engine
+    name, config_dir = f"dgx-spark-{own}", f"{ROOTS[0]}/{own}"
     return {
         "engine": engine,
+        "instance": instance,
         "name": name,  # of the container, its unit and the stack
         "config_dir": config_dir,
-        "state_dir": f"{ROOTS[1]}/{engine}",
-        "build_dir": f"{ROOTS[1]}/{engine}-image",
+        "state_dir": f"{ROOTS[1]}/{own}",
+        "build_dir": f"{ROOTS[1]}/{own}-image",
+        "comment": f"{COMMENT} {instance}" if instance else COMMENT,
         "stack": f"{config_dir}/stack.yml",
         "unit": f"{name}.service",
         "unit_file": f"/etc/systemd/system/{name}.service",

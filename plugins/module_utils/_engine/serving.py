@@ -75,11 +75,12 @@ class Serving:
     launcher: str = "docker"
     meminfo_path: str = contract.MEMINFO
     drop_caches_path: str = ""  # empty where the caches must not be dropped
+    instance: str = ""  # empty for the one without a name
 
     @property
     def layout(self) -> dict[str, str]:
         """Paths and names."""
-        return layout(self.engine["name"])
+        return layout(self.engine["name"], self.instance)
 
     @property
     def members(self) -> list[str]:

@@ -69,6 +69,10 @@ class Schema(Protocol):
         """What is wrong with the options. :raises ValueError: where the schema cannot tell."""
 
 
+#: keys of ``config.json``: of a model that has one of them, the encoder of pictures
+VISION = ("vision_config", "vision_tower", "mm_vision_tower", "vit_config", "vision_model")
+
+
 @dataclass(frozen=True)
 class Request:
     """What a person asks of TensorRT-LLM."""
@@ -90,6 +94,7 @@ class Request:
     facts: Mapping[str, Any] = field(default_factory=dict)  # as trtllm_image_info returns them, empty without the image
     schema: Schema | None = None  # made of these, where they have one
     entry: Mapping[str, Any] = field(default_factory=dict)  # of the catalogue: what is beneath all that was said
+    vision: str = "auto"  # whether the model takes pictures: by its config.json, always or never
 
 
 def plan(asked: Request) -> dict[str, Any]:
@@ -99,7 +104,7 @@ def plan(asked: Request) -> dict[str, Any]:
         somebody or the catalogue has said; ``name`` and ``title``; ``settings`` for ``cluster.json``; ``serve``, the
         command line; ``environment`` of all ranks; ``options``, the YAML of :data:`OPTIONS_FILE`; ``downloads``, each
         ``name``, ``url`` and ``sha256``; ``world``, the number of ranks; ``version``, as far as it is known;
-        ``judged``, by what the options and the arguments were.
+        ``judged``, by what the options and the arguments were; ``sees``, whether it is to be asked about a picture.
     :raises ServeError: when something is wrong that would only show minutes into a start.
     """
     if not asked.members:
@@ -133,6 +138,11 @@ def plan(asked: Request) -> dict[str, Any]:
         "world": world(asked.arguments, options),
         "version": version,
         "judged": judged.by,
+        "sees": {
+            "auto": sees(asked.config) and options.get("disable_mm_encoder") is not True,
+            "always": True,
+            "never": False,
+        }[asked.vision],
     }
 
 
@@ -314,6 +324,20 @@ def heads_problem(config: Mapping[str, Any], ways: int) -> str:
     if heads % ways == 0:
         return ""
     return f"tp_size {ways} does not divide the {heads} attention heads of the model: use pp_size instead"
+
+
+def sees(config: Mapping[str, Any]) -> bool:
+    """Whether a model takes pictures beside text, by its ``config.json``; False where that is not known.
+
+    Most name their encoder's part ``vision_config``; Phi-4-multimodal has an embedding layer for pictures, and the
+    first LLaVA the name of a tower. A class of several modalities that is none of these is not taken for one.
+
+    >>> sees({"vision_config": {"depth": 32}}), sees({"vision_config": None}), sees({"model_type": "llama"})
+    (True, False, False)
+    """
+    layer, thinker = _mapping(config.get("embd_layer")), _mapping(config.get("thinker_config"))
+    parts = [config.get(name) for name in VISION] + [thinker.get("vision_config"), layer.get("image_embd_layer")]
+    return any(isinstance(part, (Mapping, str)) and part for part in parts)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

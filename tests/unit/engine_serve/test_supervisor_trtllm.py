@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Iterator
 
 import pytest
+import yaml
 from supervisor import paths
 from supervisor.engines import trtllm
 from supervisor.memory import Reading
@@ -142,6 +143,49 @@ def test_the_kv_cache_is_as_large_as_the_guards_floor_lets_it_be(
     else:
         assert asked == str(run / "llm.yml")
         assert (run / "llm.yml").read_text() == text.replace("0.8", fraction)
+
+
+@pytest.mark.parametrize(
+    ("given", "fit", "budget", "written"),
+    [
+        # 80000 in all, less 58000 of weights and 6144 beside them
+        ({}, True, 80000, {"max_gpu_total_bytes": 15856 << 20, "free_gpu_memory_fraction": 0.59}),
+        ({}, True, 0, {"free_gpu_memory_fraction": 0.59}),
+        ({}, False, 80000, {"max_gpu_total_bytes": 15856 << 20, "free_gpu_memory_fraction": 0.8}),
+        ({"max_tokens": 4096}, True, 80000, {"max_tokens": 4096, "free_gpu_memory_fraction": 0.59}),
+        (
+            {"max_gpu_total_bytes": 1 << 30},
+            True,
+            80000,
+            {"max_gpu_total_bytes": 1 << 30, "free_gpu_memory_fraction": 0.59},
+        ),
+        ({"max_gpu_total_bytes": 0}, False, 0, None),
+        ({}, False, 0, None),
+    ],
+)
+def test_a_budget_bounds_the_kv_cache_unless_somebody_has_said_its_size(
+    given: dict, fit: bool, budget: int, written: dict | None, tmp_path: Path, monkeypatch
+) -> None:
+    own, run = tmp_path / "etc", tmp_path / "run"
+    for place in (own, run):
+        place.mkdir()
+    kv_cache = {"dtype": "auto", "free_gpu_memory_fraction": 0.8, **given}
+    options = {"kv_cache_config": kv_cache, "print_iter_log": False}
+    (own / "llm.yml").write_text(yaml.safe_dump(options, indent=4, default_flow_style=False))
+    monkeypatch.setattr(paths, "CONFIG", own)
+    monkeypatch.setattr(paths, "RUN", run)
+    serve = ["trtllm-serve", "/models", "--extra_llm_api_options", "/etc/dgx-spark/engine/llm.yml"]
+    limits = {**SIZES, **({"memory_budget_mib": budget} if budget else {})}
+    settings = {"name": "trtllm", "fit_kv_cache": fit}
+    engine = trtllm.TensorRTLLM({**ONE, "serve": serve, "engine": settings, "limits": limits})
+    engine.memory = {"spark1": Reading(0, 122880, 0, 114000)}
+    asked = engine.commands()["spark1"][-1]
+    if written is None:
+        assert asked == serve[-1]
+        return
+    found = yaml.safe_load((run / "llm.yml").read_text())
+    assert (asked, found["print_iter_log"]) == (str(run / "llm.yml"), False)
+    assert found["kv_cache_config"] == {"dtype": "auto", **written}
 
 
 @pytest.mark.parametrize(

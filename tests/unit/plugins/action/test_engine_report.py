@@ -14,6 +14,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.action import engine_report,
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
 
 PLAN: dict[str, Any] = {
+    "instance": "vlm",
     "endpoint": "http://127.0.0.1:8355/v1",
     "cluster": {"nodes": [{"name": "spark1"}]},
     "image": {"id": "sha256:aa", "name": "dgx-spark/trtllm-serve:01"},
@@ -30,7 +31,7 @@ def run(module: Any, asked: dict[str, Any], **variables: Any) -> dict[str, Any]:
 
 
 def report(answer: dict[str, Any]) -> dict[str, Any]:
-    return run(engine_report, {"plan": PLAN, "state": STATE, "answer": answer})
+    return run(engine_report, {"plan": PLAN, "state": STATE, "answer": answer, "picture": "256x192"})
 
 
 def test_a_report() -> None:
@@ -38,6 +39,7 @@ def test_a_report() -> None:
     assert found["answer"] == "Hello."
     assert found["base_image"] == "release:1.3.0rc5"
     assert found["kv_tokens"] == 86720
+    assert (found["instance"], found["picture"]) == ("vlm", "256x192")
     assert tuple(found) == trtllm_report.FACTS
     own = run(trtllm_report, {"plan": {"engine": {"version": "1.3.0rc5"}}, "report": found})
     assert own == {**found, "version": "1.3.0rc5"}

@@ -52,7 +52,7 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         name: str(tmp_path / value.lstrip("/")) if value.startswith("/") else value
         for name, value in layout.layout("trtllm").items()
     }
-    monkeypatch.setattr(engine_host_info, "layout", lambda _engine: places)
+    monkeypatch.setattr(engine_host_info, "layout", lambda _engine, _instance: places)
 
     def run(**options: Any) -> dict[str, Any]:
         with patch_module_args({"engine": "trtllm", **options}), pytest.raises(SystemExit):
@@ -261,3 +261,54 @@ def test_the_platform_and_the_packages(tmp_path: Path) -> None:
     assert host.platform(lambda _argv: (127, ""), tmp_path / "none")["driver"] == ""
     listing = "python3-requests\tii \t2.32\npython3-yaml\tun \t\n"
     assert host.packages(lambda _argv: (1, listing), layout.PACKAGES) == ["python3-requests"]
+
+
+def test_the_other_instances_of_a_host(tmp_path: Path) -> None:
+    etc, lib, units = tmp_path / "etc", tmp_path / "lib", tmp_path / "units"
+    limits = {"memory_need_mib": 30, "memory_reserve_mib": 20}
+    for folder in ("trtllm", "trtllm-vlm", "trtllm-half"):
+        (etc / folder).mkdir(parents=True)
+        (lib / folder).mkdir(parents=True)
+        cluster = {"engine": {"name": "trtllm"}, "limits": limits, "api_listen": f"127.0.0.1:{len(folder)}"}
+        (etc / folder / "cluster.json").write_text(json.dumps(cluster))
+    (etc / "trtllm-half" / "cluster.json").write_text("{")  # a power cut
+    (etc / "trtllm-vlm" / "stack.yml").touch()
+    (lib / "trtllm" / "state.json").write_text('{"phase": "serving"}')
+    (lib / "trtllm-image").mkdir()
+    (lib / "originals").mkdir()
+    units.mkdir()
+    (units / "dgx-spark-trtllm-gone.service").touch()
+    own = {"config_dir": str(etc / "trtllm-vlm")}
+    found = {one["name"]: one for one in host.others(own, etc, lib)}
+    assert sorted(found) == ["dgx-spark-trtllm", "dgx-spark-trtllm-half"]
+    assert found["dgx-spark-trtllm"]["phase"] == "serving"
+    assert found["dgx-spark-trtllm"]["share_mib"] == 10
+    own = {"config_dir": str(etc / "trtllm")}
+    launchers = {one["name"]: one["launcher"] for one in host.others(own, etc, lib)}
+    assert launchers == {"dgx-spark-trtllm-half": "docker", "dgx-spark-trtllm-vlm": "swarm"}
+    here = host.instances_here(None, "trtllm", [str(etc), str(lib)], str(units))
+    assert here == ["", "gone", "half", "vlm"]
+
+
+def test_instances_that_only_docker_knows(engine: Any, look: Any) -> None:
+    engine.answers["GET", "/containers/json"] = [
+        {"Id": "c", "ImageID": "", "State": "exited", "Names": [f"/dgx-spark-{name}"]}
+        for name in ("trtllm-a", "trtllm-b_leader.1.x", "vllm-c", "probe")
+    ]
+    assert [name for name in look()["instances"] if name in ("a", "b", "c")] == ["a", "b"]
+
+
+def test_an_instance_of_no_such_name_is_refused_before_anything_is_read(look: Any) -> None:
+    said = look(instance="../../etc")
+    assert said["failed"]
+    assert said["msg"].startswith("the instance's name is '../../etc': give up to 16")
+    assert said["msg"].endswith("Nothing was changed.")
+
+
+@pytest.mark.parametrize(
+    ("text", "mib"), [("MemTotal: 9 kB\nMemAvailable:  2097152 kB\n", 2048), ("MemFree: 1 kB\n", 0), (None, 0)]
+)
+def test_how_much_memory_is_left(tmp_path: Path, text: str | None, mib: int) -> None:
+    if text:
+        (tmp_path / "meminfo").write_text(text)
+    assert host.memory_available_mib(str(tmp_path / "meminfo")) == mib

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from . import contract, engines, memory, network, processes, progress, rdma, ssh, state
+from . import turn as turns
 from .probe import Probe, RefusedError, token
 from .running import Running
 from .state import State
@@ -61,7 +62,7 @@ def lead(own: State) -> int:
     limits, config = cluster["limits"], os.environ.get(contract.CONFIG_VARIABLE, "")
     if own.values.get("config") != config:
         own.values["starts"] = 0  # what failed was something else
-    own.set(phase=contract.WAITING, reason="", config=config, began=time.time())
+    own.set(phase=contract.WAITING, reason="", config=config, began=time.time(), behind="")
     network.await_address(node["address"], own)
     wanted, prefix = rdma.needed(cluster, node), f"{node['name']}: "
     if not rdma.await_devices(wanted, own, lambda _words, seconds: time.sleep(seconds), prefix):
@@ -71,8 +72,7 @@ def lead(own: State) -> int:
         return give_up(own, f"{number - 1} starts failed; the last: {own.values.get('last_end', '?')}")
     os.environ["PMIX_HOSTNAME"] = contract.short(node["name"])  # Open MPI 5 may reject this host's, if it is long
     ssh.write_client_config(cluster)
-    ssh.await_workers(cluster, own)
-    network.await_port(cluster["api_listen"], own)
+    turn = await_all(cluster, own)
     own.set(phase=contract.STARTING, reason="", starts=number, ranks={})
     engine = engines.of(cluster)
     try:
@@ -82,7 +82,22 @@ def lead(own: State) -> int:
         fail(own, str(error))
         lost = rdma.lost(cluster, node)
         return wait(own, lost) if lost else contract.EXIT_FAILED
-    return watch(cluster, Running(engine), own, judge)
+    return watch(cluster, Running(engine), own, judge, turn)
+
+
+def await_all(cluster: dict[str, Any], own: State) -> turns.Turn:
+    """Wait, without limit, for the workers, the port, and the turn to load on this node, which is had from here on.
+
+    Who waits for a worker or a port holds nobody up, and who has waited for the turn looks at the others again.
+    """
+    who = cluster["api_listen"]
+    while True:
+        ssh.await_workers(cluster, own)
+        network.await_port(who, own)
+        turn = turns.take(who)
+        if turn:
+            return turn
+        turns.wait(who, own)
 
 
 def give_up(own: State, reason: str) -> int:
@@ -115,9 +130,9 @@ def prepare(cluster: dict[str, Any], node: dict[str, Any], engine: engines.Engin
     engine.check_nodes()
 
 
-def watch(cluster: dict[str, Any], running: Running, own: State, judge: rdma.Judge) -> int:
+def watch(cluster: dict[str, Any], running: Running, own: State, judge: rdma.Judge, turn: turns.Turn) -> int:
     """Probe a started engine until it has to be ended, and end it. Returns the exit status."""
-    canary = Canary(cluster, running, own, judge)
+    canary = Canary(cluster, running, own, judge, turn)
     try:
         while True:
             time.sleep(1)
@@ -137,9 +152,11 @@ def watch(cluster: dict[str, Any], running: Running, own: State, judge: rdma.Jud
 class Canary:
     """Asks a started engine for a token now and then, and notes in the state what that says."""
 
-    def __init__(self, cluster: dict[str, Any], running: Running, own: State, judge: rdma.Judge) -> None:
+    def __init__(
+        self, cluster: dict[str, Any], running: Running, own: State, judge: rdma.Judge, turn: turns.Turn
+    ) -> None:
         self.cluster, self.limits, self.address = cluster, cluster["limits"], cluster["api_probe"]
-        self.running, self.own, self.judge = running, own, judge
+        self.running, self.own, self.judge, self.turn = running, own, judge, turn
         self.started, self.served_since = time.monotonic(), 0.0
         self.failures, self.due, self.path = 0, 0.0, ""
         self.patience = progress.Patience(lambda: progress.of_all(cluster, state.node()), self.started)
@@ -189,6 +206,7 @@ class Canary:
             about = {"model": found.model, "path": found.path, "load_s": round(self.served_since - self.started, 1)}
             about["kv_tokens"] = self.running.kv_tokens
             self.own.set(phase=contract.SERVING, reason="", ranks=ranks, **about)
+            self.turn.end()
         elif self.own.values["reason"]:
             self.own.set(phase=contract.SERVING, reason="")
         elif self.own.values["starts"] and time.monotonic() - self.served_since > self.limits["forget_s"]:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Sequence
 
-from . import contract, paths, ssh
+from . import contract, paths, ssh, turn
 from .state import node, say
 
 POLL_S = 0.1  # between two looks of a guard
@@ -107,36 +107,42 @@ def loss(readings: Sequence[Reading]) -> float:
     return max([0.0, *((one.available - last.available) / (last.at - one.at) for one in earlier)])
 
 
-def threatened(readings: Sequence[Reading], limits: dict[str, Any], loading: bool) -> int:
+def threatened(readings: Sequence[Reading], limits: dict[str, Any], loading: bool, beside: bool = False) -> int:
     """The floor in MiB that a node is about to fall below, at the rate of its last readings; 0 where it is not.
 
     While it loads, the higher floor holds. It does too where more is taken than is free: the rest has to be made free
     first, and a Spark's driver was seen to fail, and the Spark to stand still, long before nothing was available.
 
     :param limits: ``memory_floor_mib``, 0 for never, and ``memory_load_floor_mib``, both of a Spark of 128 GB.
+    :param beside: whether another engine loads on the node. Then the fall is that one's, whose own guard keeps to the
+        higher floor, and ends it well before this one's lower floor is near.
     """
     if not limits["memory_floor_mib"]:
         return 0
     now, soon = readings[-1], loss(readings) * AHEAD_S
     low, high = (contract.scaled_mib(limits[f"memory_{name}_mib"], now.total) for name in ("floor", "load_floor"))
-    floor = max(low, high) if loading or soon > now.free else low
+    floor = max(low, high) if loading or (soon > now.free and not beside) else low
     return floor if now.available - soon < floor else 0
 
 
-def guard(own: dict[str, Any], limits: dict[str, Any], end: Callable[[int], None]) -> None:
+def guard(own: dict[str, Any], limits: dict[str, Any], end: Callable[[int], None], who: str = "") -> None:
     """Start a child of this process that tries to end its rank before the node has too little memory.
 
     A Spark without free memory does not respond, and has to be switched off by hand. What takes memory faster than
     this looks, or without this rank, is not stopped by it.
 
     :param limits: of ``cluster.json``. :param end: ends all that the process with this number started.
+    :param who: where the engine listens, which tells it from others of the node.
     """
     watched = os.getpid()
     loaded = paths.RUN / LOADED
     with contextlib.suppress(FileNotFoundError):
         loaded.unlink()  # it is an earlier rank's
-    if not limits["memory_floor_mib"] or os.fork():
+    if not limits["memory_floor_mib"]:
         return
+    mark = turn.mark(who, own.get("rank", 0))
+    if os.fork():
+        return  # and the command that it becomes has no part in the mark
     ctypes.CDLL(None).mlockall(LOCK_MEMORY)  # so that it need not be read again from the disk, just then
     readings: list[Reading] = []
     dropped, dropping = 0.0, 0
@@ -147,7 +153,12 @@ def guard(own: dict[str, Any], limits: dict[str, Any], end: Callable[[int], None
             continue
         readings = [*readings[-2:], now]
         loading = not loaded.exists()
-        if floor := threatened(readings, limits, loading):
+        if not loading:
+            mark.end()
+        floor = threatened(readings, limits, loading)
+        if floor and not loading and turn.loading(who):
+            floor = threatened(readings, limits, loading, beside=True)
+        if floor:
             say(last_words(own["name"], readings, floor, limits))
             end(watched)
             break

@@ -65,6 +65,6 @@ def run(command: list[str]) -> int:
         return contract.EXIT_FAILED  # now, and not after a load of minutes
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)  # what the launcher starts is ended with it
-    memory.guard(node, limits, end_all)
+    memory.guard(node, limits, end_all, cluster.get("api_listen", ""))
     os.execvp(command[0], command)
     return contract.EXIT_FAILED

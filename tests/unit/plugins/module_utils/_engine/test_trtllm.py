@@ -687,3 +687,27 @@ def test_a_fraction_among_the_flags_has_the_same_limits() -> None:
 def test_a_choice_that_no_table_has_is_doubted_with_what_to_do(version: str) -> None:
     (doubt,) = alone(version=version, options={"moe_config": {"backend": "NEWEST"}})["doubts"]
     assert re.search("is 'NEWEST': no table tells .*, take it out if the engine refuses it when it starts", doubt)
+
+
+@pytest.mark.parametrize(
+    ("config", "sees"),
+    [
+        ({}, False),
+        ({"architectures": ["Qwen2_5_VLForConditionalGeneration"], "vision_config": {"depth": 32}}, True),
+        ({"architectures": ["Gemma3ForCausalLM"], "vision_config": None}, False),
+        ({"vision_config": {}}, False),
+        ({"architectures": ["Phi4MMForCausalLM"], "embd_layer": {"image_embd_layer": {"crop_size": 448}}}, True),
+        ({"embd_layer": "none"}, False),
+        ({"mm_vision_tower": "openai/clip-vit-large-patch14"}, True),
+        ({"thinker_config": {"vision_config": {"depth": 32}}}, True),
+        ({"architectures": ["GptOssForCausalLM"], "model_type": "gpt_oss"}, False),
+    ],
+)
+def test_which_models_are_asked_about_a_picture(config: dict[str, Any], sees: bool) -> None:
+    """One whose encoder is left out is not, and what a person says counts."""
+    assert planned(config=config)["sees"] is sees
+    blind = {"disable_mm_encoder": True}
+    assert planned(config=config, options=blind, version="any")["sees"] is False
+    assert planned(config=config, vision="always")["sees"] is True
+    assert planned(config=config, vision="never")["sees"] is False
+    assert "sees" not in str(planned(config=config)["settings"])

@@ -23,6 +23,9 @@ ERROR = re.compile(r"\[E\] (?P<message>.+)|(?:^|[\s>])(?P<raised>[\w.]*(?:Error|
 LOADING = re.compile(r"(?P<what>[Ll]oading (?:\w+ )*weights(?: \w+)*):\s*(?P<share>\d+)%")
 KV_TOKENS = re.compile(r"Allocated [\d.]+ GiB for max tokens in paged KV cache \((?P<tokens>\d+)\)")
 FRACTION = re.compile(r"(?<=free_gpu_memory_fraction: )[\d.]+")
+KV_CACHE = re.compile(r"^kv_cache_config:\n(?P<indent> +)", re.MULTILINE)
+KV_BYTES = "max_gpu_total_bytes"  # of the KV cache; where a fraction is given too, the smaller one counts
+KV_BOUNDS = re.compile(rf"^ +(?:{KV_BYTES}|max_tokens): [1-9]", re.MULTILINE)  # with which a person has said its size
 OPTIONS_FLAG = "--extra_llm_api_options"
 WARMING = re.compile(r"\b(warm-?up|autotuner|CUDA graph)", re.IGNORECASE)
 
@@ -150,18 +153,36 @@ class TensorRTLLM(Engine):
             for one in self.memory.values()
         )
 
+    @property
+    def _budget_mib(self) -> int:
+        """MiB that a budget leaves to the KV cache, 0 where there is no budget."""
+        limits = self.cluster["limits"]
+        if not limits.get("memory_budget_mib"):
+            return 0
+        weights = limits["memory_need_mib"] - limits["memory_reserve_mib"]
+        beside = max(contract.scaled_mib(contract.KEPT_MIB, one.total) for one in self.memory.values())
+        return int(max(1, limits["memory_budget_mib"] - weights - beside))
+
     def _serve(self) -> list[str]:
         """The command line, with options that ask for no more KV cache than fits, unless somebody has said its size."""
         serve = list(self.cluster["serve"])
-        if not self.settings.get("fit_kv_cache") or not self.memory:
+        budget = self._budget_mib if self.memory else 0
+        fits = self.settings.get("fit_kv_cache") and self.memory
+        if not fits and not budget:
             return serve
         place = serve.index(OPTIONS_FLAG) + 1
-        name, fraction = Path(serve[place]).name, self._fraction
-        options = (paths.CONFIG / name).read_text()
+        name = Path(serve[place]).name
+        written = options = (paths.CONFIG / name).read_text()
         asked = FRACTION.search(options)
-        if asked and float(asked[0]) > fraction:
+        if fits and asked and float(asked[0]) > self._fraction:
+            fraction = self._fraction
             say(f"the KV cache gets {fraction} of what the weights leave, not {asked[0]}: a floor of memory is kept")
-            (paths.RUN / name).write_text(FRACTION.sub(str(fraction), options))
+            options = FRACTION.sub(str(fraction), options)
+        if budget and not KV_BOUNDS.search(options):
+            say(f"the KV cache gets at most {budget} MiB, so that the memory budget is kept")
+            options = KV_CACHE.sub(rf"kv_cache_config:\n\g<indent>{KV_BYTES}: {budget << 20}\n\g<indent>", options)
+        if options != written:
+            (paths.RUN / name).write_text(options)
             serve[place] = str(paths.RUN / name)
         return serve
 

@@ -137,7 +137,8 @@ def main(arguments: list[str]) -> int:
     engine: Engine = RemoteEngine(proxy.ProxyClient(*proxy.place(os.environ))) if spawned else SoloEngine()
     path = str(model.find(served.model, os.environ)) if Path(served.model).is_dir() else served.model
     seconds = float(os.environ.get("VIRTUAL_SPARK_ENGINE_LOAD_SECONDS", "2"))
-    ranks = load(engine, {"model": path, "tp": tp, "seconds": seconds})
+    kv_bytes = (options.get("kv_cache_config") or {}).get("max_gpu_total_bytes") or 0
+    ranks = load(engine, {"model": path, "tp": tp, "seconds": seconds, "kv_bytes": kv_bytes})
     api = server.Api(
         engine,
         ranks,
@@ -154,6 +155,7 @@ def main(arguments: list[str]) -> int:
             no_chat=""
             if options.get("chat_template")
             else model.no_chat(model.find(served.model, os.environ), os.environ),
+            sees=model.sees(model.find(served.model, os.environ)),
             token_seconds=float(os.environ.get("VIRTUAL_SPARK_ENGINE_TOKEN_SECONDS", "0.005")),
         ),
     )

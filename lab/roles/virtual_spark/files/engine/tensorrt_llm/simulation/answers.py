@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 from tensorrt_llm.simulation import solver
 
@@ -24,16 +24,17 @@ def tokens(text: str) -> list[str]:
     return re.findall(r"\s*\S+", text)
 
 
-def answer(nonce: str, rank: int, size: int, host: str, prompt: str) -> str:
+def answer(nonce: str, rank: int, size: int, host: str, prompt: str, pictures: Sequence[str] = ()) -> str:
     """What is said: of an easy question the answer, the same each time; of all else which rank has worked on it."""
-    found = solver.solve(prompt)
+    found = "" if pictures else solver.solve(prompt)
     if found:
         found = solver.spoil(found) if nonce.endswith(SPOILT) else found
         return f"SIMULATED, no model has run: rules of a virtual Spark found the answer: {found}"
+    seen = f" It showed {len(pictures)} of {', '.join(pictures)} pixels, decoded and not looked at." if pictures else ""
     return (
         "This was written by a virtual Spark: SIMULATED, no model has run. "
         f"Rank {rank} of {size}, on {host}, gave this request the nonce {nonce} by MPI. "
-        f"Your prompt had {len(tokens(prompt))} words."
+        f"Your prompt had {len(tokens(prompt))} words.{seen}"
     )
 
 

@@ -59,6 +59,11 @@ def config(folder: Path) -> dict[str, Any]:
     return {**found, **inner} if isinstance(inner, dict) else found
 
 
+def sees(folder: Path) -> bool:
+    """Whether a model takes pictures: the stand-in for the real one's table of classes."""
+    return bool(_object(folder / "config.json").get("vision_config"))
+
+
 def no_chat(folder: Path, env: Mapping[str, str]) -> str:
     """Why every chat is refused, or nothing: a base model's tokenizer has no template, and gpt-oss wants a vocabulary.
 

@@ -203,7 +203,8 @@ class Node:
                 log.say(f"Loading weights: {percent}% (SIMULATED)", rank=self.rank)
             time.sleep(job["seconds"] / 20 if percent < 100 else 0)
         self._autotune()
-        self._say_kv_cache(int(faults.number(faults.KV_TOKENS, 0) or KV_TOKENS))
+        fits = min(KV_TOKENS, job["kv_bytes"] // KV_BYTES) if job.get("kv_bytes") else KV_TOKENS
+        self._say_kv_cache(int(faults.number(faults.KV_TOKENS, 0) or fits))
         return {"exchanged": exchanged}
 
     def _say_kv_cache(self, tokens: int) -> None:

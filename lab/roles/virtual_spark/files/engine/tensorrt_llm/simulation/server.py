@@ -14,12 +14,12 @@ import sys
 import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Callable, Iterator
 from urllib.parse import urlsplit
 
-from tensorrt_llm.simulation import answers, faults, log, requests
+from tensorrt_llm.simulation import answers, faults, log, pictures, requests
 from tensorrt_llm.simulation.engine import Engine
 from tensorrt_llm.simulation.proxy import GoneError
 
@@ -41,6 +41,7 @@ class Settings:
     perf_metrics_max_requests: int = 0
     token_seconds: float = 0.005
     no_chat: str = ""  # why every chat is refused
+    sees: bool = False  # whether the model takes pictures
 
 
 class EngineDeadError(RuntimeError):
@@ -59,6 +60,7 @@ class Generation:
     prompt_tokens: int
     nonce: str
     pieces: Iterator[str]
+    pictures: list[str] = field(default_factory=list)  # the size of each that the prompt has
     made: int = 0
     finish: str = "stop"
 
@@ -78,13 +80,15 @@ class Api:
         """What /health looks at; before 1.3 that was nothing at all."""
         return self.settings.era == "1.2.0rc1" or not (self.engine.gone or faults.active(faults.ENGINE_DEAD))
 
-    def about(self, nonce: str) -> dict[str, Any]:
+    def about(self, nonce: str, shown: list[str] | None = None) -> dict[str, Any]:
         """Not part of the real API: which ranks made this, for tests. Their incarnation is new with every start."""
         ranks = [{name: rank[name] for name in ("rank", "host", "incarnation", "transport")} for rank in self.ranks]
-        return {"note": "SIMULATED", "nonce": nonce, "nonce_rank": len(ranks) - 1, "ranks": ranks}
+        found = {"note": "SIMULATED", "nonce": nonce, "nonce_rank": len(ranks) - 1, "ranks": ranks}
+        return {**found, "pictures": shown} if shown else found
 
     def generate(self, ident: str, prompt: str, body: dict[str, Any]) -> Generation:
         """Queue a request, get its nonce from the last rank, and hand out its tokens one by one."""
+        shown = pictures.sizes(body, self.settings.sees) if "messages" in body else []
         prompt_tokens = len(answers.tokens(prompt))
         longest = self.settings.max_seq_len
         if prompt_tokens > self.settings.max_num_tokens or (longest and prompt_tokens >= longest):
@@ -111,8 +115,8 @@ class Api:
             self._leave()
             raise
         last = self.ranks[-1]
-        text = answers.answer(nonce, last["rank"], len(self.ranks), last["host"], prompt)
-        generation = Generation(ident, prompt_tokens, nonce, iter(()))
+        text = answers.answer(nonce, last["rank"], len(self.ranks), last["host"], prompt, shown)
+        generation = Generation(ident, prompt_tokens, nonce, iter(()), shown)
         generation.pieces = self._pieces(generation, text, most, body, times, number)
         next(generation.pieces)  # from here on, its end gives the slot back, whoever drops it and when
         return generation
@@ -205,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
             route(self)
         except requests.BadRequestError as error:
             self._json(400, {"error": str(error)})
-        except TooLongError as error:
+        except (TooLongError, pictures.PictureError) as error:
             self._error(400, "BadRequestError", str(error))
         except EngineDeadError as error:
             self._error(500, "InternalServerError", str(error))
@@ -281,6 +285,7 @@ class Handler(BaseHTTPRequestHandler):
             self._stream(kind, common, prompts, body)
             return
         choices, prompt_tokens, made, nonce = [], 0, 0, ""
+        shown: list[str] = []
         for index, prompt in enumerate(prompts):
             generation = self.server.api.generate(ident, prompt, body)
             text = "".join(generation.pieces)
@@ -289,13 +294,13 @@ class Handler(BaseHTTPRequestHandler):
                 said = {"message": {"role": "assistant", "content": text, "reasoning_content": None, "tool_calls": []}}
             choices.append({"index": index, **said, "finish_reason": generation.finish, "stop_reason": None})
             prompt_tokens, made = prompt_tokens + generation.prompt_tokens, made + generation.made
-            nonce = generation.nonce
+            nonce, shown = generation.nonce, generation.pictures
         reply = {
             **common,
             "object": {"chat": "chat.completion", "completion": "text_completion"}[kind],
             "choices": choices,
             "usage": _usage(prompt_tokens, made),
-            "virtual_spark": self.server.api.about(nonce),
+            "virtual_spark": self.server.api.about(nonce, shown),
         }
         self._json(200, reply)
 
@@ -311,7 +316,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             for index, prompt in enumerate(prompts):
                 generation = first if index == 0 else self.server.api.generate(common["id"], prompt, body)
-                about = {"virtual_spark": self.server.api.about(generation.nonce)}
+                about = {"virtual_spark": self.server.api.about(generation.nonce, generation.pictures)}
                 if kind == "chat":
                     self._event(common, index, {"delta": {"role": "assistant", "content": ""}}, more=about)
                 for piece in generation.pieces:
