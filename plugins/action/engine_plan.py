@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -167,7 +168,11 @@ def judged(asked: dict[str, Any], one: serving.Serving) -> fit.Verdict:
     )
     demand = asked["engine"].get("demand")
     if demand:
-        return fit.judge(fit.from_json(demand), memory, reserve)
+        asks = fit.from_json(demand)
+        budget = neighbours.kv_budget_mib(one, list(memory.values())) * fit.MIB
+        if budget and not asks.setting.max_bytes:
+            asks = replace(asks, setting=replace(asks.setting, max_bytes=budget))
+        return fit.judge(asks, memory, reserve)
     need = one.cluster["limits"]["memory_need_mib"]
     problems = {name: cluster.memory_problem(total, need, reserve.reserve_mib) for name, total in memory.items()}
     reasons = tuple(f"{name}: {problem}" for name, problem in problems.items() if problem)

@@ -76,6 +76,16 @@ def share_mib(one: Serving) -> int:
     return int(limits["memory_need_mib"] - limits["memory_reserve_mib"])
 
 
+def kv_budget_mib(one: Serving, totals: Sequence[int]) -> int:
+    """MiB that a budget leaves to the KV cache, as the supervisor counts them; 0 where there is no budget.
+
+    :param totals: what each member has in all.
+    """
+    budget = one.cluster["limits"].get("memory_budget_mib", 0)
+    beside = max(contract.scaled_mib(contract.KEPT_MIB, total) for total in totals)
+    return max(1, budget - share_mib(one) - beside) if budget else 0
+
+
 def _promised(one: Serving) -> int:
     return int(one.cluster["limits"].get("memory_budget_mib", 0)) or share_mib(one)
 

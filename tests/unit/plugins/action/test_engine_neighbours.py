@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.action import engine_plan, engine_undo_plan
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import changes as planning
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import host
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
 from hypothesis import given
 from hypothesis import strategies as st
-from test_engine_plan import BUILT, asked_for, blank, fabric_of, made
+from test_engine_plan import BUILT, asked_for, blank, fabric_of, made, with_demand
 
 GIB, SPARK = 1024, 122880
 PAIR = ["spark1", "spark2"]
@@ -308,3 +308,11 @@ def test_another_instances_firewall_rules_stay() -> None:
     shown = next(one for one in undo(found)["changes"]["spark1"] if one["name"] == planning.REMOVE_RULES)
     assert "8355" in json.dumps(shown)
     assert "8356" not in json.dumps(shown)
+
+
+def test_what_fits_is_judged_by_the_budget_of_the_kv_cache() -> None:
+    asked, found = with_demand(["spark1"], 10 * 2**30, SPARK)
+    free = engine_plan.planned({**asked, "found": found})["fit"]["kv_tokens"]
+    bounded = engine_plan.planned({**asked, "memory_budget_mib": 20 * GIB, "found": found})["fit"]["kv_tokens"]
+    left = (10 * GIB - contract.KEPT_MIB) << 20  # of the budget, beside the weights and what else a rank takes
+    assert 0 < bounded <= left // asked["engine"]["demand"]["kv_bytes_per_token"] < free
