@@ -40,6 +40,7 @@ class ActionModule(Planner):
         "facts": {"type": "dict", "default": {}},
         "noted": {"type": "bool", "default": True},
         "image_changed": {"type": "bool", "default": False},
+        "planned_at": {"type": "float", "default": 0},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -49,6 +50,7 @@ class ActionModule(Planner):
         old = renamed_variables(task_vars)
         if old:
             raise PlanError(f"{old}. {end}")
+        first = asked.pop("planned_at", 0)
         model = asked.pop("model")
         absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
         if absent:
@@ -71,7 +73,7 @@ class ActionModule(Planner):
         changes: dict[str, list[dict[str, Any]]] = {name: [] for name in asked["members"]}
         if not noted:
             changes[asked["members"][0]].append(change(KEEP_FACTS, "", f"{asked.get('image', '')}\n"))
-        planned = {"changes": changes, "engine": engine, "judged": judged}
+        planned = {"changes": changes, "engine": engine, "judged": judged, **({"at": first} if first else {})}
         return {**planned, "warnings": doubts} if doubts else planned
 
 

@@ -96,6 +96,10 @@ options:
     description: Whether the image was pulled since the first plan, for the end of a refusal.
     type: bool
     default: false
+  planned_at:
+    description: RV(at) of the first plan of the play, which this one keeps. 0 where this is the first.
+    type: float
+    default: 0
 author:
   - sparkops contributors (@sparkops)
 """
