@@ -46,6 +46,7 @@ class ActionModule(Planner):
         "catalogue": {"type": "dict", "default": {}},
         "draft": {"type": "dict", "default": {}},
         "vision": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+        "planned_at": {"type": "float", "default": 0},
     }
     ERRORS: ClassVar[tuple[type[Exception], ...]] = (catalogue.CatalogueError,)
 
@@ -56,6 +57,7 @@ class ActionModule(Planner):
         old = renamed_variables(task_vars)
         if old:
             raise PlanError(f"{old}. {end}")
+        first = asked.pop("planned_at", 0)
         model, draft = asked.pop("model"), asked.pop("draft", {})
         entry = entry_of(model, asked.pop("catalogue", {}), end)
         asked["config"] = asked.get("config") or entry["config"]
@@ -91,7 +93,7 @@ class ActionModule(Planner):
         changes: dict[str, list[dict[str, Any]]] = {name: [] for name in asked["members"]}
         if not noted:
             changes[asked["members"][0]].append(change(KEEP_FACTS, "", f"{asked.get('image', '')}\n"))
-        planned = {"changes": changes, "engine": engine, "judged": judged}
+        planned = {"changes": changes, "engine": engine, "judged": judged, **({"at": first} if first else {})}
         return {**planned, "warnings": doubts} if doubts else planned
 
 

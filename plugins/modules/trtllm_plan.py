@@ -120,6 +120,10 @@ options:
     type: str
     choices: [auto, always, never]
     default: auto
+  planned_at:
+    description: RV(at) of the first plan of the play, which this one keeps. 0 where this is the first.
+    type: float
+    default: 0
 author:
   - sparkops contributors (@sparkops)
 """

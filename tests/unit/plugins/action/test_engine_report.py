@@ -114,6 +114,7 @@ def test_the_image_that_says_nothing_yet_is_to_be_asked() -> None:
     assert engine(noted=False, image="release:1")["changes"]["spark1"] == [
         {"name": trtllm_plan.KEEP_FACTS, "diff": {"before": "", "after": "release:1\n"}}
     ]
+    assert engine(planned_at=12.5)["at"] == 12.5, "a second look is no later plan"
     assert engine(noted=True)["judged"] == {"options": "tables", "arguments": "tables"}
 
 
