@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Callable
 
 import pytest
 from supervisor import memory, paths, ssh
@@ -175,16 +176,27 @@ def test_a_rank_that_loads_drops_caches_when_little_is_free(
     meminfo.write_text(f"MemTotal: 125829120 kB\nMemFree: {60000 * 1024} kB\nMemAvailable: {60000 * 1024} kB\n")
     switch.touch()
     write_node(tmp_path, meminfo)
-    sleeping = ["sleep", "2"]
-    rank = program(tmp_path, f"paths.DROP_CACHES = pathlib.Path({str(switch)!r}); rank.run(sys.argv[1:])", *sleeping)
-    time.sleep(0.7)
+    begun, end = tmp_path / "begun", tmp_path / "end"
+    loading = ["sh", "-c", f"touch {begun}; until [ -e {end} ]; do sleep 0.05; done"]
+    rank = program(tmp_path, f"paths.DROP_CACHES = pathlib.Path({str(switch)!r}); rank.run(sys.argv[1:])", *loading)
+    assert seen(begun.exists)
     if loaded:
         (tmp_path / memory.LOADED).touch()
         time.sleep(0.3)
     assert switch.read_text() == ""
     meminfo.write_text(f"MemTotal: 125829120 kB\nMemFree: {free * 1024} kB\nMemAvailable: {60000 * 1024} kB\n")
+    seen(lambda: switch.read_text() == "3\n", 10 if dropped else 0.7)
+    end.touch()
     _out, err = rank.communicate(timeout=10)
     assert (rank.returncode, switch.read_text()) == (0, dropped), err
+
+
+def seen(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    """Whether something comes true within some seconds."""
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return condition()
 
 
 def test_a_worker_says_what_it_has(tmp_path: Path, monkeypatch) -> None:
