@@ -81,7 +81,8 @@ molecule: $(VENV)/.for-tests ## modules and roles, each in a lab of its own
 e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sparks to the answer
 	pytest --durations=10 -m 'not matrix' tests/e2e
 
-test: lint unit ## all of these, 20 minutes on 2 cores
+test: ## all of these, 20 minutes on 2 cores
+	$(MAKE) --jobs=2 --output-sync=target lint unit
 	$(MAKE) --jobs=2 package molecule
 	$(MAKE) e2e unit-newest
 
