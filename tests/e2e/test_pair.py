@@ -44,7 +44,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.fixture(scope="module")
 def before(spark: Pair) -> State:
-    """The Spark as it was before anything served."""
+    """The Spark as it was before anything served, after a reboot as it will have one later."""
+    reboot = {"hosts": "spark1", "become": True, "gather_facts": False, "tasks": [{"ansible.builtin.reboot": {}}]}
+    good(spark.play([reboot]))
     return captured(spark)
 
 
