@@ -197,6 +197,8 @@ def note_rules(comment: str, rules: list[str]) -> None:
     """Note which rules were written with the comment, since ufw may lose it."""
     try:
         noted = read_note(NOTE, {}, is_text_list)
+        if noted.get(comment, []) == rules:
+            return
     except ValueError:
         noted = {}
     noted = {
@@ -236,6 +238,8 @@ def main() -> None:
             there, todo = look(module, tool)
             if any(todo) and not module.check_mode:
                 take(module, tool, there, todo)
+        if module.params["state"] == "exact" and not module.params["rules"] and not module.check_mode:
+            note_rules(comment, [])  # rules that somebody else took away leave their note
     except (FileError, UfwError) as exc:
         module.fail_json(msg=str(exc))
     before, rules = difference(there, todo, comment, first=first)

@@ -100,6 +100,21 @@ def test_a_rule_that_lost_its_comment_gets_it_back(
     assert not note.parent.exists()
 
 
+@pytest.mark.parametrize("uninstalled", [False, True])
+def test_no_note_is_left_of_rules_that_somebody_else_took_away(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture, uninstalled: bool
+) -> None:
+    run(capsys, **WISH)
+    note = tmp_path / "notes" / "ufw.json"
+    kept.write_text(SSH)
+    if uninstalled:
+        (tmp_path / "ufw").unlink()
+        (tmp_path / "ufw.conf").unlink()
+    for check_mode, left in ((True, True), (False, False)):
+        assert not run(capsys, check_mode=check_mode, comment="us", rules=[], firewall="ufw")["changed"]
+        assert note.exists() is left
+
+
 def test_a_rule_that_somebody_else_had_before_is_not_ours(kept: Path, capsys: pytest.CaptureFixture) -> None:
     theirs = f"ufw {RULES[0]}"
     kept.write_text(theirs)
@@ -113,6 +128,7 @@ def test_a_note_that_cannot_be_read_is_none(kept: Path, tmp_path: Path, capsys: 
     (tmp_path / "notes" / "ufw.json").write_text("{")
     assert not run(capsys, **WISH)["changed"]
     assert run(capsys, comment="us", rules=[], firewall="ufw")["changed"]
+    assert not (tmp_path / "notes").exists()
 
 
 def test_takes_away_what_is_not_wanted_any_more(kept: Path, capsys: pytest.CaptureFixture) -> None:
