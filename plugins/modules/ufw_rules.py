@@ -200,6 +200,8 @@ def note_rules(comment: str, rules: list[str]) -> None:
         if noted.get(comment, []) == rules:
             return
     except ValueError:
+        if Path(NOTE).is_dir():
+            raise
         noted = {}
     noted = {
         **{other: theirs for other, theirs in noted.items() if other != comment},

@@ -53,18 +53,19 @@ def test_a_leader_that_failed_to_log_in_again_and_again_is_let_in(served: Pair) 
     node = json.loads(leader.check_output("cat /etc/dgx-spark/trtllm/cluster.json"))["nodes"][1]
     # Several at once, since a penalty of five seconds each is forgotten as fast as a busy machine asks one by one, and
     # fewer than those that sshd (MaxStartups) turns away for their number.
+    key = "rm -f /tmp/wrong /tmp/wrong.pub; ssh-keygen -q -t ed25519 -N '' -f /tmp/wrong"
     login = (
-        "ssh -F /dev/null -o BatchMode=yes -o PubkeyAuthentication=no -o StrictHostKeyChecking=no"
+        "ssh -F /dev/null -o BatchMode=yes -o IdentitiesOnly=yes -i /tmp/wrong -o StrictHostKeyChecking=no"
         f" -o UserKnownHostsFile=/dev/null -p {PORT} root@{node['address']} true 2>&1"
     )
     at_once = f"for _one in $(seq {AT_ONCE}); do {login} & done; wait"
-    without_a_key = f"for _round in $(seq {ROUNDS}); do {at_once}; done"
+    in_vain = f"{key}; for _round in $(seq {ROUNDS}); do {at_once}; done"
     inside = container(leader)
-    denied = leader.run("sudo docker exec %s sh -c %s", inside, without_a_key).stdout
+    denied = leader.run("sudo docker exec %s sh -c %s", inside, in_vain).stdout
     assert denied.count("Permission denied") == ROUNDS * AT_ONCE, denied
     assert leader.run("sudo docker exec %s ssh %s true", inside, node["name"]).succeeded
 
     # The same from another address, which the worker's sshd has no reason to let in: what the leader is spared.
-    turned_away = worker.run("sh -c %s", without_a_key).stdout
+    turned_away = worker.run("sh -c %s", in_vain).stdout
     assert 0 < turned_away.count("Permission denied") < ROUNDS * AT_ONCE, turned_away
     assert state(served)["phase"] == "serving"
