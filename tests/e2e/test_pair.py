@@ -47,6 +47,7 @@ def before(spark: Pair) -> State:
     """The Spark as it was before anything served, after a reboot as it will have one later."""
     reboot = {"hosts": "spark1", "become": True, "gather_facts": False, "tasks": [{"ansible.builtin.reboot": {}}]}
     good(spark.play([reboot]))
+    spark.host("spark1").run("systemctl is-system-running --wait")
     return captured(spark)
 
 
