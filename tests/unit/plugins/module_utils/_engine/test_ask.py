@@ -35,6 +35,7 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.ended = False
                 with outer.lock:
                     outer.asked.append(body)
                     outer.at_once += 1
@@ -42,8 +43,13 @@ class Server:
                 try:
                     outer.says(self, body)
                 finally:
-                    with outer.lock:
-                        outer.at_once -= 1
+                    self.ends()
+
+            def ends(self) -> None:
+                """Count it no more; the client may send the next one as soon as it has read the last word."""
+                with outer.lock:
+                    outer.at_once -= not self.ended
+                    self.ended = True
 
             def log_message(self, *_words: object) -> None:
                 pass
@@ -66,7 +72,7 @@ def event(handler: BaseHTTPRequestHandler, value: object) -> None:
 def tokens(*pieces: str, thoughts: str = "", finish: str = "stop", pause: float = 0, done: bool = True) -> Said:
     """A server that streams these."""
 
-    def say(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
+    def say(handler: Any, _body: dict[str, Any]) -> None:
         handler.send_response(200)
         handler.end_headers()
         event(handler, {"choices": [{"delta": {"role": "assistant", "content": ""}}]})
@@ -78,6 +84,7 @@ def tokens(*pieces: str, thoughts: str = "", finish: str = "stop", pause: float 
         if done:
             event(handler, {"choices": [{"delta": {}, "finish_reason": finish}]})
             event(handler, {"choices": [], "usage": {"completion_tokens": 7}})
+            handler.ends()
             event(handler, "[DONE]")
 
     return say
