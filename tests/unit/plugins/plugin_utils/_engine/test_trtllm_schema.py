@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._engine.trtllm_schema import Schema, SchemaError
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import catalogue
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -367,3 +369,25 @@ def test_no_options_break_the_judgement(anything: Any) -> None:
     options = anything if isinstance(anything, dict) else {"kv_cache_config": anything}
     assert isinstance(SCHEMA.findings(options), list)
     SCHEMA.without_nulls(options)
+
+
+@pytest.mark.parametrize(("handle", "entry"), catalogue.load().items())
+def test_an_entry_of_the_catalogue_passes_a_schema_of_1_4(handle: str, entry: dict[str, Any]) -> None:
+    """Judged by that alone, nothing of the entry is left out."""
+    sparks = 4 if "405B" in handle else entry["min_sparks"]
+    plan = trtllm.plan(
+        trtllm.Request(
+            members=[f"spark{number}" for number in range(sparks)],
+            snapshot="/cache/models--x/snapshots/abc",
+            repo_dir="/cache/models--x",
+            version="1.4.0rc0",
+            config=entry["config"],
+            arguments={"tp_size": sparks},
+            entry=entry,
+            facts={"schema": DOCUMENT},
+            schema=SCHEMA,
+        )
+    )
+    assert plan["judged"]["options"] == "schema"
+    assert not [text for text in plan["doubts"] if "left out" in text]
+    assert SCHEMA.findings(plan["options"]) == []
