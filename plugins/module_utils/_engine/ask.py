@@ -206,7 +206,7 @@ class Asker:
 
     def run(self) -> Outcome:
         """Ask all, and say now and then how far it is."""
-        threads = [threading.Thread(target=self.work, daemon=True) for _ in range(self.order["concurrency"])]
+        threads = [threading.Thread(target=self.work, daemon=True) for _number in range(self.order["concurrency"])]
         for thread in threads:
             thread.start()
         said = time.monotonic()
@@ -215,7 +215,8 @@ class Asker:
                 thread.join(0.1)
             if time.monotonic() - said >= EVERY:
                 said = time.monotonic()
-                print(self.line(), flush=True)
+                sys.stdout.write(f"{self.line()}\n")
+                sys.stdout.flush()
         seconds = self.since()
         return Outcome(
             answers=[self.answers[number] for number in sorted(self.answers)],
@@ -240,4 +241,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

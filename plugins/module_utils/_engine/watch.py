@@ -56,7 +56,7 @@ def run(folder: Path, seconds: float, patience: float, command: list[str]) -> tu
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
-        print(f"{command[0]} cannot be started: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{command[0]} cannot be started: {error}\n")
         return 127, ""
     asked = []
     signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
@@ -82,9 +82,9 @@ def main(arguments: list[str]) -> int:
     try:
         (folder / ENDED).write_text(json.dumps({"status": status, "why": why}), encoding="utf-8")
     except OSError as error:
-        print(f"{folder / ENDED} cannot be written: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{folder / ENDED} cannot be written: {error}\n")
     return status if 0 <= status < 256 else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

@@ -105,7 +105,8 @@ def parse(header: bytes, size: int, place: str) -> list[Tensor]:
             raise HeaderError(
                 f"{place}: the header's row of {_short(name)!r} lacks a dtype, a shape or offsets: {_AGAIN}"
             ) from exc
-        if type(dtype) is not str or type(begin) is not int or type(end) is not int or type(elements) is not int:
+        numbers = all(isinstance(one, int) and not isinstance(one, bool) for one in (begin, end, elements))
+        if not isinstance(dtype, str) or not numbers:
             raise HeaderError(f"{place}: the header's row of {_short(name)!r} has values of another kind: {_AGAIN}")
         if len(name) > _MOST_NAME or len(dtype) > _MOST_NAME or len(row["shape"]) > _MOST_DIMENSIONS:
             raise HeaderError(f"{place}: the header's row of {name[:60]!r} … is larger than any model's: {_AGAIN}")

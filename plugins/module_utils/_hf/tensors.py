@@ -78,7 +78,7 @@ def _is_row(row: Any) -> bool:
     if not isinstance(row, dict) or set(row) != {"name", "dtype", "count", "bytes"}:
         return False
     return all(isinstance(row[name], str) for name in ("name", "dtype")) and all(
-        type(row[name]) is int and row[name] >= 0 for name in ("count", "bytes")
+        isinstance(row[name], int) and not isinstance(row[name], bool) and row[name] >= 0 for name in ("count", "bytes")
     )
 
 

@@ -14,7 +14,19 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from functools import lru_cache
 from typing import Any, Callable, Iterable, Iterator, Mapping
+
+try:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import UndefinedTypeCheck, UnknownType, ValidationError
+    from jsonschema.validators import extend
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+except ImportError:
+    JSONSCHEMA_MISSING = True
+else:
+    JSONSCHEMA_MISSING = False
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import FLAGS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import (
@@ -28,13 +40,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_
     shown,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import FORMS
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import UndefinedTypeCheck, UnknownType, ValidationError
-from jsonschema.validators import extend
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
-Errors = Iterator[ValidationError]
+Errors = Iterator[Any]  # of ValidationError
 
 _DEEPEST = 20  # groups within groups, and references to references
 _SENTENCE = 240  # characters of a description
@@ -69,17 +76,6 @@ def _is_number(_checker: Any, value: Any) -> bool:
 
 def _is_boolean(_checker: Any, value: Any) -> bool:
     return isinstance(value, (bool, int, float, str)) and str(value).lower() in TRUE | FALSE
-
-
-_TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
-    {
-        "integer": _is_whole,
-        "number": _is_number,
-        "boolean": _is_boolean,
-        "array": lambda _checker, value: isinstance(value, (list, tuple)),
-        "object": lambda _checker, value: isinstance(value, Mapping),
-    }
-)
 
 
 def _limit(fits: Callable[[float, float], bool]) -> Callable[..., Errors]:
@@ -136,9 +132,19 @@ def _tagged(validator: Any, instance: Any, schema: Any) -> Errors:
         yield from validator.descend(instance, {"$ref": places[instance[tag]]})
 
 
-_Validator = extend(
-    Draft202012Validator,
-    validators={
+@lru_cache(maxsize=1)
+def _validator_class() -> Any:
+    """The library's validator, as lenient as pydantic."""
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": _is_whole,
+            "number": _is_number,
+            "boolean": _is_boolean,
+            "array": lambda _checker, value: isinstance(value, (list, tuple)),
+            "object": lambda _checker, value: isinstance(value, Mapping),
+        }
+    )
+    words = {
         "anyOf": _any_of,
         "oneOf": _any_of,
         "uniqueItems": _no_matter,
@@ -147,9 +153,8 @@ _Validator = extend(
         "exclusiveMinimum": _limit(lambda number, least: number > least),
         "exclusiveMaximum": _limit(lambda number, most: number < most),
         "multipleOf": _limit(lambda number, of: math.isfinite(number) and math.isclose(number % of, 0, abs_tol=1e-9)),
-    },
-    type_checker=_TYPES,
-)
+    }
+    return extend(Draft202012Validator, validators=words, type_checker=types)
 
 
 # --- the schema -------------------------------------------------------------------------------------------------------
@@ -162,13 +167,15 @@ class Schema:
     """
 
     def __init__(self, document: Any) -> None:
+        if JSONSCHEMA_MISSING:
+            raise SchemaError("the Python package jsonschema is missing on the controller: pip install jsonschema")
         if not isinstance(document, Mapping) or not isinstance(document.get("properties"), Mapping):
             raise SchemaError("it lists no keys")
         for place, problem in _malformed(document):
             raise SchemaError(f"it is no JSON schema: {problem} {place[:80]}")
         self._document = document
         # Without a registry of its own, the library would fetch what a foreign schema refers to.
-        self._validator = _Validator(document, registry=Registry())
+        self._validator = _validator_class()(document, registry=Registry())
         self._check_references()
         self.title = str(document.get("title") or "the image's schema").partition(" trtllm-serve")[0]
 
@@ -462,23 +469,27 @@ def _malformed(schema: Any) -> Iterator[tuple[str, str]]:
         kinds = one.get("type", [])
         if not set([kinds] if isinstance(kinds, str) else kinds) <= set(_KINDS):
             yield place, "there is a type of no kind"
-        for word, form in _FORMS.items():
-            if not isinstance(one.get(word, form()), form):
-                yield place, f"{word} is of another form"
-                break
-        else:
-            for word in ("properties", "patternProperties", "$defs"):
-                waiting += [(f"in {word} {name}", inner) for name, inner in one.get(word, {}).items()]
-            for word in ("anyOf", "oneOf", "allOf"):
-                waiting += [(f"{place}, {word}", inner) for inner in one.get(word, [])]
-            waiting += [(f"{place}, {word}", one[word]) for word in ("items", "additionalProperties") if word in one]
+        misformed = list(_misformed(one))
+        if misformed:
+            yield place, f"{misformed[0]} is of another form"
+            continue
+        for word in ("properties", "patternProperties", "$defs"):
+            waiting += [(f"in {word} {name}", inner) for name, inner in one.get(word, {}).items()]
+        for word in ("anyOf", "oneOf", "allOf"):
+            waiting += [(f"{place}, {word}", inner) for inner in one.get(word, [])]
+        waiting += [(f"{place}, {word}", one[word]) for word in ("items", "additionalProperties") if word in one]
 
 
-_FORMS: dict[str, type] = {
-    **dict.fromkeys(("properties", "patternProperties", "$defs", _DISCRIMINATOR), dict),
-    **dict.fromkeys(("anyOf", "oneOf", "allOf", "enum", "required"), list),
-    **dict.fromkeys(("$ref", "pattern"), str),
-}
+_MAPPINGS = ("properties", "patternProperties", "$defs", _DISCRIMINATOR)
+_LISTS = ("anyOf", "oneOf", "allOf", "enum", "required")
+_TEXTS = ("$ref", "pattern")
+
+
+def _misformed(schema: Mapping[str, Any]) -> Iterator[str]:
+    """The words of a schema that are of another form than they have to be."""
+    yield from (word for word in _MAPPINGS if not isinstance(schema.get(word, {}), dict))
+    yield from (word for word in _LISTS if not isinstance(schema.get(word, []), list))
+    yield from (word for word in _TEXTS if not isinstance(schema.get(word, ""), str))
 
 
 def _references(schema: Any) -> Iterator[str]:

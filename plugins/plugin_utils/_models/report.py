@@ -201,7 +201,7 @@ def _may_route(config: Mapping[str, Any]) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def setting_for(entry: Mapping[str, Any], sparks: int, asked: Asked) -> fit.Setting:
