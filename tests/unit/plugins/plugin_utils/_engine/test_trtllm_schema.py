@@ -391,3 +391,9 @@ def test_an_entry_of_the_catalogue_passes_a_schema_of_1_4(handle: str, entry: di
     assert plan["judged"]["options"] == "schema"
     assert not [text for text in plan["doubts"] if "left out" in text]
     assert SCHEMA.findings(plan["options"]) == []
+
+
+def test_a_controller_without_the_library_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{Schema.__module__}.JSONSCHEMA_MISSING", True)
+    with pytest.raises(SchemaError, match="pip install jsonschema"):
+        Schema(DOCUMENT)
