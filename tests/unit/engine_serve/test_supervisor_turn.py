@@ -53,16 +53,18 @@ def test_a_turn_ends_with_the_program_that_has_it_and_is_not_handed_on(names: st
     holds = (
         f"import sys, subprocess, time; sys.path.insert(0, {str(IMAGE)!r}); from supervisor import turn; "
         f"turn.LOCK, turn.MARK = {names!r}, {names + '/'!r}; held = turn.take({FIRST!r}); "
-        "child = subprocess.Popen(['sleep', '5']); print(child.pid, flush=True); time.sleep(60)"
+        "child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL); print(child.pid, flush=True); "
+        "time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", holds], stdout=subprocess.PIPE, text=True)
     assert holder.stdout
     child = int(holder.stdout.readline())
     assert turn.take(SECOND) is None
     holder.kill()
-    holder.communicate()
+    holder.wait()
+    holder.stdout.close()
     after = turn.take(SECOND)
-    os.kill(child, 9)
+    os.kill(child, 9)  # it was there until now
     assert after, "what it has started holds the turn"
     after.end()
 
