@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import ask
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.contract import CHAT, COMPLETION
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trial import FOLDER
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._validate import exam
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._validate.trial import (
+    SERVER,
     TrialAction,
     TrialFailedError,
-    last_words,
-    source,
 )
 
 
@@ -26,13 +23,9 @@ class ActionModule(TrialAction):
 
     WHAT = "accuracy"
     SPEC: ClassVar[dict[str, Any]] = {
-        "image": {"type": "str", "required": True},
-        "address": {"type": "str", "required": True},
-        "model": {"type": "str", "required": True},
-        "path": {"type": "str", "choices": [CHAT, COMPLETION], "default": CHAT},
+        **SERVER,
         "threshold": {"type": "float", "default": 80},
         "max_tokens": {"type": "int", "default": 2048},
-        "gap_seconds": {"type": "float", "default": 60},
         "seconds": {"type": "int", "default": 3600},
         "system_prompt": {"type": "str", "default": ""},
         "template_arguments": {"type": "dict", "default": {}},
@@ -57,15 +50,7 @@ class ActionModule(TrialAction):
             "gap_s": asked["gap_seconds"],
             "requests": exam.requests(asked["model"], asked["path"], asked["max_tokens"], more),
         }
-        seen = self.tried(
-            asked,
-            gpu=False,
-            command=["python3", f"{FOLDER}/ask.py", FOLDER],
-            files={"ask.py": source(ask), ask.ORDER: json.dumps(order).encode()},
-        )
-        if not seen["result"]:
-            raise TrialFailedError(f"{host}: the questions could not be asked. {last_words(seen['lines'])}")
-        answers = exam.graded(seen["result"]["answers"])
+        answers = exam.graded(self.asked_all(asked, order, "the questions could not be asked")["answers"])
         score = exam.score(answers)
         self.found.update(answers=answers, score=score, threshold=asked["threshold"])
         if earlier is not None:

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.contract import CHAT, COMPLETION
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.png import png
 
 QUESTION = "Who are you? Answer in one sentence."
 BEGINNING = "My name is"
@@ -22,13 +21,8 @@ LEFT, RIGHT = b"\xd0\x20\x20", b"\x20\x40\xd0"  # red and blue
 
 
 def picture(width: int = WIDTH, height: int = HEIGHT) -> bytes:
-    """A PNG whose left half is red and whose right half is blue, of less than 1 kB. Source: PNG by the W3C."""
-    row = b"\0" + LEFT * (width // 2) + RIGHT * (width - width // 2)
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits a colour, three colours
-    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(row * height, 9)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
-    )
+    """A PNG whose left half is red and whose right half is blue, of less than 1 kB."""
+    return png(width, height, lambda x, _y: LEFT if x < width // 2 else RIGHT)
 
 
 def body_of(model: str, path: str, with_picture: bool = False) -> dict[str, Any]:

@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import ask
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.contract import CHAT, COMPLETION
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trial import FOLDER
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._validate import soak
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._validate.trial import (
+    SERVER,
     TrialAction,
     TrialFailedError,
-    last_words,
-    source,
 )
 
 
@@ -25,14 +21,10 @@ class ActionModule(TrialAction):
 
     WHAT = "soak"
     SPEC: ClassVar[dict[str, Any]] = {
-        "image": {"type": "str", "required": True},
-        "address": {"type": "str", "required": True},
-        "model": {"type": "str", "required": True},
-        "path": {"type": "str", "choices": [CHAT, COMPLETION], "default": CHAT},
+        **SERVER,
         "minutes": {"type": "float", "required": True},
         "concurrency": {"type": "int", "default": 4},
         "max_tokens": {"type": "int", "default": 256},
-        "gap_seconds": {"type": "float", "default": 60},
     }
 
     def validate(self, asked: dict[str, Any], host: str) -> dict[str, Any]:
@@ -49,15 +41,8 @@ class ActionModule(TrialAction):
             "gap_s": gap,
             "requests": soak.requests(asked["model"], asked["path"], tokens),
         }
-        seen = self.tried(
-            {**asked, "seconds": soak.seconds_at_most(minutes, gap, tokens)},
-            gpu=False,
-            command=["python3", f"{FOLDER}/ask.py", FOLDER],
-            files={"ask.py": source(ask), ask.ORDER: json.dumps(order).encode()},
-        )
-        outcome = seen["result"]
-        if not outcome:
-            raise TrialFailedError(f"{host}: the load ended without a result. {last_words(seen['lines'])}")
+        bounded = {**asked, "seconds": soak.seconds_at_most(minutes, gap, tokens)}
+        outcome = self.asked_all(bounded, order, "the load ended without a result")
         del outcome["answers"]
         self.found.update(outcome=outcome, minutes=minutes, concurrency=asked["concurrency"])
         if problem := soak.problem(outcome, minutes, gap):

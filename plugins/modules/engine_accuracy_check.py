@@ -21,36 +21,9 @@ description:
     fails only where O(require_equal) asks for it.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
-attributes:
-  check_mode:
-    support: full
-    details: In check mode nothing is tried.
-  diff_mode:
-    support: N/A
-    details: Nothing is left of what it starts.
-  idempotent:
-    support: full
-    details: Nothing is left of what it starts.
+  - sparkops.dgx_spark.validation
+  - sparkops.dgx_spark.validation.server
 options:
-  image:
-    description: The image of the container that asks, by name or ID. The engine's will do, as it has Python.
-    type: str
-    required: true
-  address:
-    description: Where the server listens, seen from the host, as V(address:port).
-    type: str
-    required: true
-  model:
-    description: The name of the model in requests.
-    type: str
-    required: true
-  path:
-    description: >-
-      Where requests are sent: V(/v1/chat/completions) for a model that chats, V(/v1/completions) for one without a chat
-      template, which is shown three examples.
-    type: str
-    choices: [/v1/chat/completions, /v1/completions]
-    default: /v1/chat/completions
   threshold:
     description: How many percent of the answers have to be right.
     type: float
@@ -59,10 +32,6 @@ options:
     description: The most tokens of an answer, thoughts included.
     type: int
     default: 2048
-  gap_seconds:
-    description: How many seconds a token may take.
-    type: float
-    default: 60
   seconds:
     description: How long all may take.
     type: int

@@ -16,16 +16,7 @@ description:
   - Fails where it cannot be imported, or has another version, with the last lines that it wrote.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
-attributes:
-  check_mode:
-    support: full
-    details: In check mode nothing is tried.
-  diff_mode:
-    support: N/A
-    details: Nothing is left of what it starts.
-  idempotent:
-    support: full
-    details: Nothing is left of what it starts.
+  - sparkops.dgx_spark.validation
 options:
   image:
     description: The image, by name or ID.

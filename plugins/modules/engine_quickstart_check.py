@@ -20,16 +20,8 @@ description:
     without memory for it.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
-attributes:
-  check_mode:
-    support: full
-    details: In check mode nothing is tried.
-  diff_mode:
-    support: N/A
-    details: Nothing is left of what it starts.
-  idempotent:
-    support: full
-    details: Nothing is left of what it starts.
+  - sparkops.dgx_spark.validation
+  - sparkops.dgx_spark.validation.model
 options:
   kind:
     description: >-
@@ -71,18 +63,6 @@ options:
     description: How long it may take, loading included.
     type: int
     default: 3600
-  beside_serving:
-    description: Whether the model may be loaded while a serving runs on this host.
-    type: bool
-    default: false
-  reserve_mib:
-    description: MiB that have to be available beside the model's weights, on a Spark of 128 GB; the same share of less.
-    type: int
-    default: 24576
-  meminfo:
-    description: The file that tells the host's memory.
-    type: path
-    default: /proc/meminfo
 author:
   - sparkops contributors (@sparkops)
 """

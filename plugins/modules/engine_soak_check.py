@@ -18,34 +18,9 @@ description:
     After Ctrl-C the load ends by itself within a minute.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
-attributes:
-  check_mode:
-    support: full
-    details: In check mode nothing is tried.
-  diff_mode:
-    support: N/A
-    details: Nothing is left of what it starts.
-  idempotent:
-    support: full
-    details: Nothing is left of what it starts.
+  - sparkops.dgx_spark.validation
+  - sparkops.dgx_spark.validation.server
 options:
-  image:
-    description: The image of the container that asks, by name or ID. The engine's will do, as it has Python.
-    type: str
-    required: true
-  address:
-    description: Where the server listens, seen from the host, as V(address:port).
-    type: str
-    required: true
-  model:
-    description: The name of the model in requests.
-    type: str
-    required: true
-  path:
-    description: Where requests are sent.
-    type: str
-    choices: [/v1/chat/completions, /v1/completions]
-    default: /v1/chat/completions
   minutes:
     description: How long.
     type: float
@@ -58,10 +33,6 @@ options:
     description: The most tokens of an answer.
     type: int
     default: 256
-  gap_seconds:
-    description: How many seconds a token may take.
-    type: float
-    default: 60
 author:
   - sparkops contributors (@sparkops)
 """

@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.docker
+  - sparkops.dgx_spark.validation.model
 attributes:
   check_mode:
     support: full
@@ -78,18 +79,6 @@ options:
     description: How long it may take.
     type: int
     default: 600
-  beside_serving:
-    description: Whether a model may be loaded while a serving runs on this host.
-    type: bool
-    default: false
-  reserve_mib:
-    description: MiB that have to be available beside the model's weights, on a Spark of 128 GB; the same share of less.
-    type: int
-    default: 24576
-  meminfo:
-    description: The file that tells the host's memory.
-    type: path
-    default: /proc/meminfo
 author:
   - sparkops contributors (@sparkops)
 """

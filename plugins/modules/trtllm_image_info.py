@@ -18,8 +18,8 @@ description:
     C(trtllm-serve serve --help), without a GPU, a network or capabilities, with limits of time and memory, and is
     removed whatever it does. Where little memory is free, it is not started.
   - >-
-    What was kept of the image below O(folder) is returned as it is, without a container. This module keeps nothing by
-    itself; RV(note) is what is to be kept.
+    What was kept of the image, with the state of O(instance), is returned as it is, without a container. This module
+    keeps nothing by itself; RV(note) is what is to be kept.
   - Needs root.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -32,10 +32,10 @@ options:
       - Where neither is, or no Docker answers, RV(facts) are empty.
     type: str
     required: true
-  folder:
-    description: The directory with what was kept of images.
-    type: path
-    default: /var/lib/dgx-spark/trtllm
+  instance:
+    description: The name of the serving beside whose state it is kept, where the Sparks have several.
+    type: str
+    default: ""
   run_help:
     description: Whether a container may be started to print the help.
     type: bool
@@ -115,11 +115,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_image
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
 OPTIONS: dict[str, Any] = {
     "image": {"type": "str", "required": True},
-    "folder": {"type": "path", "default": trtllm_image.PLACES["state_dir"]},
+    "instance": {"type": "str", "default": ""},
     "run_help": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 180},
     "memory_mib": {"type": "int", "default": 4096},
@@ -133,9 +134,10 @@ def main() -> None:
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     asked = module.params
     limits = trtllm_image.Limits(asked["timeout"], asked["memory_mib"], asked["floor_mib"])
+    folder = layout("trtllm", asked["instance"])["state_dir"]
     try:
         docker = Docker(asked["docker_socket"])
-        found = trtllm_image.look(docker, asked["image"], asked["folder"], asked["run_help"], limits)
+        found = trtllm_image.look(docker, asked["image"], folder, asked["run_help"], limits)
     except DockerError as error:
         module.fail_json(msg=f"The image {asked['image']} cannot be read: {error}. Nothing was changed.")
     except OSError as error:

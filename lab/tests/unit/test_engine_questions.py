@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from engine_support import ENGINE, a_node, load, write_model
+from test_engine_pictures import png
 
 answers, engine, faults, node, solver = (
     load(f"simulation.{name}") for name in ("answers", "engine", "faults", "node", "solver")
@@ -89,7 +89,7 @@ class Machine:
         self.faults.mkdir()
         self.model = write_model(folder / "model", model_type="phi4mm")
         self.picture = folder / "it.png"
-        self.picture.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + struct.pack(">II", 30, 20))
+        self.picture.write_bytes(png(30, 20))
         self.environment = {
             "PATH": f"{tools}:/usr/bin:/bin",
             "PYTHONPATH": str(ENGINE),

@@ -211,6 +211,11 @@ def test_memory_goes_away_in_a_file_while_a_rank_loads(fault_files: Path, tmp_pa
     assert now["MemTotal:"] == "125829120"
     for name, had in (("MemFree:", 90000000), ("MemAvailable:", 95000000)):
         assert 2 << 20 < had - int(now[name]) < 40 << 20
+    (fault_files / faults.TAKE_MEMORY).unlink()
+    time.sleep(0.3)
+    ended = meminfo.read_text()
+    time.sleep(0.2)
+    assert meminfo.read_text() == ended, "it ends with the fault"
     assert faults._less("MemFree: 100 kB\n", 200) == "MemFree:   0 kB\n"
 
 

@@ -8,8 +8,7 @@ This plugin util is private to the collection.
 
 from __future__ import annotations
 
-import struct
-import zlib
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.png import png as encoded
 
 SIDE = 224  # pixels, as small as vision models take pictures
 SKY, GRASS, SUN, WALL, ROOF = (120, 180, 240), (60, 150, 60), (250, 210, 40), (200, 60, 50), (90, 50, 40)
@@ -28,11 +27,4 @@ def _colour(x: int, y: int) -> tuple[int, int, int]:
 
 def png(side: int = SIDE) -> bytes:
     """The picture as a PNG file, the same each time."""
-    rows = b"".join(b"\0" + b"".join(bytes(_colour(x, y)) for x in range(side)) for y in range(side))
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)  # eight bits a colour, red, green and blue
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in parts)
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return encoded(side, side, _colour)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import base64
 import inspect
+import json
 import time
 from types import ModuleType
 from typing import Any, ClassVar
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import watch
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import ask, watch
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.contract import CHAT, COMPLETION
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trial import FOLDER
 
 MODULE = "sparkops.dgx_spark.engine_trial"
 EVERY = 10  # seconds between two lines of progress
@@ -25,6 +28,16 @@ WHY = {
     watch.LEFT: "it ended itself, since nobody looked after it for a minute",
     watch.ASKED: "somebody ended its container",
     "memory": "the kernel ended it for want of memory",
+}
+
+
+#: options of what asks a server; the fragment ``validation.server`` documents them
+SERVER: dict[str, Any] = {
+    "image": {"type": "str", "required": True},
+    "address": {"type": "str", "required": True},
+    "model": {"type": "str", "required": True},
+    "path": {"type": "str", "choices": [CHAT, COMPLETION], "default": CHAT},
+    "gap_seconds": {"type": "float", "default": 60},
 }
 
 
@@ -82,6 +95,22 @@ class TrialAction(ActionBase):
             said = WHY.get(seen["why"], seen["why"]).format(seconds=seconds)
             raise TrialFailedError(f"{host}: {self.WHAT}: {said}. {last_words(seen['lines'])}")
         return seen
+
+    def asked_all(self, asked: dict[str, Any], order: ask.Order, failure: str) -> dict[str, Any]:
+        """Send requests to a server from its own host, by ``ask.py`` in a container without the GPU.
+
+        :returns: its outcome. :raises TrialFailedError: with these words where there is none.
+        """
+        seen = self.tried(
+            asked,
+            gpu=False,
+            command=["python3", f"{FOLDER}/ask.py", FOLDER],
+            files={"ask.py": source(ask), ask.ORDER: json.dumps(order).encode()},
+        )
+        if not seen["result"]:
+            host = self._task_vars["inventory_hostname"]
+            raise TrialFailedError(f"{host}: {failure}. {last_words(seen['lines'])}")
+        return dict(seen["result"])
 
     def _watched(self, host: str) -> dict[str, Any]:
         began = shown = time.monotonic()

@@ -328,8 +328,11 @@ def test_a_schema_without_words_judges_as_the_whole_one() -> None:
         assert Schema(slim).findings(options) == Schema(whole).findings(options) != []
 
 
-def test_the_module_changes_nothing(place: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = {"image": NAME, "folder": str(place.folder), "docker_socket": place.docker.path, "run_help": True}
+def test_the_module_changes_nothing(
+    place: SimpleNamespace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trtllm_image_info, "layout", lambda *_names: {"state_dir": str(place.folder)})
+    arguments = {"image": NAME, "docker_socket": place.docker.path, "run_help": True}
     with patch_module_args({**arguments, "_ansible_check_mode": True}), pytest.raises(SystemExit):
         trtllm_image_info.main()
     found = json.loads(capsys.readouterr().out)

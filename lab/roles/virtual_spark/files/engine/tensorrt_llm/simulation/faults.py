@@ -72,7 +72,7 @@ def die_at_load(percent: float) -> None:
 
 
 def take_memory() -> None:
-    """Let memory go away from now on, where that was asked for, until this process ends."""
+    """Let memory go away from now on, where that was asked for, while the fault lasts."""
     try:
         words = _path(TAKE_MEMORY).read_text().split()
     except FileNotFoundError:
@@ -84,7 +84,7 @@ def take_memory() -> None:
 def _take(meminfo: Path, rate: float) -> None:
     """Write the file again and again, in its place: a container has it mounted."""
     text, last, took_s = meminfo.read_text(), time.monotonic(), 0.0
-    while True:
+    while active(TAKE_MEMORY):
         time.sleep(0.02)
         now = time.monotonic()
         took_s += min(now - last, 0.04)  # a process that gets no processor takes no memory

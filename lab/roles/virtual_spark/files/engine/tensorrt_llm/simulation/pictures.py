@@ -48,8 +48,17 @@ def size_of(url: str) -> tuple[int, int]:
     if not comma or not head.startswith("data:image/png") or not head.endswith(";base64"):
         raise PictureError(f"{url[:60]!r} is no PNG in a data URL, and a virtual Spark's engine fetches nothing")
     try:
-        return decoded(base64.b64decode(text, validate=True))
-    except (binascii.Error, struct.error, zlib.error, KeyError) as error:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise PictureError(f"cannot identify image file: {error}") from None
+    return read(data)
+
+
+def read(data: bytes) -> tuple[int, int]:
+    """Width and height of a PNG. :raises PictureError: where it is none, or not whole."""
+    try:
+        return decoded(data)
+    except (struct.error, zlib.error, KeyError) as error:
         raise PictureError(f"cannot identify image file: {error}") from None
 
 

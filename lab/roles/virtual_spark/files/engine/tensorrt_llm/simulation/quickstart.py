@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import struct
 from pathlib import Path
 
-from tensorrt_llm.simulation import faults, log, model
+from tensorrt_llm.simulation import faults, log, model, pictures
 from tensorrt_llm.simulation.node import Alone, Node
-
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def add_llm_args(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -52,11 +49,7 @@ def show(prompts: list[str], said: str, most: int) -> None:
 
 def picture(path: str) -> tuple[int, int]:
     """Width and height of a picture, which has to be there: this program downloads nothing."""
-    data = Path(path).read_bytes()
-    if not data.startswith(PNG) or data[12:16] != b"IHDR":
-        raise ValueError(f"cannot identify image file {path}")
-    width, height = struct.unpack(">II", data[16:24])
-    return width, height
+    return pictures.read(Path(path).read_bytes())
 
 
 def has_lora(folder: Path) -> bool:
