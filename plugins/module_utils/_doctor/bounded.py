@@ -81,7 +81,8 @@ def every_part(parts: Mapping[str, Callable[[], Any]], seconds: float) -> Found:
     lock = threading.Lock()
 
     def one(name: str, part: Callable[[], Any]) -> None:
-        value, why = None, ""
+        value: Any = None
+        why = ""
         try:
             value = part()
         except UnreadError as error:
@@ -91,8 +92,12 @@ def every_part(parts: Mapping[str, Callable[[], Any]], seconds: float) -> Found:
         except Exception as error:  # of whatever kind: what is foreign may have any form, and the rest is to be told
             why = f"it has a form that is not known: {' '.join(str(error).split())[:200] or type(error).__name__}"
         with lock:
-            if name not in unread:
-                (unread if why else read)[name] = why or value
+            if name in unread:
+                return  # it comes too late
+            if why:
+                unread[name] = why
+            else:
+                read[name] = value
 
     threads = {
         name: threading.Thread(target=one, args=(name, part), name=name, daemon=True) for name, part in parts.items()

@@ -66,7 +66,8 @@ def unit(name: str) -> dict[str, str]:
     """What systemd says of a unit: ``load``, ``active``, ``sub``, ``result`` and ``file``."""
     code, said = run(["systemctl", "show", name, *[f"--property={key}" for key in UNIT.values()]])
     if code:
-        raise UnreadError(f"systemctl does not tell of {name} ({said.strip()[:100] or f'exit status {code}'})")
+        said = " ".join(said.split())[:100] or f"exit status {code}"
+        raise UnreadError(f"systemctl does not tell of {name} ({said})")
     shown = dict(line.partition("=")[::2] for line in said.splitlines() if "=" in line)
     return {name: shown.get(key, "") for name, key in UNIT.items()}
 
@@ -87,9 +88,13 @@ def asked(docker: Docker, target: str) -> Any:
 
 
 def docker_service() -> dict[str, Any]:
-    """Whether Docker is ``installed``, and its ``unit``."""
-    installed = tool("dockerd") is not None or tool("docker") is not None
-    return {"installed": installed, "unit": unit("docker.service") if installed else {}}
+    """Whether Docker is ``installed``, and its ``unit``, or why that is not told (``problem``)."""
+    if tool("dockerd") is None and tool("docker") is None:
+        return {"installed": False, "unit": {}, "problem": ""}
+    try:
+        return {"installed": True, "unit": unit("docker.service"), "problem": ""}
+    except UnreadError as error:
+        return {"installed": True, "unit": {}, "problem": str(error)}
 
 
 def docker_info(docker: Docker) -> dict[str, Any]:

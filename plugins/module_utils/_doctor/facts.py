@@ -72,7 +72,10 @@ def read(asked: Asked) -> Found:
         },
         half,
     )
-    second, further = every_part(_second(asked, first, docker), half)
+    parts = _second(asked, first, docker)
+    second, further = every_part(parts, half)
+    if "containers" in unread:  # then nobody asked for what goes by them
+        further.update({name: unread["containers"] for name in ("logs", "nccl", "ranks", "validation")})
     return {**first, **second}, {**unread, **further}
 
 
@@ -92,10 +95,10 @@ def _second(asked: Asked, first: Mapping[str, Any], docker: Any) -> dict[str, An
         "disks": lambda: system.disks(paths),
         "ports": lambda: system.ports(wanted, names),
         "daemon_json": lambda: containers.configuration(swarm_state),
-        "validation": lambda: containers.trial_left(listed),
         "ras": lambda: serving.ras(_listening()),
     }
     if "containers" in first:
+        parts["validation"] = lambda: containers.trial_left(listed)
         parts["logs"] = lambda: containers.logs(docker, [one["name"] for one in serves])
         parts["ranks"] = lambda: _ranks(docker, running)
         parts["nccl"] = lambda: _nccl(docker, running)

@@ -27,9 +27,11 @@ def cached(root: Path, owner: int, seconds: float = SECONDS) -> list[dict[str, A
     deadline, left = time.monotonic() + seconds, MOST
     found = []
     for place in sorted((root / "hub").glob("models--*--*")):
-        partial, foreign, broken, count, newest = 0, [], [], 0, 0.0
+        partial, newest = 0, 0.0
+        foreign: list[str] = []
+        broken: list[str] = []
         for path in _tree(place):
-            left, count = left - 1, count + 1
+            left -= 1
             if left <= 0 or time.monotonic() > deadline:
                 raise OSError(f"{root} holds more than can be looked through within {seconds:g} s")
             try:

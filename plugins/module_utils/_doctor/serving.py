@@ -87,6 +87,7 @@ def ranks(pids: dict[str, list[int]], seconds: float = SAMPLE_S, proc: Path = Pa
                 {
                     **{name: now[name] for name in ("name", "state", "wchan", "rank", "threads")},
                     "pid": pid,
+                    "state_before": one["state"],
                     "container": container,
                     "cpu": round((now["ticks"] - one["ticks"]) / ticks / took, 2),
                     "read_mib": round((now["read"] - one["read"]) / 2**20, 1),

@@ -96,7 +96,7 @@ def identity(etc: Path = Path("/etc"), sys: Path = Path("/sys"), proc: Path = Pa
         "machine_id": text_of(etc / "machine-id"),
         "boot_id": text_of(proc / "sys/kernel/random/boot_id"),
         "uptime_s": float((text_of(proc / "uptime").split() or ["0"])[0]),
-        "release": {name: value for name, value in release if name.startswith("DGX_")},
+        "release": {name: value for name, value in release if name.startswith("DGX_") and "SERIAL" not in name},
         "product": text_of(sys / "class/dmi/id/product_name"),
         "bios": text_of(sys / "class/dmi/id/bios_version"),
         "user": user,
@@ -128,7 +128,7 @@ def clock() -> dict[str, Any]:
     code, said = run(["timedatectl", "show"])
     shown = dict(line.partition("=")[::2] for line in said.splitlines() if "=" in line)
     if code or "NTPSynchronized" not in shown:
-        raise UnreadError(f"timedatectl does not tell ({said.strip()[:100] or f'exit status {code}'})")
+        raise UnreadError(f"timedatectl does not tell ({' '.join(said.split())[:100] or f'exit status {code}'})")
     return {
         "synchronized": shown["NTPSynchronized"] == "yes",
         "ntp": shown.get("NTP") == "yes",
