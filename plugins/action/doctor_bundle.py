@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import os
+import platform
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,7 +35,7 @@ class ActionModule(Planner):
         now = time.time()
         top = time.strftime("doctor-%Y%m%d-%H%M%S", time.localtime(now))
         hosts = told_by(task_vars["hostvars"], asked["members"], asked["register"])
-        about = {"ansible_core": ansible_version, "python": os.sys.version.split()[0], "at": now}
+        about = {"ansible_core": ansible_version, "python": platform.python_version(), "at": now}
         texts = bundle.cleaned(bundle.files(hosts, asked["document"], asked["lines"], about), asked["secrets"])
         path = Path.cwd() / Path(asked["out"]).expanduser() / f"{top}.tar.gz"
         if not self._task.check_mode:

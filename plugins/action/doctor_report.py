@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ansible import constants
+from ansible.constants import config
 from ansible.utils.display import Display
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import redact
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
@@ -19,7 +19,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.told import told_by
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
-COLOURS = {"serious": constants.COLOR_ERROR, "warning": constants.COLOR_WARN}
+COLOURS = {"serious": "COLOR_ERROR", "warning": "COLOR_WARN"}  # as the user configured them
 
 
 class ActionModule(Planner):
@@ -50,7 +50,7 @@ class ActionModule(Planner):
         lines = [redact.text(line) for block in shown for line in (*block.lines, "")]
         for block in shown:  # as it is: a result's long lines are folded or quoted
             text = redact.text("\n".join(["", *block.lines]))
-            Display().display(text, color=COLOURS.get(block.severity))
+            Display().display(text, color=_colour(block.severity))
         written = "" if self._task.check_mode or not asked["out"] else _write(asked["out"], document)
         return {
             "findings": document["findings"],
@@ -63,6 +63,10 @@ class ActionModule(Planner):
             "file": written,
             "_ansible_verbose_override": True,  # it is shown already
         }
+
+
+def _colour(severity: str) -> str | None:
+    return config.get_config_value(COLOURS[severity]) if severity in COLOURS else None
 
 
 def _write(out: str, document: dict[str, Any]) -> str:

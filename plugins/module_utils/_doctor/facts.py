@@ -75,7 +75,7 @@ def read(asked: Asked) -> Found:
     parts = _second(asked, first, docker)
     second, further = every_part(parts, half)
     if "containers" in unread:  # then nobody asked for what goes by them
-        further.update({name: unread["containers"] for name in ("logs", "nccl", "ranks", "validation")})
+        further.update(dict.fromkeys(("logs", "nccl", "ranks", "validation"), unread["containers"]))
     return {**first, **second}, {**unread, **further}
 
 

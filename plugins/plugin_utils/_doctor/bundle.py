@@ -103,10 +103,8 @@ def _digest(text: str) -> str:
 def archive(texts: Mapping[str, str], top: str, at: float) -> bytes:
     """A tar.gz of the files in one directory. :param top: that directory. :param at: the time of all files."""
     raw = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=raw, mode="wb", mtime=int(at), filename="") as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
-    ):
+    packed = gzip.GzipFile(fileobj=raw, mode="wb", mtime=int(at), filename="")
+    with packed, tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, text in sorted(texts.items()):
             content = text.encode("utf-8", errors="replace")
             entry = tarfile.TarInfo(f"{top}/{name}")

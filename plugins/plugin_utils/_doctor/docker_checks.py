@@ -13,7 +13,7 @@ import re
 from typing import Any, Iterator, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, instances
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts import Facts, Seen
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts import Facts, NotLookedError, Seen
 
 OLDEST = (20, 10)
 WAITS_S = 300.0  #: without a change, from which on it is told that a serving waits
