@@ -57,7 +57,7 @@ class ActionModule(Planner):
             "not_looked_at": document["not_looked_at"],
             "failing": [words.key_of(one) for one in failing],
             "treatments": judge.treatments(found, names),
-            "mended": words.mended(asked["before"], found.findings),
+            "mended": words.mended(asked["before"], found),
             "document": document,
             "lines": lines,
             "file": written,

@@ -97,7 +97,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     given, at = module.params, time.time()
-    asked = Asked(given["meminfo_path"], given["cache_dir"], tuple(given["reach"]), given["py_spy"], given["seconds"])
+    asked = Asked(
+        given["meminfo_path"],
+        given["cache_dir"],
+        tuple(filter(None, given["reach"])),
+        given["py_spy"],
+        given["seconds"],
+    )
     found, unread = read(asked)
     module.exit_json(changed=False, read=redact.value(found), unread=redact.value(unread), at=at)
 

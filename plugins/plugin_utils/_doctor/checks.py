@@ -114,5 +114,7 @@ def asked(names: Sequence[str]) -> list[str]:
     if not unknown and not left:
         return list(dict.fromkeys(names))
     said = [f"doctor_treat names {', '.join(unknown)}, and there is no such check"] if unknown else []
-    said += [f"{name} is not mended here ({CLASSES[known[name].kind]}): {known[name].mend}" for name in left]
+    said += [
+        f"{name} is not mended here ({CLASSES[known[name].kind]}): {known[name].mend.rstrip('.')}" for name in left
+    ]
     raise CheckError(f"{'; '.join(said)}. What can be mended here is {', '.join(treatable())}. Nothing was changed.")

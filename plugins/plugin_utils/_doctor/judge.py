@@ -133,25 +133,23 @@ def _one(
 
 
 def _finding(check: Check, hosts: tuple[str, ...], seen: Seen) -> dict[str, Any]:
+    # what nothing can be done with here, such as a model with two commits, is not offered
+    treatable = check.treatable and bool(seen.data)
+    kind = check.kind if treatable or not check.treatable else "decide"
     return {
         "check": check.name,
         "title": check.title,
         "hosts": list(hosts),
         "severity": check.severity,
-        "class": check.kind,
-        "class_in_words": CLASSES[check.kind],
+        "class": kind,
+        "class_in_words": CLASSES[kind],
         "preflight": check.preflight,
         "seen": seen.words,
         "why": check.why,
         "mend": seen.mend or check.mend,
-        # what nothing can be done with here, such as a model with two commits, is not offered
-        "treatable": check.treatable and (bool(seen.data) or check.name in NO_DATA),
+        "treatable": treatable,
         "data": [dict(one) for one in seen.data],
     }
-
-
-#: those whose mend needs to know nothing of what was seen
-NO_DATA = frozenset(["clock_unsynchronised"])
 
 
 def _order(finding: Mapping[str, Any]) -> tuple[int, str, str]:
@@ -172,7 +170,7 @@ def treatments(report: Report, names: Sequence[str]) -> dict[str, dict[str, list
     for finding in report.findings:
         if finding["check"] in names and finding["treatable"]:
             for host in finding["hosts"]:
-                found.setdefault(host, {}).setdefault(finding["check"], []).extend(finding["data"] or [{}])
+                found.setdefault(host, {}).setdefault(finding["check"], []).extend(finding["data"])
     return found
 
 

@@ -124,8 +124,16 @@ def _last(facts: Facts, pattern: str) -> Iterator[Seen]:
 
 def clock_unsynchronised(facts: Facts) -> Iterator[Seen]:
     clock = facts.get("clock")
-    if not clock["synchronized"]:
-        yield Seen("the clock is not synchronised, " + ("and NTP is on" if clock["ntp"] else "and NTP is off"))
+    if clock["synchronized"]:
+        return
+    if clock["ntp"]:
+        mend = "`timedatectl timesync-status` or `chronyc sources` say which time server does not answer: name one that does."
+        yield Seen("NTP is on, and the clock is not synchronised", mend=mend)
+    elif clock["can_ntp"]:
+        yield Seen("NTP is off, and the clock is not synchronised", data=({},))
+    else:
+        mend = "`sudo apt-get install systemd-timesyncd`, or another program that keeps the time."
+        yield Seen("nothing that keeps the time is installed, and the clock is not synchronised", mend=mend)
 
 
 def own_name_unresolved(facts: Facts) -> Iterator[Seen]:

@@ -33,7 +33,7 @@ def blocks(report: Report, members: Sequence[str], before: Sequence[Mapping[str,
     """
     found = [Block("", [summary(report, members)])]
     found += [Block(one["severity"], _finding(one, len(members) > 1)) for one in report.findings]
-    if gone := mended(before, report.findings):
+    if gone := mended(before, report):
         found.append(Block("", ["MENDED", *(f"  {one}" for one in gone)]))
     if report.not_looked:
         found.append(Block("", ["NOT LOOKED AT", *(line for one in report.not_looked for line in _skipped(one))]))
@@ -82,10 +82,16 @@ def _skipped(one: NotLooked) -> list[str]:
     )
 
 
-def mended(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The findings of an earlier look that are there no more, by check and hosts."""
-    still = {key_of(one) for one in after}
-    return list(dict.fromkeys(key_of(one) for one in before if key_of(one) not in still))
+def mended(before: Sequence[Mapping[str, Any]], after: Report) -> list[str]:
+    """The findings of an earlier look that are there no more, by check and hosts; not those that nobody looked at."""
+    still = {key_of(one) for one in after.findings}
+    blind = {(one.host, name) for one in after.not_looked for name in one.checks}
+    gone = [
+        one
+        for one in before
+        if key_of(one) not in still and not any((host, one["check"]) in blind for host in ("", *one["hosts"]))
+    ]
+    return list(dict.fromkeys(map(key_of, gone)))
 
 
 def key_of(one: Mapping[str, Any]) -> str:
