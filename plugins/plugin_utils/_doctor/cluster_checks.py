@@ -99,14 +99,15 @@ def users_differ(hosts: Hosts) -> Iterator[Seen]:
 
 
 def mtus_differ(hosts: Hosts) -> Iterator[Seen]:
-    by_network: dict[Any, dict[str, int]] = {}
+    by_network: dict[Any, dict[tuple[str, str], int]] = {}
     for host in hosts:
         for link, address in host.addressed():
             if link["mtu"]:
-                by_network.setdefault(address.network, {})[f"{link['netdev']} of {host.name}"] = link["mtu"]
+                by_network.setdefault(address.network, {})[host.name, str(link["netdev"])] = link["mtu"]
     for network, mtus in by_network.items():
         if len(set(mtus.values())) > 1:
-            yield Seen(f"in {network} " + ", ".join(f"{name} has {mtu}" for name, mtu in mtus.items()))
+            told = ", ".join(f"{netdev} of {name} has {mtu}" for (name, netdev), mtu in mtus.items())
+            yield Seen(f"in {network} {told}", tuple(dict.fromkeys(name for name, _netdev in mtus)))
 
 
 def links_unmatched(hosts: Hosts) -> Iterator[Seen]:
@@ -124,7 +125,8 @@ def cages_crossed(hosts: Hosts) -> Iterator[Seen]:
     """Of two Sparks: in a ring each has a cable in both cages."""
     cages = {host.name: {link["physical_port"] for link in host.links() if link["carrier"]} - {None} for host in hosts}
     if len(cages) == 2 and all(len(some) == 1 for some in cages.values()) and len(set().union(*cages.values())) == 2:
-        yield Seen(", ".join(f"{name} has its cable in cage {min(some)}" for name, some in cages.items()))
+        told = ", ".join(f"{name} has its cable in cage {min(some)}" for name, some in cages.items())
+        yield Seen(told, tuple(cages))
 
 
 def images_differ(hosts: Hosts) -> Iterator[Seen]:

@@ -127,7 +127,9 @@ def clock_unsynchronised(facts: Facts) -> Iterator[Seen]:
     if clock["synchronized"]:
         return
     if clock["ntp"]:
-        mend = "`timedatectl timesync-status` or `chronyc sources` say which time server does not answer: name one that does."
+        mend = (
+            "`timedatectl timesync-status` or `chronyc sources` say which server does not answer: name one that does."
+        )
         yield Seen("NTP is on, and the clock is not synchronised", mend=mend)
     elif clock["can_ntp"]:
         yield Seen("NTP is off, and the clock is not synchronised", data=({},))
