@@ -34,8 +34,12 @@ class UnreadError(Exception):
 
 def tool(name: str) -> str | None:
     """The path of a program, also where PATH has no directory of administrators; None where it is missing."""
+    return shutil.which(name, path=_path())
+
+
+def _path() -> str:
     places = [*os.environ.get("PATH", "").split(os.pathsep), *PATHS]
-    return shutil.which(name, path=os.pathsep.join(filter(None, places)))
+    return os.pathsep.join(dict.fromkeys(filter(None, places)))
 
 
 def run(argv: Sequence[str], seconds: float = LIMIT_S) -> tuple[int, str]:
@@ -47,7 +51,7 @@ def run(argv: Sequence[str], seconds: float = LIMIT_S) -> tuple[int, str]:
     path = tool(argv[0])
     if path is None:
         return 127, ""
-    environment = {**os.environ, "LANG": "C", "LC_ALL": "C", "LANGUAGE": "C"}
+    environment = {**os.environ, "PATH": _path(), "LANG": "C", "LC_ALL": "C", "LANGUAGE": "C"}
     try:
         child = subprocess.Popen(
             [path, *argv[1:]],

@@ -37,8 +37,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"""(\b(?:set-)?cookie\b["']?\s*[:=]\s*["']?)[^\r\n"']+""", re.IGNORECASE, rf"\1{GONE}"),
         (r"""(\bx-(?:registry-auth|api-key|auth-token)\b["']?\s*[:=]\s*["']?)[^\s"',]+""", re.IGNORECASE, rf"\1{GONE}"),
         (r"\b(Bearer|Basic)(\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE, rf"\1\2{GONE}"),
-        # user:password@ of an address; up to the last @ before the path, since a password may hold one
-        (r"(\b[a-z][a-z0-9+.-]*://)[^\s/\"'@:]*:[^\s/\"']*@", re.IGNORECASE, rf"\1{GONE}@"),
+        # user:password@ of an address, up to the last @, since a password may hold any sign; a port is none
+        (r"(\b[a-z][a-z0-9+.-]*://)[^\s/\"'@:]*:(?!\d{1,5}(?:/|$))[^\s\"']*@", re.IGNORECASE, rf"\1{GONE}@"),
         (r"(\b[a-z][a-z0-9+.-]*://)[^\s/\"'@:]+@", re.IGNORECASE, rf"\1{GONE}@"),
         (rf"""((?:^|[^A-Za-z0-9])--?[a-z0-9-]*{_NAME}[a-z0-9-]*(?:=|\s+))(?!-){_VALUE}""", re.IGNORECASE, rf"\1{GONE}"),
         (rf"""(\b[\w-]*{_NAME}[\w-]*["']?\s*[:=]\s*){_VALUE}""", re.IGNORECASE, rf"\1{GONE}"),

@@ -67,33 +67,33 @@ def cleaned(texts: Mapping[str, str], secrets: Iterable[str] = ()) -> dict[str, 
     :param secrets: that are known, and go wherever they stand; short ones would take words with them and stay.
     """
     known = sorted({str(one) for one in secrets if len(str(one)) >= 6}, key=len, reverse=True)
-    return {_clean(name, known): _clean(_document(text), known) for name, text in texts.items()}
+    return {_clean(name, known): _document(text, known) for name, text in texts.items()}
 
 
-def _document(text: str) -> str:
-    """A document of JSON with its values cleaned by their names; any other text as it is."""
+def _document(text: str, known: Sequence[str]) -> str:
+    """A document of JSON with each of its values cleaned, so that it stays one; any other text as a whole."""
     try:
         found = json.loads(text)
     except ValueError:
-        return text
-    return _json(_unknown(redact.value(found)))
+        return _clean(text, known)
+    return _json(_values(redact.value(found), known))
 
 
 def _clean(text: str, known: Sequence[str]) -> str:
     for secret in known:
-        for spelled in {secret, json.dumps(secret)[1:-1]}:
-            text = text.replace(spelled, redact.GONE)
+        text = text.replace(secret, redact.GONE)
     return _MACHINE.sub(lambda match: _digest(match[0]), redact.text(text))
 
 
-def _unknown(found: Any) -> Any:
-    """The same with what names a machine replaced."""
+def _values(found: Any, known: Sequence[str]) -> Any:
     if isinstance(found, dict):
         return {
-            key: _digest(one) if key in _NAMES and isinstance(one, str) and one else _unknown(one)
+            _clean(key, known): _digest(one) if key in _NAMES and isinstance(one, str) and one else _values(one, known)
             for key, one in found.items()
         }
-    return [_unknown(one) for one in found] if isinstance(found, list) else found
+    if isinstance(found, list):
+        return [_values(one, known) for one in found]
+    return _clean(found, known) if isinstance(found, str) else found
 
 
 def _digest(text: str) -> str:
