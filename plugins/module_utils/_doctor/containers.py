@@ -223,7 +223,7 @@ def inside(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def logs(docker: Docker, names: Sequence[str]) -> dict[str, list[str]]:
-    """The last lines of each container, without secrets; a line of a progress bar is its last state.
+    """The last lines of each container, without secrets.
 
     :param names: names or IDs.
     """
@@ -233,7 +233,7 @@ def logs(docker: Docker, names: Sequence[str]) -> dict[str, list[str]]:
             lines = docker.log(name, LOG_LINES)
         except DockerError as error:
             raise UnreadError(f"the log of {name} cannot be read: {error}") from None
-        found[name] = redact.text("\n".join(line.rpartition("\r")[2][:1000] for line in lines)).splitlines()
+        found[name] = redact.text("\n".join(line[:1000] for line in lines)).splitlines()
     return found
 
 
