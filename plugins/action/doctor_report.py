@@ -51,7 +51,7 @@ class ActionModule(Planner):
         for block in shown:  # as it is: a result's long lines are folded or quoted
             text = redact.text("\n".join(["", *block.lines]))
             Display().display(text, color=_colour(block.severity))
-        written = "" if self._task.check_mode or not asked["out"] else _write(asked["out"], document)
+        written = "" if self._task.check_mode else write_document(asked["out"], document, "doctor_json")
         return {
             "findings": document["findings"],
             "not_looked_at": document["not_looked_at"],
@@ -69,14 +69,19 @@ def _colour(severity: str) -> str | None:
     return config.get_config_value(COLOURS[severity]) if severity in COLOURS else None
 
 
-def _write(out: str, document: dict[str, Any]) -> str:
-    """Write the document on the controller. Return where it is."""
+def write_document(out: str, document: dict[str, Any], variable: str) -> str:
+    """Write a document on the controller. Return where it is; empty where no file is named.
+
+    :param variable: that names the file, for the message.
+    """
+    if not out:
+        return ""
     path = Path.cwd() / Path(out).expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, json.dumps(document, indent=2, sort_keys=True) + "\n", mode=0o600)
     except (OSError, FileError) as error:
         raise PlanError(
-            f"{told(error)}, or name another file on this controller (doctor_json). No Spark was changed."
+            f"{told(error)}, or name another file on this controller ({variable}). No Spark was changed."
         ) from error
     return str(path)

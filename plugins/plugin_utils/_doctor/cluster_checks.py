@@ -200,9 +200,12 @@ def lets_in(rule: str, netdev: str, address: str) -> bool:
 
 
 def engine_hangs(hosts: Hosts) -> Iterator[Seen]:
-    found = hang.triage(hang.looked(hosts))
+    sides, blind = hang.looked(hosts)
+    found = hang.triage(sides)
     if found.stands_still:
-        yield Seen(found.words, tuple(found.look_at) or tuple(host.name for host in hosts))
+        yield Seen(found.words, tuple(found.look_at) or tuple(one.name for one in sides))
+    if blind:  # what is seen of the others is told all the same
+        raise blind[0]
 
 
 def _equal(hosts: Hosts, value: Callable[[Facts], Hashable], words: str) -> Iterator[Seen]:

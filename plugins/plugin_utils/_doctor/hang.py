@@ -25,6 +25,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts i
 
 SPINS, COMPUTES_W = 90.0, 25.0  #: percent of use; watts below which a GPU at that use waits, and computes nothing
 IDLE = 10.0  #: percent of use
+SLOW_MHZ = 900.0  #: below which a GPU is held back, and its power says nothing
 MOVES_MIB, MOVES_CPU = 1.0, 0.2  #: read in a look, and processors used, by which a rank without GPU work does something
 STILL_S = 120.0  #: that a start lasts already, before idle ranks are said to stand still
 
@@ -46,7 +47,7 @@ WAITING_FRAMES = re.compile(r"all_?reduce|all_?gather|broadcast|barrier|recv|syn
 class Side:
     """One Spark at one moment.
 
-    :param use: percent, and :param watts: of the GPU; None where it does not tell.
+    :param use: percent, :param watts: and :param clock: in MHz, of the GPU; None where it does not tell.
     :param ranks: its processes, as the module tells them. :param phase: of the leader's state, empty elsewhere.
     :param phase_s: for how long that phase has not changed. :param nodes: whom the leader serves with.
     :param ras: NCCL's two answers, or none.
@@ -56,6 +57,7 @@ class Side:
     name: str
     use: float | None = None
     watts: float | None = None
+    clock: float | None = None
     ranks: Sequence[Mapping[str, Any]] = ()
     phase: str = ""
     phase_s: float = 0.0
@@ -65,8 +67,10 @@ class Side:
 
     @property
     def spins(self) -> bool:
-        """Whether its GPU waits in a kernel."""
-        return self.use is not None and self.watts is not None and self.use >= SPINS and self.watts < COMPUTES_W
+        """Whether its GPU waits in a kernel; one that is held at a low clock takes little power at work, too."""
+        held = self.clock is not None and self.clock < SLOW_MHZ
+        busy = self.use is not None and self.use >= SPINS
+        return busy and not held and self.watts is not None and self.watts < COMPUTES_W
 
     @property
     def computes(self) -> bool:
@@ -115,6 +119,7 @@ def side(facts: Facts) -> Side:
         # what a GPU does at both looks: a kernel that ends between them is work
         use=min(one["utilization"] for one in samples) if samples else None,
         watts=max((one["power_w"] or 0.0) for one in samples) if samples else None,
+        clock=max((one["clock_mhz"] or 0.0) for one in samples) if samples else None,
         ranks=looked["processes"],
         phase=str(serving["phase"]) if serving else "",
         phase_s=max(0.0, facts.at - since) if since else 0.0,
@@ -293,14 +298,12 @@ def _list(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def looked(hosts: Sequence[Facts]) -> list[Side]:
-    """The parts of the Sparks that can be read. :raises NotLookedError: where that is none."""
-    found = []
+def looked(hosts: Sequence[Facts]) -> tuple[list[Side], list[NotLookedError]]:
+    """The parts of the Sparks that can be read, and why others cannot."""
+    found, blind = [], []
     for host in hosts:
         try:
             found.append(side(host))
-        except NotLookedError:
-            continue
-    if not found:
-        raise NotLookedError("what the ranks do was not read of any Spark")
-    return found
+        except NotLookedError as error:
+            blind.append(error)
+    return found, blind

@@ -47,13 +47,19 @@ class Answer(NamedTuple):
     bytes: int
 
 
-def answer(report: Report, moves: Sequence[Move] = (), refusals: Mapping[str, Sequence[str]] | None = None) -> Answer:
+def answer(
+    report: Report,
+    moves: Sequence[Move] = (),
+    refusals: Mapping[str, Sequence[str]] | None = None,
+    more: Sequence[Line] = (),
+) -> Answer:
     """The answer, with a line for each thing that it rests on; what blocks first.
 
     What could not be looked at never makes an answer better: a check that blocks and was not made is told, and the
     answer is not complete.
 
     :param moves: what the plans will bring. :param refusals: by host what the plans refuse, in words.
+    :param more: further lines.
     """
     lines = [
         Line(", ".join(one["hosts"]), f"{one['title']}: {one['seen']}", one["mend"], one["preflight"])
@@ -61,6 +67,7 @@ def answer(report: Report, moves: Sequence[Move] = (), refusals: Mapping[str, Se
         if one["preflight"]
     ]
     lines += [Line(host, words, "", BLOCKED) for host, some in (refusals or {}).items() for words in some]
+    lines += more
     lines += [Line(move.host, _moved(move), "", SLOW) for move in moves if move.bytes > 0]
     counting = {name for name, check in load().items() if check.preflight == BLOCKED}
     blind = [one for one in report.not_looked if counting & set(one.checks)]
@@ -76,6 +83,31 @@ def answer(report: Report, moves: Sequence[Move] = (), refusals: Mapping[str, Se
 def _moved(move: Move) -> str:
     verb = WAYS[move.way]
     return f"{move.what}: {gigabytes(move.bytes)} {verb}"
+
+
+#: changes of the serving's plan that take minutes, and what they bring where no bytes are known
+SLOW_CHANGES = {"Pull the base image": "the base image", "Load the image from the leader": "the engine's image"}
+
+
+def moves_of(members: Sequence[str], model: Mapping[str, Any]) -> list[Move]:
+    """What of a model has to come to each Spark, of the plan of hf_cache: to the leader from the hub, then from it."""
+    room = model.get("room") or {}
+    return [
+        Move(name, need["what"], int(need["bytes"]), "copy" if rank else "download")
+        for rank, name in enumerate(members)
+        for need in room.get(name) or []
+        if int(need["bytes"]) > 0
+    ]
+
+
+def slow_changes(serve: Mapping[str, Any]) -> list[Line]:
+    """What of an image has to come, of the plan of engine_serve, which tells no bytes of what moves."""
+    return [
+        Line(name, f"{SLOW_CHANGES[change['name']]} has to come ({change['name']})", "", SLOW)
+        for name, changes in (serve.get("changes") or {}).items()
+        for change in changes
+        if change["name"] in SLOW_CHANGES
+    ]
 
 
 def in_words(found: Answer) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Iterator
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts import Facts, NotLookedError, Seen
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.hang import SLOW_MHZ
 
 FLOOR_MIB = 8192  #: what has to be available on a Spark of 128 GB, as the guard of a rank has it
 CACHE_MIB = 16384  #: of files in memory, from which on a GPU misses it
@@ -20,7 +21,6 @@ SWAP_MIB = 2048
 DISK_BYTES, INODES = 10 * 10**9, 0.02
 HOT_C = 85.0
 BUSY = 90.0  #: percent of use at which a clock is judged
-SLOW_MHZ = 900.0
 CAPABILITY = "12.1"
 PARTIAL_S = 3600  #: without a change, after which a partial file is no download that runs
 

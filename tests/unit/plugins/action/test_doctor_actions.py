@@ -12,7 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.action import doctor_asked, doctor_bundle, doctor_report
+from ansible_collections.sparkops.dgx_spark.plugins.action import (
+    doctor_asked,
+    doctor_bundle,
+    doctor_report,
+    preflight_report,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.checks import CheckError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.told import told_by
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
@@ -131,6 +136,18 @@ def test_what_the_hub_told_is_the_leaders(asked: Any, read: Any, unread: Any) ->
     assert found["spark1"]["read"].get("hub") == read
     assert found["spark1"]["unread"].get("hub") == unread
     assert "hub" not in found["spark2"]["read"]
+
+
+def test_whether_a_model_can_be_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = {"members": list(MEMBERS), "register": READ, "out": str(tmp_path / "preflight.json")}
+    found = run(preflight_report, asked, variables(pair()))
+    assert (found["answer"], found["complete"], found["words"]) == ("ready", True, ["ready"])
+    assert json.loads(Path(found["file"]).read_text())["answer"] == "ready"
+    refused = run(preflight_report, {**asked, "refusals": {"spark1": "no room"}, "out": ""}, variables(pair()))
+    assert (refused["answer"], refused["file"]) == ("blocked", "")
+    assert "blocked spark1: no room" in capsys.readouterr().out
+    dry = run(preflight_report, {**asked, "out": str(tmp_path / "none")}, variables(pair()), check=True)
+    assert dry["file"] == ""
 
 
 def test_an_archive(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ RED: dict[str, list[tuple[dict[str, Any], str]]] = {
     "engine_hangs": [
         (
             {
-                f"{S1}.ranks.gpu": [gpu_now(96, 20), gpu_now(97, 21)],
+                f"{S1}.ranks.gpu": [gpu_now(96, 20, 2411), gpu_now(97, 21, 2411)],
                 f"{S2}.ranks.gpu": [gpu_now(0, 5), gpu_now(1, 5)],
             },
             "spark1 waits for spark2",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import hang, judge
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts import Facts, NotLookedError
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts import Facts
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.hang import Side
 from doctor_cases import MEMBERS, NOW, damaged, gpu_now, pair, process
 
@@ -60,7 +60,7 @@ def sides(one: dict[str, Any], two: dict[str, Any]) -> list[Side]:
     return [Side(name=name, **more) for name, more in zip(MEMBERS, given)]
 
 
-SPINS = {"use": 96.0, "watts": 20.0}
+SPINS = {"use": 96.0, "watts": 20.0, "clock": 2411.0}
 WORKS = {"use": 96.0, "watts": 70.0}
 STARTS = {"phase": "starting", "phase_s": 600.0, "nodes": MEMBERS}
 SERVES = {"phase": "serving", "phase_s": 600.0, "nodes": MEMBERS}
@@ -74,6 +74,7 @@ SERVES = {"phase": "serving", "phase_s": 600.0, "nodes": MEMBERS}
         (SERVES, {}, hang.IDLES, (), ""),
         (WORKS, WORKS, hang.MOVES, (), ""),
         (SPINS, WORKS, hang.MOVES, (), ""),
+        ({**SPINS, "clock": 513.0}, {**SPINS, "clock": 513.0}, hang.MOVES, (), ""),  # slow, and at work
         ({**STARTS, "ranks": [process(0, read_mib=400.0)]}, {}, hang.MOVES, (), ""),
         ({**STARTS, "ranks": [process(0, cpu=1.0)]}, {}, hang.MOVES, (), ""),
         ({**STARTS, "phase_s": 30.0}, {}, hang.IDLES, (), ""),
@@ -174,13 +175,16 @@ def test_a_gpu_that_tells_nothing_is_not_taken_for_idle() -> None:
 
 
 def test_one_spark_that_was_not_read_does_not_hide_the_other() -> None:
-    told = damaged({"spark1.read.ranks.gpu": [gpu_now(96, 20)] * 2})
+    told = damaged({"spark1.read.ranks.gpu": [gpu_now(96, 20, 2411)] * 2})
     del told["spark2"]["read"]["ranks"]
-    found = [one for one in judge.judge(told, MEMBERS).findings if one["check"] == "engine_hangs"]
-    assert [one["hosts"] for one in found] == [["spark1"]]
-    with pytest.raises(NotLookedError, match="of any Spark"):
-        hang.looked([Facts(name, {"read": {"x": 1}, "at": NOW}, MEMBERS) for name in MEMBERS])
+    report = judge.judge(told, MEMBERS, ["engine_hangs"])
+    assert [one["hosts"] for one in report.findings] == [["spark1"]]
+    assert [(one.host, one.checks) for one in report.not_looked] == [("spark2", ("engine_hangs",))]
+    sides_seen, blind = hang.looked([Facts(name, {"read": {"x": 1}, "at": NOW}, MEMBERS) for name in MEMBERS])
+    assert (sides_seen, len(blind)) == ([], 2)
 
 
 def test_a_sound_pair_does_not_hang() -> None:
-    assert not hang.triage(hang.looked([Facts(name, told, MEMBERS) for name, told in pair().items()])).stands_still
+    sides_seen, blind = hang.looked([Facts(name, told, MEMBERS) for name, told in pair().items()])
+    assert not hang.triage(sides_seen).stands_still
+    assert blind == []

@@ -47,6 +47,24 @@ def test_a_refusal_of_a_plan_blocks() -> None:
     assert (found.answer, found.lines[0].host, found.lines[0].seen) == (IS_BLOCKED, "spark1", "the cable is out")
 
 
+def test_what_the_plans_bring() -> None:
+    need = {"what": "lab/tiny", "path": "/hf", "filesystem": {}, "step": ""}
+    model = {"room": {"spark1": [{**need, "bytes": 10**9}], "spark2": [{**need, "bytes": 2 * 10**9}], "spark3": []}}
+    assert preflight.moves_of(MEMBERS, model) == [
+        Move("spark1", "lab/tiny", 10**9, "download"),
+        Move("spark2", "lab/tiny", 2 * 10**9, "copy"),
+    ]
+    assert (
+        preflight.moves_of(MEMBERS, {})
+        == preflight.moves_of(MEMBERS, {"room": {"spark1": [{**need, "bytes": 0}]}})
+        == []
+    )
+    serve = {"changes": {"spark1": [{"name": "Pull the base image"}, {"name": "Write the unit file"}], "spark2": []}}
+    assert [line.host for line in preflight.slow_changes(serve)] == ["spark1"]
+    assert preflight.answer(judge.judge(pair(), MEMBERS), more=preflight.slow_changes(serve)).answer == READY_BUT_SLOW
+    assert preflight.slow_changes({}) == []
+
+
 def test_what_was_not_looked_at_makes_no_answer_complete() -> None:
     told = pair()
     del told["spark1"]["read"]["memory"]
