@@ -23,9 +23,9 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # a private key, whole or cut off, also with its line ends written out
         (r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL, GONE),
         (r"\bb3BlbnNzaC1rZXktdjE[A-Za-z0-9+/=\s\\n]*", 0, GONE),  # the same of OpenSSH without its head
-        (r"\b(hf_)[A-Za-z0-9]{4,}", 0, rf"\1{GONE}"),
-        (r"\b(api_org_)[A-Za-z0-9]{4,}", 0, rf"\1{GONE}"),
-        (r"\b(nvapi-)[A-Za-z0-9_-]{4,}", 0, rf"\1{GONE}"),
+        (r"\b(hf_)[A-Za-z0-9]{16,}", 0, rf"\1{GONE}"),
+        (r"\b(api_org_)[A-Za-z0-9]{16,}", 0, rf"\1{GONE}"),
+        (r"\b(nvapi-)[A-Za-z0-9_-]{16,}", 0, rf"\1{GONE}"),
         (r"\b(SWMTKN-1-)[A-Za-z0-9-]+", 0, rf"\1{GONE}"),
         (r"\b(SWMKEY-1-)[A-Za-z0-9+/=-]+", 0, rf"\1{GONE}"),
         (r"\b(gh[opsur]_|github_pat_|glpat-|xox[abprs]-|sk-|dckr_pat_)[A-Za-z0-9_-]{8,}", 0, rf"\1{GONE}"),

@@ -151,7 +151,7 @@ def test_whether_a_model_can_be_served(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_an_archive(tmp_path: Path) -> None:
-    told = damaged({"spark1.read.logs": {"x": ["token hf_abcdefghijkl and own-secret"]}})
+    told = damaged({"spark1.read.logs": {"x": ["token hf_abcdefghijklmnopqr and own-secret"]}})
     document = report(told)["document"]
     asked = {
         "members": list(MEMBERS),

@@ -24,9 +24,15 @@ TOLD = {
         "Ulimits": [{"Name": "memlock", "Soft": -1}],
     },
     "Config": {
-        "Env": ["HF_TOKEN=hf_abcdefgh", "NCCL_IB_HCA=rocep1s0f0", "MAX_NUM_TOKENS=5", "EMPTY_TOKEN=", "PATH=/bin"],
+        "Env": [
+            "HF_TOKEN=hf_abcdefghijklmnopqr",
+            "NCCL_IB_HCA=rocep1s0f0",
+            "MAX_NUM_TOKENS=5",
+            "EMPTY_TOKEN=",
+            "PATH=/bin",
+        ],
         "Entrypoint": ["vllm"],
-        "Cmd": ["serve", "--hf-token", "hf_abcdefgh"],
+        "Cmd": ["serve", "--hf-token", "hf_abcdefghijklmnopqr"],
         "User": "1000",
     },
     "State": {"ExitCode": 137, "OOMKilled": True},
@@ -47,7 +53,7 @@ def engine(tmp_path: Path) -> Iterator[Any]:
     one.answers.update({("GET", "/containers/json"): [LISTED], ("GET", f"/containers/{ID}/json"): TOLD})
     one.answers["GET", f"/containers/{ID}/top"] = {"Titles": ["UID", "PID"], "Processes": [["root", "77"]]}
     one.answers["GET", "/containers/vllm/logs"] = (
-        b"\1\0\0\0\0\0\0\x2e" + b"10%|#\r20%|## token hf_abcdefgh\nlast line here\n"[:46]
+        b"\1\0\0\0\0\0\0\x2e" + b"10%|#\r20%|## token hf_abcdefghijklmnopqr\nlast line here\n"[:46]
     )
     with fake_docker.listening(one, tmp_path / "docker.sock") as path:
         one.docker = Docker(path)
@@ -79,7 +85,7 @@ def test_a_container_without_its_secrets(engine: Any) -> None:
     )
     assert more["variables"] == {"NCCL_IB_HCA": "rocep1s0f0"}, "of others not even the value"
     assert more["secrets"] == ["HF_TOKEN"]
-    assert "hf_abcdefgh" not in str(one)
+    assert "hf_abcdefghijklmnopqr" not in str(one)
 
 
 @pytest.mark.parametrize(

@@ -202,11 +202,11 @@ def test_whether_a_place_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_the_kernels_log_what_a_check_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system, "is_root", lambda: True)
     monkeypatch.setattr(system, "tool", lambda _name: "/bin/journalctl")
-    log = "usb 1-1: new device\nNVRM: Xid (PCI:000f:01:00): 79\nx: Out of memory: Killed process 7 --x hf_abcdefgh\n"
+    log = "usb 1-1: new device\nNVRM: Xid (PCI:000f:01:00): 79\nx: Out of memory: Killed process 7 --x hf_abcdefghijklmnopqr\n"
     says(monkeypatch, system, {"journalctl": (0, log)})
     found = system.kernel_log()
     assert len(found) == 2
-    assert "hf_abcdefgh" not in "".join(found)
+    assert "hf_abcdefghijklmnopqr" not in "".join(found)
 
 
 def test_the_kernels_log_is_unread_for_who_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,14 +357,14 @@ def test_a_rank_is_known_by_what_mpi_tells_it(tmp_path: Path) -> None:
     place = tmp_path / "7"
     fields = ["S", "1", *["0"] * 9, "250", "50", *["0"] * 4, "90", "0", "100", "4096000", "500", "0"]
     write(place / "stat", f"7 (py (x) thon) {' '.join(fields)}\n")
-    write(place / "environ", "HF_TOKEN=hf_abcdefgh\0OMPI_COMM_WORLD_RANK=1\0")
+    write(place / "environ", "HF_TOKEN=hf_abcdefghijklmnopqr\0OMPI_COMM_WORLD_RANK=1\0")
     write(place / "io", "rchar: 1048576\nwchar: 0\n")
     write(place / "wchan", "nvidia_ioctl")
     found = serving.process(tmp_path, 7)
     assert found is not None
     assert (found["name"], found["state"], found["rank"], found["ticks"]) == ("py (x) thon", "S", 1, 300)
     assert (found["threads"], found["read"], found["wchan"]) == (90, 1048576, "nvidia_ioctl")
-    assert "hf_abcdefgh" not in str(found)
+    assert "hf_abcdefghijklmnopqr" not in str(found)
     assert serving.process(tmp_path, 8) is None
 
 
@@ -433,9 +433,12 @@ def test_servings_that_are_configured(tmp_path: Path, monkeypatch: pytest.Monkey
         ' "limits": {"require_rdma": true, "memory_need_mib": 5, "memory_reserve_mib": 2}}',
     )
     write(tmp_path / "etc/trtllm-vlm/node.json", '{"rank": 0}')
-    write(tmp_path / "lib/trtllm-vlm/state.json", '{"phase": "gave up", "reason": "HF_TOKEN=hf_abcdefgh", "at": 5}')
+    write(
+        tmp_path / "lib/trtllm-vlm/state.json",
+        '{"phase": "gave up", "reason": "HF_TOKEN=hf_abcdefghijklmnopqr", "at": 5}',
+    )
     (one,) = serving.configured(str(tmp_path / "etc"), str(tmp_path / "lib"))
     assert (one["name"], one["instance"], one["phase"], one["rank"]) == ("dgx-spark-trtllm-vlm", "vlm", "gave up", 0)
     assert (one["nodes"], one["require_rdma"], one["unit"]["active"]) == (["spark1", "spark2"], True, "inactive")
-    assert "hf_abcdefgh" not in str(one)
+    assert "hf_abcdefghijklmnopqr" not in str(one)
     assert serving.configured(str(tmp_path / "none"), str(tmp_path / "none")) == []

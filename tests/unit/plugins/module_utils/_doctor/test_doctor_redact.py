@@ -76,6 +76,7 @@ def test_a_secret_goes_and_what_is_around_it_stays(said: str, left: str) -> None
         "-----BEGIN CERTIFICATE-----",
         "Failed to authenticate: the key of spark2 is another",
         "ssh root@192.168.100.2",
+        "name another cache (hf_cache_endpoint), or hf_cache_reserve_gb",
     ],
 )
 def test_what_is_no_secret_stays(said: str) -> None:
@@ -86,9 +87,9 @@ def test_what_is_no_secret_stays(said: str) -> None:
     ("found", "left"),
     [
         ({"HF_TOKEN": "abc", "tokens": 3, "kv_tokens": "9"}, {"HF_TOKEN": GONE, "tokens": 3, "kv_tokens": "9"}),
-        ({"a": [{"password": "x"}, ("hf_abcdefgh",)]}, {"a": [{"password": GONE}, ["hf_(redacted)"]]}),
+        ({"a": [{"password": "x"}, ("hf_abcdefghijklmnopqr",)]}, {"a": [{"password": GONE}, ["hf_(redacted)"]]}),
         ({"secret": None, "token": "", "token_file": True}, {"secret": None, "token": "", "token_file": True}),
-        ({"hf_abcdefgh": 1}, {"hf_(redacted)": 1}),
+        ({"hf_abcdefghijklmnopqr": 1}, {"hf_(redacted)": 1}),
         (3.5, 3.5),
     ],
 )
