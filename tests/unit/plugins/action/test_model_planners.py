@@ -40,6 +40,7 @@ ASKED: dict[str, Any] = {
     "model": {"model": MODEL, "config": {"model_type": "x"}, "linkable": False},
     "source": "hub",
     "place": "http://hub",
+    "endpoint": "",
     "reserve_gb": 20,
     "tool_version": "2.4.0",
 }
