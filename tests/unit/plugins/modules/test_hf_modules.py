@@ -714,6 +714,8 @@ def test_a_draft_is_looked_at_in_the_same_call(run, pair: SimpleNamespace) -> No
     of_draft = run(hf_cache_info, model=DRAFT, **pair.options)
     assert all(draft[name] == of_draft[name] for name in draft if name not in changing)
     assert (draft["complete"], draft["commit"], draft["files"], draft["bytes"]) == (True, "d" * 40, 1, 7000)
+    copying = run(hf_cache_info, model=MODEL, beside=[DRAFT], copy_dir=str(pair.place.copies), **pair.options)
+    assert [one["left_behind"]["key"] for one in (copying, copying["beside"][0])] == [True, False]
     (pair.cache.blobs / FILES[1]["sha256"]).write_bytes(b"W" * 7000)
     pair.cache.notes.unlink()
     unread = run(hf_cache_info, model=MODEL, beside=[DRAFT], read="none", **pair.options)

@@ -291,6 +291,20 @@ def test_a_draft_that_cannot_be_had_is_named_with_the_option(
     assert told["msg"] == f"{says.replace('ENDPOINT', endpoint)} Nothing was changed."
 
 
+@pytest.mark.parametrize(
+    ("repo", "beside", "says"),
+    [
+        ("lab/Tiny", ["lab/tiny"], "is the model itself"),
+        ("lab/tiny", ["lab/Tiny"], "is the model itself"),
+        ("lab/tiny", ["lab/Draft", "lab/draft"], "stands there twice"),
+        ("lab/tiny", ["lab/draft", "lab/Draft"], "stands there twice"),
+    ],
+)
+def test_case_makes_no_other_model(run: Any, tmp_path: Path, repo: str, beside: list[str], says: str) -> None:
+    told = described(run, AWAY, tmp_path, *({"repo": one} for one in beside), repo=repo)
+    assert says in told["msg"], "before a hub is asked"
+
+
 def test_what_names_no_draft_is_refused_before_a_hub_is_asked(run: Any, tmp_path: Path) -> None:
     for beside in ({"repo": "draft"}, {"repo": "lab/draft", "revision": "--"}):
         said = described(run, AWAY, tmp_path, beside)["msg"]
@@ -324,15 +338,29 @@ def test_a_draft_that_the_cache_has_whole_serves_a_directorys_model_without_a_hu
     by_hub = described(run, endpoint, root, {"repo": "lab/draft"}, **directory)
     by_cache = described(run, AWAY, root, {"repo": "lab/draft"}, **directory)
     assert by_cache["beside"] == by_hub["beside"]
-    said = described(run, AWAY, root, {"repo": "lab/draft"})["msg"]
-    assert "cannot be reached" in said, "a model of the hub needs the hub anyway"
     blob = next(path for path in cache.blobs.iterdir() if path.stat().st_size == 900)
     blob.rename(blob.with_name("other"))
     said = described(run, AWAY, root, {"repo": "lab/draft"}, **directory)["msg"]
     assert "cannot be reached" in said
     assert said.endswith(" lab/draft is to come beside home/made (drafts). Nothing was changed.")
-    said = described(run, endpoint, root, {"repo": "lab/none"}, **directory)["msg"]
-    assert "lab/none is not on the hub" in said
+    downloaded(endpoint, root, "lab/gated")
+    said = described(run, endpoint, root, {"repo": "lab/gated"}, **directory)["msg"]
+    assert "lab/gated is gated" in said, "a hub that answers is what counts"
+
+
+def test_the_draft_of_a_hubs_model_is_no_older_than_the_hub_has_it(
+    run: Any, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded(endpoint, tmp_path, "lab/draft")
+    real = hf_hub.fetch
+
+    def away(url: str, *about: Any) -> Any:
+        if "draft" in url:
+            raise OSError("No route to host")
+        return real(url, *about)
+
+    monkeypatch.setattr(hf_hub, "fetch", away)
+    assert "cannot be reached (No route to host)" in described(run, endpoint, tmp_path, {"repo": "lab/draft"})["msg"]
 
 
 @pytest.mark.parametrize("lacks", ["nothing", "a link's file", "a shard", "the weights", "all"])
@@ -351,6 +379,6 @@ def test_whether_a_cache_has_a_model_whole_is_told_without_a_hub(endpoint: str, 
         for path in gone:
             (top / path).unlink()
         if lacks == "a link's file":
-            (cache.blobs / shards[0].blob).unlink()
+            (cache.blobs / next(one.blob for one in model.files if one.path == "tokenizer.json")).unlink()
     found = hf_models.whole_in_cache(cache, Wanted("lab/open", "main", [], []))
     assert (found is not None) is (lacks == "nothing")
