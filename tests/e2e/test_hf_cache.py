@@ -83,12 +83,11 @@ class CacheLab(Lab):
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
-    def forget(self, repo: str = GATED) -> None:
-        """Take the model from all Sparks, and what the hub counted."""
+    def forget(self, *repos: str) -> None:
+        """Take models from all Sparks, this file's own where none is named, and what the hub counted."""
+        folders = " ".join(f"{HUB}/models--{repo.replace('/', '--')}" for repo in repos or (GATED, DRAFT))
         for name in self.names:
-            folder = f"models--{repo.replace('/', '--')}"
-            cache = "~/.cache/huggingface"
-            self.host(name).check_output(f"rm -rf {cache}/hub/{folder} {cache}/hub/.locks {cache}/.dgx-spark")
+            self.host(name).check_output(f"rm -rf {folders} {HUB}/.locks ~/.cache/huggingface/.dgx-spark")
         control(self, "DELETE", "/faults")
         control(self, "DELETE", "/stats")
 
@@ -499,7 +498,6 @@ def brought(run: Run) -> list[tuple[str, dict[str, Any]]]:
 
 def test_a_draft_model_crosses_the_internet_once_too_and_then_the_fabric(blank: CacheLab) -> None:
     in_internet(blank, *SEED_DRAFT)
-    blank.forget(DRAFT)
     foretold = blank.cache(check=True, **PAIR)
     assert foretold.status == "successful", foretold.said
     shown = foretold.results("apply | Show the planned changes")["spark2"]["planned"]
@@ -550,10 +548,12 @@ def test_what_is_lost_of_a_draft_model_is_found_and_comes_from_the_leader(drafte
 
 
 def test_an_interrupted_draft_model_is_taken_up_again(drafted: CacheLab) -> None:
-    drafted.forget(DRAFT)
+    folder = f"models--{DRAFT.replace('/', '--')}"
+    for name in drafted.names:
+        drafted.host(name).check_output(f"rm -rf {HUB}/{folder} {HUB}/../.dgx-spark/{folder}*")
     control(drafted, "POST", "/faults", {"service": "hub", "match": "cdn.*safetensors", "range": DOWNLOADS, **SLOW})
     play = drafted.begun(**PAIR)
-    part = f"du -sb {HUB}/models--{DRAFT.replace('/', '--')} | cut -f1"
+    part = f"du -sb {HUB}/{folder} | cut -f1"
     try:
         eventually(lambda: int(drafted.host("spark1").run(part).stdout or 0) > 5_000_000, True, seconds=90)
     finally:
