@@ -77,10 +77,10 @@ class Run:
         }
 
     def planned(self) -> dict[str, set[str]]:
-        """The names of the changes that the roles' plans list, by host; of a dry run."""
+        """The names of the changes that the roles' plans list, by host, without what each is of; of a dry run."""
         planned: dict[str, set[str]] = {}
         for host, result in self._ok():
-            planned.setdefault(host, set()).update(result["res"].get("planned", ()))
+            planned.setdefault(host, set()).update(name.partition(": ")[0] for name in result["res"].get("planned", ()))
         return {host: names for host, names in planned.items() if names}
 
     def made(self) -> dict[str, set[str]]:
