@@ -243,7 +243,10 @@ def test_a_user_adds_and_changes_entries() -> None:
         ({"me/mine": {"environment": {"A": []}}}, "environment of me/mine must be a mapping of names to strings"),
         ({"me/mine": {"arguments": {1: 2}}}, "arguments of me/mine must be a mapping"),
         ({"me/mine": {"draft": {"handle": "a/b"}}}, "draft of me/mine has no kind, such as Eagle3 or MTP"),
-        ({"me/mine": {"draft": {"kind": "MTP", "n": 1}}}, "draft of me/mine has n, and takes handle, kind and tokens"),
+        (
+            {"me/mine": {"draft": {"kind": "MTP", "n": 1}}},
+            "draft of me/mine has n, and takes handle, kind, revision and tokens",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_by_handle_and_field(said: Any, message: str) -> None:
