@@ -20,7 +20,7 @@ _FIRST = ("MTP", "Medusa", "Eagle", "Lookahead", "NGram", "DraftTarget", "SaveSt
 _WITH_DRAFT = ("Eagle", "Eagle3", "DraftTarget", "Draft_Target", "PARD", "DFlash")
 _EAGLES, _MTP = ("Eagle", "Eagle3", "SaveState"), ("MTP",)
 #: whose keys these are; all others are of every kind
-_OF = {
+OF = {
     "eagle3_layers_to_capture": _EAGLES,
     "eagle3_model_arch": _EAGLES,
     "eagle3_one_model": _EAGLES,
@@ -32,7 +32,7 @@ _OF = {
     "relaxed_delta": _MTP,
     "relaxed_topk": _MTP,
 }
-_GONE = ("eagle3_one_model", "mtp_eagle_one_model")  # with 1.4
+GONE = ("eagle3_one_model", "mtp_eagle_one_model")  # with 1.4
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,19 @@ def read(config: Any, era: str) -> Speculation | None:
     return Speculation(str(kind), tokens or 1, model if kind in _WITH_DRAFT else "")
 
 
+def takes(kind: str, name: str, era: str) -> bool:
+    """Whether a kind has a key, of those that any has in an era."""
+    return kind in OF.get(name, (kind,)) and not (name in GONE and era == eras.ERAS[3])
+
+
 def refuse(config: Mapping[str, Any], kind: str, era: str) -> None:
     """:raises ValidationError: for the keys of other kinds, and for those of other eras."""
-    wrong = [name for name in config if name in _OF and kind not in _OF[name]]
-    wrong += [name for name in _GONE if name in config and era == eras.ERAS[3]]
+    wrong = [name for name in config if not takes(kind, name, era)]
     if era == eras.ERAS[0] and "speculative_model" in config:
         wrong.append("speculative_model")
     problems = [
         Problem(("speculative_config", kind, name), "Extra inputs are not permitted", "extra_forbidden", config[name])
-        for name in dict.fromkeys(wrong)
+        for name in wrong
     ]
     if problems:
         raise ValidationError(problems)
