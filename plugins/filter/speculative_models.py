@@ -46,15 +46,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: >-
-    The models, each with C(repo), C(revision), C(allow_patterns) and C(ignore_patterns): one, or none.
+  description: The models, each with C(repo), C(revision) and C(allow_patterns). One, or none.
   type: list
   elements: dict
   sample:
     - repo: nvidia/Qwen3-235B-A22B-Eagle3
       revision: main
       allow_patterns: []
-      ignore_patterns: [original/, metal/, "*.pth"]
 """
 
 

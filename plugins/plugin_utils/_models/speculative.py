@@ -47,7 +47,7 @@ def asked(said: Any, repo: str, models: Mapping[str, Any] | None = None) -> Spec
     if said is None or said == "" or said == {}:
         return None
     if said == CATALOGUE:
-        return _of(_catalogues(repo, models))
+        return _of(_catalogues(repo, models), repo)
     value = _parsed(said)
     if not isinstance(value, Mapping):
         raise SpeculativeError(
@@ -57,7 +57,7 @@ def asked(said: Any, repo: str, models: Mapping[str, Any] | None = None) -> Spec
     unknown = sorted(str(name) for name in value if name not in FIELDS)
     if unknown:
         raise SpeculativeError(f"{VARIABLE} has {unknown[0]}, and takes {', '.join(FIELDS)}: take it out")
-    return _of(_Said(value, VARIABLE))
+    return _of(_Said(value, VARIABLE), repo)
 
 
 def models(said: Any, repo: str, overrides: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -74,13 +74,8 @@ def models(said: Any, repo: str, overrides: Mapping[str, Any] | None = None) -> 
             "repo": found.handle,
             "revision": found.revision or own["revision"] or "main",
             "allow_patterns": list(own["allow_patterns"]),
-            "ignore_patterns": list(IGNORED),
         }
     ]
-
-
-#: the default of hf_cache_ignore_patterns: weights a second time, for other programs
-IGNORED = ("original/", "metal/", "*.pth")
 
 
 def _catalogues(repo: str, overrides: Mapping[str, Any] | None) -> _Said:
@@ -107,7 +102,7 @@ def _parsed(said: Any) -> Any:
         ) from error
 
 
-def _of(said: _Said) -> Speculation:
+def _of(said: _Said, repo: str) -> Speculation:
     value, place = said
     kind, handle = _kind(said), value.get("handle") or ""
     if kind == MTP and handle:
@@ -118,6 +113,11 @@ def _of(said: _Said) -> Speculation:
     if kind != MTP and not (isinstance(handle, str) and catalogue.HANDLE.fullmatch(handle)):
         problem = f"is {handle!r}, which is no handle of the hub" if handle else "is missing"
         raise SpeculativeError(f"{place} has the kind {kind}, and its handle {problem}: give one, as in {EXAMPLE}")
+    if handle and handle == repo:
+        raise SpeculativeError(
+            f"{place} has the handle {handle}, which is the model itself, and to guess tokens by it saves nothing: give "
+            "a smaller one"
+        )
     revision = value.get("revision") or ""
     if not isinstance(revision, str):
         raise SpeculativeError(f"the revision of {place} is {revision!r} and no text: give a branch, tag or commit")

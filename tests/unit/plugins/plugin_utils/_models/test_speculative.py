@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 OSS, EAGLE = "openai/gpt-oss-120b", "nvidia/gpt-oss-120b-Eagle3-long-context"
 SUPER = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-NVFP4"
-IGNORED = ["original/", "metal/", "*.pth"]
 
 
 @pytest.mark.parametrize("said", ["", None, {}])
@@ -52,7 +51,7 @@ def test_a_user_gives_the_catalogue_a_draft() -> None:
 
 def test_what_has_to_come_beside_a_model() -> None:
     (one,) = speculative_models("catalogue", OSS)
-    assert one == {"repo": EAGLE, "revision": "main", "allow_patterns": [], "ignore_patterns": IGNORED}
+    assert one == {"repo": EAGLE, "revision": "main", "allow_patterns": []}
     assert speculative_models("catalogue", SUPER) == [], "MTP is a part of the model"
     own = {"me/head": {"allow_patterns": ["*.json"], "revision": "v1"}}
     said = {"kind": "Eagle3", "handle": "me/head"}
@@ -76,6 +75,7 @@ def test_what_has_to_come_beside_a_model() -> None:
         ({"kind": "Eagle3", "handle": "/opt/draft"}, "its handle is '/opt/draft', which is no handle of the hub"),
         ({"kind": "Eagle3", "handle": 7}, "its handle is 7, which is no handle"),
         ({"kind": "MTP", "handle": "a/b"}, "MTP guesses by layers of the model itself: leave the handle out"),
+        ({"kind": "Draft_Target", "handle": "me/mine"}, "the handle me/mine, which is the model itself"),
         ({"kind": "MTP", "tokens": 0}, "the tokens of spark_speculative are 0: give how many"),
         ({"kind": "MTP", "tokens": 33}, "from 1 to 32"),
         ({"kind": "MTP", "tokens": "many"}, "are 'many'"),
