@@ -115,8 +115,8 @@ def _of(said: _Said, repo: str) -> Speculation:
         raise SpeculativeError(f"{place} has the kind {kind}, and its handle {problem}: give one, as in {EXAMPLE}")
     if handle and handle == repo:
         raise SpeculativeError(
-            f"{place} has the handle {handle}, which is the model itself, and to guess tokens by it saves nothing: give "
-            "a smaller one"
+            f"{place} has the handle {handle}, which is the model itself, and to guess by it saves nothing: give a "
+            "smaller one"
         )
     revision = value.get("revision") or ""
     if not isinstance(revision, str):
