@@ -13,6 +13,7 @@ import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.renamed import renamed_variables
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_speculative import Speculation
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import catalogue, fit, speculative
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.settings import draft_of, setting_of
@@ -129,9 +130,7 @@ def schema_of(facts: dict[str, Any], image: str) -> tuple[trtllm.Schema | None, 
         return None, [f"The schema of the options in the image {image} cannot be judged by: {error}"]
 
 
-def speculation_of(
-    said: Any, model: dict[str, Any], models: dict[str, Any], end: str
-) -> trtllm.speculative.Speculation | None:
+def speculation_of(said: Any, model: dict[str, Any], models: dict[str, Any], end: str) -> Speculation | None:
     """By what tokens are guessed, if by anything. :raises SpeculativeError: when it cannot be as asked."""
     try:
         return speculative.asked(said, str(model.get("repo") or ""), models)
@@ -139,7 +138,7 @@ def speculation_of(
         raise speculative.SpeculativeError(f"{error}. {end}") from error
 
 
-def draft_among(speculation: trtllm.speculative.Speculation | None, beside: Any) -> dict[str, Any]:
+def draft_among(speculation: Speculation | None, beside: Any) -> dict[str, Any]:
     """The model that guesses, among those that are planned beside the served one; empty where it is not there.
 
     :raises PlanError: when what is beside is no list of models.

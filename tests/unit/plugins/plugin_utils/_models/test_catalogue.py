@@ -227,6 +227,14 @@ def test_a_user_adds_and_changes_entries() -> None:
     assert catalogue.load() == ENTRIES, "the collection's own is as it was"
 
 
+def test_a_user_changes_a_draft_by_its_tokens_alone() -> None:
+    handle = "openai/gpt-oss-120b"
+    changed = catalogue.entry(handle, {handle: {"draft": {"tokens": 2, "revision": "v1"}}})["draft"]
+    assert changed == {**ENTRIES[handle]["draft"], "tokens": 2, "revision": "v1"}
+    with pytest.raises(CatalogueError, match="draft of me/mine has no kind"):
+        catalogue.entry("me/mine", {"me/mine": {"draft": {"tokens": 2}}})
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [
