@@ -170,7 +170,6 @@ def scaled_mib(mib: int, total_mib: int) -> int:
     return mib * min(total_mib or SPARK_MIB, SPARK_MIB) // SPARK_MIB
 
 
-KEPT_MIB = 6144  #: beside the floor of a load, that the KV cache leaves: for what else a rank takes, and a fast fall
 LEAST_FRACTION = 0.1
 
 

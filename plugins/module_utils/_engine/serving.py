@@ -76,9 +76,7 @@ class Serving:
     meminfo_path: str = contract.MEMINFO
     drop_caches_path: str = ""  # empty where the caches must not be dropped
     instance: str = ""  # empty for the one without a name
-    draft_dirs: Mapping[str, str] = field(
-        default_factory=dict
-    )  # likewise of a model that guesses tokens, if there is one
+    draft_dirs: Mapping[str, str] = field(default_factory=dict)  # as repo_dirs, of a model that guesses tokens
 
     @property
     def layout(self) -> dict[str, str]:
@@ -122,7 +120,7 @@ def mounts(serving: Serving, member: str) -> list[dict[str, Any]]:
         {"type": "bind", "source": places["state_dir"], "target": contract.STATE_DIR},
         {"type": "bind", "source": serving.repo_dirs[member], "target": contract.MODEL_DIR, "read_only": True},
         {"type": "tmpfs", "target": contract.RUN_DIR},
-        {"type": "tmpfs", "target": "/dev/shm"},  # noqa: S108 - a mount of a container
+        {"type": "tmpfs", "target": "/dev/shm"},
     ]
     if serving.draft_dirs:
         draft = {"type": "bind", "source": serving.draft_dirs[member], "target": contract.DRAFT_DIR, "read_only": True}
