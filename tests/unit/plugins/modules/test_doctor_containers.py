@@ -52,9 +52,8 @@ def engine(tmp_path: Path) -> Iterator[Any]:
     )
     one.answers.update({("GET", "/containers/json"): [LISTED], ("GET", f"/containers/{ID}/json"): TOLD})
     one.answers["GET", f"/containers/{ID}/top"] = {"Titles": ["UID", "PID"], "Processes": [["root", "77"]]}
-    one.answers["GET", "/containers/vllm/logs"] = (
-        b"\1\0\0\0\0\0\0\x2e" + b"10%|#\r20%|## token hf_abcdefghijklmnopqr\nlast line here\n"[:46]
-    )
+    said = b"10%|#\r20%|## token hf_abcdefghijklmnopqr\nlast line here\n"
+    one.answers["GET", "/containers/vllm/logs"] = bytes([1, 0, 0, 0, 0, 0, 0, len(said)]) + said
     with fake_docker.listening(one, tmp_path / "docker.sock") as path:
         one.docker = Docker(path)
         yield one

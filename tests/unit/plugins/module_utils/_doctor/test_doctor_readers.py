@@ -202,7 +202,7 @@ def test_whether_a_place_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_the_kernels_log_what_a_check_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system, "is_root", lambda: True)
     monkeypatch.setattr(system, "tool", lambda _name: "/bin/journalctl")
-    log = "usb 1-1: new device\nNVRM: Xid (PCI:000f:01:00): 79\nx: Out of memory: Killed process 7 --x hf_abcdefghijklmnopqr\n"
+    log = "usb 1-1: new device\nNVRM: Xid (PCI:000f:01:00): 79\nOut of memory: Killed process 7 hf_abcdefghijklmnopqr\n"
     says(monkeypatch, system, {"journalctl": (0, log)})
     found = system.kernel_log()
     assert len(found) == 2
