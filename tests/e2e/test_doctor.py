@@ -216,10 +216,13 @@ def looked(lab: Lab, **options: Any) -> Run:
     return run
 
 
-def found(run: Run, task: str = "Show what was found") -> dict[str, list[str]]:
+def told(findings: list[dict[str, Any]]) -> dict[str, list[str]]:
     """The hosts of each check that found something, but for what a virtual Spark always has."""
-    findings = run.results(task)["localhost"]["findings"]
     return {one["check"]: one["hosts"] for one in findings if one["check"] not in ALWAYS}
+
+
+def found(run: Run) -> dict[str, list[str]]:
+    return told(run.results("Show what was found")["localhost"]["findings"])
 
 
 @pytest.fixture(scope="module")
@@ -250,8 +253,9 @@ def test_what_is_injected_is_found_mended_where_safe_and_nothing_else(
     assert set(fault.finds) <= set(seen) <= {*fault.finds, *fault.also}
     assert all(fault.spark in seen[name] for name in fault.finds)
     if fault.treat:
-        assert f"{fault.treat} on {fault.spark}" in run.results("Show what is left")["localhost"]["mended"]
-        assert fault.treat not in found(run, "Show what is left")
+        left = run.results("Show what is left")["localhost"]
+        assert f"{fault.treat} on {fault.spark}" in left["mended"]
+        assert fault.treat not in told(left["findings"])
     else:
         assert run.changed == {}
     eventually(lambda: set(found(looked(serving))) - {"serving_waiting", "serving_failing"}, set(), seconds=300)

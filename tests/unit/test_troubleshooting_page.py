@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.checks import CLASSES, FILE, load
-from roles_support import ROOT
+from roles_support import ROLES, ROOT, specs
 
 from tests import troubleshooting
 
@@ -34,6 +34,17 @@ def test_a_symptom_leads_to_checks_or_to_an_answer(row: dict[str, Any]) -> None:
     assert bool(row.get("checks")) != bool(row.get("answer"))
     assert set(row) <= {"symptom", "checks", "answer"}
     assert [name for name in row.get("checks") or [] if name not in load()] == []
+
+
+def test_variables_that_are_named_exist() -> None:
+    names = "|".join(role.name for role in ROLES)
+    said = "".join(path.read_text() for path in (FILE, FILE.with_name("symptoms.yml"), ROOT / "docs" / "doctor.md"))
+    named = set(re.findall(rf"`((?:{names}|spark|doctor)_[a-z_]+)`", said))
+    options = {name for role in ROLES for spec in specs(role).values() for name in spec.get("options") or {}}
+    places = [*ROOT.glob("playbooks/**/doctor*.yml"), *ROOT.glob("roles/*/defaults/main.yml")]
+    options |= set(re.findall(r"\b(?:spark|doctor)_[a-z_]+", "".join(path.read_text() for path in places)))
+    assert {"spark_api_port", "doctor_treat"} <= named
+    assert named - options == set()
 
 
 def test_every_check_of_a_log_is_somebodys_symptom() -> None:

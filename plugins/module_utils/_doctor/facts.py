@@ -8,6 +8,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
@@ -125,8 +126,6 @@ def _expanded(path: str) -> str:
 
 
 def _models(cache_dir: str) -> list[dict[str, Any]]:
-    import pwd
-
     owner = pwd.getpwnam(system.login_user()).pw_uid
     root = Path(_expanded(cache_dir))
     return models.cached(root, owner) if root.is_dir() else []

@@ -11,6 +11,7 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import base64
+import grp
 import hashlib
 import os
 import pwd
@@ -316,8 +317,6 @@ def kernel_log() -> list[str]:
 
 
 def _own_groups() -> list[str]:
-    import grp
-
     found = []
     for number in os.getgroups():
         try:
