@@ -39,6 +39,8 @@ RANK_GONE, IN_KERNEL, NOT_LAUNCHED, NOT_FINISHED, START_STILL = (
     "a start stands still",
 )
 STANDING = frozenset([RANK_GONE, IN_KERNEL, NOT_LAUNCHED, NOT_FINISHED, START_STILL])
+#: what tells more, where it can be read
+FURTHER = {"ras": "NCCL's counts", "stacks": "py-spy"}
 #: where a rank that waits for others is, in the words of a stack
 WAITING_FRAMES = re.compile(r"all_?reduce|all_?gather|broadcast|barrier|recv|synchronize|_wait|bcast", re.IGNORECASE)
 
@@ -306,4 +308,6 @@ def looked(hosts: Sequence[Facts]) -> tuple[list[Side], list[NotLookedError]]:
             found.append(side(host))
         except NotLookedError as error:
             blind.append(error)
+        more = [f"without {name}: {host.unread[part]}" for part, name in FURTHER.items() if part in host.unread]
+        blind += [NotLookedError(why, host.name) for why in more]
     return found, blind

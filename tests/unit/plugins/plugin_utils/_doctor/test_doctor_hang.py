@@ -184,6 +184,16 @@ def test_one_spark_that_was_not_read_does_not_hide_the_other() -> None:
     assert (sides_seen, len(blind)) == ([], 2)
 
 
+def test_what_would_have_told_more_is_named() -> None:
+    told = pair()
+    told["spark2"]["unread"]["stacks"] = "py-spy is not on this host"
+    report = judge.judge(told, MEMBERS)
+    assert report.findings == []
+    assert [(one.host, one.why) for one in report.not_looked] == [
+        ("spark2", "without py-spy: py-spy is not on this host")
+    ]
+
+
 def test_a_sound_pair_does_not_hang() -> None:
     sides_seen, blind = hang.looked([Facts(name, told, MEMBERS) for name, told in pair().items()])
     assert not hang.triage(sides_seen).stands_still
