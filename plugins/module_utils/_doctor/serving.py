@@ -177,5 +177,6 @@ def stacks(pids: Sequence[int], seconds: float = 10.0) -> dict[str, str]:
     for pid in pids[:8]:
         code, said = run(["py-spy", "dump", "--nonblocking", "--pid", str(pid)], seconds)
         failed = f"(py-spy ends with status {code}: {said.strip()[:200]})"
-        found[str(pid)] = failed if code else redact.text(said)[:20000]
+        # its first lines are the command, whose arguments may hold a secret
+        found[str(pid)] = failed if code else redact.text(said.partition("\nPython ")[2] or said)[:20000]
     return found

@@ -42,7 +42,8 @@ STANDING = frozenset([RANK_GONE, IN_KERNEL, NOT_LAUNCHED, NOT_FINISHED, START_ST
 #: what tells more, where it can be read
 FURTHER = {"ras": "NCCL's counts", "stacks": "py-spy"}
 #: where a rank that waits for others is, in the words of a stack
-WAITING_FRAMES = re.compile(r"all_?reduce|all_?gather|broadcast|barrier|recv|synchronize|_wait|bcast", re.IGNORECASE)
+WAITING_FRAMES = re.compile(r"all_?reduce|all_?gather|reduce_scatter|broadcast|bcast|barrier|recv", re.IGNORECASE)
+DEEP = 12  #: frames from the innermost on that are looked through
 
 
 @dataclass(frozen=True)
@@ -269,25 +270,35 @@ def _named(words: str, sides: Sequence[Side]) -> tuple[str, ...]:
 # --- stacks ----------------------------------------------------------------------------------------------------------
 
 
-def top_frame(stack: str) -> str:
-    """Where the main thread of a process stands, of what ``py-spy dump`` prints; empty where that is not told.
+def frames_of(stack: str) -> list[str]:
+    """The frames of a process's main thread, the innermost first, of what ``py-spy dump`` prints.
 
-    >>> top_frame("Process 9: x\\n\\nThread 9 (idle): \\"MainThread\\"\\n    recv (torch/dist.py:41)\\n    run (x:2)")
-    'recv (torch/dist.py:41)'
+    >>> frames_of('Thread 1 (active): "MainThread"\\n    Event.wait (threading.py:659)\\n    all_reduce (x.py:4)\\n')
+    ['Event.wait (threading.py:659)', 'all_reduce (x.py:4)']
     """
     _before, found, after = stack.partition('"MainThread"')
-    lines = [line.strip() for line in (after if found else stack.partition("Thread ")[2]).splitlines()[1:]]
-    return lines[0] if lines and lines[0] else ""
+    lines = (after if found else stack.partition("Thread ")[2]).splitlines()[1:]
+    end = next((place for place, line in enumerate(lines) if not line.startswith("    ")), len(lines))
+    return [line.strip() for line in lines[:end]]
+
+
+def stands_in(stack: str) -> str:
+    """Where a process stands, in words: the innermost frame, and the call in which it waits for other ranks."""
+    frames = frames_of(stack)
+    waits = next((frame for frame in frames[:DEEP] if WAITING_FRAMES.search(frame)), "")
+    if not frames:
+        return ""
+    return frames[0] if waits in ("", frames[0]) else f"{frames[0]}, called by {waits}"
 
 
 def _stacks(sides: Sequence[Side]) -> str:
     """Of each rank where it stands, as a further sentence; empty where nobody consented to that."""
-    told = []
-    for one in sides:
-        for pid, stack in one.stacks.items():
-            if frame := top_frame(stack):
-                waits = " (waits for others)" if WAITING_FRAMES.search(frame) else ""
-                told.append(f"process {pid} on {one.name} stands in {frame}{waits}")
+    told = [
+        f"process {pid} on {one.name} stands in {place}"
+        for one in sides
+        for pid, stack in one.stacks.items()
+        if (place := stands_in(stack))
+    ]
     return f". By py-spy: {'; '.join(told)}" if told else ""
 
 

@@ -413,8 +413,11 @@ def test_py_spy_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnreadError, match="py-spy is not on this host"):
         serving.stacks([1])
     monkeypatch.setattr(serving, "tool", lambda _name: "/usr/bin/py-spy")
-    asked = says(monkeypatch, serving, {"py-spy": (0, 'Thread 1 (idle): "MainThread"\n    recv (x.py:1)\n')})
-    assert "recv" in serving.stacks([7])["7"]
+    dump = 'Process 7: python3 --secret-of-a-name\nPython v3.13\n\nThread 1 (idle): "MainThread"\n    recv (x.py:1)\n'
+    asked = says(monkeypatch, serving, {"py-spy": (0, dump)})
+    found = serving.stacks([7])["7"]
+    assert "recv" in found
+    assert "secret-of-a-name" not in found, "no arguments"
     assert asked == [["py-spy", "dump", "--nonblocking", "--pid", "7"]], "it does not stop the process"
     says(monkeypatch, serving, {"py-spy": (1, "No such process")})
     assert "status 1: No such process" in serving.stacks([7])["7"]
