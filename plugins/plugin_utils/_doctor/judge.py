@@ -144,7 +144,7 @@ def _finding(check: Check, hosts: tuple[str, ...], seen: Seen) -> dict[str, Any]
         "class": kind,
         "class_in_words": CLASSES[kind],
         "preflight": check.preflight,
-        "seen": seen.words,
+        "seen": str(seen.words),  # a damaged fact may be its own words
         "why": check.why,
         "mend": seen.mend or check.mend,
         "treatable": treatable,

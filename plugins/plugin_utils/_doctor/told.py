@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import redact
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import FORMS, cause
 
 
@@ -41,7 +42,8 @@ def _one(hostvars: Mapping[str, Any], name: str, register: str) -> dict[str, Any
             "unread": {str(part): str(why) for part, why in (result.get("unread") or {}).items()},
             "at": float(result.get("at") or 0),
         }
-    return {"why": " ".join(str(result.get("msg") or "nothing was told").split())}
+    said = [str(result.get("msg") or "nothing was told"), str(result.get("module_stderr") or "")[:200]]
+    return {"why": redact.text(" ".join(" ".join(filter(None, said)).split()))}
 
 
 def _variable(hostvars: Mapping[str, Any], name: str, variable: str) -> Any:

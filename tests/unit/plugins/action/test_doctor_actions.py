@@ -108,6 +108,10 @@ def test_secrets_that_come_this_far_are_not_shown(capsys: pytest.CaptureFixture[
         (None, "it took no part in this run"),
         ({"unreachable": True, "msg": "timed\n out"}, "timed out"),
         ({"failed": True, "msg": "Missing sudo password"}, "Missing sudo password"),
+        (
+            {"failed": True, "msg": "No start of json", "module_stderr": "sudo: a password\nis required"},
+            "json sudo: a password is",
+        ),
         ({"skipped": True}, "nothing was told"),
         ({"read": 3}, "nothing was told"),
     ],
