@@ -95,8 +95,8 @@ def _check_twins(one: Spark, shown: list[HostKey], shown_by: dict[str, Spark]) -
 def _changed(one: Spark, shown: list[HostKey], path: str) -> str:
     subject = known_hosts.subject(one.address, one.port)
     return (
-        f"{one.name}: {subject} shows the host key {shown[0].fingerprint}, and {path} has another one. If that Spark was "
-        f"set up anew, or has got the address of another machine, remove the old key with: ssh-keygen -R '{subject}' "
+        f"{one.name}: {subject} shows the host key {shown[0].fingerprint}, and {path} has another one. If that Spark "
+        f"was set up anew, or has got the address of another machine, remove the old key with: ssh-keygen -R '{subject}' "
         f"-f '{path}'. If not, somebody may stand between you and the Spark. Nothing was changed."
     )
 
@@ -107,22 +107,28 @@ def _accept(given: Any, new: list[tuple[Spark, HostKey]], check_mode: bool) -> N
     terminal = Terminal()
     lines = [f"{one.name}  {one.address}  {key.kind}  {key.fingerprint}" for one, key in new]
     if accepted:
-        unknown = [] if accepted == ["any"] else [
-            line for line, (_one, key) in zip(lines, new) if key.fingerprint not in accepted
-        ]
+        unknown = (
+            []
+            if accepted == ["any"]
+            else [line for line, (_one, key) in zip(lines, new) if key.fingerprint not in accepted]
+        )
         if unknown:
             raise PlanError(f"setup_host_keys does not have the host key of: {'; '.join(unknown)}. {BY_HAND}")
         return
     if check_mode:
         return
-    terminal.show([
-        "",
-        "Nobody has told this machine yet how the Sparks identify themselves. They show these host keys:",
-        *(f"  {line}" for line in lines),
-        "To be sure, compare with what a Spark says at its own screen, or in a terminal of NVIDIA Sync:",
-        "  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
-        "",
-    ])
-    right = terminal.settle("", "Are they right? yes or no", lambda text: answers.yes(text, False), f"{'; '.join(lines)}. {BY_HAND}", "no")
+    terminal.show(
+        [
+            "",
+            "Nobody has told this machine yet how the Sparks identify themselves. They show these host keys:",
+            *(f"  {line}" for line in lines),
+            "To be sure, compare with what a Spark says at its own screen, or in a terminal of NVIDIA Sync:",
+            "  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+            "",
+        ]
+    )
+    right = terminal.settle(
+        "", "Are they right? yes or no", lambda text: answers.yes(text, False), f"{'; '.join(lines)}. {BY_HAND}", "no"
+    )
     if not right:
         raise PlanError("The host keys were not accepted. Nothing was changed.")

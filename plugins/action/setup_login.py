@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import getpass
 import platform
+import re
 import shlex
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleError
 from ansible.plugins.loader import connection_loader
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup import answers, controller, keys
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.answers import Spark
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.keys import PublicKey
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.ssh_config import known_hosts_option
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.terminal import Terminal
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 TRIES = 3
+PENALTY_S = 20
+_RESET = re.compile(r"Connection (?:reset|closed)|Not allowed at this time")
 USUAL = "~/.ssh"
 
 
@@ -33,12 +38,14 @@ class ActionModule(Planner):
         "key": {"type": "str", "default": "", "no_log": False},
         "new_key": {"type": "str", "default": ""},
         "ssh_dir": {"type": "str", "default": USUAL},
+        "unknown": {"type": "list", "elements": "str", "default": []},
         "seconds": {"type": "int", "default": 10},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Try each Spark without a password, and install a key where that does not do."""
         self._asked = asked
+        self._refused: set[str] = set()
         self._folder = controller.folder_of(asked["ssh_dir"])
         self._own = self._folder == controller.folder_of(USUAL)
         members = [one for one in (Spark(**host) for host in asked["hosts"]) if not one.here]
@@ -94,23 +101,41 @@ class ActionModule(Planner):
     # ---- on the Sparks
 
     def _install(self, members: list[Spark], key: PublicKey) -> None:
-        password = self._asked["password"] or self._password(members, key)
+        left = [one for one in members if not self._added_by_identity(one, key)]
+        password = ""
         for one in members:
-            for turn in range(TRIES):
-                why = self._added(one, key, password)
-                if not why:
-                    break
-                if self._asked["password"] or turn == TRIES - 1:
-                    raise PlanError(f"{one.name}: {self._asked['user']} could not log in with that password ({why}). {_SO_FAR}")
-                Terminal().show(f"{one.name} does not take that password.")
-                password = self._password([one], key)
+            if one in left:
+                password = self._added_by_password(one, key, password, left)
             why = self._refusal(one, key)
             if why:
                 raise PlanError(
-                    f"{one.name}: {key.said} is in ~/.ssh/authorized_keys of {self._asked['user']}, and does not let in "
-                    f"({why}). A key with a passphrase must be in your agent: ssh-add {key.path}. Else see "
+                    f"{one.name}: {key.said} is in ~/.ssh/authorized_keys of {self._asked['user']}, and does not let "
+                    f"in ({why}). A key with a passphrase must be in your agent: ssh-add {key.path}. Else see "
                     f"/etc/ssh/sshd_config on {one.name}: PubkeyAuthentication, AuthorizedKeysFile. {_SO_FAR}"
                 )
+
+    def _added_by_identity(self, one: Spark, key: PublicKey) -> bool:
+        """Whether the key could be added by a login with another key, such as that of NVIDIA Sync."""
+        if not one.identity or not Path(one.identity).expanduser().is_file():
+            return False
+        return not self._added(one, key, f"-i {shlex.quote(one.identity)} -o IdentitiesOnly=yes -o BatchMode=yes")
+
+    def _added_by_password(self, one: Spark, key: PublicKey, password: str, left: list[Spark]) -> str:
+        """Add the key. Return the password, which may do for the next Spark; it is asked for until it does."""
+        password = self._asked["password"] or password or self._password(left, key)
+        methods = "-o PreferredAuthentications=password,keyboard-interactive -o PubkeyAuthentication=no"
+        for turn in range(TRIES):
+            why = self._added(one, key, f"{methods} -o NumberOfPasswordPrompts=1", password)
+            if not why:
+                break
+            if self._asked["password"] or turn == TRIES - 1:
+                raise PlanError(
+                    f"{one.name}: {self._asked['user']} could not log in with the password ({why}). See that account "
+                    f"and password are right, by: ssh {self._asked['user']}@{one.address} {_SO_FAR}"
+                )
+            Terminal().show(f"{one.name} does not take that password.")
+            password = self._password([one], key)
+        return password
 
     def _password(self, members: list[Spark], key: PublicKey) -> str:
         terminal = Terminal()
@@ -119,23 +144,21 @@ class ActionModule(Planner):
         terminal.show(f"{key.said} is to be let in as {user} on {where}.")
         return terminal.ask(
             f"The password of {user} on {where}, which is used once, and kept nowhere (it is not shown):",
-            f"Install the key by hand, with: ssh-copy-id -i {key.path or 'KEY'}.pub {user}@{members[0].address}; or give "
-            f"setup_password in a file that only you can read (-e @FILE). {_SO_FAR}",
+            f"Install the key by hand, with: ssh-copy-id -i {key.path or 'KEY'}.pub {user}@{members[0].address}; or "
+            f"give setup_password in a file that only you can read (-e @FILE). {_SO_FAR}",
             private=True,
         )
 
-    def _added(self, one: Spark, key: PublicKey, password: str) -> str:
-        """Add the public key by a login with the password. Return why that was refused; empty where it was not."""
-        methods = "-o PreferredAuthentications=password,keyboard-interactive -o PubkeyAuthentication=no"
-        options = f"{methods} -o NumberOfPasswordPrompts=1 -o ControlPath=none"
+    def _added(self, one: Spark, key: PublicKey, options: str, password: str = "") -> str:
+        """Add the public key by another login. Return why that was refused; empty where it was not."""
         try:
             status, _out, error = self._run(one, keys.INSTALL, f"{key.line}\n", options, password)
         except AnsibleAuthenticationFailure as refused:
             return _short(refused)
         if status:
             raise PlanError(
-                f"{one.name}: {self._asked['user']} could log in, and ~/.ssh/authorized_keys could not be written there "
-                f"({error.strip() or status}). {_SO_FAR}"
+                f"{one.name}: {self._asked['user']} could log in, and ~/.ssh/authorized_keys could not be written "
+                f"there ({error.strip() or status}). {_SO_FAR}"
             )
         return ""
 
@@ -145,15 +168,36 @@ class ActionModule(Planner):
         :raises PlanError: where ssh does not get there at all.
         """
         identity = f"-i {shlex.quote(key.path)}" if key and key.path and not (key.usual and self._own) else ""
+        if self._task.check_mode and one.name in self._asked["unknown"]:
+            return "its host key is not in known_hosts yet"
         try:
-            status, _out, error = self._run(one, "true", "", f"{identity} -o BatchMode=yes -o ControlPath=none", "")
+            status, _out, error = self._run(one, "true", "", f"{identity} -o BatchMode=yes")
         except AnsibleAuthenticationFailure as refused:
             return _short(refused)
         return "" if not status else error.strip() or f"exit status {status}"
 
-    def _run(self, one: Spark, script: str, given: str, options: str, password: str) -> tuple[int, str, str]:
-        """Run a script on a Spark by Ansible's own connection, which has a way to give ssh a password in no argument."""
-        place = "" if self._own else f"-o UserKnownHostsFile={shlex.quote(str(self._folder / 'known_hosts'))} "
+    def _run(self, one: Spark, script: str, given: str, options: str, password: str = "") -> tuple[int, str, str]:
+        """Run a script on a Spark. Return its exit status and what it printed.
+
+        :raises AnsibleAuthenticationFailure: where the login was refused. :raises PlanError: where ssh gets nowhere.
+        """
+        for last in (False, True):
+            status, out, error = self._connected(one, script, given, options, password)
+            if status != 255:
+                return status, out, error
+            if "Permission denied" in error:
+                self._refused.add(one.name)
+                raise AnsibleAuthenticationFailure(error)
+            # sshd from 9.8 on lets an address wait that failed some times.
+            if last or one.name not in self._refused or not _RESET.search(error):
+                break
+            Terminal().show(f"{one.name} lets this machine wait after the logins that failed: {PENALTY_S} s.")
+            time.sleep(PENALTY_S)
+        raise PlanError(f"{one.name}: ssh does not get to {one.address}, port {one.port} ({_last(error)}). {_SO_FAR}")
+
+    def _connected(self, one: Spark, script: str, given: str, options: str, password: str) -> tuple[int, str, str]:
+        """Run a script by Ansible's own connection, which has a way to give ssh a password without an argument."""
+        place = "" if self._own else f"{known_hosts_option(str(self._folder / 'known_hosts'))} "
         connection = connection_loader.get("ansible.builtin.ssh", self._play_context.copy())
         connection.set_options(
             direct={
@@ -162,31 +206,17 @@ class ActionModule(Planner):
                 "remote_user": self._asked["user"],
                 "password": password or None,
                 "ssh_args": "",
-                "ssh_extra_args": f"{place}{options}",
+                "ssh_extra_args": f"{place}-o ControlPath=none {options}",
                 "reconnection_retries": 0,
                 "timeout": self._asked["seconds"],
             }
         )
+        command = f"/bin/sh -c {shlex.quote(script)}"
         try:
-            status, out, error = connection.exec_command(
-                f"/bin/sh -c {shlex.quote(script)}", in_data=given.encode() or None, sudoable=False
-            )
-        except AnsibleAuthenticationFailure:
-            raise
-        except (AnsibleConnectionFailure, AnsibleError) as lost:
-            if "Permission denied" in str(lost):
-                raise AnsibleAuthenticationFailure(str(lost)) from lost
-            raise PlanError(
-                f"{one.name}: ssh does not get to {one.address}, port {one.port} ({_short(lost)}). {_SO_FAR}"
-            ) from lost
-        text = error.decode("utf-8", "replace")
-        if status == 255:
-            if "Permission denied" in text:
-                raise AnsibleAuthenticationFailure(text)
-            raise PlanError(
-                f"{one.name}: ssh does not get to {one.address}, port {one.port} ({_last(text)}). {_SO_FAR}"
-            )
-        return status, out.decode("utf-8", "replace"), text
+            status, out, error = connection.exec_command(command, in_data=given.encode() or None, sudoable=False)
+        except AnsibleError as lost:  # what ssh said is in its text
+            return 255, "", str(lost)
+        return status, out.decode("utf-8", "replace"), error.decode("utf-8", "replace")
 
 
 _SO_FAR = "Host keys that you accepted are in known_hosts; beside them nothing was changed."

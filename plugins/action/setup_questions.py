@@ -61,7 +61,7 @@ class ActionModule(Planner):
             "path": _path(terminal, asked),
             "ssh_config": terminal.settle(
                 asked["ssh_config"],
-                f"Add entries to ~/.ssh/config, so that 'ssh {called[0]}' works? yes or no",
+                f"Add entries to your configuration of ssh, so that 'ssh {called[0]}' works? yes or no",
                 lambda text: answers.yes(text, False),
                 BY_HAND,
                 "no",
@@ -110,7 +110,7 @@ def _path(terminal: Terminal, asked: dict[str, Any]) -> str:
         path = controller.folder_of(text)
         if path.suffix not in (".yml", ".yaml") or path.is_dir():
             raise answers.AnswerError(f"{text!r} is no name for an inventory: give a file such as my.yml")
-        return str(path)
+        return text
 
     try:
         return terminal.settle(asked["path"], "Write the inventory to", checked, BY_HAND, "my.yml")

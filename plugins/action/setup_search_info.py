@@ -73,7 +73,7 @@ def _zeroconf(seconds: float) -> tuple[list[search.Sighting], list[str]]:
     """The same by a library, for a controller without avahi, such as a Mac."""
     names: list[str] = []
 
-    class Listener(zeroconf.ServiceListener):
+    class Listener:
         def add_service(self, zc: Any, type_: str, name: str) -> None:
             names.append(name)
 

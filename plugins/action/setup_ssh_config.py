@@ -43,12 +43,19 @@ class ActionModule(Planner):
             "changed": before != after,
             "path": str(path),
             "clashes": clashes,
-            "diff": {"before": before or "", "after": after or "", "before_header": str(path), "after_header": str(path)},
+            "diff": {
+                "before": before or "",
+                "after": after or "",
+                "before_header": str(path),
+                "after_header": str(path),
+            },
         }
 
 
 def _after(before: str | None, members: list[Spark], asked: dict[str, Any]) -> str | None:
     if asked["state"] == "present" and members:
-        return ssh_config.with_block(before, ssh_config.entries(members, asked["user"], asked["key"], asked["known_hosts"]))
+        return ssh_config.with_block(
+            before, ssh_config.entries(members, asked["user"], asked["key"], asked["known_hosts"])
+        )
     left, ours = ssh_config.without(before or "")
     return None if before is None or ours else left

@@ -41,6 +41,7 @@ class Spark:
     address: str
     port: int = 22
     here: bool = False
+    identity: str = ""  # a private key that may log in already
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, of which ``Spark(**…)`` makes the same again."""
@@ -157,13 +158,15 @@ def user(text: str) -> str:
     """The account on the Sparks. :raises AnswerError:"""
     said = text.strip()
     if not USER_NAME.fullmatch(said):
-        raise AnswerError(f"{said!r} is no name of an account: give the one that you made at first boot, such as nvidia")
+        raise AnswerError(
+            f"{said!r} is no name of an account: give the one that you made at first boot, such as nvidia"
+        )
     return said
 
 
 def sparks(chosen: Sequence[Candidate], called: Sequence[str]) -> list[Spark]:
     """The chosen machines under their names."""
-    return [Spark(name, one.address, one.port, one.here) for one, name in zip(chosen, called)]
+    return [Spark(name, one.address, one.port, one.here, one.identity) for one, name in zip(chosen, called)]
 
 
 def models(entries: Mapping[str, Mapping[str, Any]]) -> list[Model]:

@@ -42,7 +42,9 @@ def run(command: Sequence[str], seconds: float) -> Said:
     except FileNotFoundError:
         return Said(127, "", f"{command[0]} is not installed")
     except subprocess.TimeoutExpired as late:
-        return Said(124, (late.stdout or b"").decode("utf-8", "replace"), f"{command[0]} has not ended in {seconds:g} s")
+        return Said(
+            124, (late.stdout or b"").decode("utf-8", "replace"), f"{command[0]} has not ended in {seconds:g} s"
+        )
     except OSError as error:
         return Said(126, "", told(error))
     return Said(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))

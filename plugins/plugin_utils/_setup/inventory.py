@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Sequence
 
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.answers import Spark
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.ssh_config import known_hosts_option, tunnel
 
-_PLAIN = re.compile(r"[A-Za-z][\w./-]*", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z/][\w./-]*", re.ASCII)
 
 
 def scalar(value: str) -> str:
@@ -28,16 +30,18 @@ def scalar(value: str) -> str:
     return value if plain and yaml.safe_load(value) == value else json.dumps(value, ensure_ascii=False)
 
 
-def inventory(
-    sparks: Sequence[Spark], user: str, model: str, key: str = "", known_hosts: str = ""
-) -> str:
+def inventory(sparks: Sequence[Spark], user: str, model: str, key: str = "", known_hosts: str = "") -> str:
     """Return the text of an inventory, which looks as the examples in ``inventory/`` do.
 
     :param sparks: in rank order. :param key: the private key's path, where ssh would not take it by itself.
     :param known_hosts: the path of another file than ssh's own.
     """
     number = {1: "One Spark", 2: "Two Sparks"}.get(len(sparks), f"{len(sparks)} Sparks")
-    lines = [f"# {number}, as sparkops.dgx_spark.setup has written them down; edit what you like.", "spark:", "  hosts:"]
+    lines = [
+        f"# {number}, as sparkops.dgx_spark.setup has written them down; edit what you like.",
+        "spark:",
+        "  hosts:",
+    ]
     if len(sparks) > 1:
         lines += [
             "    # The first is the leader: rank 0, and where the API listens. ansible_host is the management address;",
@@ -48,9 +52,37 @@ def inventory(
     if key:
         lines.append(f"    ansible_ssh_private_key_file: {scalar(key)}")
     if known_hosts:
-        lines.append(f"    ansible_ssh_common_args: {scalar(f'-o UserKnownHostsFile={known_hosts}')}")
+        lines.append(f"    ansible_ssh_common_args: {scalar(known_hosts_option(known_hosts))}")
     lines.append(f"    spark_model: {scalar(model)}")
     return "\n".join(lines) + "\n"
+
+
+def commands(
+    sparks: Sequence[Spark],
+    user: str,
+    path: str,
+    port: int,
+    checkout: bool,
+    named: bool = False,
+    key: str = "",
+    known_hosts: str = "",
+) -> list[str]:
+    """Return what to type next, each with what it is for.
+
+    :param path: of the inventory. :param checkout: whether the playbooks are files here. :param named: whether the
+        configuration of ssh knows the Sparks by their names.
+    """
+    main = {1: "single_spark", 2: "two_spark"}.get(len(sparks), "serve")
+
+    def play(name: str) -> str:
+        book = f"playbooks/{name}.yml" if checkout else f"sparkops.dgx_spark.{name}"
+        return f"ansible-playbook -i {shlex.quote(path)} {book} --ask-become-pass"
+
+    said = [f"{play('plan')} --check --diff  # shows what would change, and changes nothing", f"{play(main)}  # serves"]
+    if not sparks[0].here:
+        way = tunnel(user, sparks[0], port, named, key, known_hosts)
+        said.append(f"{way}  # meanwhile this machine has the API too, at http://127.0.0.1:{port}/v1")
+    return said
 
 
 def _variables(one: Spark) -> list[str]:

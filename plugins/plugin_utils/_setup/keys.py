@@ -20,7 +20,7 @@ _LINE = re.compile(rf"(?P<kind>{_KINDS}) (?P<blob>[A-Za-z0-9+/]+={{0,3}})(?: (?P
 #: What runs on the host, with the key on its standard input. As ssh-copy-id does, it adds a line to authorized_keys,
 #: whose last line may have no end, and adds none that is there already.
 INSTALL = (
-    'umask 077; cd && mkdir -p .ssh && IFS= read -r key && file=.ssh/authorized_keys && '
+    "umask 077; cd && mkdir -p .ssh && IFS= read -r key && file=.ssh/authorized_keys && "
     'if grep -qxF -e "$key" "$file" 2>/dev/null; then echo there; else '
     '{ [ ! -s "$file" ] || [ -z "$(tail -c 1 "$file")" ] || echo >> "$file"; } && '
     'printf "%s\\n" "$key" >> "$file" && echo added; fi'
@@ -29,7 +29,7 @@ INSTALL = (
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A public key. ``path``: of its private key; empty for one that an agent holds. ``usual``: ssh finds it by itself."""
+    """A public key. ``path``: of its private key, empty for an agent's. ``usual``: ssh finds it by itself."""
 
     line: str
     path: str = ""

@@ -62,7 +62,7 @@ def subject(address: str, port: int) -> str:
 
 
 def keys(text: str) -> list[HostKey]:
-    """Read lines of known_hosts, as ``ssh-keyscan`` and ``ssh-keygen -F`` print them. What is no key counts for nothing."""
+    """Read lines of known_hosts, as ssh-keyscan and ssh-keygen -F print them. What is no key counts for nothing."""
     found = []
     for line in text.splitlines():
         fields = line.split()
@@ -75,7 +75,7 @@ def keys(text: str) -> list[HostKey]:
 
 
 def wanted(known: Sequence[HostKey]) -> str:
-    """The types that ssh-keyscan is to ask for. Each costs a connection, which a host may count; so no more than needed."""
+    """The types that ssh-keyscan is to ask for: no more than needed, since a host may count the connections."""
     return ",".join(dict.fromkeys(KINDS[key.kind] for key in known if not key.marker)) or "ed25519"
 
 

@@ -21,7 +21,9 @@ MDNS, SYNC, NEIGHBOUR, HERE = "mDNS", "NVIDIA Sync", "neighbour", "this machine"
 #: sources in the order of what they tell
 ORDER = (HERE, SYNC, MDNS, NEIGHBOUR)
 
-HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,62}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,62}[a-z0-9_])?)*", re.I)
+HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,62}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,62}[a-z0-9_])?)*", re.I
+)
 USER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 #: how makers name a GB10 machine as it leaves the factory, such as spark-1b3b or gx10-49d1; a hint, and no more
 LIKELY_NAME = re.compile(r"spark|dgx|gb10|gx10|gn100|zgx|pgx|edgexpert", re.I)
@@ -45,6 +47,7 @@ class Sighting:
     device: str = ""  # of this machine, that the answer came in by
     user: str = ""
     mac: str = ""
+    identity: str = ""  # a private key of this machine that the host lets in
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Candidate:
     further: tuple[str, ...] = ()  # addresses
     port: int = 22
     user: str = ""
+    identity: str = ""
     maker: str = ""  # of the network device
     sources: tuple[str, ...] = ()
     likely: bool = False
@@ -79,8 +83,9 @@ def of_avahi(text: str) -> list[Sighting]:
 
     A semicolon in a name is escaped, and one in the TXT record, which comes last, is not.
 
-    >>> of_avahi("=;eth0;IPv4;spark-1b3b;_ssh._tcp;local;spark-1b3b.local;192.168.1.21;22;")
-    [Sighting(source='mDNS', address='192.168.1.21', name='spark-1b3b', port=22, device='eth0', user='', mac='')]
+    >>> found = of_avahi("=;eth0;IPv4;spark-1b3b;_ssh._tcp;local;spark-1b3b.local;192.168.1.21;22;")
+    >>> [(one.name, one.address, one.port) for one in found]
+    [('spark-1b3b', '192.168.1.21', 22)]
     """
     found = []
     for line in text.splitlines():
@@ -116,8 +121,9 @@ def mdns(host: str, address: str, port: str | int, device: str = "") -> Sighting
 def of_neighbours(text: str) -> list[Sighting]:
     """Read ``ip -j neigh``. IPv4 alone: the same machines have further addresses there.
 
-    >>> of_neighbours('[{"dst":"192.168.1.21","dev":"eth0","lladdr":"48:b0:2d:00:00:01","state":["STALE"]}]')
-    [Sighting(source='neighbour', address='192.168.1.21', name='', port=22, device='eth0', user='', mac='48:b0:2d:00:00:01')]
+    >>> found = of_neighbours('[{"dst":"192.168.1.21","dev":"eth0","lladdr":"48:b0:2d:00:00:01","state":["STALE"]}]')
+    >>> [(one.address, one.mac) for one in found]
+    [('192.168.1.21', '48:b0:2d:00:00:01')]
     """
     found = []
     for one in _objects(text):
@@ -157,8 +163,9 @@ def of_sync(text: str) -> list[Sighting]:
     Its directory is ``~/.config/NVIDIA/Sync/config`` on Linux and ``~/Library/Application Support/NVIDIA/Sync/config``
     on macOS. Patterns, and what ssh would have to work out, count for nothing.
 
-    >>> of_sync("Host spark-1b3b.local\\n  Hostname spark-1b3b.local\\n  User nvidia\\n  Port 22\\n")
-    [Sighting(source='NVIDIA Sync', address='spark-1b3b.local', name='spark-1b3b', port=22, device='', user='nvidia', mac='')]
+    >>> found = of_sync("Host spark-1b3b.local\\n  Hostname spark-1b3b.local\\n  User nvidia\\n  Port 22\\n")
+    >>> [(one.name, one.address, one.user) for one in found]
+    [('spark-1b3b', 'spark-1b3b.local', 'nvidia')]
     """
     found = []
     for aliases, said in _host_blocks(text):
@@ -169,7 +176,8 @@ def of_sync(text: str) -> list[Sighting]:
             name = label(address if not _is_ip(address) else alias) or label(alias)
             user = said.get("user", "")
             known = user if USER_NAME.fullmatch(user) else ""
-            found.append(Sighting(SYNC, address, name, port, user=known))
+            key = said.get("identityfile", "")
+            found.append(Sighting(SYNC, address, name, port, user=known, identity=key))
     return found
 
 
@@ -258,7 +266,7 @@ def maker(mac: str) -> str:
     ('NVIDIA Corporation', '', '')
     """
     try:
-        return str(netaddr.EUI(mac).oui.registration().org)
+        return str(netaddr.EUI(mac).oui.registration()["org"])
     except (netaddr.NotRegisteredError, netaddr.AddrFormatError, ValueError, TypeError):
         return ""
 
@@ -269,7 +277,7 @@ def maker(mac: str) -> str:
 def candidates(
     sightings: Iterable[Sighting], own: Mapping[str, str] | None = None, here: str = ""
 ) -> tuple[list[Candidate], int]:
-    """Merge what was seen of each machine. Return the machines, Sparks by all likelihood first, and how many were left out.
+    """Merge what was seen of each machine. Return the machines, the likeliest first, and how many were left out.
 
     A neighbour that nothing else tells of, and whose network device is not of NVIDIA, is left out.
 
@@ -315,6 +323,7 @@ def _candidate(group: Sequence[Sighting], own: Mapping[str, str]) -> Candidate:
         further=tuple(addresses[1:]),
         port=best[0].port,
         user=next((one.user for one in group if one.user), ""),
+        identity=next((one.identity for one in group if one.identity), ""),
         maker=made_by,
         sources=sources,
         likely=bool({HERE, SYNC} & set(sources) or LIKELY_NAME.search(name) or LIKELY_MAKER.search(made_by)),
@@ -323,7 +332,7 @@ def _candidate(group: Sequence[Sighting], own: Mapping[str, str]) -> Candidate:
 
 
 def _fitness(one: Sighting) -> tuple[bool, bool, bool, tuple[int, int, str]]:
-    """The smaller, the better an address is to manage the machine by: not the fabric's, IPv4, and rather than a name."""
+    """How well a machine is managed by an address, the best first: not the fabric's, no name, and IPv4."""
     fabric = bool(FABRIC_DEVICE.fullmatch(one.device))
     return fabric, not _is_ip(one.address), not _is_ipv4(one.address), _number(one.address)
 

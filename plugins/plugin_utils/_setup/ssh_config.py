@@ -9,6 +9,7 @@ This plugin util is private to the collection.
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.answers import Spark
@@ -31,10 +32,20 @@ class SshConfigError(ValueError):
 def quoted(value: str) -> str:
     """A value as a configuration of ssh takes it.
 
-    >>> quoted("/home/a b/key"), quoted("/home/a/key")
-    ('"/home/a b/key"', '/home/a/key')
+    >>> quoted("/home/a b/key"), quoted("/home/a/100%")
+    ('"/home/a b/key"', '/home/a/100%%')
     """
-    return f'"{value}"' if re.search(r"\s", value) else value
+    plain = value.replace("%", "%%")
+    return f'"{plain}"' if re.search(r"\s", plain) else plain
+
+
+def known_hosts_option(path: str) -> str:
+    """What has ssh go by another file of known hosts, as it is typed into a shell.
+
+    >>> known_hosts_option("/home/a b/known_hosts")
+    '-o \'UserKnownHostsFile="/home/a b/known_hosts"\''
+    """
+    return f"-o {shlex.quote(f'UserKnownHostsFile={quoted(path)}')}"
 
 
 def entries(sparks: Sequence[Spark], user: str, key: str = "", known_hosts: str = "") -> list[str]:
@@ -59,7 +70,9 @@ def without(text: str) -> tuple[str, bool]:
     found = _BLOCK.search(text)
     if not found:
         if re.search(rf"^(?:{re.escape(BEGIN)}|{re.escape(END)})", text, re.MULTILINE):
-            raise SshConfigError(f"it has only one of the lines {BEGIN!r} and {END!r}: remove what is left of the block")
+            raise SshConfigError(
+                f"it has only one of the lines {BEGIN!r} and {END!r}: remove what is left of the block"
+            )
         return text, False
     before = text[: found.start()] + ("" if found["joined"] else found["before"])
     left = before + text[found.end() :]
@@ -84,7 +97,9 @@ def clashes(text: str, names: Sequence[str]) -> list[str]:
     """Of some names, those that the rest of the file has a Host for already, which ssh would go by."""
     taken = {
         name.lower()
-        for words in re.findall(r"^[ \t]*host(?:[ \t]+|[ \t]*=[ \t]*)([^\n]*)$", without(text)[0], re.MULTILINE | re.IGNORECASE)
+        for words in re.findall(
+            r"^[ \t]*host(?:[ \t]+|[ \t]*=[ \t]*)([^\n]*)$", without(text)[0], re.MULTILINE | re.IGNORECASE
+        )
         for name in words.replace('"', " ").split()
     }
     return [name for name in names if name.lower() in taken]
@@ -98,6 +113,6 @@ def tunnel(user: str, leader: Spark, port: int, config: bool, key: str = "", kno
     options = ""
     if not config:
         options += f"-p {leader.port} " if leader.port != 22 else ""
-        options += f"-i {quoted(key)} " if key else ""
-        options += f"-o UserKnownHostsFile={quoted(known_hosts)} " if known_hosts else ""
+        options += f"-i {shlex.quote(key)} " if key else ""
+        options += f"{known_hosts_option(known_hosts)} " if known_hosts else ""
     return f"ssh -N -L {port}:127.0.0.1:{port} {options}{leader.name if config else f'{user}@{leader.address}'}"

@@ -51,7 +51,7 @@ class Terminal:
     ) -> _Value:
         """Return what ``check`` makes of an answer.
 
-        :param given: the answer, where a variable has it. :param by_hand: as of :meth:`ask`. :param default: of no answer.
+        :param given: the answer, where a variable has it. :param by_hand: as of :meth:`ask`. :param default: for Enter.
         :raises PlanError: where the variable's will not do, or none of some answers will.
         """
         if given:
@@ -70,4 +70,3 @@ class Terminal:
             return check(answer)
         except AnswerError as error:
             raise PlanError(f"{error}. {by_hand}") from error
-
