@@ -96,8 +96,8 @@ def _changed(one: Spark, shown: list[HostKey], path: str) -> str:
     subject = known_hosts.subject(one.address, one.port)
     return (
         f"{one.name}: {subject} shows the host key {shown[0].fingerprint}, and {path} has another one. If that Spark "
-        f"was set up anew, or has got the address of another machine, remove the old key with: ssh-keygen -R '{subject}' "
-        f"-f '{path}'. If not, somebody may stand between you and the Spark. Nothing was changed."
+        f"was set up anew, or has got the address of another machine, remove the old key with: ssh-keygen -R "
+        f"'{subject}' -f '{path}'. If not, somebody may stand between you and the Spark. Nothing was changed."
     )
 
 

@@ -99,7 +99,7 @@ def of_avahi(text: str) -> list[Sighting]:
 def unescaped(text: str) -> str:
     r"""Undo avahi's escapes, a backslash before three decimal digits or one character.
 
-    >>> unescaped(r"two\\032words\\.local")
+    >>> unescaped(r"two\032words\.local")
     'two words.local'
     """
     raw = _ESCAPED.sub(lambda found: _byte(found[1]) if found[1] else found[2], text)

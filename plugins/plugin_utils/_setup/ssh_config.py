@@ -42,8 +42,8 @@ def quoted(value: str) -> str:
 def known_hosts_option(path: str) -> str:
     """What has ssh go by another file of known hosts, as it is typed into a shell.
 
-    >>> known_hosts_option("/home/a b/known_hosts")
-    '-o \'UserKnownHostsFile="/home/a b/known_hosts"\''
+    >>> print(known_hosts_option("/home/a b/known_hosts"))
+    -o 'UserKnownHostsFile="/home/a b/known_hosts"'
     """
     return f"-o {shlex.quote(f'UserKnownHostsFile={quoted(path)}')}"
 
