@@ -8,7 +8,6 @@ This plugin util is private to the collection.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from typing import Sequence
@@ -27,7 +26,11 @@ def scalar(value: str) -> str:
     ('spark1', '"no"', '192.168.1.21', '"fd00::1"')
     """
     plain = _PLAIN.fullmatch(value) or re.fullmatch(r"\d+\.\d+\.\d+\.\d+", value, re.ASCII)
-    return value if plain and yaml.safe_load(value) == value else json.dumps(value, ensure_ascii=False)
+    return value if plain and yaml.safe_load(value) == value else _double_quoted(value)
+
+
+def _double_quoted(value: str) -> str:
+    return yaml.safe_dump(value, default_style='"', width=10**6, allow_unicode=True).rstrip("\n")
 
 
 def inventory(sparks: Sequence[Spark], user: str, model: str, key: str = "", known_hosts: str = "") -> str:

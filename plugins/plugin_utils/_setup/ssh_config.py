@@ -74,8 +74,10 @@ def without(text: str) -> tuple[str, bool]:
                 f"it has only one of the lines {BEGIN!r} and {END!r}: remove what is left of the block"
             )
         return text, False
-    before = text[: found.start()] + ("" if found["joined"] else found["before"])
-    left = before + text[found.end() :]
+    after = text[found.end() :]
+    # Lines that came after the block would run on in a line without an end.
+    before = text[: found.start()] + ("" if found["joined"] and not after else found["before"])
+    left = before + after
     return left, bool(found["made"]) and not left
 
 
