@@ -232,11 +232,7 @@ def test_a_script_gives_all_answers_and_changes_nothing_again(world: World) -> N
     ("answers", "says"),
     [
         ((), "There is no terminal to ask in: Which are the Sparks"),
-        (("-esetup_hosts=1,2",), "There is no terminal to ask in: Your account"),
-        (ANSWERS[:4], "There is no terminal to ask in: Add entries"),
         (ANSWERS[:5], "setup_host_keys=SHA256:"),
-        ((*ANSWERS[:5], "-esetup_host_keys=SHA256:other"), "setup_host_keys does not have the host key of: spark-1b31"),
-        (ANSWERS[:6], "There is no terminal to ask in: You have no ssh key"),
         (ANSWERS, "There is no terminal to ask in: The password of nvidia on spark-1b31, spark-1b32"),
         ((*ANSWERS, "-esetup_password=wrong"), "nvidia could not log in with the password"),
         (("-esetup_hosts=192.0.2.77", *ANSWERS[1:]), "no ssh server answers at 192.0.2.77, port 22"),
