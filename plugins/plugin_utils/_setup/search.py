@@ -90,7 +90,7 @@ def of_avahi(text: str) -> list[Sighting]:
     found = []
     for line in text.splitlines():
         fields = line.split(";", 9)
-        if len(fields) >= 9 and fields[0] == "=":
+        if len(fields) >= 9 and fields[0] == "=" and not INNER_DEVICE.fullmatch(fields[1]):
             sighting = mdns(unescaped(fields[6]), fields[7], fields[8], fields[1])
             found += [sighting] if sighting else []
     return found
@@ -287,7 +287,7 @@ def candidates(
     groups: list[list[Sighting]] = [_of_this_machine(mine, here)] if here else []
     for one in sorted(sightings, key=lambda sighting: ORDER.index(sighting.source)):
         if one.address in mine:
-            if here:
+            if here and not INNER_DEVICE.fullmatch(mine[one.address]):
                 groups[0].append(replace(one, source=HERE))
             continue
         same = [group for group in groups if any(_same(one, other) for other in group)]

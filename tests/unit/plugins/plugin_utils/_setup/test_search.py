@@ -58,6 +58,7 @@ def test_reads_what_avahi_browse_prints_of_two_machines() -> None:
         ("=;eth0;IPv4;a;_ssh._tcp;local;spark-1.local;-oProxyCommand=x;22;", []),
         ("=;eth0;IPv4;a;_ssh._tcp;local;spark-1.local;192.168.1.5;0;", []),
         ("=;eth0;IPv4;a;_ssh._tcp;local;spark-1.local;192.168.1.5;66000;", []),
+        ("=;docker0;IPv4;a;_ssh._tcp;local;spark-1.local;172.17.0.1;22;", []),
         ("+;eth0;IPv4;spark-1;_ssh._tcp;local", []),
         ("=;eth0;IPv4;spark-1;_ssh._tcp;local", []),
     ],
@@ -214,10 +215,11 @@ def test_likely_ones_come_first_and_mere_neighbours_are_counted() -> None:
 def test_a_spark_finds_itself_and_no_other_machine_does() -> None:
     own = {"192.168.1.5": "eth0", "172.17.0.1": "docker0", "127.0.0.1": "lo", "192.168.100.10": "enp1s0f0np0"}
     answer = Sighting(MDNS, "192.168.1.5", "spark-1", device="eth0")
-    (one,) = seen(answer, own=own, here="spark-1")
+    inner = Sighting(MDNS, "172.17.0.1", "spark-1")  # as zeroconf tells, which names no device
+    (one,) = seen(answer, inner, own=own, here="spark-1")
     assert (one.address, one.further, one.here) == ("192.168.1.5", ("192.168.100.10",), True)
     assert one.sources == (HERE,)
-    assert seen(answer, own=own) == []
+    assert seen(answer, inner, own=own) == []
     assert seen(own={"127.0.0.1": "lo"}, here="spark-1") == []
 
 
