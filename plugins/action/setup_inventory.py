@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup import answers, controller
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.answers import Spark
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.inventory import commands, inventory
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.inventory import inventory
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.terminal import Terminal
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
@@ -26,8 +25,6 @@ class ActionModule(Planner):
         "key": {"type": "str", "default": "", "no_log": False},
         "known_hosts": {"type": "str", "default": ""},
         "overwrite": {"type": "str", "default": ""},
-        "ssh_config": {"type": "bool", "default": False},
-        "api_port": {"type": "int", "default": 8355},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -42,17 +39,7 @@ class ActionModule(Planner):
                 _overwrite(str(path), text, asked["overwrite"])
             controller.write(path, text, 0o644)
         diff = {"before": before or "", "after": text, "before_header": str(path), "after_header": str(path)}
-        told = commands(
-            members,
-            asked["user"],
-            asked["path"],
-            asked["api_port"],
-            Path("playbooks/serve.yml").exists(),
-            asked["ssh_config"],
-            asked["key"],
-            asked["known_hosts"],
-        )
-        return {"changed": changed, "path": str(path), "next": told, "diff": diff}
+        return {"changed": changed, "path": str(path), "diff": diff}
 
 
 def _overwrite(path: str, text: str, given: str) -> None:

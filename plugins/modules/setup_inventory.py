@@ -52,14 +52,6 @@ options:
     description: Whether to write over another file, V(yes) or V(no). Asked for where it is empty and needed.
     type: str
     default: ""
-  ssh_config:
-    description: Whether the configuration of ssh has entries for the Sparks, for RV(next).
-    type: bool
-    default: false
-  api_port:
-    description: The port of the API, for RV(next).
-    type: int
-    default: 8355
 author:
   - sparkops contributors (@sparkops)
 """
@@ -81,12 +73,6 @@ path:
   returned: success
   type: str
   sample: /home/me/my.yml
-next:
-  description: What to type next.
-  returned: success
-  type: list
-  elements: str
-  sample: ['ansible-playbook -i my.yml sparkops.dgx_spark.single_spark --ask-become-pass  # serves']
 at:
   description: When the task ran, in seconds since the epoch.
   returned: success

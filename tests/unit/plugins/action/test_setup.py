@@ -17,6 +17,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.action import (
     setup_inventory,
     setup_known_hosts,
     setup_login,
+    setup_next_steps,
     setup_questions,
     setup_search_info,
     setup_ssh_config,
@@ -567,6 +568,20 @@ def test_says_what_is_in_the_way_of_the_inventory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     asked = {"path": str(tmp_path / "file" / "my.yml"), "hosts": [ONE], "user": "nvidia", "model": "a/b"}
     assert str(tmp_path / "file") in refusal(setup_inventory, asked)
+
+
+def test_shows_the_commands_and_the_names_that_lead_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, person: SimpleNamespace
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = {"path": "my.yml", "hosts": [ONE], "user": "nvidia", "ssh_config": True}
+    assert run(setup_next_steps, asked)["commands"][2].startswith("ssh -N -L 8355:127.0.0.1:8355 spark1 ")
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks" / "serve.yml").touch()
+    found = run(setup_next_steps, {**asked, "clashes": ["spark1"], "api_port": 8356})["commands"]
+    assert "playbooks/single_spark.yml" in found[1]
+    assert found[2].startswith("ssh -N -L 8356:127.0.0.1:8356 nvidia@192.0.2.21 ")
+    assert "had entries for spark1 before" in person.shown[1]
 
 
 # ---- programs
