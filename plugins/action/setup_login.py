@@ -198,7 +198,9 @@ class ActionModule(Planner):
     def _connected(self, one: Spark, script: str, given: str, options: str, password: str) -> tuple[int, str, str]:
         """Run a script by Ansible's own connection, which has a way to give ssh a password without an argument."""
         place = "" if self._own else f"{known_hosts_option(str(self._folder / 'known_hosts'))} "
-        connection = connection_loader.get("ansible.builtin.ssh", self._play_context.copy())
+        context = self._play_context.copy()
+        context.password = ""  # of --ask-pass, which ssh would be given too
+        connection = connection_loader.get("ansible.builtin.ssh", context)
         connection.set_options(
             direct={
                 "host": one.address,

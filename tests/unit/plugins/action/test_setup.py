@@ -35,7 +35,7 @@ PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOd/9dgq me@here"
 def run(module: Any, asked: dict[str, Any], check_mode: bool = False) -> dict[str, Any]:
     plugin = module.ActionModule.__new__(module.ActionModule)
     plugin._task = SimpleNamespace(check_mode=check_mode)
-    plugin._play_context = SimpleNamespace(copy=lambda: None)
+    plugin._play_context = SimpleNamespace(copy=lambda: SimpleNamespace(password="of --ask-pass"))
     options = {name: one.get("default") for name, one in module.ActionModule.SPEC.items()}
     return plugin.plan({**options, **asked}, {})
 
@@ -345,9 +345,13 @@ class Host:
         self.options: list[dict[str, Any]] = []
         self.scripts: list[tuple[str, bytes | None]] = []
         self.slept: list[float] = []
-        monkeypatch.setattr(setup_login.connection_loader, "get", lambda *_given: self)
+        monkeypatch.setattr(setup_login.connection_loader, "get", self.get)
         monkeypatch.setattr(setup_login.time, "sleep", self.slept.append)
         programs(monkeypatch, lambda command: Said(2, "", "no agent"))
+
+    def get(self, name: str, context: SimpleNamespace) -> Any:
+        assert (name, context.password) == ("ansible.builtin.ssh", "")
+        return self
 
     def set_options(self, direct: dict[str, Any]) -> None:
         self.options.append(direct)
