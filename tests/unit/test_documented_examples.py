@@ -158,7 +158,7 @@ def snippets(language: str) -> list[Any]:
 
 
 def known_variables() -> set[str]:
-    """Options of roles, and what playbooks, defaults and inventories of this repository call spark_…, validate_… or setup_…"""
+    """Options of roles, and what playbooks, defaults and inventories call spark_…, validate_… or setup_…"""
     names: set[str] = set()
     for role in ROLES_AND_LAB:
         names |= {name for spec in specs(role).values() for name in spec.get("options") or {}}
