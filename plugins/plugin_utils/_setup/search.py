@@ -89,7 +89,7 @@ def of_avahi(text: str) -> list[Sighting]:
     """
     found = []
     for line in text.splitlines():
-        fields = line.split(";", 9)
+        fields = line.split(";")
         if len(fields) >= 9 and fields[0] == "=" and not INNER_DEVICE.fullmatch(fields[1]):
             sighting = mdns(unescaped(fields[6]), fields[7], fields[8], fields[1])
             found += [sighting] if sighting else []

@@ -9,6 +9,8 @@ import os
 import re
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -16,6 +18,8 @@ import pexpect
 
 ROOT = Path(__file__).parents[3]
 PLAYBOOK = str(ROOT / "playbooks" / "setup.yml")
+#: how Ansible begins to clear a line
+TAKEN = "\x1b\\[\r"
 #: what a controller has on PATH; ansible is also what gives ssh a password
 PROGRAMS = {
     "ansible": "from ansible.cli.adhoc import main",
@@ -71,10 +75,21 @@ class Dialogue:
     def answer(self, question: str, text: str, end: str = "\r") -> str:
         """Wait for a question, and answer. Return what was said before."""
         before = self.asked(question)
-        self.process.expect("\n")  # the question's whole line: what is typed sooner is thrown away
-        self._heard += str(self.process.before) + str(self.process.after)
-        self.process.send(text + end)
+        for _turn in range(6):
+            self._wait_for_raw_mode()
+            self.process.send(text + end)
+            # Ansible throws away what was typed before it reads, and clears the line of an answer that it has taken.
+            if self.process.expect([TAKEN, pexpect.TIMEOUT], timeout=10) == 0:
+                break
+        self._heard += str(self.process.before)
         return before
+
+    def _wait_for_raw_mode(self) -> None:
+        """Wait for the terminal to be one that is read by the key, as it is from a question to its answer."""
+        for _turn in range(200):
+            if not termios.tcgetattr(self.process.child_fd)[3] & termios.ICANON:
+                return
+            time.sleep(0.05)
 
     def ended(self) -> tuple[int, str]:
         """Wait for the end. Return the exit status, and all that was said, without colours and folded lines."""

@@ -53,6 +53,7 @@ def test_reads_what_avahi_browse_prints_of_two_machines() -> None:
         ("=;eth0;IPv6;a;_ssh._tcp;local;spark-1.local;fd00::5;22;", [("spark-1", "fd00::5", 22)]),
         (r"=;eth0;IPv4;a\059b;_ssh._tcp;local;a\.b.local;192.168.1.5;22;a;b", [("a", "192.168.1.5", 22)]),
         ("=;eth0;IPv6;a;_ssh._tcp;local;spark-1.local;fe80::5;22;", []),
+        ("=;eth0;IPv6;a;_ssh._tcp;local;spark-1.local;fd00::5%eth0;22;", []),
         ("=;eth0;IPv4;a;_ssh._tcp;local;spark-1.local;169.254.3.4;22;", []),
         ("=;eth0;IPv4;a;_ssh._tcp;local;-oProxyCommand=x.local;192.168.1.5;22;", [("", "192.168.1.5", 22)]),
         ("=;eth0;IPv4;a;_ssh._tcp;local;spark-1.local;-oProxyCommand=x;22;", []),
