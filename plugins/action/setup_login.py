@@ -43,9 +43,18 @@ class ActionModule(Planner):
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Try each Spark without a password, and install a key where that does not do."""
+        """Do the work, and say of an error what was done before."""
         self._asked = asked
         self._refused: set[str] = set()
+        self._done: list[str] = []
+        try:
+            return self._let_in(asked)
+        except PlanError as error:
+            so_far = f"So far {', and '.join(self._done)}" if self._done else "In this step nothing was changed"
+            raise PlanError(f"{error} {so_far}. Run setup again after that: it goes on from there.") from error
+
+    def _let_in(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Try each Spark without a password, and install a key where that does not do."""
         self._folder = controller.folder_of(asked["ssh_dir"])
         self._own = self._folder == controller.folder_of(USUAL)
         members = [one for one in (Spark(**host) for host in asked["hosts"]) if not one.here]
@@ -71,8 +80,7 @@ class ActionModule(Planner):
         if found is None and alone:
             path = self._folder / alone
             raise PlanError(
-                f"{path} is there without its public key: write that with: ssh-keygen -y -f {path} > {path}.pub. "
-                "Nothing was changed."
+                f"{path} is there without its public key: write that with: ssh-keygen -y -f {path} > {path}.pub."
             )
         return found
 
@@ -82,20 +90,21 @@ class ActionModule(Planner):
             self._asked["new_key"],
             f"You have no ssh key. Make one, {path}, without a passphrase? yes or no",
             lambda text: answers.yes(text, False),
-            f"Make one by hand with ssh-keygen, or give -e setup_new_key=true, and run setup again. {_SO_FAR}",
+            "Make one by hand with ssh-keygen, or give -e setup_new_key=true, and run setup again.",
             "no",
         )
         if not wanted:
-            raise PlanError(f"Without a key the playbooks cannot log in: make one with ssh-keygen. {_SO_FAR}")
+            raise PlanError("Without a key the playbooks cannot log in: make one with ssh-keygen.")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise PlanError(f"{self._folder} cannot be made ({error.strerror}). {_SO_FAR}") from error
+            raise PlanError(f"{self._folder} cannot be made ({error.strerror}).") from error
         comment = f"{getpass.getuser()}@{platform.node()}"
         made = controller.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)], 60)
         line = keys.line_of(controller.text_of(path.with_suffix(".pub")) or "")
         if made.status or not line:
-            raise PlanError(f"ssh-keygen could not make {path} ({made.error.strip()}). {_SO_FAR}")
+            raise PlanError(f"ssh-keygen could not make {path} ({made.error.strip()}).")
+        self._done.append(f"{path} was made")
         return PublicKey(line, str(path), usual=True)
 
     # ---- on the Sparks
@@ -111,7 +120,7 @@ class ActionModule(Planner):
                 raise PlanError(
                     f"{one.name}: {key.said} is in ~/.ssh/authorized_keys of {self._asked['user']}, and does not let "
                     f"in ({why}). A key with a passphrase must be in your agent: ssh-add {key.path}. Else see "
-                    f"/etc/ssh/sshd_config on {one.name}: PubkeyAuthentication, AuthorizedKeysFile. {_SO_FAR}"
+                    f"/etc/ssh/sshd_config on {one.name}: PubkeyAuthentication, AuthorizedKeysFile."
                 )
 
     def _added_by_identity(self, one: Spark, key: PublicKey) -> bool:
@@ -131,7 +140,7 @@ class ActionModule(Planner):
             if self._asked["password"] or turn == TRIES - 1:
                 raise PlanError(
                     f"{one.name}: {self._asked['user']} could not log in with the password ({why}). See that account "
-                    f"and password are right, by: ssh {self._asked['user']}@{one.address} {_SO_FAR}"
+                    f"and password are right, by: ssh {self._asked['user']}@{one.address}."
                 )
             Terminal().show(f"{one.name} does not take that password.")
             password = self._password([one], key)
@@ -145,21 +154,23 @@ class ActionModule(Planner):
         return terminal.ask(
             f"The password of {user} on {where}, which is used once, and kept nowhere (it is not shown):",
             f"Install the key by hand, with: ssh-copy-id -i {key.path or 'KEY'}.pub {user}@{members[0].address}; or "
-            f"give setup_password in a file that only you can read (-e @FILE). {_SO_FAR}",
+            f"give setup_password in a file that only you can read (-e @FILE).",
             private=True,
         )
 
     def _added(self, one: Spark, key: PublicKey, options: str, password: str = "") -> str:
         """Add the public key by another login. Return why that was refused; empty where it was not."""
         try:
-            status, _out, error = self._run(one, keys.INSTALL, f"{key.line}\n", options, password)
+            status, out, error = self._run(one, keys.INSTALL, f"{key.line}\n", options, password)
         except AnsibleAuthenticationFailure as refused:
             return _short(refused)
         if status:
             raise PlanError(
                 f"{one.name}: {self._asked['user']} could log in, and ~/.ssh/authorized_keys could not be written "
-                f"there ({error.strip() or status}). {_SO_FAR}"
+                f"there ({error.strip() or status})."
             )
+        if "added" in out:
+            self._done.append(f"{one.name} got the key")
         return ""
 
     def _refusal(self, one: Spark, key: PublicKey | None) -> str:
@@ -193,7 +204,7 @@ class ActionModule(Planner):
                 break
             Terminal().show(f"{one.name} lets this machine wait after the logins that failed: {PENALTY_S} s.")
             time.sleep(PENALTY_S)
-        raise PlanError(f"{one.name}: ssh does not get to {one.address}, port {one.port} ({_last(error)}). {_SO_FAR}")
+        raise PlanError(f"{one.name}: ssh does not get to {one.address}, port {one.port} ({_last(error)}).")
 
     def _connected(self, one: Spark, script: str, given: str, options: str, password: str) -> tuple[int, str, str]:
         """Run a script by Ansible's own connection, which has a way to give ssh a password without an argument."""
@@ -221,15 +232,12 @@ class ActionModule(Planner):
         return status, out.decode("utf-8", "replace"), error.decode("utf-8", "replace")
 
 
-_SO_FAR = "Host keys that you accepted are in known_hosts; beside them nothing was changed."
-
-
 def _given(path: str) -> PublicKey:
     """A key that a variable names, by either of its files."""
     private = Path(str(controller.folder_of(path)).removesuffix(".pub"))
     line = keys.line_of(controller.text_of(private.with_name(f"{private.name}.pub")) or "")
     if not line:
-        raise PlanError(f"setup_key names {path}, and {private}.pub is no public key. {_SO_FAR}")
+        raise PlanError(f"setup_key names {path}, and {private}.pub is no public key.")
     return PublicKey(line, str(private))
 
 

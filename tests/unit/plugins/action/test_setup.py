@@ -424,7 +424,7 @@ def test_a_password_that_is_refused_is_asked_for_again_and_then_no_more(
     assert "spark1: nvidia could not log in with the password" in said
     assert "Permission denied (publickey,password)" in said
     assert person.said == ["d"]
-    assert setup_login._SO_FAR in said
+    assert "In this step nothing was changed. Run setup again" in said
 
 
 def test_a_spark_that_makes_this_machine_wait_after_failed_logins_is_waited_for(
@@ -450,6 +450,25 @@ def test_says_what_is_in_the_way_of_a_key_that_was_added(
     said = refusal(setup_login, login(keys_dir))
     assert f"ssh-add {keys_dir / 'id_ed25519'}" in said
     assert "PubkeyAuthentication" in said
+
+
+def test_an_error_says_what_was_done_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, person: SimpleNamespace
+) -> None:
+    gone = (255, "", "ssh: connect to host 192.0.2.22 port 22: No route to host\r\n")
+    host = Host(monkeypatch, DENIED, DENIED, ADDED, LET_IN, gone)
+
+    def make(command: list[str]) -> Said:
+        if command[0] == "ssh-keygen":
+            Path(f"{command[-1]}.pub").write_text(f"{PUBLIC}\n")
+        return Said(0 if command[0] == "ssh-keygen" else 1, "", "")
+
+    programs(monkeypatch, make)
+    person.said = ["yes", "secret"]
+    said = refusal(setup_login, login(tmp_path, hosts=[ONE, TWO]))
+    assert "spark2: ssh does not get to 192.0.2.22" in said
+    assert f"So far {tmp_path / 'id_ed25519'} was made, and spark1 got the key. Run setup again" in said
+    assert host.said == []
 
 
 def test_says_that_authorized_keys_cannot_be_written(
