@@ -54,18 +54,24 @@ class ActionModule(Planner):
         user = terminal.settle(
             asked["user"], "Your account on the Sparks, which has sudo", answers.user, BY_HAND, known or "nvidia"
         )
+        model = _model(terminal, asked, len(chosen))
+        path = _path(terminal, asked)
+        ssh_config = terminal.settle(
+            asked["ssh_config"],
+            f"Add entries to your configuration of ssh, so that 'ssh {called[0]}' works? yes or no",
+            lambda text: answers.yes(text, False),
+            BY_HAND,
+            "no",
+        )
+        members = answers.sparks(chosen, called)
+        if terminal.asked:  # what was typed is no longer on the screen
+            terminal.show(["", *answers.summary(members, user, model, path), ""])
         return {
-            "hosts": [one.to_json() for one in answers.sparks(chosen, called)],
+            "hosts": [one.to_json() for one in members],
             "user": user,
-            "model": _model(terminal, asked, len(chosen)),
-            "path": _path(terminal, asked),
-            "ssh_config": terminal.settle(
-                asked["ssh_config"],
-                f"Add entries to your configuration of ssh, so that 'ssh {called[0]}' works? yes or no",
-                lambda text: answers.yes(text, False),
-                BY_HAND,
-                "no",
-            ),
+            "model": model,
+            "path": path,
+            "ssh_config": ssh_config,
         }
 
 
@@ -79,7 +85,7 @@ def _hosts(terminal: Terminal, asked: dict[str, Any], found: list[search.Candida
     if not given:
         lines = ["Found on the local network:", *search.table(found)] if found else ["No Spark was found."]
         if asked["others"]:
-            lines.append(f"{asked['others']} other neighbours are left out, since nothing says that they are Sparks.")
+            lines.append(f"Other neighbours that nothing says to be Sparks: {asked['others']}.")
         terminal.show(["", *lines, *(f"{note}." for note in asked["notes"]), ""])
     likely = [str(number) for number, one in enumerate(found, 1) if one.likely]
     return terminal.settle(

@@ -155,7 +155,7 @@ def test_a_person_comes_from_nothing_to_an_inventory(world: World) -> None:
     person = Dialogue(world.env, world.work, "-vvv")
     table = plain(person.answer(r"Numbers or addresses \[1 2\]:", "9"))
     assert "1 spark-1b31 192.0.2.21 mDNS 2 spark-1b32 192.0.2.22 mDNS 3 printer 192.0.2.9 mDNS" in table
-    assert "1 other neighbours are left out" in table
+    assert "nothing says to be Sparks: 1." in table
     assert "there is no number 9" in plain(person.answer(r"Numbers or addresses \[1 2\]:", "2 1"))
     person.answer(r"Their names .*\[spark-1b32 spark-1b31\]:", "left right")
     person.answer(r"Your account .*\[nvidia\]:", "owner")
@@ -165,6 +165,7 @@ def test_a_person_comes_from_nothing_to_an_inventory(world: World) -> None:
     person.answer(r"Write the inventory to \[my.yml\]:", "")
     person.answer(r"'ssh left' works\? yes or no \[no\]:", "yes")
     keys = plain(person.answer(r"Are they right\? yes or no \[no\]:", "yes"))
+    assert "rank 0 left, 192.0.2.22 rank 1 right, 192.0.2.21 user owner, model openai/gpt-oss-20b" in keys
     assert "left 192.0.2.22 ssh-ed25519 SHA256:" in keys
     assert "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub" in keys
     person.answer(r"You have no ssh key. Make one.*\[no\]:", "yes")

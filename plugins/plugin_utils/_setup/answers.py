@@ -169,6 +169,20 @@ def sparks(chosen: Sequence[Candidate], called: Sequence[str]) -> list[Spark]:
     return [Spark(name, one.address, one.port, one.here, one.identity) for one, name in zip(chosen, called)]
 
 
+def summary(members: Sequence[Spark], account: str, handle: str, path: str) -> list[str]:
+    """What was chosen, as lines.
+
+    >>> summary([Spark("a", "10.0.0.1", here=True), Spark("b", "10.0.0.2", 2222)], "me", "x/y", "my.yml")
+    ['rank 0  a, 10.0.0.1, this machine', 'rank 1  b, 10.0.0.2, port 2222', 'user me, model x/y, inventory my.yml']
+    """
+    lines = []
+    for rank, one in enumerate(members):
+        more = [f"port {one.port}"] if one.port != 22 else []
+        more += ["this machine"] if one.here else []
+        lines.append(", ".join([f"rank {rank}  {one.name}", one.address, *more]))
+    return [*lines, f"user {account}, model {handle}, inventory {path}"]
+
+
 def models(entries: Mapping[str, Mapping[str, Any]]) -> list[Model]:
     """The models of the catalogue with their size and the smallest number of Sparks, small ones first.
 

@@ -29,6 +29,7 @@ class Terminal:
     ) -> None:
         self._read = read or Display().prompt_until
         self._show = show or Display().display
+        self.asked = False  # whether anything was
 
     def show(self, lines: Sequence[str] | str) -> None:
         """Show text as it is."""
@@ -39,6 +40,7 @@ class Terminal:
 
         :param by_hand: what a person can do where there is no terminal. :raises PlanError: there, and after Ctrl+C.
         """
+        self.asked = True
         try:
             return self._read(question, private=private).decode("utf-8", "replace")
         except AnsiblePromptNoninteractive:

@@ -195,7 +195,7 @@ def test_answers_by_variables_are_taken_as_they_are_given(person: SimpleNamespac
         ("right", "192.0.2.22", 2222),
     ]
     assert (found["model"], found["path"], found["ssh_config"]) == ("openai/gpt-oss-20b", "x.yml", False)
-    assert person.asked == []
+    assert (person.asked, person.shown) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,8 @@ def test_no_model_is_asked_of_the_hub_and_none_is_shown_where_one_is_given(perso
     found = run(setup_questions, {"candidates": [], "others": 3, "notes": ["A note"], "model": "a/b"})
     assert found["hosts"][0]["name"] == "spark1"
     assert person.shown == [
-        "\nNo Spark was found.\n3 other neighbours are left out, since nothing says that they are Sparks.\nA note.\n"
+        "\nNo Spark was found.\nOther neighbours that nothing says to be Sparks: 3.\nA note.\n",
+        "\nrank 0  spark1, 192.0.2.21\nuser nvidia, model a/b, inventory my.yml\n",
     ]
 
 
