@@ -22,9 +22,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.action import (
     setup_search_info,
     setup_ssh_config,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup import controller, known_hosts
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup import controller, known_hosts, terminal
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.controller import Said
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.terminal import Terminal
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
 
 ONE = {"name": "spark1", "address": "192.0.2.21"}
@@ -57,10 +56,7 @@ def person(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             raise AnsiblePromptNoninteractive("no terminal")
         return str(one.said.pop(0)).encode()
 
-    def made(terminal: Terminal) -> None:
-        terminal._read, terminal._show = read, one.shown.append
-
-    monkeypatch.setattr(Terminal, "__init__", made)
+    monkeypatch.setattr(terminal, "Display", lambda: SimpleNamespace(prompt_until=read, display=one.shown.append))
     return one
 
 
