@@ -219,7 +219,7 @@ class ActionModule(Planner):
                 "remote_user": self._asked["user"],
                 "password": password or None,
                 "ssh_args": "",
-                "ssh_extra_args": f"{place}-o ControlPath=none {options}",
+                "ssh_extra_args": f"{place}-o ControlPath=none -o UpdateHostKeys=no {options}",
                 "reconnection_retries": 0,
                 "timeout": self._asked["seconds"],
             }

@@ -56,14 +56,15 @@ class ActionModule(Planner):
         )
         model = _model(terminal, asked, len(chosen))
         path = _path(terminal, asked)
-        ssh_config = terminal.settle(
+        members = answers.sparks(chosen, called)
+        away = next((one.name for one in members if not one.here), "")
+        ssh_config = bool(away) and terminal.settle(
             asked["ssh_config"],
-            f"Add entries to your configuration of ssh, so that 'ssh {called[0]}' works? yes or no",
+            f"Add entries to your configuration of ssh, so that 'ssh {away}' works? yes or no",
             lambda text: answers.yes(text, False),
             BY_HAND,
             "no",
         )
-        members = answers.sparks(chosen, called)
         if terminal.asked:  # what was typed is no longer on the screen
             terminal.show(["", *answers.summary(members, user, model, path), ""])
         return {

@@ -155,7 +155,7 @@ def test_real_ssh_servers_let_in_after_one_password(machines: Machines) -> None:
 
 def assert_the_way_in_works(scratch: Path, env: dict[str, str], names: list[str]) -> None:
     """By the inventory and by the configuration of ssh, without a password and without a question."""
-    ping = ["ansible", "-i", "my.yml", "spark", "-m", "ansible.builtin.ping", "-o"]
+    ping = ["ansible", "-i", "my.yml", "spark", "-m", "ansible.builtin.ping"]
     done = subprocess.run(ping, cwd=scratch, env=env, check=False, capture_output=True, text=True)
     assert [done.stdout.count(f"{name} | SUCCESS") for name in names] == [1] * len(names), done.stdout + done.stderr
     for name in names:

@@ -222,6 +222,18 @@ def test_a_variable_that_will_not_do_is_named(changed: dict[str, Any], says: str
     assert says in str(refused.value)
 
 
+@pytest.mark.parametrize(("hosts", "asks"), [("1,2", "'ssh spark-1b32' works"), ("1", "")])
+def test_this_machine_needs_no_entry_for_itself(person: SimpleNamespace, hosts: str, asks: str) -> None:
+    shared = {"further": [], "port": 22, "sources": ["mDNS"]}
+    one = {**shared, "name": "spark-1b31", "address": "192.0.2.21", "here": True}
+    other = {**shared, "name": "spark-1b32", "address": "192.0.2.22"}
+    person.said = ["yes"]
+    asked = {"candidates": [one, other], "hosts": hosts, "user": "me", "model": "a/b", "path": "x.yml"}
+    assert run(setup_questions, asked)["ssh_config"] is bool(asks)
+    assert asks in " ".join(person.asked)
+    assert len(person.asked) == bool(asks)
+
+
 def test_no_model_is_asked_of_the_hub_and_none_is_shown_where_one_is_given(person: SimpleNamespace) -> None:
     person.said = ["192.0.2.21", "", "nvidia", "", "no"]
     found = run(setup_questions, {"candidates": [], "others": 3, "notes": ["A note"], "model": "a/b"})
@@ -385,6 +397,7 @@ def test_a_spark_that_lets_in_needs_nothing(monkeypatch: pytest.MonkeyPatch, key
     assert (found["changed"], found["installed"], found["key"]) == (False, [], str(keys_dir / "id_ed25519"))
     (options,) = host.options
     assert "BatchMode=yes" in options["ssh_extra_args"]
+    assert "UpdateHostKeys=no" in options["ssh_extra_args"], "known_hosts gets what was accepted"
     assert f"-i {keys_dir / 'id_ed25519'}" in options["ssh_extra_args"]
     assert (options["host"], options["port"], options["remote_user"]) == ("192.0.2.21", 22, "nvidia")
     assert options["password"] is None
