@@ -15,7 +15,12 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
-import netaddr
+try:
+    from netaddr import EUI, AddrFormatError, NotRegisteredError
+except ImportError:
+    NETADDR_MISSING = True  # then nobody knows who made a network device
+else:
+    NETADDR_MISSING = False
 
 MDNS, SYNC, NEIGHBOUR, HERE = "mDNS", "NVIDIA Sync", "neighbour", "this machine"
 #: sources in the order of what they tell
@@ -265,9 +270,11 @@ def maker(mac: str) -> str:
     >>> maker("48:b0:2d:00:00:01"), maker("02:42:0a:00:00:01"), maker("?")
     ('NVIDIA Corporation', '', '')
     """
+    if NETADDR_MISSING:
+        return ""
     try:
-        return str(netaddr.EUI(mac).oui.registration()["org"])
-    except (netaddr.NotRegisteredError, netaddr.AddrFormatError, ValueError, TypeError):
+        return str(EUI(mac).oui.registration()["org"])
+    except (NotRegisteredError, AddrFormatError, ValueError, TypeError):
         return ""
 
 

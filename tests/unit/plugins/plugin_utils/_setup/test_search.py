@@ -180,6 +180,13 @@ def test_merges_what_is_told_of_one_machine() -> None:
     assert search.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_controller_without_netaddr_does_not_know_the_maker(monkeypatch: pytest.MonkeyPatch, missing: bool) -> None:
+    monkeypatch.setattr(search, "NETADDR_MISSING", missing)
+    assert search.maker(NVIDIA) == ("" if missing else "NVIDIA Corporation")
+    assert len(seen(Sighting(NEIGHBOUR, "192.168.1.5", mac=NVIDIA))) == (not missing)
+
+
 def test_two_groups_become_one_when_a_later_answer_joins_them() -> None:
     (one,) = seen(
         Sighting(SYNC, "192.168.1.5", "gx10"), Sighting(MDNS, "192.168.1.6", "b"), Sighting(MDNS, "192.168.1.5", "b")
