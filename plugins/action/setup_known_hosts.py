@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup import answers, controller, known_hosts
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup import answers, controller, keys, known_hosts
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.answers import Spark
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.known_hosts import HostKey
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.terminal import Terminal
@@ -76,7 +76,7 @@ def _shown(one: Spark, known: list[HostKey], seconds: int) -> list[HostKey]:
     why = " ".join(line for line in said.error.splitlines() if line and not line.startswith("#"))
     raise PlanError(
         f"{one.name}: no ssh server answers at {one.address}, port {one.port} ({why or 'ssh-keyscan got no key'}). See "
-        "that the Spark is on and in this network, and that its address is right. Nothing was changed."
+        f"that the Spark is on, and in this network, and its address right.{keys.waits(why)} Nothing was changed."
     )
 
 

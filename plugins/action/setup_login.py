@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import getpass
 import platform
-import re
 import shlex
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,8 +21,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.terminal
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 TRIES = 3
-PENALTY_S = 20
-_RESET = re.compile(r"Connection (?:reset|closed)|Not allowed at this time")
 USUAL = "~/.ssh"
 
 
@@ -45,7 +41,6 @@ class ActionModule(Planner):
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Do the work, and say of an error what was done before."""
         self._asked = asked
-        self._refused: set[str] = set()
         self._done: list[str] = []
         try:
             return self._let_in(asked)
@@ -192,19 +187,13 @@ class ActionModule(Planner):
 
         :raises AnsibleAuthenticationFailure: where the login was refused. :raises PlanError: where ssh gets nowhere.
         """
-        for last in (False, True):
-            status, out, error = self._connected(one, script, given, options, password)
-            if status != 255:
-                return status, out, error
+        status, out, error = self._connected(one, script, given, options, password)
+        if status == 255:
             if "Permission denied" in error:
-                self._refused.add(one.name)
                 raise AnsibleAuthenticationFailure(error)
-            # sshd from 9.8 on lets an address wait that failed some times.
-            if last or one.name not in self._refused or not _RESET.search(error):
-                break
-            Terminal().show(f"{one.name} lets this machine wait after the logins that failed: {PENALTY_S} s.")
-            time.sleep(PENALTY_S)
-        raise PlanError(f"{one.name}: ssh does not get to {one.address}, port {one.port} ({_last(error)}).")
+            where = f"{one.address}, port {one.port}"
+            raise PlanError(f"{one.name}: ssh does not get to {where} ({_last(error)}).{keys.waits(error)}")
+        return status, out, error
 
     def _connected(self, one: Spark, script: str, given: str, options: str, password: str) -> tuple[int, str, str]:
         """Run a script by Ansible's own connection, which has a way to give ssh a password without an argument."""

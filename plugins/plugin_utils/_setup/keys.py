@@ -53,6 +53,18 @@ def line_of(text: str) -> str:
     return found[0] if found else ""
 
 
+def waits(error: str) -> str:
+    """A sentence on an ssh server that closes a connection at once, as it does after failed logins from OpenSSH 9.8 on.
+
+    >>> waits("kex_exchange_identification: Connection closed by remote host")
+    ' A Spark does so for a minute at most after some logins that failed: try again then.'
+    >>> waits("No route to host")
+    ''
+    """
+    closed = re.search(r"Connection (?:reset|closed)|Not allowed at this time", error)
+    return " A Spark does so for a minute at most after some logins that failed: try again then." if closed else ""
+
+
 def choose(files: Mapping[str, str], folder: str, agent: Sequence[str]) -> PublicKey | None:
     """The key that ssh would offer by itself: one of the user's files, or else one of the agent's.
 

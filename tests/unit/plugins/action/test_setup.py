@@ -353,9 +353,7 @@ class Host:
         self.said = list(said)
         self.options: list[dict[str, Any]] = []
         self.scripts: list[tuple[str, bytes | None]] = []
-        self.slept: list[float] = []
         monkeypatch.setattr(setup_login.connection_loader, "get", self.get)
-        monkeypatch.setattr(setup_login.time, "sleep", self.slept.append)
         programs(monkeypatch, lambda command: Said(2, "", "no agent"))
 
     def get(self, name: str, context: SimpleNamespace) -> Any:
@@ -377,7 +375,7 @@ class Host:
 LET_IN = (0, "", "")
 ADDED = (0, "added\n", "")
 DENIED = (255, "", "nvidia@192.0.2.21: Permission denied (publickey,password).\r\n")
-RESET = (255, "", "kex_exchange_identification: read: Connection reset by peer\r\n")
+CLOSED = (255, "", "kex_exchange_identification: Connection closed by remote host\r\n")
 
 
 @pytest.fixture
@@ -437,19 +435,18 @@ def test_a_password_that_is_refused_is_asked_for_again_and_then_no_more(
     assert "In this step nothing was changed. Run setup again" in said
 
 
-def test_a_spark_that_makes_this_machine_wait_after_failed_logins_is_waited_for(
-    monkeypatch: pytest.MonkeyPatch, keys_dir: Path, person: SimpleNamespace
+def test_a_connection_that_is_closed_at_once_may_be_a_penalty(
+    monkeypatch: pytest.MonkeyPatch, keys_dir: Path, tmp_path: Path
 ) -> None:
-    host = Host(monkeypatch, DENIED, DENIED, RESET, ADDED, LET_IN)
-    person.said = ["wrong", "right"]
-    assert run(setup_login, login(keys_dir))["changed"]
-    assert host.slept == [setup_login.PENALTY_S]
-
-
-def test_what_resets_the_first_connection_is_no_penalty(monkeypatch: pytest.MonkeyPatch, keys_dir: Path) -> None:
-    host = Host(monkeypatch, RESET)
-    assert "ssh does not get to 192.0.2.21, port 22 (kex_exchange" in refusal(setup_login, login(keys_dir))
-    assert host.slept == []
+    """As OpenSSH 10.0 does for some seconds after four keys that it refused."""
+    Host(monkeypatch, CLOSED)
+    said = refusal(setup_login, login(keys_dir))
+    assert "ssh does not get to 192.0.2.21, port 22 (kex_exchange_identification: Connection closed" in said
+    assert "try again then" in said
+    programs(monkeypatch, lambda command: Said(1, "", "192.0.2.21: Connection closed by remote host\n"))
+    said = refusal(setup_known_hosts, {"hosts": [ONE], "ssh_dir": str(tmp_path)})
+    assert "Connection closed by remote host" in said
+    assert "try again then. Nothing was changed." in said
 
 
 def test_says_what_is_in_the_way_of_a_key_that_was_added(
