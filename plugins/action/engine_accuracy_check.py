@@ -31,6 +31,7 @@ class ActionModule(TrialAction):
         "template_arguments": {"type": "dict", "default": {}},
         "repo": {"type": "str", "default": ""},
         "commit": {"type": "str", "default": ""},
+        "speculative": {"type": "dict", "default": {}},
         "compare": {"type": "path"},
         "require_equal": {"type": "bool", "default": False},
     }
@@ -55,7 +56,10 @@ class ActionModule(TrialAction):
         self.found.update(answers=answers, score=score, threshold=asked["threshold"])
         if earlier is not None:
             differences = compared(answers, served, earlier, asked["compare"], host)
-            self.found.update(compared=asked["compare"], differences=differences)
+            unlike = exam.unlike(asked["speculative"], earlier)
+            self.found.update(compared=asked["compare"], differences=differences, unlike=unlike)
+            if unlike:
+                self._display.display(f"{host}: {asked['compare']}: {unlike}")
             for one in differences:
                 self._display.display(f"{host}: {one['id']}: {one['what']}")
         self._refuse(asked, host)
@@ -74,9 +78,10 @@ class ActionModule(TrialAction):
             )
         if asked["require_equal"] and found.get("differences"):
             said = "; ".join(f"{one['id']}: {one['what']}" for one in found["differences"])
+            unlike = f" ({found['unlike']})" if found["unlike"] else ""
             raise TrialFailedError(
                 f"{asked['model']} at {asked['address']} on {host} answers otherwise than in "
-                f"{asked['compare']}: {said}."
+                f"{asked['compare']}{unlike}: {said}."
             )
 
 

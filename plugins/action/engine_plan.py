@@ -118,7 +118,8 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
     changes = planning.changes(request)
     names = {change["name"] for some in changes.values() for change in some}
     said = judged(asked, one)
-    lost = "" if asked["drop_caches"] else planning.lost_to_page_cache(request, asked["model"].get("bytes") or 0)
+    read = (asked["model"].get("bytes") or 0) + (draft_of(asked).get("bytes") or 0)
+    lost = "" if asked["drop_caches"] else planning.lost_to_page_cache(request, read)
     warnings = []
     if names & planning.STARTS:
         warnings = [
@@ -134,6 +135,9 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         "instance": asked["instance"],
         "engine": asked["engine"],
         "model": {name: asked["model"].get(name) for name in ("repo", "commit", "repo_dir", "bytes")},
+        "speculative": {
+            name: value for name, value in (asked["engine"].get("speculative") or {}).items() if name != "rank_bytes"
+        },
         "fabric": asked["fabric"],
         "launcher": asked["launcher"],
         "base_image": asked["base_image"],
@@ -264,15 +268,18 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
         "grace_s": GRACE_S,
     }
     model_bytes, reserve = asked["model"].get("bytes") or 0, asked["memory_reserve_mib"]
+    draft = draft_of(asked)
+    draft_bytes = (asked["engine"].get("speculative") or {}).get("rank_bytes") or 0
     own, members = asked["meminfo_path"] == contract.MEMINFO, asked["members"]
     config, nodes = cluster.plan(
         cluster.Request(
             limits=limits,
             model_bytes=model_bytes,
+            draft_bytes=draft_bytes,
             memory_budget_mib=neighbours.default_budget_mib(
                 asked["instance"],
                 asked["memory_budget_mib"],
-                cluster.memory_need_mib(model_bytes, len(members), reserve),
+                cluster.memory_need_mib(model_bytes, len(members), reserve, draft_bytes),
                 reserve,
                 [asked["found"][name]["memory_mib"] for name in members],
             ),
@@ -291,9 +298,25 @@ def serving_of(asked: dict[str, Any], image_id: str) -> serving.Serving:
         repo_dirs={
             name: (asked["model"].get("repo_dirs") or {}).get(name, asked["model"]["repo_dir"]) for name in members
         },
+        draft_dirs={name: (draft.get("repo_dirs") or {}).get(name, draft["repo_dir"]) for name in members if draft},
         drop_caches_path=asked["drop_caches_path"] if asked["drop_caches"] else "",
         **{name: asked[name] for name in ("gpu_kind", "launcher", "meminfo_path", "instance")},
     )
+
+
+def draft_of(asked: dict[str, Any]) -> dict[str, Any]:
+    """The model by which the engine guesses tokens, of those beside the served one; empty where it has none.
+
+    :raises ServeError: where it is not there.
+    """
+    repo = (asked["engine"].get("speculative") or {}).get("repo")
+    found = next((one for one in asked["model"].get("beside") or [] if one.get("repo") == repo), None)
+    if repo and found is None:
+        raise ServeError(
+            f"{repo} is to guess tokens, and is not beside {asked['model'].get('repo') or 'the model'}: give "
+            "engine_serve_model as the role hf_cache plans it, with that model in beside"
+        )
+    return dict(found) if repo and found else {}
 
 
 def public_key(asked: dict[str, Any], one: serving.Serving, member: str) -> str:

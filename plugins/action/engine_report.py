@@ -39,6 +39,7 @@ class ActionModule(Planner):
             "ranks": state.get("ranks", {}),
             "load_s": state["load_s"],
             "kv_tokens": state.get("kv_tokens", 0),
+            "speculative": plan.get("speculative") or {},
             "answer": text_of(asked["answer"]),
             "picture": asked["picture"],
             "exposed": plan["exposed"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import named
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 
@@ -34,7 +35,7 @@ class ActionModule(Planner):
         own = [change for changes in every for change in changes.get(host, [])]
         return {
             "changed": bool(own) and self._task.check_mode,
-            "planned": [change["name"] for change in own],
+            "planned": [named(change) for change in own],
             # What makes a change shows its diff.
             "diff": [self._diff(change) for change in own] if self._task.check_mode or not asked["role"] else [],
             "_ansible_verbose_always": bool(own),
@@ -55,5 +56,5 @@ class ActionModule(Planner):
     def _diff(change: dict[str, Any]) -> dict[str, Any]:
         """One change as Ansible shows diffs; one without a text of its own is a line."""
         if "diff" in change:
-            return {"before_header": change["name"], "after_header": change["name"], **change["diff"]}
-        return {"prepared": f"{change['name']}\n"}
+            return {"before_header": named(change), "after_header": named(change), **change["diff"]}
+        return {"prepared": f"{named(change)}\n"}

@@ -13,8 +13,9 @@ import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.renamed import renamed_variables
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_speculative import Speculation
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import catalogue, fit
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import catalogue, fit, speculative
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.settings import draft_of, setting_of
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
@@ -44,11 +45,11 @@ class ActionModule(Planner):
         "noted": {"type": "bool", "default": True},
         "image_changed": {"type": "bool", "default": False},
         "catalogue": {"type": "dict", "default": {}},
-        "draft": {"type": "dict", "default": {}},
+        "speculative": {"type": "raw", "default": ""},
         "vision": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
         "planned_at": {"type": "float", "default": 0},
     }
-    ERRORS: ClassVar[tuple[type[Exception], ...]] = (catalogue.CatalogueError,)
+    ERRORS: ClassVar[tuple[type[Exception], ...]] = (catalogue.CatalogueError, speculative.SpeculativeError)
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the engine's part of the plan. It changes nothing of its own on any host."""
@@ -58,8 +59,10 @@ class ActionModule(Planner):
         if old:
             raise PlanError(f"{old}. {end}")
         first = asked.pop("planned_at", 0)
-        model, draft = asked.pop("model"), asked.pop("draft", {})
-        entry = entry_of(model, asked.pop("catalogue", {}), end)
+        model, models = asked.pop("model"), asked.pop("catalogue", {})
+        entry = entry_of(model, models, end)
+        speculation = speculation_of(asked.pop("speculative", ""), model, models, end)
+        draft = draft_among(speculation, model.get("beside") or [])
         asked["config"] = asked.get("config") or entry["config"]
         absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
         if absent:
@@ -71,7 +74,13 @@ class ActionModule(Planner):
         schema, unusable = schema_of(asked.get("facts", {}), asked.get("image", ""))
         try:
             request = trtllm.Request(
-                snapshot=model["snapshot"], repo_dir=model["repo_dir"], schema=schema, entry=entry, **asked
+                snapshot=model["snapshot"],
+                repo_dir=model["repo_dir"],
+                schema=schema,
+                entry=entry,
+                speculation=speculation,
+                draft=draft,
+                **asked,
             )
             engine = trtllm.plan(request)
         except ServeError as error:
@@ -88,6 +97,14 @@ class ActionModule(Planner):
         )
         name = model.get("repo") or ""
         engine["demand"] = replace(need, model=name, min_sparks=entry["min_sparks"]).to_json()
+        if speculation:
+            engine["speculative"] = {
+                "kind": speculation.kind,
+                "repo": speculation.handle,
+                "commit": draft.get("commit") or "",
+                "tokens": speculation.tokens,
+                "rank_bytes": need.share.draft_bytes,
+            }
         text = yaml.safe_dump(engine["options"], indent=4, default_flow_style=False, allow_unicode=True)
         engine["files"] = {trtllm.OPTIONS_FILE: text}
         changes: dict[str, list[dict[str, Any]]] = {name: [] for name in asked["members"]}
@@ -111,6 +128,28 @@ def schema_of(facts: dict[str, Any], image: str) -> tuple[trtllm.Schema | None, 
         return trtllm_schema.Schema(facts["schema"]), []
     except trtllm_schema.SchemaError as error:
         return None, [f"The schema of the options in the image {image} cannot be judged by: {error}"]
+
+
+def speculation_of(said: Any, model: dict[str, Any], models: dict[str, Any], end: str) -> Speculation | None:
+    """By what tokens are guessed, if by anything. :raises SpeculativeError: when it cannot be as asked."""
+    try:
+        return speculative.asked(said, str(model.get("repo") or ""), models)
+    except speculative.SpeculativeError as error:
+        raise speculative.SpeculativeError(f"{error}. {end}") from error
+
+
+def draft_among(speculation: Speculation | None, beside: Any) -> dict[str, Any]:
+    """The model that guesses, among those that are planned beside the served one; empty where it is not there.
+
+    :raises PlanError: when what is beside is no list of models.
+    """
+    if not isinstance(beside, list) or not all(isinstance(one, dict) for one in beside):
+        raise PlanError(
+            f"beside of the model is {beside!r} and no list of models: give trtllm_serve_model as the role hf_cache "
+            "plans it. Nothing was changed."
+        )
+    handle = speculation.handle if speculation else ""
+    return next((dict(one) for one in beside if handle and one.get("repo") == handle), {})
 
 
 def entry_of(model: dict[str, Any], overrides: dict[str, Any], end: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import 
 
 FACTS = (
     *("instance", "endpoint", "model", "image", "image_id", "base_image", "ranks", "load_s", "kv_tokens"),
-    *("answer", "picture", "exposed"),
+    *("speculative", "answer", "picture", "exposed"),
 )
 
 

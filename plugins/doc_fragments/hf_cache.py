@@ -9,7 +9,7 @@ from __future__ import annotations
 class ModuleDocFragment:
     """The model, ``.optional`` where it may be left out; the others are further options."""
 
-    # ansible-test reads literals alone, so the model stands here twice.
+    # ansible-test reads literals alone, so the model stands here more than once.
     DOCUMENTATION = r"""
 options:
   model:
@@ -56,6 +56,48 @@ options:
   model:
     description: The model, as RV(sparkops.dgx_spark.hf_model_info#module:model) describes it.
     type: dict
+    suboptions:
+      repo:
+        description: Its repository, C(organisation/name).
+        type: str
+        required: true
+      commit:
+        description: The commit, 40 hexadecimal digits.
+        type: str
+        required: true
+      revision:
+        description: The branch or tag that the commit was found by, or the commit.
+        type: str
+        required: true
+      files:
+        description: Its files.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          path:
+            description: Path within the repository.
+            type: str
+            required: true
+          size:
+            description: Bytes.
+            type: int
+            required: true
+          sha256:
+            description: SHA-256 of a file that the hub keeps outside of git.
+            type: str
+          git_sha1:
+            description: What git calls a file that the hub keeps in git.
+            type: str
+"""
+
+    BESIDE = r"""
+options:
+  beside:
+    description: Further models, as RV(sparkops.dgx_spark.hf_model_info#module:beside) describes them.
+    type: list
+    elements: dict
+    default: []
     suboptions:
       repo:
         description: Its repository, C(organisation/name).

@@ -53,6 +53,12 @@ options:
     description: The model's commit, for the comparison.
     type: str
     default: ""
+  speculative:
+    description: >-
+      By what tokens are guessed, as RV(sparkops.dgx_spark.engine_report#module:speculative) tells it, for the
+      comparison.
+    type: dict
+    default: {}
   compare:
     description: A report on the controller that M(sparkops.dgx_spark.engine_validation_report) wrote earlier.
     type: path
@@ -100,6 +106,13 @@ differences:
   returned: when O(compare) is given
   type: list
   elements: dict
+unlike:
+  description: >-
+    How tokens were guessed then and are now, where that differs, as with speculative decoding and without; empty where
+    it does not.
+  returned: when O(compare) is given
+  type: str
+  sample: without speculative decoding then, and with speculative decoding (MTP, 3 tokens at a time) now
 at:
   description: When they were judged, in seconds since the epoch.
   returned: success

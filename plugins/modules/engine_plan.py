@@ -39,6 +39,7 @@ options:
     description: >-
       C(repo_dir), the path of the model on the leader, C(repo_dirs), its path by name where the paths differ, C(bytes),
       the size of its files, and C(room), what they will take by name, as M(sparkops.dgx_spark.hf_cache_plan) tells.
+      C(beside) has further models with the same, and their C(repo): the one that guesses tokens is mounted too.
     type: dict
     required: true
   fabric:

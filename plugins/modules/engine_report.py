@@ -92,6 +92,12 @@ kv_tokens:
   returned: success
   type: int
   sample: 86720
+speculative:
+  description: >-
+    By what tokens are guessed (C(kind), C(repo), C(commit)) and how many at a time (C(tokens)); empty where none are.
+  returned: success
+  type: dict
+  sample: {"kind": "Eagle3", "repo": "nvidia/Qwen3-235B-A22B-Eagle3", "commit": "0123456789abcdef", "tokens": 3}
 answer:
   description: The text that was generated.
   returned: success

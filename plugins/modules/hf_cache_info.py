@@ -17,6 +17,7 @@ description:
     Tells as well what is in the way of a download or a copy, how much room there is, whether the hf client is there,
     and what an interrupted copy left.
   - Without O(model), lists the models that the cache has, with their sizes on disk.
+  - With O(beside), tells the same of further models, such as the draft model of speculative decoding.
   - >-
     Changes nothing, and notes nothing: M(sparkops.dgx_spark.hf_cache_verify) notes what this module found right, so
     that the files need not be read again.
@@ -26,6 +27,7 @@ extends_documentation_fragment:
   - sparkops.dgx_spark.hf_cache.cache
   - sparkops.dgx_spark.hf_cache.hints
   - sparkops.dgx_spark.hf_cache.optional
+  - sparkops.dgx_spark.hf_cache.beside
 options:
   read:
     description:
@@ -235,6 +237,13 @@ left_behind:
   returned: with O(model)
   type: dict
   sample: {"authorized_key": false, "key": false}
+beside:
+  description: >-
+    Of each model of O(beside), in that order, what is returned of the model itself, from RV(repo) to RV(noted), and
+    RV(left_behind).
+  returned: with O(model)
+  type: list
+  elements: dict
 """
 
 import re
@@ -279,14 +288,25 @@ def missing_packages(module: AnsibleModule, packages: list[str]) -> list[str]:
 
 
 def look(module: AnsibleModule) -> dict[str, Any]:
-    """Return what the cache has of the model."""
+    """Return what the cache has of the model, and of those beside it."""
     asked = module.params
-    model = read_model(asked["model"])
+    missing = missing_packages(module, asked["packages"])
+    return {
+        **look_at(asked, asked["model"]),
+        "tool_version": tool_version(asked["tool_dir"] and Path(asked["tool_dir"])),
+        "missing_packages": missing,
+        "unavailable_packages": unavailable(lambda argv: module.run_command(list(argv))[:2], missing),
+        "beside": [look_at(asked, one) for one in asked["beside"]],
+    }
+
+
+def look_at(asked: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    """Return what the cache has of one model."""
+    model = read_model(about)
     cache = hf_cache.Cache(asked["cache_dir"], model.repo)
     notes = hf_cache.Notes(cache.notes)
     before = dict(notes.verified)
     report = hf_cache.look(cache, model, notes, asked["read"])
-    missing = missing_packages(module, asked["packages"])
     return {
         **hf_cache.describe(cache, model, report),
         "problems": report.problems(),
@@ -296,9 +316,6 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "obstacles": hf_cache.obstacles(cache, asked["hints"].get("cache_dir", "cache_dir"), model),
         "verified": report.stamps,
         "noted": all(before.get(blob) == stamp for blob, stamp in report.stamps.items()),
-        "tool_version": tool_version(asked["tool_dir"] and Path(asked["tool_dir"])),
-        "missing_packages": missing,
-        "unavailable_packages": unavailable(lambda argv: module.run_command(list(argv))[:2], missing),
         "left_behind": left_behind(asked["copy_dir"], model.repo),
     }
 
@@ -308,6 +325,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "model": {**hf_cache.MODEL_OPTION, "required": False},
+            "beside": hf_cache.BESIDE_OPTION,
             "cache_dir": hf_cache.CACHE_OPTION,
             "read": {"type": "str", "choices": ["none", "new", "all"], "default": "new"},
             "tool_dir": {"type": "path"},

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hf_cache_plan
-short_description: Plan how one model comes to the Hugging Face cache of every Spark
+short_description: Plan how a model comes to the Hugging Face cache of every Spark
 version_added: 0.1.0
 description:
   - Lists the changes of each Spark, in words and figures, from what the caches have.
+  - Where O(model) and O(members) tell of models beside the model, plans for all of them together.
   - >-
     Fails, with the host and the mend, where a disk is too small, or a cache may not be written to or holds files of
     another user, so that nothing is changed anywhere.
@@ -42,6 +43,10 @@ options:
     description: The hub's address, or the directory on the leader; for words.
     type: str
     required: true
+  endpoint:
+    description: The hub's address, from which models beside this one come; for words. Empty where O(place) is it.
+    type: str
+    default: ""
   reserve_gb:
     description: GB that are to stay free on every Spark.
     type: int
@@ -66,19 +71,45 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: By host a list of changes, each with C(name) and, where there are figures, C(diff).
+  description: >-
+    By host a list of changes, each with C(name) and, where there are figures, C(diff). Where there are models beside
+    the model, C(of) is the repository that a change is of.
   returned: success
   type: dict
   sample: {"spark1": [{"name": "Install the hf client"}], "spark2": []}
 receivers:
-  description: The members that copy files from the leader.
+  description: The members that copy files from the leader, of whichever model.
   returned: success
   type: list
   elements: str
   sample: [spark2]
+brings:
+  description: The models of which any member lacks files, the same on all hosts.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    repo:
+      description: The repository.
+      type: str
+      sample: nvidia/Qwen3-235B-A22B-FP4
+    hosts:
+      description: The members that lack files.
+      type: list
+      elements: str
+      sample: [spark1, spark2]
+    receivers:
+      description: Which of them copy these files from the leader.
+      type: list
+      elements: str
+      sample: [spark2]
+    directory:
+      description: Where the leader has them.
+      type: str
+      sample: /home/nvidia/.cache/huggingface/hub/models--nvidia--Qwen3-235B-A22B-FP4/blobs
 room:
   description: >-
-    By host what the model will take there: C(what), C(path), C(filesystem), C(bytes), for the sum of all that will lie
+    By host what the models will take there: C(what), C(path), C(filesystem), C(bytes), for the sum of all that will lie
     there at once.
   returned: success
   type: dict
@@ -146,6 +177,13 @@ problems:
   returned: success
   type: list
   elements: str
+beside:
+  description: >-
+    The same facts, from RV(repo_dirs) to RV(problems), of each model beside this one, in the order in which O(model)
+    has them.
+  returned: success
+  type: list
+  elements: dict
 at:
   description: When the plan was made, in seconds since the epoch.
   returned: success

@@ -29,6 +29,11 @@ options:
       - The model's repository, C(organisation/name). Required for O(model_too=true).
       - Without a repository, what was written for every model is removed.
     type: str
+  beside:
+    description: Further repositories. Whatever is removed for O(repo) is removed for them too.
+    type: list
+    elements: str
+    default: []
   model_too:
     description: Remove the model, with all its revisions.
     type: bool
@@ -81,6 +86,7 @@ def main() -> None:
         argument_spec={
             "cache_dir": CACHE_OPTION,
             "repo": {"type": "str"},
+            "beside": {"type": "list", "elements": "str", "default": []},
             "model_too": {"type": "bool", "default": False},
             "others": {"type": "bool", "default": False},
         },
@@ -89,14 +95,15 @@ def main() -> None:
     )
     asked, removed, freed = module.params, [], 0
     try:
-        if asked["repo"]:
-            check_names(asked["repo"], "main")
-        repos = [asked["repo"]] if asked["repo"] else []
+        meant = list(dict.fromkeys([*([asked["repo"]] if asked["repo"] else []), *asked["beside"]]))
+        for repo in meant:
+            check_names(repo, "main")
+        repos = [*meant]
         if asked["others"] or not repos:
             repos += [repo for repo in noted(asked["cache_dir"]) if repo not in repos]
         refuse_busy([Cache(asked["cache_dir"], repo) for repo in repos])
         for repo in repos:
-            with_model = asked["model_too"] and repo == asked["repo"]
+            with_model = asked["model_too"] and repo in meant
             paths, size = remove(Cache(asked["cache_dir"], repo), with_model, module.check_mode)
             removed += paths
             freed += size

@@ -10,7 +10,9 @@ module: hf_cache_report
 short_description: Report whether a Spark has the planned model
 version_added: 0.1.0
 description:
-  - Fails where the plan still lists changes for this host that were not made, or where the model was not verified.
+  - >-
+    Fails where the plan still lists changes for this host that were not made, or where the model, or one beside it, was
+    not verified.
   - Runs on the controller and asks no host.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -72,6 +74,11 @@ bytes:
   returned: success
   type: int
   sample: 134217728000
+beside:
+  description: The same, from RV(repo) to RV(bytes), of each model beside this one.
+  returned: success
+  type: list
+  elements: dict
 at:
   description: When the report was made, in seconds since the epoch.
   returned: success

@@ -19,6 +19,9 @@ description:
     Reads the headers of the C(*.safetensors) files, which tell the weights' types and bytes, from O(cache_dir) or
     O(directory) where the files are, else from the hub by HTTP ranges: some KB to some MB of each file.
   - >-
+    Describes further models from the hub, O(beside), such as the draft model of speculative decoding. Where the model
+    itself comes from a directory and no hub can be reached, one that the cache has whole is described from the cache.
+  - >-
     Fails where the files may not be had, with the page to open or the option to set in its message, for instance for an
     unknown repository or revision, a gated model, a bad token, or a hub that does not answer.
 extends_documentation_fragment:
@@ -51,6 +54,31 @@ options:
       - With V(false), RV(model) is empty where there are such files.
     type: bool
     default: true
+  beside:
+    description:
+      - Further models of the hub that are used with this one. Each repository stands here once, and is not O(repo).
+      - O(endpoint) and O(token) are theirs too.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      repo:
+        description: The repository, C(organisation/name).
+        type: str
+        required: true
+      revision:
+        description: A branch, a tag, or a commit of 40 hexadecimal digits.
+        type: str
+        default: main
+      allow_patterns:
+        description: As O(allow_patterns), for this model.
+        type: list
+        elements: str
+        default: []
+      ignore_patterns:
+        description: As O(ignore_patterns), for this model. Without this option, these are meant.
+        type: list
+        elements: str
   timeout:
     description: Seconds to wait for each answer of the hub.
     type: int
@@ -65,6 +93,13 @@ EXAMPLES = r"""
     repo: nvidia/Qwen3-235B-A22B-FP4
     token: "{{ spark_hf_token }}"
   register: asked
+
+- name: Read what the hub tells of a model and of its draft model
+  sparkops.dgx_spark.hf_model_info:
+    repo: nvidia/Llama-3.3-70B-Instruct-FP4
+    beside:
+      - repo: nvidia/Llama-3.3-70B-Instruct-Eagle3
+  register: pair
 
 - name: Show the model's size
   ansible.builtin.debug:
@@ -180,6 +215,11 @@ noted:
   returned: success
   type: bool
   sample: true
+beside:
+  description: Of each model of O(beside), in that order, what is returned of the model itself.
+  returned: success
+  type: list
+  elements: dict
 """
 
 from pathlib import Path
@@ -193,24 +233,57 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import 
     PATTERN_OPTIONS,
     Hub,
     HubError,
+    Model,
+    UnreachableError,
+    check_names,
     chosen,
     explain,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.models import Wanted, whole_in_cache
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.tensors import Weights, weights_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
+
+BESIDE_OPTION = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        "repo": {"type": "str", "required": True},
+        "revision": {"type": "str", "default": "main"},
+        "allow_patterns": {"type": "list", "elements": "str", "default": []},
+        "ignore_patterns": {"type": "list", "elements": "str"},
+    },
+}
 
 
-def from_hub(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return what a hub tells of the model."""
-    hub = Hub(asked["endpoint"], asked["token"].strip(), asked["timeout"])
-    model, gated = hub.model(asked["repo"], asked["revision"])
-    model = chosen(model, asked["allow_patterns"], asked["ignore_patterns"])
+def refuse_twice(repo: str, beside: list[Wanted], option: str) -> None:
+    """Refuse models beside the model that are the model itself, or stand there twice; case makes no other one."""
+    seen = {repo.lower(): "is the model itself"}
+    for one in beside:
+        check_names(one.repo, one.revision)
+        if one.repo.lower() in seen:
+            raise HubError(
+                f"{one.repo} cannot be brought beside {repo}, for it {seen[one.repo.lower()]}: name other models, each "
+                f"once ({option}). Nothing was changed."
+            )
+        seen[one.repo.lower()] = "stands there twice"
+
+
+def from_hub(hub: Hub, asked: dict[str, Any], one: Wanted) -> dict[str, Any]:
+    """Return what a hub tells of a model."""
+    model, gated = hub.model(one.repo, one.revision)
+    model = chosen(model, one.allow, one.ignore)
     cache = Cache(asked["cache_dir"], model.repo)
     config = config_in(cache, model)
-    weights = weights_of(model, cache, hub)
+    return about(model, hub.config(model) if config is None else config, weights_of(model, cache, hub), gated)
+
+
+def about(model: Model, config: dict[str, Any], weights: Weights, gated: bool) -> dict[str, Any]:
+    """Return what is told of a model that is in no directory."""
     return {
         "model": model.as_dict(),
         "bytes": model.size,
-        "config": hub.config(model) if config is None else config,
+        "config": config,
         "tensors": weights.tensors,
         "tensors_problem": weights.problem,
         "gated": gated,
@@ -226,13 +299,13 @@ def from_directory(asked: dict[str, Any]) -> dict[str, Any]:
     top, cache = Path(asked["directory"]), Cache(asked["cache_dir"], asked["repo"])
     described = hf_directory.describe(top, asked["repo"], cache, asked["read"])
     weights = Weights([], "", True)
-    about: dict[str, Any] = {"model": {}, "bytes": 0, "config": {}}
+    whole: dict[str, Any] = {"model": {}, "bytes": 0, "config": {}}
     if described.model is not None:
         model = chosen(described.model, asked["allow_patterns"], asked["ignore_patterns"])
-        about = {"model": model.as_dict(), "bytes": model.size, "config": hf_directory.config_in(top, model)}
+        whole = {"model": model.as_dict(), "bytes": model.size, "config": hf_directory.config_in(top, model)}
         weights = weights_of(model, cache, None, top)
     return {
-        **about,
+        **whole,
         "tensors": weights.tensors,
         "tensors_problem": weights.problem,
         "gated": False,
@@ -241,6 +314,57 @@ def from_directory(asked: dict[str, Any]) -> dict[str, Any]:
         "hashes": described.hashes,
         "noted": described.is_remembered and weights.noted,
     }
+
+
+def from_cache(asked: dict[str, Any], one: Wanted) -> dict[str, Any] | None:
+    """Return what the cache tells of a model that is whole there, None where it is not."""
+    cache = Cache(asked["cache_dir"], one.repo)
+    model = whole_in_cache(cache, one)
+    if model is None:
+        return None
+    return about(model, config_in(cache, model) or {}, weights_of(model, cache, None), False)
+
+
+def beside_it(asked: dict[str, Any], hub: Hub, one: Wanted) -> dict[str, Any]:
+    """Return what is known of a model that is used with the other.
+
+    :raises HubError: naming the model, and the option by which it is here.
+    """
+    option = asked["hints"].get("beside", "beside")
+    try:
+        try:
+            return from_hub(hub, asked, one)
+        except UnreachableError:
+            there = from_cache(asked, one) if asked["source"] == "directory" else None
+            if there is None:
+                raise
+            return there
+    except (HubError, OSError) as exc:
+        named = getattr(exc, "option", "") == "revision"  # a suboption of the one that is named anyway
+        why = told(exc) if named else explain(exc, asked["hints"])
+        raise HubError(f"{why}. {one.repo} is to come beside {asked['repo']} ({option}). Nothing was changed.") from exc
+
+
+def describe(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of the model, and of those beside it."""
+    beside = [
+        Wanted(
+            one["repo"],
+            one["revision"],
+            one["allow_patterns"],
+            asked["ignore_patterns"] if one["ignore_patterns"] is None else one["ignore_patterns"],
+        )
+        for one in asked["beside"]
+    ]
+    refuse_twice(asked["repo"], beside, asked["hints"].get("beside", "beside"))
+    if asked["source"] == "directory":
+        found = from_directory(asked)
+        hub = Hub(asked["endpoint"], asked["token"].strip(), asked["timeout"]) if beside else None
+    else:
+        hub = Hub(asked["endpoint"], asked["token"].strip(), asked["timeout"])
+        wanted = Wanted(asked["repo"], asked["revision"], asked["allow_patterns"], asked["ignore_patterns"])
+        found = from_hub(hub, asked, wanted)
+    return {**found, "beside": [beside_it(asked, hub, one) for one in beside] if hub else []}
 
 
 def main() -> None:
@@ -257,6 +381,7 @@ def main() -> None:
             "token": {"type": "str", "default": "", "no_log": True},
             "timeout": {"type": "int", "default": 20},
             "hints": HINTS_OPTION,
+            "beside": BESIDE_OPTION,
             **PATTERN_OPTIONS,
         },
         required_if=[("source", "directory", ["directory"])],
@@ -264,7 +389,7 @@ def main() -> None:
     )
     asked = module.params
     try:
-        found = from_directory(asked) if asked["source"] == "directory" else from_hub(asked)
+        found = describe(asked)
     except (HubError, OSError) as exc:
         module.fail_json(msg=explain(exc, asked["hints"]))
     module.exit_json(changed=False, **found)

@@ -35,7 +35,8 @@ options:
     default: apply
   changes:
     description: >-
-      C(changes) of a role's plan, by host a list of changes, each with C(name) and, where a text changes, C(diff).
+      C(changes) of a role's plan, by host a list of changes, each with C(name), where a text changes C(diff), and
+      C(of) where the plan has several changes of one name.
     type: dict
     default: {}
   plans:
@@ -61,7 +62,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 planned:
-  description: The names of the changes, in the order in which they would be made.
+  description: The names of the changes, in the order in which they would be made, each with what it is of.
   returned: success
   type: list
   elements: str

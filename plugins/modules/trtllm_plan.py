@@ -27,7 +27,8 @@ options:
     description: >-
       C(snapshot), the path of the pinned commit in the Hugging Face cache, and C(repo_dir), the path of the model's own
       directory above; both are the same on every Spark. C(repo), C(bytes) and C(tensors) tell what it needs: its
-      handle, the size of its files, and the headers of its weights, as far as they are known.
+      handle, the size of its files, and the headers of its weights, as far as they are known. C(beside) has further
+      models with the same, and their C(config) and C(commit), such as the one that guesses tokens.
     type: dict
     required: true
   config:
@@ -107,12 +108,17 @@ options:
         is not known to take of them is left out, with a warning.
     type: dict
     default: {}
-  draft:
-    description: >-
-      The model that guesses tokens for this one, with its C(config.json) as C(config) and its size as C(bytes): it
-      counts in what a Spark needs.
-    type: dict
-    default: {}
+  speculative:
+    description:
+      - >-
+        By what tokens are guessed: empty for nothing, V(catalogue) for the draft that the catalogue has for the model,
+        or a mapping with C(kind) (V(Eagle3), V(Draft_Target) or V(MTP)), C(handle) of the model that guesses (MTP has
+        none), its C(revision), and C(tokens), how many are guessed at a time.
+      - >-
+        It becomes C(speculative_config) in the image's own spelling. The model that guesses is looked for in C(beside)
+        of O(model), and counts in what a Spark needs.
+    type: raw
+    default: ""
   vision:
     description: >-
       Whether the model is asked about a picture once it serves. With V(auto) where its config.json has an encoder of
@@ -143,7 +149,8 @@ RETURN = r"""
 engine:
   description: >-
     What M(sparkops.dgx_spark.engine_plan) takes as O(sparkops.dgx_spark.engine_plan#module:engine). C(demand) in it is
-    what the model needs of a Spark.
+    what the model needs of a Spark. Where tokens are guessed, C(speculative) has by what (C(kind), C(repo), C(commit)),
+    how many at a time (C(tokens)), and the bytes of it that a rank has (C(rank_bytes)).
   returned: success
   type: dict
 changes:

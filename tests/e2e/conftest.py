@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -76,10 +77,10 @@ class Run:
         }
 
     def planned(self) -> dict[str, set[str]]:
-        """The names of the changes that the roles' plans list, by host; of a dry run."""
+        """The names of the changes that the roles' plans list, by host, without what each is of; of a dry run."""
         planned: dict[str, set[str]] = {}
         for host, result in self._ok():
-            planned.setdefault(host, set()).update(result["res"].get("planned", ()))
+            planned.setdefault(host, set()).update(name.partition(": ")[0] for name in result["res"].get("planned", ()))
         return {host: names for host, names in planned.items() if names}
 
     def made(self) -> dict[str, set[str]]:
@@ -255,9 +256,25 @@ def taken_down(lab: Lab) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def in_turn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[None]]:
+    """A lock of all processes of a run of pytest: what starts Docker and builds the images does so for the others."""
+    place = tmp_path_factory.getbasetemp()
+    name = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "lock"
+
+    @contextmanager
+    def locked() -> Iterator[None]:
+        with name.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    return locked
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Lab]:
     """Two Sparks on one cable, for all tests that leave them as they were."""
-    one = brought_up(tmp_path_factory.mktemp("lab"))
+    with in_turn():
+        one = brought_up(tmp_path_factory.mktemp("lab"))
     yield one
     taken_down(one)
 
@@ -331,6 +348,13 @@ class Pair(Lab):
         return "\n".join(f"--- {name}\n{text}" for name, text in said.items())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one process run all tests of one lab, in their order, where pytest is told to use several."""
+    for item in items:
+        lab = "pair" if "pair" in getattr(item, "fixturenames", ()) else "lab"
+        item.add_marker(pytest.mark.xdist_group(lab))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
@@ -347,9 +371,12 @@ def stocked(scratch: Path, **variables: Any) -> Pair:
 
 
 @pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(
+    tmp_path_factory: pytest.TempPathFactory, in_turn: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Pair]:
     """Two Sparks to serve on, blank at first."""
-    one = stocked(tmp_path_factory.mktemp("pair"))
+    with in_turn():
+        one = stocked(tmp_path_factory.mktemp("pair"))
     yield one
     taken_down(one)
 

@@ -1,7 +1,9 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role hf_cache with the real hf client: one model on two Sparks, and everything that can go wrong on the way."""
+"""The role hf_cache with the real hf client: one model on two Sparks, everything that can go wrong on the way, and a
+draft model beside it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ import secrets
 import signal
 import subprocess
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -24,11 +27,12 @@ from .test_internet import control, in_internet
 pytestmark = pytest.mark.matrix
 GATED, TOKEN = "lab/gated-200m", "hf_lab_topsecret"
 SIZE = 200_000_000
+DRAFT, DRAFT_SIZE = "lab/draft-30m", 30_000_000
 #: the plan of a model that is not there yet reads config.json from the hub, and the beginnings of its five files
 PLAN_READS = 20_000 + 5 * 65_536
 #: of a download: the whole file, or the rest; the plan asks for beginnings
 DOWNLOADS = r"^(bytes=\d+-)?$"
-FABRIC = "enp1s0f0np0"
+FABRIC, HUB = "enp1s0f0np0", "/home/nvidia/.cache/huggingface/hub"
 BROUGHT = "bring | Download or copy the model"
 
 
@@ -79,12 +83,11 @@ class CacheLab(Lab):
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
-    def forget(self, repo: str = GATED) -> None:
-        """Take the model from all Sparks, and what the hub counted."""
+    def forget(self, *repos: str) -> None:
+        """Take models from all Sparks, this file's own where none is named, and what the hub counted."""
+        folders = " ".join(f"{HUB}/models--{repo.replace('/', '--')}" for repo in repos or (GATED, DRAFT))
         for name in self.names:
-            folder = f"models--{repo.replace('/', '--')}"
-            cache = "~/.cache/huggingface"
-            self.host(name).check_output(f"rm -rf {cache}/hub/{folder} {cache}/hub/.locks {cache}/.dgx-spark")
+            self.host(name).check_output(f"rm -rf {folders} {HUB}/.locks ~/.cache/huggingface/.dgx-spark")
         control(self, "DELETE", "/faults")
         control(self, "DELETE", "/stats")
 
@@ -106,16 +109,32 @@ class CacheLab(Lab):
         """The bytes of a model that are on a worker, or on their way to it."""
         return int(self.host(name).check_output("du -sb ~/.cache/huggingface/hub 2>/dev/null | cut -f1") or 0)
 
-    def nothing_left(self) -> None:
+    def nothing_left(self, *repos: str) -> None:
         """No key, no authorized key, no program of a copy."""
+        folders = [f"models--{repo.replace('/', '--')}" for repo in repos or [GATED]]
         for name in self.names:
             host = self.host(name)
             assert "sparkops.dgx_spark" not in host.check_output("cat ~/.ssh/authorized_keys")
             assert not host.file("/home/nvidia/.dgx-spark").exists
             assert set(host.check_output("ls ~/.cache/huggingface/.dgx-spark").split()) == {
-                "models--lab--gated-200m.json",
-                "models--lab--gated-200m.lock",
+                f"{folder}.{kind}" for folder in folders for kind in ("json", "lock")
             }
+
+    def undo(self, **variables: Any) -> Run:
+        """Run the entry point that takes back what the role made."""
+        return self.play(self.plays("undo", **variables))
+
+    @contextmanager
+    def mounted(self, name: str, repo: str) -> Iterator[None]:
+        """Have a container run on a Spark that has a model mounted."""
+        sleep = "tar --create --dereference /bin/sleep /lib/x86_64-linux-gnu/libc.so.6 /lib64/ld-linux-x86-64.so.2"
+        spark, folder = self.host(name), f"{HUB}/models--{repo.replace('/', '--')}"
+        spark.check_output(f"{sleep} | sudo docker import - sleeper")
+        spark.check_output(f"sudo docker run --detach --name sleeper -v {folder}:/model:ro sleeper /bin/sleep 600")
+        try:
+            yield
+        finally:
+            spark.check_output("sudo docker rm --force sleeper && sudo docker image rm sleeper")
 
 
 @pytest.fixture(scope="module")
@@ -396,31 +415,23 @@ def test_an_older_unfinished_download_is_in_nobodys_way(blank: CacheLab) -> None
 
 
 def test_pruning_takes_one_model_exactly_and_none_that_is_served(had: CacheLab) -> None:
-    hub = "/home/nvidia/.cache/huggingface/hub"
-    sleep = "tar --create --dereference /bin/sleep /lib/x86_64-linux-gnu/libc.so.6 /lib64/ld-linux-x86-64.so.2"
     for name in had.names:
-        had.host(name).check_output(f"mkdir -p {hub}/models--lab--gated-200m-too/blobs")
-    spark = had.host("spark2")
-    spark.check_output(f"{sleep} | sudo docker import - sleeper")
-    mount = f"-v {hub}/models--lab--gated-200m:/model:ro"
-    spark.check_output(f"sudo docker run --detach --name sleeper {mount} sleeper /bin/sleep 600")
+        had.host(name).check_output(f"mkdir -p {HUB}/models--lab--gated-200m-too/blobs")
     role = {"name": "sparkops.dgx_spark.hf_cache", "tasks_from": "prune"}
     tasks = [{"name": "Prune", "ansible.builtin.include_role": role, "vars": {"hf_cache_prune_repo": GATED}}]
     play = [{"hosts": "spark", "gather_facts": False, "tasks": tasks}]
-    try:
+    with had.mounted("spark2", GATED):
         refused = had.play(play)
         assert refused.status == "failed"
         assert f"spark2: {GATED} is being served by sleeper" in refused.words
         assert refused.changed == {}
-    finally:
-        spark.check_output("sudo docker rm --force sleeper && sudo docker image rm sleeper")
     run = had.play(play)
     assert run.status == "successful", run.said
     assert run.results("prune | Remove the model's directory")["spark1"]["freed_bytes"] > SIZE
     for name in had.names:
-        left = had.host(name).check_output(f"ls -d {hub}/models--*")  # hf puts a CACHEDIR.TAG beside them
-        assert left == f"{hub}/models--lab--gated-200m-too"
-        had.host(name).check_output(f"rm -r {hub}/models--lab--gated-200m-too")
+        left = had.host(name).check_output(f"ls -d {HUB}/models--*")  # hf puts a CACHEDIR.TAG beside them
+        assert left == f"{HUB}/models--lab--gated-200m-too"
+        had.host(name).check_output(f"rm -r {HUB}/models--lab--gated-200m-too")
 
 
 def test_a_copy_that_is_not_encrypted(blank: CacheLab) -> None:
@@ -460,3 +471,111 @@ def test_a_checkpoint_that_was_made_on_the_leader(blank: CacheLab) -> None:
     finally:
         leader.check_output("rm -r ~/made")
         blank.forget(repo)
+
+
+#: a model, and the one that guesses tokens for it
+PAIR = {"hf_cache_beside": [{"repo": DRAFT}]}
+SEED_DRAFT = ("python3", "-m", "virtual_internet.seed", "--root=/srv/virtual-internet", f"--repo={DRAFT}", "--size=30M")
+SLOW = {"kind": "slow", "bytes_per_second": 2_000_000, "times": None}
+
+
+@pytest.fixture
+def drafted(sparks: CacheLab) -> CacheLab:
+    """The Sparks with a model and its draft model, the hub without faults."""
+    in_internet(sparks, *SEED_DRAFT)
+    control(sparks, "DELETE", "/faults")
+    run = sparks.cache(**PAIR)
+    assert run.status == "successful", run.said
+    control(sparks, "DELETE", "/stats")
+    return sparks
+
+
+def brought(run: Run) -> list[tuple[str, dict[str, Any]]]:
+    """What was downloaded or copied, in that order; a task that brings several models has several results."""
+    tasks = [event["event_data"] for event in run.events if event["event"] == "runner_on_ok"]
+    return [(one["host"], one["res"]) for one in tasks if one["task"].endswith(BROUGHT)]
+
+
+def test_a_draft_model_crosses_the_internet_once_too_and_then_the_fabric(blank: CacheLab) -> None:
+    in_internet(blank, *SEED_DRAFT)
+    foretold = blank.cache(check=True, **PAIR)
+    assert foretold.status == "successful", foretold.said
+    shown = foretold.results("apply | Show the planned changes")["spark2"]["planned"]
+    assert shown == [f"Download or copy the model: {repo}" for repo in (GATED, DRAFT)]
+    assert re.search(rf"Copy {DRAFT}@\w{{7}} from spark1 \(\d+ files, 0\.03 GB\)", foretold.words)
+    assert blank.hub_bytes() <= PLAN_READS + 20_000 + 65_536, "no weights"
+    control(blank, "DELETE", "/stats")
+    run = blank.cache(**PAIR)
+    assert run.status == "successful", run.said
+    report = run.registered("hf_cache_report")
+    for name in blank.names:
+        (draft,) = report[name]["beside"]
+        assert (report[name]["repo"], draft["repo"]) == (GATED, DRAFT)
+        assert draft["commit"] == report["spark1"]["beside"][0]["commit"]
+    size, of_draft = report["spark1"]["bytes"], report["spark1"]["beside"][0]["bytes"]
+    assert of_draft > DRAFT_SIZE
+    assert size + of_draft <= blank.hub_bytes() <= size + of_draft + PLAN_READS + 20_000 + 65_536
+    copies = [result for name, result in brought(run) if name == "spark2"]
+    assert [copy["moved_bytes"] for copy in copies] == [size, of_draft]
+    for copy in copies:
+        assert set(copy["carried_bytes"]) == {FABRIC}
+    for repo in (GATED, DRAFT):
+        assert blank.blobs("spark1", repo) == blank.blobs("spark2", repo)
+    blank.nothing_left(GATED, DRAFT)
+    for check in (False, True):
+        control(blank, "DELETE", "/stats")
+        again = blank.cache(check=check, **PAIR)
+        assert again.status == "successful", again.said
+        assert again.changed == {}
+        assert blank.hub_bytes() == 0
+    verified = blank.verify(**PAIR)
+    assert verified.status == "successful", verified.said
+    assert verified.registered("hf_cache_report")["spark2"]["beside"][0]["repo"] == DRAFT
+
+
+def test_what_is_lost_of_a_draft_model_is_found_and_comes_from_the_leader(drafted: CacheLab) -> None:
+    link = f"$(readlink -f {HUB}/models--{DRAFT.replace('/', '--')}/snapshots/*/model.safetensors)"
+    drafted.host("spark2").check_output(f"truncate -s 1000 {link}")
+    found = drafted.verify(**PAIR)
+    assert found.status == "failed"
+    assert f"spark2 is not as planned: Download or copy the model: {DRAFT} ({DRAFT}: model.safetensors" in found.words
+    run = drafted.cache(**PAIR)
+    assert run.status == "successful", run.said
+    assert set(run.changed) == {"spark2"}
+    assert [(name, result["moved_bytes"]) for name, result in brought(run)] == [("spark2", DRAFT_SIZE)]
+    assert drafted.hub_bytes() == 0
+    drafted.nothing_left(GATED, DRAFT)
+
+
+def test_an_interrupted_draft_model_is_taken_up_again(drafted: CacheLab) -> None:
+    folder = f"models--{DRAFT.replace('/', '--')}"
+    for name in drafted.names:
+        drafted.host(name).check_output(f"rm -rf {HUB}/{folder} {HUB}/../.dgx-spark/{folder}*")
+    control(drafted, "POST", "/faults", {"service": "hub", "match": "cdn.*safetensors", "range": DOWNLOADS, **SLOW})
+    play = drafted.begun(**PAIR)
+    part = f"du -sb {HUB}/{folder} | cut -f1"
+    try:
+        eventually(lambda: int(drafted.host("spark1").run(part).stdout or 0) > 5_000_000, True, seconds=90)
+    finally:
+        os.killpg(play.pid, signal.SIGINT)
+    assert play.wait(60) != 0
+    run = drafted.cache(**PAIR)
+    assert run.status == "successful", run.said
+    assert drafted.hub_bytes() < DRAFT_SIZE + PLAN_READS + 10_485_760, "it went on by itself"
+    assert drafted.blobs("spark1", DRAFT) == drafted.blobs("spark2", DRAFT)
+    drafted.nothing_left(GATED, DRAFT)
+
+
+def test_undo_removes_a_draft_model_with_the_model_and_not_while_it_is_served(drafted: CacheLab) -> None:
+    removal = {**PAIR, "hf_cache_undo_remove_model": True}
+    with drafted.mounted("spark2", DRAFT):
+        refused = drafted.undo(**removal)
+        assert refused.status == "failed"
+        assert f"spark2: {DRAFT} is being served by sleeper: stop that first. Nothing was changed." in refused.words
+        assert refused.changed == {}
+    run = drafted.undo(**removal)
+    assert run.status == "successful", run.said
+    for name in drafted.names:
+        host = drafted.host(name)
+        assert not host.file("/home/nvidia/.cache/huggingface").exists, "no empty directory is left"
+        assert not host.file("/home/nvidia/.dgx-spark").exists

@@ -61,7 +61,11 @@ def event(kind: str, host: str, task: str, **result: Any) -> dict[str, Any]:
 def test_what_was_planned_and_what_was_made(support: ModuleType) -> None:
     events = [
         event(
-            "ok", "spark1", "apply | Show the planned changes", changed=True, planned=["Write a | b", "Restart Docker"]
+            "ok",
+            "spark1",
+            "apply | Show the planned changes",
+            changed=True,
+            planned=["Write a | b: x", "Restart Docker"],
         ),
         event("ok", "spark2", "apply | Show the planned changes", changed=False, planned=[]),
         event("ok", "spark1", "change | Write a | b", changed=True),

@@ -17,9 +17,15 @@ ROLES = Path(__file__).parents[2] / "roles"
 
 
 def value(role: str, name: str, **variables: Any) -> Any:
-    """What a variable of a role's vars is beside these."""
-    text = yaml.safe_load((ROLES / role / "vars" / "main.yml").read_text())[name]
-    return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text))
+    """What a variable of a role's vars is beside these, and beside the others of its vars."""
+    own = yaml.safe_load((ROLES / role / "vars" / "main.yml").read_text())
+    others = {key: trusted(text) for key, text in own.items()}
+    return Templar(loader=DataLoader(), variables={**others, **variables}).template(others[name])
+
+
+def trusted(text: Any) -> Any:
+    """A value of a role's vars, with its templates."""
+    return trust_as_template(text) if isinstance(text, str) else text
 
 
 @pytest.mark.parametrize(
@@ -107,5 +113,106 @@ def test_an_undo_removes_the_named_instance_or_all_of_any_spark(
     ],
 )
 def test_a_model_is_removed_where_no_container_has_it_mounted(mounts: dict[str, list[str]], used: list[str]) -> None:
-    told = {"hf_cache_repo": "lab/tiny", "__hf_cache_mounted": {"mounts": mounts}}
+    told = {"hf_cache_repo": "lab/tiny", "hf_cache_beside": [], "__hf_cache_mounted": {"mounts": mounts}}
     assert value("hf_cache", "__hf_cache_undone_in_use", **told) == used
+    assert value("hf_cache", "__hf_cache_undone_served", **told) == (["lab/tiny"] if used else [])
+
+
+@pytest.mark.parametrize(
+    ("mounts", "used", "served"),
+    [
+        ({"/hub/models--lab--tiny": ["x"], "/hub/models--lab--other": ["y"]}, ["x"], ["lab/tiny"]),
+        ({"/hub/models--lab--a.draft": ["y"]}, ["y"], ["lab/a.draft"]),
+        ({"/hub/models--lab--a-draft": ["y"], "/hub/models--lab--a.draft-2": ["z"], "/data": ["w"]}, [], []),
+        (
+            {"/hub/models--lab--tiny": ["x"], "/hub/models--lab--a.draft": ["x", "y"]},
+            ["x", "x", "y"],
+            ["lab/tiny", "lab/a.draft"],
+        ),
+    ],
+)
+def test_a_draft_is_removed_where_no_container_has_it_mounted(
+    mounts: dict[str, list[str]], used: list[str], served: list[str]
+) -> None:
+    mounted = {"mounts": mounts}
+    undo = {"hf_cache_repo": "lab/tiny", "hf_cache_beside": [{"repo": "lab/a.draft"}], "__hf_cache_mounted": mounted}
+    assert value("hf_cache", "__hf_cache_undone_in_use", **undo) == used
+    assert value("hf_cache", "__hf_cache_undone_served", **undo) == served
+    cached = [
+        {"repo": repo, "repo_dir": f"/hub/models--{repo.replace('/', '--')}"} for repo in ("lab/tiny", "lab/a.draft")
+    ]
+    prune = {"hf_cache_prune_repo": "lab/tiny", "hf_cache_prune_beside": ["lab/a.draft"], "__hf_cache_mounted": mounted}
+    prune["__hf_cache_cached"] = {"models": [*cached, {"repo": "lab/other", "repo_dir": "/hub/models--lab--other"}]}
+    assert value("hf_cache", "__hf_cache_pruned_in_use", **prune) == used
+    assert value("hf_cache", "__hf_cache_pruned_served", **prune) == served
+
+
+LOOK = {"unread": [], "corrupt": [], "noted": True}
+
+
+def told_of(draft: dict[str, Any], leads: bool = True, **asked: Any) -> dict[str, Any]:
+    """The variables of a Spark that has a model and a draft, and what the leader was told of these."""
+    about = {"model": {"repo": "lab/draft"}, "tensors": [1], "noted": True, **asked}
+    described = {"model": {"repo": "lab/tiny"}, "tensors": [2], "noted": True, "beside": [about]}
+    return {
+        "hf_cache_repo": "lab/tiny",
+        "hf_cache_members": ["spark1", "spark2"],
+        "hostvars": {"spark1": {"__hf_cache_described": described, "__hf_cache_hashed": {"skipped": True}}},
+        "__hf_cache_found": {**LOOK, "snapshot": "/s", "verified": {"x": 1}, "beside": [{**LOOK, **draft}]},
+        "__hf_cache_read": {"skipped": True},
+        "__hf_cache_members": {"is_leader": leads},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "draft", "wanted"),
+    [
+        ("__hf_cache_unread", {}, []),
+        ("__hf_cache_unread", {"unread": ["a"]}, ["a"]),
+        ("__hf_cache_corrupt", {"corrupt": ["b"]}, ["b"]),
+        ("__hf_cache_unverified", {}, False),
+        ("__hf_cache_unverified", {"noted": False}, True),
+    ],
+)
+def test_a_draft_is_looked_at_as_the_model_is(name: str, draft: dict[str, Any], wanted: Any) -> None:
+    assert value("hf_cache", name, **told_of(draft)) == wanted
+
+
+@pytest.mark.parametrize(("leads", "wanted"), [(True, True), (False, False)])
+def test_what_the_leader_was_told_of_a_draft_is_noted_by_the_leader(leads: bool, wanted: bool) -> None:
+    told = told_of({}, leads, noted=False)
+    assert value("hf_cache", "__hf_cache_unverified", **told) is wanted
+    (known,) = value("hf_cache", "__hf_cache_beside_known", **told)
+    assert known["tensors"] == ([1] if leads else [])
+
+
+def test_a_task_finds_what_is_known_of_a_model_by_its_repository() -> None:
+    models = value("hf_cache", "__hf_cache_models", **told_of({"verified": {"y": 2}, "corrupt": ["c"]}))
+    assert list(models) == ["lab/tiny", "lab/draft"]
+    assert (models["lab/tiny"]["model"], models["lab/tiny"]["verified"]) == ({"repo": "lab/tiny"}, {"x": 1})
+    assert models["lab/draft"]["model"] == {"repo": "lab/draft"}
+    assert (models["lab/draft"]["verified"], models["lab/draft"]["corrupt"]) == ({"y": 2}, ["c"])
+
+
+@pytest.mark.parametrize(
+    ("of", "linked", "keys", "access"),
+    [
+        ({}, ["lab/tiny"], [], ["lab/tiny"]),
+        ({"of": "lab/draft"}, ["lab/draft"], [], ["lab/draft"]),
+    ],
+)
+def test_a_change_is_made_of_the_model_that_it_is_of(
+    of: dict[str, str], linked: list[str], keys: list[str], access: list[str]
+) -> None:
+    names = ("Link the model's files", "Remove the authorized keys of an interrupted copy")
+    changes = {"spark1": [{"name": name, **of} for name in names]}
+    told = {"hf_cache_repo": "lab/tiny", "hf_cache_plan": {"changes": changes}, "inventory_hostname": "spark1"}
+    found = [value("hf_cache", f"__hf_cache_{name}", **told) for name in ("to_link", "left_keys", "left_access")]
+    assert found == [linked, keys, access]
+
+
+def test_no_model_comes_beside_where_no_speculative_decoding_is_asked_for() -> None:
+    text = yaml.safe_load((ROLES / "hf_cache" / "defaults" / "main.yml").read_text())["hf_cache_beside"]
+    for asked in ({}, {"spark_speculative": ""}):
+        templar = Templar(loader=DataLoader(), variables={"hf_cache_repo": "lab/tiny", **asked})
+        assert templar.template(trust_as_template(text)) == []

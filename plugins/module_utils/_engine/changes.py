@@ -145,12 +145,17 @@ def _different_stores(members: Sequence[str], found: Mapping[str, Any]) -> str:
 
 def _different_caches(one: Serving) -> str:
     """In a Swarm all workers are one service, whose mounts have one source on every node."""
-    workers = {name: one.repo_dirs[name] for name in one.members[1:]}
-    if one.launcher != "swarm" or len(set(workers.values())) < 2:
-        return ""
+    for what, dirs in (("the model", one.repo_dirs), ("the model that guesses tokens", one.draft_dirs)):
+        workers = {name: dirs[name] for name in one.members[1:] if dirs}
+        if one.launcher == "swarm" and len(set(workers.values())) > 1:
+            return _at_different_paths(what, workers)
+    return ""
+
+
+def _at_different_paths(what: str, workers: Mapping[str, str]) -> str:
     places = ", ".join(f"{name}: {path}" for name, path in workers.items())
     return (
-        f"the workers have the model at different paths ({places}), and a Swarm mounts one path on all workers: name a "
+        f"the workers have {what} at different paths ({places}), and a Swarm mounts one path on all workers: name a "
         "cache that has the same path on every Spark (hf_cache_dir, such as /var/lib/huggingface), or have systemd "
         "start the containers (spark_launcher: docker)"
     )

@@ -38,6 +38,7 @@ class Request:
     ssh_port: int = 2233
     limits: Mapping[str, Any] = field(default_factory=dict)  # of the shape contract.Limits
     model_bytes: int = 0  # of which each rank loads its share
+    draft_bytes: int = 0  # of a rank, of a model that guesses tokens
     memory_reserve_mib: int = 0  # that a node must have available beside its share
     memory_budget_mib: int = 0  # that a rank may take in all; 0 for what is free
     meminfo: str = contract.MEMINFO  # the path, inside the containers
@@ -53,7 +54,7 @@ def plan(asked: Request) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     if beyond:
         raise ServeError(f"there is no port {beyond[0]}: give one from 1 to 65535")
     probe = "127.0.0.1" if ipaddress.ip_address(asked.api_host).is_unspecified else asked.api_host
-    need = memory_need_mib(asked.model_bytes, len(nodes), asked.memory_reserve_mib)
+    need = memory_need_mib(asked.model_bytes, len(nodes), asked.memory_reserve_mib, asked.draft_bytes)
     cluster = {
         "engine": dict(asked.engine["settings"]),
         "nodes": [{"name": node["name"], "address": node["address"]} for node in nodes],
@@ -69,7 +70,8 @@ def plan(asked: Request) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
             "memory_need_mib": need,
             "memory_reserve_mib": asked.memory_reserve_mib,
             **({"memory_budget_mib": asked.memory_budget_mib} if asked.memory_budget_mib else {}),
-            "load_timeout_s": asked.limits.get("load_timeout_s") or load_timeout_s(asked.model_bytes, len(nodes)),
+            "load_timeout_s": asked.limits.get("load_timeout_s")
+            or load_timeout_s(asked.model_bytes, len(nodes), asked.draft_bytes),
         },
     }
     each = {
@@ -153,6 +155,20 @@ def check_model(model: Mapping[str, Any]) -> None:
 
     :raises ServeError: naming each part.
     """
+    wrong = list(_model_problems(model))
+    beside = model.get("beside")
+    if beside is not None and not (isinstance(beside, list) and all(isinstance(one, Mapping) for one in beside)):
+        wrong.append(f"beside is {beside!r} and no list of models")
+    else:
+        wrong += [
+            f"beside[{number}].{text}" for number, one in enumerate(beside or []) for text in _model_problems(one)
+        ]
+    if wrong:
+        raise ServeError(f"of the model, {'; '.join(wrong)}: give engine_serve_model as the role hf_cache plans it")
+
+
+def _model_problems(model: Mapping[str, Any]) -> list[str]:
+    """What is not of the shape of a model, a sentence each."""
     dirs, size = model.get("repo_dirs"), model.get("bytes")
     texts = [("repo_dir", model.get("repo_dir"))]
     texts += [(name, model[name]) for name in ("repo", "commit") if model.get(name) is not None]
@@ -162,8 +178,7 @@ def check_model(model: Mapping[str, Any]) -> None:
         wrong.append(f"repo_dirs is {dirs!r} and no mapping")
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
         wrong.append(f"bytes is {size!r} and no number of bytes")
-    if wrong:
-        raise ServeError(f"of the model, {'; '.join(wrong)}: give engine_serve_model as the role hf_cache plans it")
+    return wrong
 
 
 def control(host: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,24 +241,28 @@ def netdevs_of(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted({node["netdev"] for node in nodes if node.get("netdev")})
 
 
-def memory_need_mib(model_bytes: int, world: int, reserve_mib: int) -> int:
+def memory_need_mib(model_bytes: int, world: int, reserve_mib: int, draft_bytes: int = 0) -> int:
     """MiB that a node must have available before its rank starts: its share of the weights, and what they do not cover.
 
-    >>> memory_need_mib(134 * 10**9, 2, 6144), memory_need_mib(0, 1, 0)
-    (70041, 0)
+    :param draft_bytes: of one rank, of a model that guesses tokens.
+
+    >>> memory_need_mib(134 * 10**9, 2, 6144), memory_need_mib(0, 1, 0), memory_need_mib(2**30, 1, 0, 2**29)
+    (70041, 0, 1536)
     """
-    return -(-model_bytes // (world * 2**20)) + reserve_mib
+    return -(-model_bytes // (world * 2**20)) + -(-draft_bytes // 2**20) + reserve_mib
 
 
-def load_timeout_s(model_bytes: int, world: int) -> int:
+def load_timeout_s(model_bytes: int, world: int, draft_bytes: int = 0) -> int:
     """Seconds after which a load is ended although it makes progress: an hour, and what a slow reading takes.
 
     Weights that are larger than what a loader reads ahead were seen to come at 130 MB/s, by page faults.
 
-    >>> load_timeout_s(134 * 10**9, 2), load_timeout_s(0, 1)
-    (4940, 3600)
+    :param draft_bytes: of one rank, of a model that guesses tokens.
+
+    >>> load_timeout_s(134 * 10**9, 2), load_timeout_s(0, 1), load_timeout_s(0, 1, 5 * 10**9)
+    (4940, 3600, 3700)
     """
-    return 3600 + model_bytes // (world * 50 * 10**6)
+    return 3600 + model_bytes // (world * 50 * 10**6) + draft_bytes // (50 * 10**6)
 
 
 def memory_problem(memory_mib: int, need_mib: int, reserve_mib: int) -> str:

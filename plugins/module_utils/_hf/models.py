@@ -16,7 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, NamedTuple, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import Cache, Notes, config_in
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import (
+    Cache,
+    Notes,
+    config_in,
+    index_errors,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.directory import REVISION as LOCAL
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import (
     Hub,
@@ -139,6 +144,21 @@ def in_cache(cache: Cache, repo: str, revision: str) -> Model | None:
                 kind = "sha256" if len(blob.name) == 64 else "git_sha1"
                 rows.append({"path": str(path.relative_to(top)), "size": blob.stat().st_size, kind: blob.name})
     return read_model({"repo": repo, "commit": commit, "revision": revision, "files": rows}) if rows else None
+
+
+def whole_in_cache(cache: Cache, asked: Wanted) -> Model | None:
+    """Return a model that a cache has whole, as far as can be told without a hub; None where it has not.
+
+    No link of the snapshot leads nowhere, there are weights, and every file that their index names is there.
+    """
+    model = in_cache(cache, asked.repo, asked.revision)
+    if model is None:
+        return None
+    top = cache.snapshot(model.commit)
+    linked = {str(Path(folder, name).relative_to(top)) for folder, _folders, names in os.walk(top) for name in names}
+    lost = linked - {file.path for file in model.files}
+    model = chosen(model, asked.allow, asked.ignore)
+    return None if lost or not weight_files(model) or index_errors(cache, model) else model
 
 
 def held(root: str | os.PathLike[str], repo: str) -> dict[str, int]:

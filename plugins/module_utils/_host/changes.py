@@ -8,7 +8,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping
 
 
 def text_of(lines: Iterable[str]) -> str:
@@ -38,3 +38,12 @@ def change(name: str, before: str | None = None, after: str = "", header: str = 
     {'name': 'Restart Docker'}
     """
     return {"name": name} if before is None else {"name": name, "diff": diff(before, after, header)}
+
+
+def named(planned: Mapping[str, Any]) -> str:
+    """Return the name of a change for people, with what it is of where the plan has several such.
+
+    >>> named({"name": "Restart Docker"}), named({"name": "Download or copy the model", "of": "lab/draft"})
+    ('Restart Docker', 'Download or copy the model: lab/draft')
+    """
+    return f"{planned['name']}: {planned['of']}" if "of" in planned else str(planned["name"])

@@ -77,10 +77,8 @@ def _environment(value: Any) -> str:
 def _draft(value: Any) -> str:
     if _mapping(value):
         return "must be a mapping"
-    unknown = sorted(set(value) - {"handle", "kind", "tokens"})
-    if unknown:
-        return f"has {unknown[0]}, and takes handle, kind and tokens"
-    return "" if not value or value.get("kind") else "has no kind, such as Eagle3 or MTP"
+    unknown = sorted(set(value) - {"handle", "kind", "revision", "tokens"})
+    return f"has {unknown[0]}, and takes handle, kind, revision and tokens" if unknown else ""
 
 
 #: the fields of an entry
@@ -148,6 +146,10 @@ def _entry(handle: Any, own: Mapping[str, Any], said: Any) -> dict[str, Any]:
         if name in NESTED and said.get(name) is not None:
             value = _without_nulls(merged(own.get(name) or {}, said[name]))
         made[name] = known.default if value is None else value
+    if made["draft"] and not made["draft"].get("kind"):  # of both together: who changes the tokens repeats no more
+        raise CatalogueError(
+            f"spark_models: draft of {handle} has no kind, such as Eagle3 or MTP, and is {made['draft']!r}"
+        )
     return made
 
 

@@ -75,5 +75,6 @@ def questions(
     for entry in entries.values():
         draft = entry["draft"].get("handle", "")
         if isinstance(draft, str) and _is_handle(draft):
-            asked.setdefault(draft, {"repo": draft, "revision": "main", "allow_patterns": []})
+            revision = str(entry["draft"].get("revision") or "main")
+            asked.setdefault(draft, {"repo": draft, "revision": revision, "allow_patterns": []})
     return list(asked.values())

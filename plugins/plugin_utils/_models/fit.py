@@ -45,6 +45,8 @@ TOWER = re.compile(
 )
 KEY_VALUE = re.compile(r"\.(?:k_proj|v_proj)\.")
 LAYER = re.compile(r"(?:^|\.)layers\.\*\.")
+#: of an EAGLE-3 head each rank has what joins the target's hidden states whole (modeling_speculative.py)
+JOINS = re.compile(r"^(?:\w+\.)?(?:fc|eh_proj)\.")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Draft:
     total_bytes: int = 0
     kind: str = ""
     tokens: int = 0
+    tensors: Sequence[Mapping[str, Any]] = ()  # as demand takes the model's
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ class Demand:
     notes: tuple[str, ...] = ()
     model: str = ""
     min_sparks: int = 1
+    without: Demand | None = None  # the same without speculative decoding, where there is one
 
     @property
     def share(self) -> Share:
@@ -140,6 +144,7 @@ class Demand:
             },
             "doubts": list(self.doubts),
             "notes": list(self.notes),
+            "without": self.without.to_json() if self.without else None,
             "weights_bytes": share.weights_bytes,
             "kv_bytes_per_token": kv_bytes(share, self.kv_dtype, 1),
             "state_bytes_per_sequence": state_bytes(share, self.setting.state_dtype),
@@ -180,7 +185,10 @@ def from_json(demand: Mapping[str, Any]) -> Demand:
         for name, one in demand["shares"].items()
     }
     kept = {name: value for name, value in demand.items() if name in Demand.__dataclass_fields__}
-    kept.update(doubts=tuple(demand["doubts"]), notes=tuple(demand["notes"]))
+    without = demand.get("without")
+    kept.update(
+        doubts=tuple(demand["doubts"]), notes=tuple(demand["notes"]), without=from_json(without) if without else None
+    )
     return Demand(**{**kept, "setting": Setting(**demand["setting"]), "shares": shares})
 
 
@@ -244,6 +252,7 @@ def demand(
         weights_known=bool(tensors or total_bytes),
         doubts=tuple(doubts),
         notes=tuple(notes),
+        without=demand(config, tensors, total_bytes, setting) if draft else None,
     )
 
 
@@ -276,12 +285,26 @@ def _share(
     return Share(
         sharded_bytes=sharded,
         replicated_bytes=replicated,
-        draft_bytes=-(-draft.total_bytes // tp) if draft else 0,
+        draft_bytes=_draft_bytes(draft, small, tp) if draft else 0,
         file_bytes=-(-total_bytes // (tp * pp)),
         kv=_groups((*kept, *extra), tp),
         conv_elements=sum(conv for conv, _state in states),
         state_elements=sum(state for _conv, state in states),
     )
+
+
+def _draft_bytes(draft: Draft, small: Architecture | None, tp: int) -> int:
+    """Bytes of a draft that the heaviest rank has: a draft is split as its target is, and never into stages.
+
+    TensorRT-LLM gives an EAGLE-3 head the target's mapping, but what joins the hidden states is whole on every rank.
+    How much that is, the headers tell; without them such a head, which is small, counts whole.
+    """
+    if draft.tensors and small:
+        joins = sum(one["bytes"] for one in draft.tensors if JOINS.search(one["name"]))
+        others = [one for one in draft.tensors if not JOINS.search(one["name"])]
+        return sum(_weights(others, 0, tp, 1, small.layers)) + joins
+    whole = draft.kind.upper().startswith("EAGLE")
+    return draft.total_bytes if whole else -(-draft.total_bytes // tp)
 
 
 def _stages(layers: Sequence[Layer], pp: int) -> list[tuple[Layer, ...]]:
@@ -522,6 +545,11 @@ def _too_few_sparks(need: Demand, sparks: int) -> str:
 def _largest(need: Demand, memory: Mapping[str, int], reserve: Reserve, said: Verdict) -> Iterator[str]:
     """What would fit, one setting changed at a time, as a person would write it."""
     setting = need.setting
+    plain = need.without
+    if plain:
+        plain = replace(plain, setting=setting, model=need.model, min_sparks=need.min_sparks)
+        if _judge(plain, memory, reserve).answer == FITS:
+            yield "without speculative decoding: spark_speculative empty"
 
     def fits(nodes: Mapping[str, int] = memory, dtype: str = need.kv_dtype, **changed: Any) -> bool:
         variant = replace(need, setting=replace(setting, **changed), kv_dtype=dtype)

@@ -306,6 +306,7 @@ def _draft(entry: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> 
         config=known.get("config") or {},
         total_bytes=known.get("weights_bytes", 0) or known.get("bytes", 0),
         kind=str(said.get("kind", "")),
+        tensors=tuple(known.get("tensors") or ()),
     )
 
 

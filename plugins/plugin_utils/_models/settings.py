@@ -75,7 +75,7 @@ def graphs_of(options: Mapping[str, Any], max_batch_size: int) -> int:
 def draft_of(options: Mapping[str, Any], draft: Mapping[str, Any]) -> Draft | None:
     """The model that guesses tokens, where there is one.
 
-    :param draft: its ``config`` and ``bytes``, as far as they are known.
+    :param draft: its ``config``, ``bytes`` and ``tensors``, as far as they are known.
     """
     said = _mapping(options.get("speculative_config"))
     if not said and not draft:
@@ -83,7 +83,12 @@ def draft_of(options: Mapping[str, Any], draft: Mapping[str, Any]) -> Draft | No
     kind = str(said.get("decoding_type") or draft.get("kind") or "")
     if kind.upper() in WITHOUT_MODEL and not draft.get("bytes"):
         return Draft(kind="MTP" if kind.upper() == "MTP" else "none")
-    return Draft(config=_mapping(draft.get("config")), total_bytes=whole(draft.get("bytes")), kind=kind)
+    return Draft(
+        config=_mapping(draft.get("config")),
+        total_bytes=whole(draft.get("bytes")),
+        kind=kind,
+        tensors=tuple(draft.get("tensors") or ()),
+    )
 
 
 def _said(option: str, arguments: Mapping[str, Any], options: Mapping[str, Any]) -> Any:

@@ -136,6 +136,35 @@ def differences(
     return found
 
 
+def speculation(said: Any) -> str:
+    """By what tokens are guessed, in words. :param said: as a report has it; nothing where it has none.
+
+    >>> speculation({"kind": "Eagle3", "repo": "a/b", "commit": "0123456789abcdef", "tokens": 3})
+    'with speculative decoding by a/b@0123456789ab (Eagle3, 3 tokens at a time)'
+    >>> speculation({"kind": "MTP", "repo": "", "commit": "", "tokens": 1}), speculation(None)
+    ('with speculative decoding (MTP, 1 token at a time)', 'without speculative decoding')
+    """
+    if not isinstance(said, Mapping) or not said.get("kind"):
+        return "without speculative decoding"
+    commit = f"@{said['commit'][:12]}" if said.get("commit") else ""
+    by, count = f" by {said['repo']}{commit}" if said.get("repo") else "", said.get("tokens")
+    return f"with speculative decoding{by} ({said['kind']}, {count} token{'' if count == 1 else 's'} at a time)"
+
+
+def unlike(now: Any, earlier: Mapping[str, Any]) -> str:
+    """How this serving and that of an earlier report guess tokens, where that differs; empty where it does not.
+
+    :param now: by what tokens are guessed, :func:`speculation`.
+
+    >>> unlike({}, {"speculative": {"kind": "MTP", "repo": "", "commit": "", "tokens": 2}})
+    'with speculative decoding (MTP, 2 tokens at a time) then, and without speculative decoding now'
+    >>> unlike({}, {})
+    ''
+    """
+    here, then = speculation(now), speculation(earlier.get("speculative"))
+    return "" if here == then else f"{then} then, and {here} now"
+
+
 def common(one: str, other: str) -> int:
     """How many characters two texts begin with alike.
 

@@ -18,7 +18,7 @@ PARTS = ("gpu", "import", "text", "vision", "lora", "accuracy", "soak")
 #: of what tasks return; the rest is Ansible's own
 KEPT = (
     *("msg", "gpus", "version", "model", "command", "text"),
-    *("answers", "score", "threshold", "compared", "differences"),
+    *("answers", "score", "threshold", "compared", "differences", "unlike"),
     *("outcome", "minutes", "concurrency"),
 )
 
@@ -26,7 +26,7 @@ KEPT = (
 def report(facts: Mapping[str, Any], asked: Sequence[str], parts: Mapping[str, Any], at: str) -> dict[str, Any]:
     """The report.
 
-    :param facts: ``model``, ``nodes``, ``image``, ``version``, ``ranks``, ``nccl``.
+    :param facts: ``model``, ``speculative``, ``nodes``, ``image``, ``version``, ``ranks``, ``nccl``.
     :param asked: the names of the parts that were to be done.
     :param parts: what each part's task registered, by the part's name and then by host; nothing where it did not run.
     """
@@ -59,6 +59,8 @@ def text(found: Mapping[str, Any]) -> list[str]:
         one = found.get(name)
         if one:
             lines.append(f"{name}: {'passed' if one['passed'] else 'FAILED'}{_of_part(name, one)}")
+    if found.get("speculative"):
+        lines.append(f"served {exam.speculation(found['speculative'])}")
     for host, libraries in sorted((found.get("nccl") or {}).items()):
         said = ", ".join(f"{one['version'] or '?'}, {one['bytes']} bytes, {one['sha256'][:12]}" for one in libraries)
         lines.append(f"NCCL on {host}: {said or 'none is loaded'}")
@@ -74,6 +76,9 @@ def _of_part(name: str, one: Mapping[str, Any]) -> str:
         if one.get("compared"):
             same = len(one["answers"]) - len(one["differences"])
             said += f", {same} equal to {one['compared']}"
+            said += f", {one['unlike']}" if one.get("unlike") else ""
+            named = ", ".join(each["id"] for each in one["differences"])
+            said += f"; these differ: {named}" if named else ""
         return said
     if name == "soak" and one.get("outcome"):
         return f", {soak.words(one['outcome'])}"

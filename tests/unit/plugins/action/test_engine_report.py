@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.action import engine_report, trtllm_plan, trtllm_report
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.speculative import SpeculativeError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
 
 PLAN: dict[str, Any] = {
@@ -40,6 +41,7 @@ def test_a_report() -> None:
     assert found["base_image"] == "release:1.3.0rc5"
     assert found["kv_tokens"] == 86720
     assert (found["instance"], found["picture"]) == ("vlm", "256x192")
+    assert found["speculative"] == {}
     assert tuple(found) == trtllm_report.FACTS
     own = run(trtllm_report, {"plan": {"engine": {"version": "1.3.0rc5"}}, "report": found})
     assert own == {**found, "version": "1.3.0rc5"}
@@ -49,6 +51,11 @@ def test_a_report() -> None:
 def test_an_answer_without_a_token_is_none(answer: dict[str, Any]) -> None:
     with pytest.raises(PlanError, match=r"spark1 answered at .* without a generated token"):
         report(answer)
+
+
+MODEL = {"repo_dir": "/hub/m", "snapshot": "/hub/m/snapshots/a", "repo": "me/mine"}
+BESIDE = {"repo": "me/head", "commit": "c0ffee", "repo_dir": "/hub/d", "snapshot": "/hub/d/snapshots/b"}
+EAGLE3 = {"kind": "Eagle3", "handle": "me/head", "tokens": 3}
 
 
 def engine(**options: Any) -> dict[str, Any]:
@@ -88,12 +95,55 @@ def test_a_models_arguments_of_the_catalogue_are_beneath() -> None:
 
 def test_a_draft_counts() -> None:
     small = {"model_type": "llama", "num_hidden_layers": 1, "num_attention_heads": 8, "hidden_size": 512}
-    options = {"speculative_config": {"decoding_type": "Eagle3", "max_draft_len": 3}}
-    found = engine(options=options, version="any", draft={"config": small, "bytes": 77})["engine"]["demand"]
+    model = {**MODEL, "beside": [{**BESIDE, "config": small, "bytes": 77}]}
+    found = engine(speculative=EAGLE3, version="any", model=model)["engine"]["demand"]
     assert found["shares"]["1x1"]["draft_bytes"] == 77
+    assert found["without"]["shares"]["1x1"]["draft_bytes"] == 0
+    options = {"speculative_config": {"decoding_type": "Eagle3", "max_draft_len": 3}}
     assert "draft model" in " ".join(engine(options=options, version="any")["engine"]["demand"]["doubts"])
     options["speculative_config"] = {"decoding_type": "MTP", "num_nextn_predict_layers": 1}
     assert "draft model" not in " ".join(engine(options=options, version="any")["engine"]["demand"]["doubts"])
+
+
+def test_what_guesses_tokens_is_told_with_its_commit_and_what_a_rank_has_of_it() -> None:
+    model = {**MODEL, "beside": [{"repo": "me/other"}, {**BESIDE, "bytes": 10}]}
+    found = engine(speculative=EAGLE3, model=model, version="1.3.0rc13")["engine"]
+    assert found["speculative"] == {
+        "kind": "Eagle3",
+        "repo": "me/head",
+        "commit": "c0ffee",
+        "tokens": 3,
+        "rank_bytes": 10,
+    }
+    assert "speculative_model_dir: /draft/snapshots/b\n" in found["files"]["llm.yml"]
+    mtp = engine(speculative={"kind": "MTP"}, model=MODEL, version="any")["engine"]["speculative"]
+    assert mtp == {"kind": "MTP", "repo": "", "commit": "", "tokens": 3, "rank_bytes": 0}
+    catalogue = {"me/mine": {"draft": {"kind": "MTP", "tokens": 2}}}
+    assert engine(speculative="catalogue", model=MODEL, catalogue=catalogue)["engine"]["speculative"]["tokens"] == 2
+
+
+def test_a_model_beside_is_nothing_to_the_engine_unless_it_guesses() -> None:
+    plain = engine(model=MODEL)
+    assert "speculative" not in plain["engine"]
+    assert engine(model={**MODEL, "beside": [BESIDE]}) == plain
+    assert engine(model={**MODEL, "beside": []}, speculative="") == plain
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"speculative": "catalogue"}, "the catalogue has no draft for me/mine"),
+        ({"speculative": {"kind": "NGram"}}, "the kind of spark_speculative is 'NGram'"),
+        ({"speculative": EAGLE3}, "asks for me/head to guess tokens, and nothing tells where that is"),
+        ({"speculative": EAGLE3, "model": {**MODEL, "beside": {"me/head": 1}}}, "and no list of models"),
+        ({"speculative": {"kind": "MTP"}, "options": {"speculative_config": None}}, "leave one of the two out"),
+    ],
+)
+def test_speculation_that_cannot_be_is_refused_and_nothing_was_changed(options: dict[str, Any], says: str) -> None:
+    with pytest.raises((PlanError, SpeculativeError)) as error:
+        engine(**{"model": MODEL, **options})
+    assert says in str(error.value)
+    assert str(error.value).endswith("Nothing was changed.")
 
 
 def test_what_only_the_engine_can_judge_is_a_warning() -> None:

@@ -261,6 +261,33 @@ def test_answers_are_compared_and_a_difference_fails_only_where_asked(
     assert not fails or "answers otherwise than in" in done["msg"]
 
 
+EAGLE3 = {"kind": "Eagle3", "repo": "me/head", "commit": "c0ffee", "tokens": 3}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "unlike"),
+    [
+        ({}, {}, ""),
+        (EAGLE3, EAGLE3, ""),
+        ({}, EAGLE3, "without speculative decoding then, and with speculative decoding by me/head@c0ffee (Eagle3, 3 "),
+        (EAGLE3, {}, "with speculative decoding by me/head@c0ffee (Eagle3, 3 tokens at a time) then, and without "),
+        (EAGLE3, {**EAGLE3, "tokens": 1}, "1 token at a time) now"),
+    ],
+)
+def test_how_tokens_were_guessed_is_told_where_it_differs(
+    host: Host, earlier: Path, then: dict[str, Any], now: dict[str, Any], unlike: str
+) -> None:
+    report = json.loads(earlier.read_text())
+    earlier.write_text(json.dumps({**report, "speculative": then}))
+    host.says = [asked(1)]
+    options = {"repo": "a/b", "commit": "c0", "compare": str(earlier), "speculative": now, "require_equal": True}
+    done = host(engine_accuracy_check, **SERVED, **options)
+    assert bool(done["unlike"]) == bool(unlike)
+    assert unlike in done["unlike"]
+    assert (f"({done['unlike']})" in done["msg"]) == bool(unlike), "a failure names it"
+    assert len(host.shown) == 1 + bool(unlike)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

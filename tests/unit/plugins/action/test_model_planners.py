@@ -40,6 +40,7 @@ ASKED: dict[str, Any] = {
     "model": {"model": MODEL, "config": {"model_type": "x"}, "linkable": False},
     "source": "hub",
     "place": "http://hub",
+    "endpoint": "",
     "reserve_gb": 20,
     "tool_version": "2.4.0",
 }
@@ -78,6 +79,38 @@ def test_the_room_and_the_directories_of_all_are_told_on_each_host() -> None:
     directory = {**ASKED["model"], "linkable": True}
     plan = planned(hf_cache_plan, {**ASKED, "members": members, "read": {}, "model": directory}, "spark1")
     assert plan["room"]["spark1"] == [], "the leader's own directory is linked"
+
+
+DRAFT = {"model": {**MODEL, "repo": "lab/draft"}, "config": {"model_type": "y"}, "tensors": [{"name": "w"}]}
+
+
+def test_a_model_beside_has_facts_of_its_own_on_each_host() -> None:
+    there, lacks = {**FOUND, "repo_dir": "/d"}, {**UNREAD, "repo_dir": "/e", "bytes": 7}
+    members = {"spark1": {**FOUND, "beside": [there]}, "spark2": {**UNREAD, "beside": [lacks]}}
+    read = {"spark1": {"skipped": True}, "spark2": {**FOUND, "beside": [{**there, "repo_dir": "/e", "bytes": 7}]}}
+    model = {**ASKED["model"], "beside": [DRAFT]}
+    asked = {**ASKED, "members": members, "read": read, "model": model, "endpoint": "http://other"}
+    for host, folder, size in (("spark1", "/d", 11002), ("spark2", "/e", 7)):
+        plan = planned(hf_cache_plan, asked, host)
+        (one,) = plan["beside"]
+        assert {name: plan[name] for name in plan if name not in one} == {
+            "changes": {"spark1": [], "spark2": []},
+            "receivers": [],
+            "brings": [],
+            "room": plan["room"],
+            "beside": [one],
+        }, "it has every field of the model's own"
+        assert (one["repo"], one["commit"], one["revision"]) == ("lab/draft", "c" * 40, "main")
+        assert (one["config"], one["tensors"], one["tensors_problem"]) == ({"model_type": "y"}, [{"name": "w"}], "")
+        assert (one["repo_dir"], one["repo_dirs"]) == (folder, {"spark1": "/d", "spark2": "/e"})
+        assert (one["bytes"], one["complete"], one["problems"]) == (size, True, [])
+        assert (plan["repo"], plan["bytes"], plan["config"]) == ("lab/tiny", 11002, {"model_type": "x"})
+    lacking = {**lacks, "missing": ["a"], "to_do": True, "needed_bytes": 7, "free_bytes": 10**12}
+    members = {"spark1": members["spark1"], "spark2": {**FOUND, "beside": [lacking]}}
+    there = {**asked, "members": {**members, "spark1": {**FOUND, "beside": [lacking]}}, "read": {}}
+    (change,) = planned(hf_cache_plan, {**there, "tool_version": ""}, "spark1")["changes"]["spark1"]
+    assert change["diff"]["after"].startswith("Download lab/draft@ccccccc from http://other (")
+    assert planned(hf_cache_plan, {**there, "tool_version": ""}, "spark2")["receivers"] == ["spark2"]
 
 
 def test_a_skipped_verification_is_none() -> None:

@@ -40,6 +40,14 @@ def test_counts_in_check_mode_alone(host: str, check_mode: bool, changed: bool) 
     assert shown(host, check_mode)["changed"] is changed
 
 
+def test_what_a_change_is_of_is_told_where_there_are_several() -> None:
+    both = [{"name": "Copy", "of": "a/b", "diff": {"before": "", "after": "x\n"}}, {"name": "Copy", "of": "c/d"}]
+    found = shown("spark1", True, {"changes": {"spark1": both}})
+    assert found["planned"] == ["Copy: a/b", "Copy: c/d"]
+    assert found["diff"][0]["after_header"] == "Copy: a/b"
+    assert found["diff"][1] == {"prepared": "Copy: c/d\n"}
+
+
 def test_a_host_without_a_plan_is_named() -> None:
     with pytest.raises(PlanError, match="spark9 is in no plan, which is for spark1, spark2"):
         shown("spark9", check_mode=True)

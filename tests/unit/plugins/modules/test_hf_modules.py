@@ -684,3 +684,134 @@ def test_whatever_stands_in_the_place_of_a_directory_ends_in_a_sentence(
     for result in results:
         assert "Errno" not in result.get("msg", ""), result["msg"]
         assert "raceback" not in str(result)
+
+
+DRAFT = {"repo": "lab/draft", "commit": "d" * 40, "revision": "v1", "files": FILES[1:]}
+
+
+@pytest.fixture
+def pair(run, place: SimpleNamespace) -> SimpleNamespace:
+    """The model, and a draft model of one of its files, both in the cache."""
+    bring(run, place)
+    cache = hf_cache.Cache(place.cache.root, "lab/draft")
+    cache.blobs.mkdir(parents=True)
+    (cache.blobs / FILES[1]["sha256"]).write_bytes(CONTENTS["model.safetensors"])
+    run(hf_cache_model, model=DRAFT, source="cache", **place.options)
+    return SimpleNamespace(cache=cache, place=place, options=place.options)
+
+
+def test_a_draft_is_looked_at_in_the_same_call(run, pair: SimpleNamespace) -> None:
+    alone = run(hf_cache_info, model=MODEL, **pair.options)
+    assert alone["beside"] == []
+    both = run(hf_cache_info, model=MODEL, beside=[DRAFT], **pair.options)
+    changing = ("beside", "invocation", "free_bytes", "filesystem")
+    assert {name: both[name] for name in alone if name not in changing} == {
+        name: told for name, told in alone.items() if name not in changing
+    }, "what is told of the model is what was told of it alone"
+    (draft,) = both["beside"]
+    of_the_host = {"beside", "changed", "invocation", "missing_packages", "tool_version", "unavailable_packages"}
+    assert {*alone} - {*draft} == of_the_host
+    of_draft = run(hf_cache_info, model=DRAFT, **pair.options)
+    assert all(draft[name] == of_draft[name] for name in draft if name not in changing)
+    assert (draft["complete"], draft["commit"], draft["files"], draft["bytes"]) == (True, "d" * 40, 1, 7000)
+    copying = run(hf_cache_info, model=MODEL, beside=[DRAFT], copy_dir=str(pair.place.copies), **pair.options)
+    assert [one["left_behind"]["key"] for one in (copying, copying["beside"][0])] == [True, False]
+    (pair.cache.blobs / FILES[1]["sha256"]).write_bytes(b"W" * 7000)
+    pair.cache.notes.unlink()
+    unread = run(hf_cache_info, model=MODEL, beside=[DRAFT], read="none", **pair.options)
+    assert (unread["complete"], unread["unread"], unread["beside"][0]["unread"]) == (True, [], ["model.safetensors"])
+    spoilt = run(hf_cache_info, model=MODEL, beside=[DRAFT], **pair.options)
+    assert (spoilt["complete"], spoilt["corrupt"], spoilt["beside"][0]["corrupt"]) == (True, [], ["model.safetensors"])
+
+
+def test_a_draft_is_verified_and_noted_in_the_same_call(run, pair: SimpleNamespace) -> None:
+    for cache in (pair.place.cache, pair.cache):
+        cache.notes.unlink()
+    seen = run(hf_cache_info, model=MODEL, beside=[DRAFT], **pair.options)
+    rows = [{"name": "h.*.w", "dtype": "U8", "count": 1, "bytes": 9}]
+    beside = [{**seen["beside"][0], "model": DRAFT, "tensors": rows, "config": {"x": 1}}]
+    verify = {"model": MODEL, "verified": seen["verified"], "beside": beside, **pair.options}
+    assert run(hf_cache_verify, check_mode=True, **verify)["beside"][0]["repo"] == "lab/draft"
+    assert not pair.cache.notes.exists()
+    told = run(hf_cache_verify, **verify)
+    assert (told["repo"], told["files"], told["problems"]) == ("lab/tiny", 2, [])
+    assert told["beside"] == [
+        {
+            "repo": "lab/draft",
+            "commit": "d" * 40,
+            "repo_dir": str(pair.cache.repo_dir),
+            "snapshot": str(pair.cache.snapshot("d" * 40)),
+            "files": 1,
+            "bytes": 7000,
+        }
+    ]
+    noted = json.loads(pair.cache.notes.read_text())
+    assert (list(noted["verified"]), list(noted["tensors"].values())) == ([FILES[1]["sha256"]], [rows])
+    again = run(hf_cache_info, model=MODEL, beside=[DRAFT], read="none", **pair.options)
+    assert (again["noted"], again["beside"][0]["noted"], again["beside"][0]["unread"]) == (True, True, [])
+
+
+def test_a_draft_that_was_found_right_is_not_read_again(
+    run, pair: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.cache.notes.unlink()
+    seen = run(hf_cache_info, model=MODEL, beside=[DRAFT], **pair.options)["beside"][0]
+    monkeypatch.setattr(hf_cache, "hash_file", None)  # called, it would fail
+    told = run(hf_cache_verify, model=MODEL, beside=[{**seen, "model": DRAFT}], **pair.options)
+    assert told["beside"][0]["files"] == 1
+
+
+def test_verify_names_the_model_that_is_not_whole(run, pair: SimpleNamespace) -> None:
+    (pair.cache.snapshot("d" * 40) / "model.safetensors").unlink()
+    told = run(hf_cache_verify, model=MODEL, beside=[{"model": DRAFT}], **pair.options)
+    assert told["failed"]
+    assert told["problems"] == ["lab/draft: model.safetensors: is there, and its link is not"]
+    assert f"{pair.cache.repo_dir} has not all of lab/draft at {'d' * 40} as the hub has it: " in told["msg"]
+    assert "lab/tiny" not in told["msg"]
+    assert told["msg"].endswith("Run the role hf_cache again: it brings what is missing or wrong")
+    (pair.place.cache.blobs / FILES[0]["git_sha1"]).unlink()
+    told = run(hf_cache_verify, model=MODEL, beside=[{"model": DRAFT}], **pair.options)
+    assert told["problems"][0] == "config.json: is missing"
+    assert "lab/tiny" in told["msg"]
+    assert "lab/draft" in told["msg"]
+
+
+def test_what_rotted_of_a_draft_is_read_by_verify_when_it_is_told(run, pair: SimpleNamespace) -> None:
+    rotten(SimpleNamespace(cache=pair.cache))
+    assert not run(hf_cache_verify, model=MODEL, beside=[{"model": DRAFT}], **pair.options).get("failed")
+    seen = run(hf_cache_info, model=MODEL, beside=[DRAFT], read="all", **pair.options)["beside"][0]
+    assert seen["corrupt"] == ["model.safetensors"]
+    told = run(hf_cache_verify, model=MODEL, beside=[{**seen, "model": DRAFT}], **pair.options)
+    assert "lab/draft: model.safetensors: its sha256 is" in told["problems"][0]
+    assert json.loads(pair.cache.notes.read_text())["verified"] == {}, "it is forgotten"
+
+
+@pytest.mark.parametrize(
+    "beside", [{}, {"model": "x"}, {"model": {"repo": "lab/draft"}}, {"model": DRAFT, "verified": [1]}]
+)
+def test_verify_refuses_a_draft_of_another_form(run, pair: SimpleNamespace, beside: dict) -> None:
+    told = run(hf_cache_verify, model=MODEL, beside=[beside], **pair.options)
+    assert told["msg"].startswith("beside holds no models as hf_model_info and hf_cache_info tell them: ")
+    assert "raceback" not in str(told)
+
+
+def test_a_draft_is_removed_with_the_model(run, pair: SimpleNamespace) -> None:
+    asked = {"repo": "lab/tiny", "beside": ["lab/draft"], "model_too": True, "others": True, **pair.options}
+    with hf_cache.only_one(pair.cache):
+        assert "a download or copy of lab/draft still runs here" in run(hf_cache_remove, **asked)["msg"]
+    assert pair.place.cache.repo_dir.exists(), "nothing was removed"
+    foretold = run(hf_cache_remove, check_mode=True, **asked)
+    assert pair.cache.repo_dir.exists()
+    removed = run(hf_cache_remove, **asked)
+    assert removed["removed"] == foretold["removed"]
+    assert removed["freed_bytes"] > 14002
+    assert not pair.cache.root.exists(), "no empty directory is left"
+    assert not run(hf_cache_remove, **asked)["changed"]
+    assert "organisation/name" in run(hf_cache_remove, **{**asked, "beside": [".."]})["msg"]
+
+
+def test_a_draft_stays_where_the_model_alone_is_removed(run, pair: SimpleNamespace) -> None:
+    assert run(hf_cache_remove, repo="lab/tiny", model_too=True, others=True, **pair.options)["changed"]
+    assert (pair.place.cache.repo_dir.exists(), pair.cache.repo_dir.exists()) == (False, True)
+    assert not pair.cache.own.exists(), "what was noted of it goes"
+    assert not pair.cache.ref("v1").exists()

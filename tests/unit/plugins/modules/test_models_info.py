@@ -19,7 +19,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf import mode
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import Cache, Notes
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.hub import Hub
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.models import Wanted, ask_all, in_cache, rates
-from ansible_collections.sparkops.dgx_spark.plugins.modules import hf_models_info, models_host_info
+from ansible_collections.sparkops.dgx_spark.plugins.modules import hf_model_info, hf_models_info, models_host_info
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +48,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("internet")
     seed_repo(root, "lab/open", 3000, shards=2)
     seed_repo(root, "lab/gated", 1000, gated="manual")
+    seed_repo(root, "lab/draft", 900)
     (root / "hub" / "tokens.json").write_text(json.dumps({TOKEN: {"name": "friend", "granted": ["lab/gated"]}}))
     ports = {"hub_port": 0, "cdn_port": 0, "control_port": 0, "registry_port": 0}
     internet = VirtualInternet(Settings(root, bind="127.0.0.1", quiet=True, **ports))
@@ -211,3 +212,173 @@ def test_damaged_rates_count_for_nothing(tmp_path: Path, row: Any) -> None:
     (tmp_path / ".dgx-spark/models--lab--d.json").write_text("{")
     (tmp_path / ".dgx-spark/models--lab--b.source.json").write_text("{}")
     assert rates(tmp_path) == {"peer": {"bytes": 5, "seconds": 1.5, "at": 7}}
+
+
+HINTS = {"beside": "drafts", "token": "my_token", "revision": "my_revision"}
+AWAY, INDEX = "http://127.0.0.1:1", "model.safetensors.index.json"
+
+
+def described(run: Any, endpoint: str, root: Path, *beside: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """What is told of a model and of those beside it."""
+    asked = {"repo": "lab/open", "endpoint": endpoint, "cache_dir": str(root), "hints": HINTS, **more}
+    found: dict[str, Any] = run(hf_model_info, beside=list(beside), **asked)
+    return found
+
+
+def paths(about: dict[str, Any]) -> list[str]:
+    return [file["path"] for file in about["model"]["files"]]
+
+
+def test_a_draft_is_described_as_a_model_is(run: Any, endpoint: str, tmp_path: Path) -> None:
+    alone = described(run, endpoint, tmp_path)
+    assert alone["beside"] == []
+    both = described(run, endpoint, tmp_path, {"repo": "lab/draft"})
+    assert {**both, "invocation": 0, "beside": []} == {**alone, "invocation": 0}
+    (draft,) = both["beside"]
+    assert {*alone} - {*draft} == {"beside", "changed", "invocation"}
+    itself = described(run, endpoint, tmp_path, repo="lab/draft")
+    assert draft == {name: itself[name] for name in draft}
+    assert (draft["config"]["model_type"], draft["model"]["revision"], draft["bytes"] > 900) == ("lab", "main", True)
+
+
+def test_a_draft_has_patterns_of_its_own(run: Any, endpoint: str, tmp_path: Path) -> None:
+    ignore = {"ignore_patterns": ["assets/", "*.md"]}
+    for beside, wanted in (
+        ({}, {"README.md": False, "config.json": True, "assets/about.txt": False}),
+        ({"ignore_patterns": []}, {"README.md": True, "assets/about.txt": True}),
+        ({"allow_patterns": ["*.json"]}, {"config.json": True, "model.safetensors": False}),
+    ):
+        told = described(run, endpoint, tmp_path, {"repo": "lab/draft", **beside}, **ignore)
+        assert {path: path in paths(told["beside"][0]) for path in wanted} == wanted
+        assert not {"README.md", "assets/about.txt"} & {*paths(told)}
+
+
+@pytest.mark.parametrize(
+    ("beside", "says"),
+    [
+        (
+            [{"repo": "lab/gated"}],
+            "lab/gated is gated: accept its conditions at ENDPOINT/lab/gated, and give that account's token (the hub "
+            "says: Access to model lab/gated is restricted. You must have access to it and be authenticated to access "
+            "it. Please log in.) (my_token). lab/gated is to come beside lab/open (drafts).",
+        ),
+        (
+            [{"repo": "lab/none"}],
+            "lab/none is not on the hub ENDPOINT: check the spelling at ENDPOINT/lab/none, and give a token if it is "
+            "private (my_token). lab/none is to come beside lab/open (drafts).",
+        ),
+        (
+            [{"repo": "lab/draft", "revision": "v9"}],
+            "lab/draft has no revision 'v9': see ENDPOINT/lab/draft/tree/main for what it has. lab/draft is to come "
+            "beside lab/open (drafts).",
+        ),
+        (
+            [{"repo": "lab/OPEN"}],
+            "lab/OPEN cannot be brought beside lab/open, for it is the model itself: name other models, each once "
+            "(drafts).",
+        ),
+        (
+            [{"repo": "lab/draft"}, {"repo": "lab/gated"}, {"repo": "lab/Draft"}],
+            "lab/Draft cannot be brought beside lab/open, for it stands there twice: name other models, each once "
+            "(drafts).",
+        ),
+    ],
+)
+def test_a_draft_that_cannot_be_had_is_named_with_the_option(
+    run: Any, endpoint: str, tmp_path: Path, beside: list[dict[str, Any]], says: str
+) -> None:
+    told = described(run, endpoint, tmp_path, *beside)
+    assert told["msg"] == f"{says.replace('ENDPOINT', endpoint)} Nothing was changed."
+
+
+@pytest.mark.parametrize(
+    ("repo", "beside", "says"),
+    [
+        ("lab/Tiny", ["lab/tiny"], "is the model itself"),
+        ("lab/tiny", ["lab/Tiny"], "is the model itself"),
+        ("lab/tiny", ["lab/Draft", "lab/draft"], "stands there twice"),
+        ("lab/tiny", ["lab/draft", "lab/Draft"], "stands there twice"),
+    ],
+)
+def test_case_makes_no_other_model(run: Any, tmp_path: Path, repo: str, beside: list[str], says: str) -> None:
+    told = described(run, AWAY, tmp_path, *({"repo": one} for one in beside), repo=repo)
+    assert says in told["msg"], "before a hub is asked"
+
+
+def test_what_names_no_draft_is_refused_before_a_hub_is_asked(run: Any, tmp_path: Path) -> None:
+    for beside in ({"repo": "draft"}, {"repo": "lab/draft", "revision": "--"}):
+        said = described(run, AWAY, tmp_path, beside)["msg"]
+        assert "is no " in said
+        assert "cannot be reached" not in said
+
+
+def made(tmp_path: Path) -> dict[str, Any]:
+    """A model in a directory, and what has it described."""
+    top = tmp_path / "made"
+    top.mkdir()
+    (top / "config.json").write_text("{}")
+    (top / "model.safetensors").write_text("w" * 50)
+    return {"repo": "home/made", "source": "directory", "directory": str(top)}
+
+
+def test_the_draft_of_a_directorys_model_comes_from_the_hub(run: Any, endpoint: str, tmp_path: Path) -> None:
+    directory, root = made(tmp_path), tmp_path / "hf"
+    told = described(run, endpoint, root, {"repo": "lab/draft"}, **directory)
+    assert (told["model"]["revision"], told["beside"][0]["model"]["repo"]) == ("local", "lab/draft")
+    unread = described(run, endpoint, root, {"repo": "lab/draft"}, read=False, **directory)
+    assert (unread["model"], unread["beside"]) == ({}, told["beside"])
+    assert described(run, AWAY, root, **directory)["beside"] == [], "without a draft no hub is asked"
+
+
+def test_a_draft_that_the_cache_has_whole_serves_a_directorys_model_without_a_hub(
+    run: Any, endpoint: str, tmp_path: Path
+) -> None:
+    root, directory = tmp_path / "hf", made(tmp_path)
+    cache = downloaded(endpoint, root, "lab/draft")
+    by_hub = described(run, endpoint, root, {"repo": "lab/draft"}, **directory)
+    by_cache = described(run, AWAY, root, {"repo": "lab/draft"}, **directory)
+    assert by_cache["beside"] == by_hub["beside"]
+    blob = next(path for path in cache.blobs.iterdir() if path.stat().st_size == 900)
+    blob.rename(blob.with_name("other"))
+    said = described(run, AWAY, root, {"repo": "lab/draft"}, **directory)["msg"]
+    assert "cannot be reached" in said
+    assert said.endswith(" lab/draft is to come beside home/made (drafts). Nothing was changed.")
+    downloaded(endpoint, root, "lab/gated")
+    said = described(run, endpoint, root, {"repo": "lab/gated"}, **directory)["msg"]
+    assert "lab/gated is gated" in said, "a hub that answers is what counts"
+
+
+def test_the_draft_of_a_hubs_model_is_no_older_than_the_hub_has_it(
+    run: Any, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded(endpoint, tmp_path, "lab/draft")
+    real = hf_hub.fetch
+
+    def away(url: str, *about: Any) -> Any:
+        if "draft" in url:
+            raise OSError("No route to host")
+        return real(url, *about)
+
+    monkeypatch.setattr(hf_hub, "fetch", away)
+    assert "cannot be reached (No route to host)" in described(run, endpoint, tmp_path, {"repo": "lab/draft"})["msg"]
+
+
+@pytest.mark.parametrize("lacks", ["nothing", "a link's file", "a shard", "the weights", "all"])
+def test_whether_a_cache_has_a_model_whole_is_told_without_a_hub(endpoint: str, tmp_path: Path, lacks: str) -> None:
+    """Of two shards, both of which the index names; that there is a README is known by nobody but the hub."""
+    cache, hub = Cache(tmp_path, "lab/open"), Hub(endpoint)
+    if lacks != "all":
+        cache = downloaded(endpoint, tmp_path, "lab/open")
+        model, _gated = hub.model("lab/open", "main")
+        top = cache.snapshot(model.commit)
+        shards = [file for file in model.files if "-of-" in file.path]
+        (cache.blobs / shards[1].blob).write_bytes(hub.part(model, shards[1], 0, shards[1].size))
+        (top / shards[1].path).symlink_to(os.path.relpath(cache.blobs / shards[1].blob, top))
+        (top / "README.md").unlink()
+        gone = {"a shard": [shards[1].path], "the weights": [*(one.path for one in shards), INDEX]}.get(lacks, [])
+        for path in gone:
+            (top / path).unlink()
+        if lacks == "a link's file":
+            (cache.blobs / next(one.blob for one in model.files if one.path == "tokenizer.json")).unlink()
+    found = hf_models.whole_in_cache(cache, Wanted("lab/open", "main", [], []))
+    assert (found is not None) is (lacks == "nothing")

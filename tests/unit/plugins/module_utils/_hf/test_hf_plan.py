@@ -196,12 +196,12 @@ FACTS = {"repo": "lab/tiny", "commit": "c" * 40, "repo_dir": "/r", "snapshot": "
 
 
 def test_a_report_of_what_the_plan_has_seen() -> None:
-    assert report("spark1", {**PLANNED, **FACTS}, None, applied=False) == FACTS
+    assert report("spark1", {**PLANNED, **FACTS}, None, applied=False) == {**FACTS, "beside": []}
 
 
 def test_a_report_of_what_was_verified_since() -> None:
     planned = {**PLANNED, **FACTS, "complete": False, "snapshot": "/old"}
-    assert report("spark2", planned, FACTS, applied=True) == FACTS
+    assert report("spark2", planned, FACTS, applied=True) == {**FACTS, "beside": []}
     with pytest.raises(ModelPlanError, match="spark2: lab/tiny was brought, and not verified"):
         report("spark2", planned, None, applied=True)
 

@@ -227,6 +227,14 @@ def test_a_user_adds_and_changes_entries() -> None:
     assert catalogue.load() == ENTRIES, "the collection's own is as it was"
 
 
+def test_a_user_changes_a_draft_by_its_tokens_alone() -> None:
+    handle = "openai/gpt-oss-120b"
+    changed = catalogue.entry(handle, {handle: {"draft": {"tokens": 2, "revision": "v1"}}})["draft"]
+    assert changed == {**ENTRIES[handle]["draft"], "tokens": 2, "revision": "v1"}
+    with pytest.raises(CatalogueError, match="draft of me/mine has no kind"):
+        catalogue.entry("me/mine", {"me/mine": {"draft": {"tokens": 2}}})
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [
@@ -243,7 +251,10 @@ def test_a_user_adds_and_changes_entries() -> None:
         ({"me/mine": {"environment": {"A": []}}}, "environment of me/mine must be a mapping of names to strings"),
         ({"me/mine": {"arguments": {1: 2}}}, "arguments of me/mine must be a mapping"),
         ({"me/mine": {"draft": {"handle": "a/b"}}}, "draft of me/mine has no kind, such as Eagle3 or MTP"),
-        ({"me/mine": {"draft": {"kind": "MTP", "n": 1}}}, "draft of me/mine has n, and takes handle, kind and tokens"),
+        (
+            {"me/mine": {"draft": {"kind": "MTP", "n": 1}}},
+            "draft of me/mine has n, and takes handle, kind, revision and tokens",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_by_handle_and_field(said: Any, message: str) -> None:

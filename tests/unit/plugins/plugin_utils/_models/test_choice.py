@@ -66,3 +66,9 @@ def test_the_hub_is_asked_for_drafts_too() -> None:
         {"repo": "home/Qwen3-32B", "revision": "v2", "allow_patterns": ["*.safetensors"]},
         {"repo": "nvidia/gpt-oss-120b-Eagle3", "revision": "main", "allow_patterns": []},
     ]
+
+
+def test_a_draft_is_asked_about_at_its_revision() -> None:
+    draft = {"kind": "Eagle3", "handle": "me/head", "revision": "v2"}
+    entries = {"me/mine": catalogue.entry("me/mine", {"me/mine": {"draft": draft}})}
+    assert questions(entries)[1] == {"repo": "me/head", "revision": "v2", "allow_patterns": []}

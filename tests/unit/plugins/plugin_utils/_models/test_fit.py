@@ -190,6 +190,58 @@ def test_a_draft_counts_with_its_weights_and_its_cache() -> None:
     assert with_draft.doubts == ()
 
 
+EAGLE_ROWS = [
+    {"name": "fc.weight", "dtype": "BF16", "count": 1, "bytes": 600},
+    {"name": "midlayer.self_attn.q_proj.weight", "dtype": "BF16", "count": 1, "bytes": 1000},
+    {"name": "midlayer.hidden_norm.weight", "dtype": "BF16", "count": 1, "bytes": 50},
+    {"name": "lm_head.weight", "dtype": "BF16", "count": 1, "bytes": 400},
+]
+HEAD = {**LLAMA_70B, "num_hidden_layers": 1}
+
+
+@pytest.mark.parametrize(
+    ("draft", "tp", "wanted"),
+    [
+        (Draft(HEAD, 2050, "Eagle3"), 1, 2050),
+        (Draft(HEAD, 2050, "Eagle3"), 2, 2050),  # nothing tells what is whole on every rank
+        (Draft(HEAD, 2050, "Eagle"), 2, 2050),
+        (Draft(HEAD, 2050, "Eagle3", tensors=tuple(EAGLE_ROWS)), 1, 2050),
+        (Draft(HEAD, 2050, "Eagle3", tensors=tuple(EAGLE_ROWS)), 2, 600 + 50 + 700),
+        (Draft(HEAD, 2051, "Draft_Target"), 2, 1026),
+        (Draft(kind="MTP"), 2, 0),
+    ],
+)
+def test_a_draft_is_split_as_its_target_is_but_for_what_joins_them(draft: Draft, tp: int, wanted: int) -> None:
+    assert demand(LLAMA_70B, tp=tp, draft=draft).share.draft_bytes == wanted
+
+
+def test_a_pipeline_has_the_draft_on_one_stage_whole() -> None:
+    assert demand(LLAMA_70B, pp=2, draft=Draft(HEAD, 2050, "Draft_Target")).share.draft_bytes == 2050
+
+
+def test_a_model_that_fits_alone_and_not_with_its_draft_is_refused_with_the_way_out() -> None:
+    alone, draft = demand(LLAMA_70B, 60), Draft(HEAD, 50 * 10**9, "Eagle3")
+    both = demand(LLAMA_70B, 60, draft)
+    assert fit.judge(alone, sparks(1)).answer == fit.FITS
+    said = fit.judge(both, sparks(1))
+    assert said.answer == fit.DOES_NOT
+    assert f"a rank needs {memory_need_mib(110 * 10**9, 1, 24576)} MiB" in said.reasons[0]
+    assert said.largest[0] == "without speculative decoding: spark_speculative empty"
+    assert fit.from_json(json.loads(json.dumps(both.to_json()))) == both
+    small = fit.judge(demand(LLAMA_70B, 60, Draft(HEAD, 10**9, "Eagle3")), sparks(1))
+    assert (small.answer, small.largest) == (fit.FITS, ())
+    neither = fit.judge(demand(LLAMA_70B, 600, draft), sparks(1))
+    assert not [one for one in neither.largest if "speculative" in one], "it does not fit without it either"
+
+
+def test_a_draft_of_which_nothing_is_known_can_be_left_out() -> None:
+    said = fit.judge(demand(LLAMA_70B, 40, Draft(kind="Eagle3")), sparks(1))
+    assert (said.answer, said.largest[0]) == (
+        fit.CANNOT_TELL,
+        "without speculative decoding: spark_speculative empty",
+    )
+
+
 def test_mtp_has_no_weights_of_its_own_and_one_layer_more() -> None:
     assert per_token(LLAMA_70B, draft=Draft(kind="MTP")) == 327_680 * 81 // 80
     assert demand(LLAMA_70B, draft=Draft(kind="MTP")).doubts == ()

@@ -307,6 +307,21 @@ def test_a_report_keeps_what_was_done_and_says_what_failed() -> None:
     ]
 
 
+def test_a_report_says_how_tokens_were_guessed_and_which_answers_differ() -> None:
+    one = exam.graded(answers(0))
+    differing = [{"id": one[3]["id"], "what": "the text differs", "before": "a", "now": "b"}]
+    accuracy = {"answers": one, "compared": "/x.json", "differences": differing, "unlike": "without then, and with now"}
+    guesses = {"kind": "MTP", "repo": "", "commit": "", "tokens": 3}
+    facts = {"model": MODEL, "nodes": ["spark1"], "image": "nvcr", "speculative": guesses}
+    found = report.report(facts, ["accuracy"], {"accuracy": {"spark1": accuracy}}, "now")
+    assert (found["speculative"], found["accuracy"]["unlike"]) == (guesses, "without then, and with now")
+    assert report.text(found)[1:] == [
+        "accuracy: passed, 20 of 20 right (100.0 %), 19 equal to /x.json, without then, and with now; these differ: "
+        + one[3]["id"],
+        "served with speculative decoding (MTP, 3 tokens at a time)",
+    ]
+
+
 def test_a_part_that_failed_on_one_host_has_failed() -> None:
     parts = {"import": {"spark1": {"version": "1.3.0rc13"}, "spark2": {"failed": True, "msg": "spark2: ImportError"}}}
     found = report.report({"nodes": ["spark1", "spark2"]}, ["import"], parts, "now")

@@ -15,7 +15,7 @@ from typing import Any, Mapping
 
 import yaml
 
-from tensorrt_llm.simulation import command_line, era, faults, llm_args, log, model, proxy, server
+from tensorrt_llm.simulation import command_line, era, faults, llm_args, log, model, proxy, server, speculation
 from tensorrt_llm.simulation.engine import Engine, RemoteEngine, SoloEngine
 from tensorrt_llm.simulation.node import visible_gpus
 
@@ -131,6 +131,7 @@ def main(arguments: list[str]) -> int:
         log.say(f"SIMULATED: {usage_words(os.environ, options)}")
     tp, pp = options["tensor_parallel_size"], options["pipeline_parallel_size"]
     cp = options.get("context_parallel_size", 1)
+    guesses = speculation.read(options.get("speculative_config"), current)
     world = world_size(os.environ, tp * pp * cp, gpus)
     check_world(world, tp, pp, cp)
     spawned = bool(os.environ.get("TLLM_SPAWN_PROXY_PROCESS"))
@@ -138,7 +139,8 @@ def main(arguments: list[str]) -> int:
     path = str(model.find(served.model, os.environ)) if Path(served.model).is_dir() else served.model
     seconds = float(os.environ.get("VIRTUAL_SPARK_ENGINE_LOAD_SECONDS", "2"))
     kv_bytes = (options.get("kv_cache_config") or {}).get("max_gpu_total_bytes") or 0
-    ranks = load(engine, {"model": path, "tp": tp, "seconds": seconds, "kv_bytes": kv_bytes})
+    draft = guesses.model if guesses else ""
+    ranks = load(engine, {"model": path, "tp": tp, "seconds": seconds, "kv_bytes": kv_bytes, "draft": draft})
     api = server.Api(
         engine,
         ranks,
@@ -155,6 +157,7 @@ def main(arguments: list[str]) -> int:
             no_chat=""
             if options.get("chat_template")
             else model.no_chat(model.find(served.model, os.environ), os.environ),
+            drafted=guesses.tokens if guesses else 0,
             sees=model.sees(model.find(served.model, os.environ)),
             token_seconds=float(os.environ.get("VIRTUAL_SPARK_ENGINE_TOKEN_SECONDS", "0.005")),
         ),

@@ -52,6 +52,7 @@ class Statistics:
     max_batch_size: int
     iterations_kept: bool
     requests_kept: int
+    drafted: int = 0  # tokens that are guessed at a time
     lock: threading.Lock = field(default_factory=threading.Lock)
     active: int = 0
     iteration: int = 0
@@ -80,8 +81,23 @@ class Statistics:
                         "numActiveRequests": self.active,
                         "numQueuedRequests": self.queued,
                         "timestamp": time.strftime("%m-%d-%Y %H:%M:%S"),
+                        **self._speculated(),
                     }
                 )
+
+    def _speculated(self) -> dict[str, Any]:
+        """What is told of guesses, where there are some: all but the last one of each request were right."""
+        if not self.drafted:
+            return {}
+        accepted = self.active * (self.drafted - 1)
+        return {
+            "specDecodingStats": {
+                "numDraftTokens": self.active * self.drafted,
+                "numAcceptedTokens": accepted,
+                "numRequestsWithDraftTokens": self.active,
+                "acceptanceLength": float(self.drafted),
+            }
+        }
 
     def ended(self, number: int, reason: str, times: dict[str, float], made: int) -> None:
         """One request: ``times`` holds arrival, scheduled, first and last, in seconds of a steady clock."""

@@ -17,6 +17,7 @@
 ``stand-still``    any rank: a load that neither logs nor reads nor takes memory, until the file is gone
 ``kv-tokens``      any rank: how many tokens the KV cache takes (the file's content; 65536 without the fault)
 ``spoil-answers``  the last rank: it spoils what it works on, so that easy questions are answered wrongly
+``spoil-drafts``   the last rank: where there is a draft, it takes all that was guessed for right, and answers are wrong
 ``no-text``        NVIDIA's example programs: they generate an empty text
 =================  ====================================================================================================
 """
@@ -34,7 +35,7 @@ ENGINE_DEAD, NO_ANSWER, DIE_AT_LOAD = "engine-dead", "no-answer", "die-at-load"
 SLOW_TOKENS, IGNORE_SIGTERM = "slow-tokens", "ignore-sigterm"
 NCCL_SILENT, NCCL_BEHIND = "nccl-silent", "nccl-behind"
 TAKE_MEMORY, STAND_STILL, KV_TOKENS = "take-memory", "stand-still", "kv-tokens"
-SPOIL_ANSWERS, NO_TEXT = "spoil-answers", "no-text"
+SPOIL_ANSWERS, SPOIL_DRAFTS, NO_TEXT = "spoil-answers", "spoil-drafts", "no-text"
 DIRECTORY = "/run/virtual-spark-engine/faults"
 
 

@@ -125,6 +125,17 @@ def shards(folder: Path) -> dict[str, set[str]]:
     return files
 
 
+def check_draft(folder: Path) -> None:
+    """Die for want of a draft's directory, of its config.json, or of weights; many have no tokenizer of their own."""
+    if not folder.is_dir():
+        raise ModelError(f"{folder}, the speculative model, is no directory here")
+    config(folder)
+    for name, tensors in sorted(shards(folder).items()):
+        missing = tensors - set(safetensors_header(folder / name))
+        if missing:
+            raise ModelError(f"{folder / name} lacks the tensor {min(missing)} that {INDEX} promises")
+
+
 def check(folder: Path, tp: int) -> dict[str, Any]:
     """Die for want of a file, of a part of one, or of heads that ``tp`` ranks can share. Returns config.json."""
     about = config(folder)

@@ -102,6 +102,7 @@ class Node:
         self._payload = os.urandom(STEP - 4)
         self._transport: transport.Transport | None = None
         self._wire: wire.Wire | None = None
+        self._drafts = False
 
     # --- rank 0 ---------------------------------------------------------------------------------------------------
 
@@ -166,6 +167,10 @@ class Node:
         require_gpu(self._gpus())
         path = model.find(job["model"], os.environ)
         about = model.check(path, job["tp"])
+        self._drafts = bool(job.get("draft"))
+        if self._drafts:
+            model.check_draft(Path(job["draft"]))
+            log.say(f"loading the speculative model of {job['draft']} (SIMULATED)", rank=self.rank)
         env = transport.with_files(os.environ, NCCL_FILES)
         debug = env.get("NCCL_DEBUG", "").upper()
         if self.rank == 0 and debug in ("VERSION", "WARN", "INFO", "TRACE"):
@@ -266,7 +271,8 @@ class Node:
                 raise EngineError(f"rank {self.rank}: what rank {(self.rank - 1) % self.size} sent arrived changed")
 
     def _nonces(self, requests: list[str]) -> dict[str, str]:
-        spoilt = answers.SPOILT if faults.active(faults.SPOIL_ANSWERS) else ""
+        spoils = faults.active(faults.SPOIL_ANSWERS) or (self._drafts and faults.active(faults.SPOIL_DRAFTS))
+        spoilt = answers.SPOILT if spoils else ""
         nonces = {request: f"{self.incarnation}-{secrets.token_hex(8)}{spoilt}" for request in requests}
         for request, nonce in nonces.items():
             log.say(f"gave {request} the nonce {nonce} (SIMULATED)", rank=self.rank)

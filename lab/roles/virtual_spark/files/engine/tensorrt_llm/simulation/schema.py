@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorrt_llm.simulation import era as eras
+from tensorrt_llm.simulation import speculation
 
 NAME = "trtllm-serve-config.schema.json"
 _TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string", "dict": "object", "enum": "string"}
@@ -84,7 +85,8 @@ class _Maker:
         whole = self._group(f"{path}.")
         places = {}
         for word in whole["properties"][tag]["enum"]:
-            own = {**whole["properties"], tag: {"const": word, "default": word, "type": "string"}}
+            every = {name: one for name, one in whole["properties"].items() if speculation.takes(word, name, self.era)}
+            own = {**every, tag: {"const": word, "default": word, "type": "string"}}
             places[word] = self._define(f"{word}_decoding_config", {**whole, "properties": own})["$ref"]
         return {
             "discriminator": {"mapping": places, "propertyName": tag},

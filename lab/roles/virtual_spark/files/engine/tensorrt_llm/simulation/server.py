@@ -42,6 +42,7 @@ class Settings:
     token_seconds: float = 0.005
     no_chat: str = ""  # why every chat is refused
     sees: bool = False  # whether the model takes pictures
+    drafted: int = 0  # tokens that are guessed at a time
 
 
 class EngineDeadError(RuntimeError):
@@ -72,7 +73,9 @@ class Api:
         self.engine, self.ranks, self.settings = engine, ranks, settings
         heeded = settings.return_perf_metrics and settings.era != "1.4"  # which keeps nothing for /perf_metrics
         kept = settings.perf_metrics_max_requests if heeded else 0
-        self.statistics = answers.Statistics(settings.max_batch_size, settings.enable_iter_perf_stats, kept)
+        self.statistics = answers.Statistics(
+            settings.max_batch_size, settings.enable_iter_perf_stats, kept, settings.drafted
+        )
         self._slots = threading.BoundedSemaphore(settings.max_batch_size)
         self._count = 0
 
