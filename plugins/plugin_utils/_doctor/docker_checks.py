@@ -284,7 +284,8 @@ def serving_stopped(facts: Facts) -> Iterator[Seen]:
     for one in facts.servings():
         by_systemd = one["launcher"] == instances.SYSTEMD
         inactive = by_systemd and one["unit"].get("active") in ("inactive", "failed")
-        if one["phase"] == contract.STOPPED or (inactive and one["phase"] != contract.GAVE_UP):
+        stopped = one["phase"] == contract.STOPPED and not by_systemd  # systemd knows sooner than the state tells
+        if stopped or (inactive and one["phase"] != contract.GAVE_UP):
             data = ({"unit": f"{one['name']}.service"},) if by_systemd else ()
             reason = f" ({_reason(one)})" if one["phase"] else ""
             yield Seen(f"{one['name']} is {one['phase'] or 'not started'}{reason}", data=data)

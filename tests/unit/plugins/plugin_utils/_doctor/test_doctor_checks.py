@@ -259,7 +259,11 @@ RED: dict[str, list[tuple[dict[str, Any], str]]] = {
         (in_phase("waiting", reason="this node has no address", at=NOW - 600), "10 minutes: this node")
     ],
     "serving_stopped": [
-        (in_phase("stopped", reason="asked to end"), "stopped .asked to end."),
+        (
+            {**in_phase("stopped", reason="asked to end"), f"{SERVES}.unit.active": "inactive"},
+            "stopped .asked to end.",
+        ),
+        ({**in_phase("stopped"), f"{SERVES}.launcher": "swarm", f"{SERVES}.unit": {}}, "is stopped"),
         ({f"{SERVES}.unit.active": "inactive", f"{SERVES}.phase": ""}, "is not started"),
     ],
     "serving_without_container": [({f"{S1}.containers": []}, "is said to be serving, and no container")],
@@ -452,6 +456,10 @@ def test_of_a_log_the_last_line_is_told_and_the_others_are_counted() -> None:
 def test_the_worst_comes_first() -> None:
     told = damaged({f"{S1}.card.marker": True, f"{S1}.netplan.0.mode": "0644", f"{S2}.memory.available_mib": 5})
     assert [one["severity"] for one in found(told)] == ["serious", "warning", "note"]
+
+
+def test_a_unit_that_was_started_just_now_is_not_stopped() -> None:
+    assert found(damaged(in_phase("stopped", reason="asked to end")), "serving_stopped") == []
 
 
 @pytest.mark.parametrize(
