@@ -317,6 +317,7 @@ def by_xet(lab: CacheLab, faults: list[dict[str, Any]]) -> tuple[int, set[str]]:
     assert run.results(BROUGHT)["spark2"]["attempts"] == 1, "the worker waits, whatever the leader meets"
     paths = control(lab, "GET", "/stats")["services"]["hub"]["paths"]
     served = {path.split("/")[1] for path, row in paths.items() if row["bytes_sent"] > 500_000}
+    lab.forget(XET)
     return run.results(BROUGHT)["spark1"]["attempts"], served
 
 
