@@ -32,8 +32,7 @@ def run(argv: Sequence[str], seconds: float = PROGRAM_S) -> tuple[int, str, str]
         done = subprocess.run(
             list(argv),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=seconds,
             check=False,
             env=environment,

@@ -106,8 +106,8 @@ def _counters(port: Path) -> dict[str, int]:
 
 
 def configured(etc: Path = Path(ROOTS[0]), lib: Path = Path(ROOTS[1])) -> list[dict[str, Any]]:
-    """The instances that are configured here, by the names of their directories: as :func:`instances.facts_of` has each,
-    and ``cluster``, ``node``, ``state``, ``cluster_digest``, ``commit``, ``draft_commit`` and ``problem``.
+    """The instances that are configured here: of each what :func:`instances.facts_of` returns, and ``cluster``,
+    ``node``, ``state``, ``cluster_digest``, ``commit``, ``draft_commit`` and ``problem``.
 
     :param etc: of configurations. :param lib: of states.
     """
@@ -181,7 +181,7 @@ def units_of(run: Run, names: Sequence[str]) -> dict[str, dict[str, Any]]:
 def parse_units(text: str, now: float) -> dict[str, dict[str, Any]]:
     """Read ``systemctl show`` of several units. :param now: seconds on the clock that systemd counts by.
 
-    >>> parse_units("Id=a.service\\nLoadState=loaded\\nActiveState=active\\nNRestarts=2\\n", 9.0)["a.service"]["restarts"]
+    >>> parse_units("Id=a.service\\nLoadState=loaded\\nNRestarts=2\\n", 9.0)["a.service"]["restarts"]
     2
     """
     found: dict[str, dict[str, Any]] = {}
