@@ -14,6 +14,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.instances import SWARM
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status import judge
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status.told import (
     figures,
     mapping,
@@ -56,6 +57,14 @@ class Here(NamedTuple):
         if not isinstance(docker, Mapping):
             return None
         return mappings(mapping(docker.get("containers")).get(self.name))
+
+
+def judged(members: Mapping[str, object], now: float) -> dict[str, Any]:
+    """The document with its anomalies, and the class of the worst of them."""
+    made = document(members, now)
+    found = judge.anomalies(made)
+    worst = found[0]["class"] if found else "good"
+    return {"schema": SCHEMA, "at": now, "class": worst, "anomalies": found, **made}
 
 
 def document(members: Mapping[str, object], now: float) -> dict[str, Any]:
@@ -112,8 +121,9 @@ def _host(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _why(told: Mapping[str, Any]) -> str:
-    said = [text(told.get(name)) for name in ("msg", "module_stderr", "exception")]
-    return next(filter(None, said), "nothing is known of it")[:500]
+    message, more = (text(told.get(name)) for name in ("msg", "module_stderr"))
+    said = f"{message.removeprefix('Task failed: ')}{f' ({more})' if more else ''}"
+    return said[:500] or "nothing is known of it"
 
 
 def _gpu(gpu: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,7 +195,7 @@ def _instance(some: Sequence[Here], members: Sequence[str]) -> dict[str, Any]:
         "endpoint": f"http://{probe}/v1" if probe else None,
         "listens": text(first.facts.get("api_listen")) or None,
         "model": _model(state, some),
-        "draft": _named(_of(some, "draft_repo"), next(filter(None, (_text(one, "draft_commit") for one in some)), None)),
+        "draft": _draft(some),
         "image": _image(leader or first),
         "kv_tokens": whole(state.get("kv_tokens")) or None,
         "load_s": number(state.get("load_s")),
@@ -212,12 +222,16 @@ def _of(some: Sequence[Here], name: str) -> str | None:
 
 
 def _model(state: Mapping[str, Any], some: Sequence[Here]) -> dict[str, Any]:
-    commit = next(filter(None, (_text(one, "commit") for one in some)), None)
-    return {"name": text(state.get("model")) or None, "repo": _of(some, "repo"), "commit": commit}
+    return {"name": text(state.get("model")) or None, "repo": _of(some, "repo"), "commit": _commit(some, "commit")}
 
 
-def _named(repo: str | None, commit: str | None) -> dict[str, Any] | None:
+def _draft(some: Sequence[Here]) -> dict[str, Any] | None:
+    repo, commit = _of(some, "draft_repo"), _commit(some, "draft_commit")
     return {"repo": repo, "commit": commit} if repo or commit else None
+
+
+def _commit(some: Sequence[Here], name: str) -> str | None:
+    return next(filter(None, (_text(one, name) for one in some)), None)
 
 
 def _image(one: Here) -> dict[str, Any] | None:

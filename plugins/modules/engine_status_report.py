@@ -1,0 +1,73 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_status_report
+short_description: Show how Sparks and all that they serve are doing
+version_added: 0.1.0
+description:
+  - >-
+    Judges what M(sparkops.dgx_spark.engine_status_info) read on each host, shows it as a table with what is wrong
+    first, and writes it as JSON, whose shape C(docs/status.schema.json) has.
+  - >-
+    Runs on the controller and asks no host. The table is as wide as the terminal, and coloured as Ansible is configured
+    to. Writing the file is no change. In C(check_mode) it is not written. What it returns is not printed with C(-v).
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+options:
+  members:
+    description: >-
+      What M(sparkops.dgx_spark.engine_status_info) returned, by host; of a host that did not answer, what Ansible
+      registered instead.
+    type: dict
+    required: true
+  out:
+    description: The file on the controller that the JSON is written to; empty for none.
+    type: str
+    default: ""
+  fail_at:
+    description: >-
+      With V(serious) the task fails where something serious was found, with V(warning) for warnings too, after the
+      table was shown and the file written.
+    type: str
+    choices: [never, serious, warning]
+    default: never
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Show how the Sparks are doing
+  sparkops.dgx_spark.engine_status_report:
+    members: {"spark1": "{{ status }}"}
+    out: status.json
+"""
+
+RETURN = r"""
+document:
+  description: >-
+    All of it, with C(class) (C(good), C(note), C(warning) or C(serious)), C(anomalies), C(hosts), C(instances) and
+    C(swarm).
+  returned: always
+  type: dict
+lines:
+  description: The table as it was shown.
+  returned: always
+  type: list
+  elements: str
+file:
+  description: The file that was written on the controller; empty for none.
+  returned: always
+  type: str
+  sample: /home/me/status.json
+at:
+  description: When the report was made, in seconds since the epoch.
+  returned: success
+  type: float
+  sample: 1795953600.0
+"""
