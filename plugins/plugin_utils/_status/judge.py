@@ -105,8 +105,10 @@ def _part_not_read(document: Document) -> Iterator[Found]:
                 part == "docker" and _served_on(document, host["name"]) and "permission" not in why.lower()
             )
             if not told_elsewhere:
-                mend = _docker_mend(why) if part == "docker" else "run this again; doctor.yml looks further"
-                yield Found(host["name"], "", f"{part}: not read", why, mend)
+                refused = part == "docker" and "permission" in why.lower()
+                cause = "this user may not ask Docker" if refused else why
+                mend = _docker_mend(why) if part == "docker" else "run this again, or with --become --ask-become-pass"
+                yield Found(host["name"], "", f"{part}: not read", cause, mend)
 
 
 def _gpu_failed(document: Document) -> Iterator[Found]:

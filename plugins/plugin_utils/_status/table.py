@@ -42,7 +42,7 @@ def lines(document: Mapping[str, Any], width: int = WIDTH) -> list[Line]:
     """All lines of a status, none wider than the terminal."""
     width = max(LEAST, width)
     found = [summary(document)]
-    for one in document["anomalies"]:
+    for one in _together(document["anomalies"]):
         found += _anomaly(one, width)
     worst = _worst(document["anomalies"], "host")
     found += [Line(""), *_table("SPARKS", HOSTS, document["hosts"], width, lambda one: worst.get(one["name"], ""))]
@@ -54,9 +54,6 @@ def lines(document: Mapping[str, Any], width: int = WIDTH) -> list[Line]:
     links = [{**link, "host": host["name"]} for host in document["hosts"] for link in host["links"]]
     if links:
         found += [Line(""), *_table("LINKS", LINKS, links, width, lambda _one: "")]
-    unread = [(host["name"], part, why) for host in document["hosts"] for part, why in host["unread"].items()]
-    for host, part, why in unread:
-        found += _plain(f"{host}: {part} was not read: {why}", width, "  ")
     return found
 
 
@@ -81,6 +78,14 @@ def _anomaly(one: Mapping[str, str], width: int) -> list[Line]:
     found: list[Line] = [Line(first, severity), *(Line(line, severity) for line in more)]
     found += _plain(f"why  {one['cause']}", width, "  ", " " * 7)
     return found + _plain(f"do   {one['mend']}", width, "  ", " " * 7)
+
+
+def _together(anomalies: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """The same anomaly of several hosts as one."""
+    hosts: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for one in anomalies:
+        hosts.setdefault(tuple((key, value) for key, value in one.items() if key != "host"), []).append(one["host"])
+    return [{**dict(key), "host": ", ".join(filter(None, names))} for key, names in hosts.items()]
 
 
 def _worst(anomalies: Sequence[Mapping[str, str]], key: str) -> dict[str, str]:
