@@ -32,8 +32,8 @@ options:
     default: ""
   fail_at:
     description: >-
-      With V(serious) the task fails where something serious was found, with V(warning) for warnings too, after the
-      table was shown and the file written.
+      Which anomalies RV(failing) names, V(serious) ones, V(warning) for warnings too, or none. The task itself never
+      fails for what it shows.
     type: str
     choices: [never, serious, warning]
     default: never
@@ -53,16 +53,22 @@ document:
   description: >-
     All of it, with C(class) (C(good), C(note), C(warning) or C(serious)), C(anomalies), C(hosts), C(instances) and
     C(swarm).
-  returned: always
+  returned: success
   type: dict
 lines:
   description: The table as it was shown.
-  returned: always
+  returned: success
   type: list
   elements: str
+failing:
+  description: The anomalies with which a run is to fail, one sentence each, as O(fail_at) says.
+  returned: success
+  type: list
+  elements: str
+  sample: ["spark2: rank 1 does not run: its container is exited (137)"]
 file:
   description: The file that was written on the controller; empty for none.
-  returned: always
+  returned: success
   type: str
   sample: /home/me/status.json
 at:

@@ -188,7 +188,7 @@ def _instance(some: Sequence[Here], members: Sequence[str]) -> dict[str, Any]:
         "leader": nodes[0][0],
         "phase": phase,
         "reason": text(state.get("reason")),
-        "serves": phase == contract.SERVING and ranks[0]["state"] in ("running", None),
+        "serves": ranks[0]["runs"] if phase == contract.SERVING else None if leader is None else False,
         "at": number(state.get("at")),
         "began": number(state.get("began")),
         "starts": whole(state.get("starts")),
@@ -245,7 +245,7 @@ def _image(one: Here) -> dict[str, Any] | None:
 def _last_failure(state: Mapping[str, Any]) -> dict[str, Any] | None:
     reason, lost = text(state.get("last_end")), text(state.get("lost_why"))
     if reason:
-        return {"reason": reason, "at": None}
+        return {"reason": reason, "at": number(state.get("last_end_at"))}
     return {"reason": lost, "at": number(state.get("lost_at"))} if lost else None
 
 
@@ -269,6 +269,7 @@ def _rank(
         "configured": here is not None,
         "problem": text(here.facts.get("problem")) if here else "",
         "state": None if containers is None else text(newest.get("state")) or "missing",
+        "runs": _runs(containers, running, unit),
         "health": text(newest.get("health")) or None,
         "age_s": max(0.0, at - started) if running and at is not None and started is not None else None,
         "exit_status": None if running else whole(newest.get("exit_status")),
@@ -284,6 +285,13 @@ def _rank(
         "rdma_devices": texts(node.get("rdma_devices")),
         "unit": unit,
     }
+
+
+def _runs(containers: Sequence[Mapping[str, Any]] | None, running: bool, unit: Mapping[str, Any] | None) -> bool | None:
+    """Whether a rank runs; where Docker does not tell, by its unit. None where that does not tell either."""
+    if containers is not None:
+        return running
+    return unit["active"] == "active" if unit else None
 
 
 def _unit(here: Here) -> dict[str, Any] | None:

@@ -211,17 +211,26 @@ def _config_unread(document: Document) -> Iterator[Found]:
 
 def is_stopped(instance: Mapping[str, Any]) -> bool:
     """Whether an instance was asked to end, and has ended."""
-    return instance["phase"] == contract.STOPPED and instance["ranks"][0]["state"] != "running"
+    return instance["phase"] == contract.STOPPED and not instance["ranks"][0]["runs"]
+
+
+def _is_down(one: Mapping[str, Any], rank: Mapping[str, Any]) -> bool:
+    """Whether the container of a rank does not run, which no phase explains."""
+    down = rank["configured"] and rank["state"] not in (None, "running")
+    explained = rank["rank"] == 0 and one["phase"] in contract.UNHEALTHY
+    return down and not is_stopped(one) and not explained
 
 
 def _rank_down(document: Document) -> Iterator[Found]:
     for one, rank in _ranks(document):
-        down = rank["configured"] and rank["state"] not in (None, "running")
-        told_elsewhere = rank["rank"] == 0 and one["phase"] in contract.UNHEALTHY
-        if down and not is_stopped(one) and not told_elsewhere:
+        if _is_down(one, rank):
             status = f" ({rank['exit_status']})" if rank["exit_status"] is not None else ""
             value = f"{_called(rank)} does not run: its container is {rank['state']}{status}"
-            yield Found(rank["host"], one["name"], value, _why_ended(rank), _see(one, rank))
+            cause, mend = _why_ended(rank), _see(one, rank)
+            if rank["unit"] and rank["unit"]["active"] == "failed":
+                cause = f"{cause}, and its unit has failed ({rank['unit']['result']}), so that nothing starts it again"
+                mend = f"there, see 'docker logs {one['name']}'; {_units_mend(one)}"
+            yield Found(rank["host"], one["name"], value, cause, mend)
 
 
 def _why_ended(rank: Mapping[str, Any]) -> str:
@@ -252,7 +261,8 @@ def _rank_unhealthy(document: Document) -> Iterator[Found]:
 def _unit_failed(document: Document) -> Iterator[Found]:
     for one, rank in _ranks(document):
         unit = rank["unit"]
-        if unit is not None and unit["active"] in ("failed", ""):
+        gave_up = rank["rank"] == 0 and one["phase"] == contract.GAVE_UP
+        if unit is not None and unit["active"] in ("failed", "") and not _is_down(one, rank) and not gave_up:
             missing = "is missing" if not unit["active"] else f"has failed ({unit['result']})"
             mend = "run the playbook that serves again" if not unit["active"] else f"there, {_units_mend(one)}"
             yield Found(rank["host"], one["name"], f"the unit {missing}", "nothing starts the rank again", mend)
@@ -315,7 +325,13 @@ def _device_missing(document: Document) -> Iterator[Found]:
 
 def _link_down(document: Document) -> Iterator[Found]:
     for one, rank, _device, link in _used_links(document):
-        if link is not None and (link["carrier"] is False or link["admin_up"] is False):
+        if link is not None and link["netdev"] is None:
+            value, cause = (
+                f"{link['rdma_device']} has no network device",
+                "its card is asleep, or its driver has failed",
+            )
+            yield Found(rank["host"], one["name"], value, cause, "see 'ip link' and 'dmesg | grep mlx5'")
+        elif link is not None and (link["carrier"] is False or link["admin_up"] is False):
             down = link["admin_up"] is False
             value = (
                 f"{link['netdev'] or link['rdma_device']} {'is administratively down' if down else 'has no carrier'}"
@@ -379,7 +395,7 @@ def _start_failed(document: Document) -> Iterator[Found]:
 def _phase(document: Document, phase: str) -> Iterator[Mapping[str, Any]]:
     """The instances in a phase, as far as the leader runs."""
     for one in document["instances"]:
-        if one["phase"] == phase and one["ranks"][0]["state"] in ("running", None):
+        if one["phase"] == phase and one["ranks"][0]["runs"] is not False:
             yield one
 
 

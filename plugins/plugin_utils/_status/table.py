@@ -63,10 +63,11 @@ def summary(document: Mapping[str, Any]) -> Line:
     counts = {name: sum(one["class"] == name for one in document["anomalies"]) for name in judge.CLASSES}
     plural = {"serious": "serious", "warning": "warnings", "note": "notes"}
     said = ", ".join(f"{count} {plural[name] if count > 1 else name}" for name, count in counts.items() if count)
-    serving = sum(one["serves"] for one in instances)
+    serving, unknown = (sum(one["serves"] is kind for one in instances) for kind in (True, None))
     answered = sum(host["answered"] for host in hosts)
     text = f"STATUS {_when(document['at'])}: {answered} of {len(hosts)} Sparks answer, "
-    text += f"{serving} of {len(instances)} instances serve: {said or 'all is well'}"
+    more = f", of {unknown} nothing tells" if unknown else ""
+    text += f"{serving} of {len(instances)} instances serve{more}: {said or 'all is well'}"
     return Line(text, document["class"] if document["class"] in ("serious", "warning") else GOOD)
 
 
@@ -267,14 +268,14 @@ def _instance(one: Mapping[str, Any], now: float, width: int, worst: Mapping[str
     model = one["model"]
     called = one["instance"] or "without a name"
     phase = one["phase"] or "not started"
-    if one["phase"] == "serving" and not one["serves"]:
+    if one["phase"] == "serving" and one["serves"] is False:
         phase = f"does not run, was last {phase}"
     head = f"INSTANCE {called} ({one['name']}, {one['launcher'] or '?'}): {phase}"
     found: list[Line] = [Line(line, colour) for line in _wrapped(head, width, "", "  ")]
     image, draft = one["image"] or {}, one["draft"]
     figures = [
         ("KV cache", f"{one['kv_tokens']:,} tokens" if one["kv_tokens"] else ""),
-        ("loaded in", age(one["load_s"])),
+        ("loaded in", _figure(one["load_s"], "s")),
         ("canary", _figure(one["canary_s"], "s", 2)),
         ("started", _when(one["began"]) if one["began"] else ""),
     ]

@@ -118,7 +118,7 @@ def test_a_leader_that_does_not_run_does_not_serve_whatever_its_file_says() -> N
 def test_a_leader_that_is_not_in_sight_is_told_of_nothing() -> None:
     made = judged({**pair(), "spark1": {"unreachable": True, "msg": "gone"}})
     llm = made["instances"][0]
-    assert (llm["phase"], llm["serves"], llm["leader"], llm["ranks"][0]["configured"]) == (None, False, "spark1", False)
+    assert (llm["phase"], llm["serves"], llm["leader"], llm["ranks"][0]["configured"]) == (None, None, "spark1", False)
     assert kinds(made) == {"host_unreachable"}
 
 
@@ -248,3 +248,68 @@ def test_whatever_damaged_hosts_tell_the_document_keeps_its_shape(members: Any) 
             line.text.encode()
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"netdev": None, "carrier": None, "admin_up": None}, "rocep1s0f0 has no network device"),
+        ({"admin_up": False, "carrier": None}, "enp1s0f0np0 is administratively down"),
+        ({"carrier": False}, "enp1s0f0np0 has no carrier"),
+        ({"carrier": None}, ""),
+    ],
+)
+def test_a_link_that_a_rank_uses_is_down_in_several_ways(values: dict[str, Any], says: str) -> None:
+    found = judged(put("spark2", "read", "links", 0, **values)())["anomalies"]
+    assert [one["value"] for one in found] == ([says] if says else [])
+
+
+def test_a_link_that_no_rank_uses_may_be_down() -> None:
+    assert judged(put("spark2", "read", "links", 1, carrier=False, admin_up=False)())["anomalies"] == []
+
+
+def test_one_spark_alone_needs_no_link() -> None:
+    members = {"spark1": spark("spark1", [instance(LLM, 0, ("spark1",))], links=[])}
+    assert judged(members)["anomalies"] == []
+
+
+def test_a_unit_that_has_failed_with_its_container_is_one_anomaly() -> None:
+    members = put("spark2", "read", "units", f"{LLM}.service", active="failed", result="exit-code")()
+    members["spark2"]["read"]["docker"]["containers"][LLM][0].update(state="exited", exit_status=1, health="")
+    found = judged(members)["anomalies"]
+    assert [one["kind"] for one in found] == ["rank_down"]
+    assert "its unit has failed (exit-code)" in found[0]["cause"]
+    assert "reset-failed" in found[0]["mend"]
+
+
+def test_a_supervisor_that_gave_up_is_one_anomaly() -> None:
+    members = CASES["gave_up"][0]()
+    members["spark1"]["read"]["docker"]["containers"][LLM][0].update(state="exited", exit_status=0, health="")
+    members["spark1"]["read"]["units"][f"{LLM}.service"].update(active="inactive")
+    assert kinds(judged(members)) == {"gave_up"}
+
+
+@pytest.mark.parametrize(
+    ("active", "serves", "says"),
+    [("active", True, "2 of 2 instances serve: "), ("failed", False, "0 of 2 instances serve: ")],
+)
+def test_where_docker_does_not_tell_the_unit_does(active: str, serves: bool, says: str) -> None:
+    members = pair()
+    read = members["spark1"]["read"]
+    del read["docker"]
+    members["spark1"]["unread"]["docker"] = "[Errno 13] Permission denied"
+    for unit in read["units"].values():
+        unit["active"] = active
+    made = judged(members)
+    assert [one["serves"] for one in made["instances"]] == [serves, serves]
+    assert says in table.lines(made)[0].text
+
+
+def test_where_neither_tells_nothing_is_claimed() -> None:
+    members = by_swarm()
+    del members["spark1"]["read"]["docker"]
+    members["spark1"]["unread"]["docker"] = "[Errno 13] Permission denied"
+    made = judged(members)
+    assert made["instances"][0]["serves"] is None
+    assert "0 of 1 instances serve, of 1 nothing tells" in table.lines(made)[0].text
+    assert [(one["class"], one["cause"]) for one in made["anomalies"]] == [("warning", "this user may not ask Docker")]
