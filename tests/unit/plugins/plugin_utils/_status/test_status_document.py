@@ -313,3 +313,10 @@ def test_where_neither_tells_nothing_is_claimed() -> None:
     assert made["instances"][0]["serves"] is None
     assert "0 of 1 instances serve, of 1 nothing tells" in table.lines(made)[0].text
     assert [(one["class"], one["cause"]) for one in made["anomalies"]] == [("warning", "this user may not ask Docker")]
+
+
+def test_the_page_shows_what_is_shown() -> None:
+    page = (Path(__file__).parents[5] / "docs" / "status.md").read_text()
+    shown = page.split("```\nSTATUS", 1)[1].partition("```")[0]
+    lines = "\n".join(line.text for line in table.lines(judged(CASES["rank_down"][0]())))
+    assert f"STATUS{shown}".rstrip() in lines
