@@ -188,7 +188,7 @@ def _instance(some: Sequence[Here], members: Sequence[str]) -> dict[str, Any]:
         "leader": nodes[0][0],
         "phase": phase,
         "reason": text(state.get("reason")),
-        "serves": ranks[0]["runs"] if phase == contract.SERVING else None if leader is None else False,
+        "serves": _serves(phase, ranks),
         "at": number(state.get("at")),
         "began": number(state.get("began")),
         "starts": whole(state.get("starts")),
@@ -209,6 +209,15 @@ def _instance(some: Sequence[Here], members: Sequence[str]) -> dict[str, Any]:
         "clusters": sorted({_text(one, "cluster_digest") or "" for one in some} - {""}),
         "ranks": ranks,
     }
+
+
+def _serves(phase: str | None, ranks: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether it does, for which all ranks have to run; None where nothing tells."""
+    if any(rank["runs"] is False for rank in ranks) or phase not in (contract.SERVING, None):
+        return False
+    if phase is None:
+        return False if ranks[0]["configured"] else None
+    return ranks[0]["runs"]
 
 
 def _text(one: Here, name: str) -> str | None:

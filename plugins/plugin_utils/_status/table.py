@@ -269,7 +269,7 @@ def _instance(one: Mapping[str, Any], now: float, width: int, worst: Mapping[str
     called = one["instance"] or "without a name"
     phase = one["phase"] or "not started"
     if one["phase"] == "serving" and one["serves"] is False:
-        phase = f"does not run, was last {phase}"
+        phase = f"was last {phase}, and a rank does not run"
     head = f"INSTANCE {called} ({one['name']}, {one['launcher'] or '?'}): {phase}"
     found: list[Line] = [Line(line, colour) for line in _wrapped(head, width, "", "  ")]
     image, draft = one["image"] or {}, one["draft"]

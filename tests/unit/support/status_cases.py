@@ -14,6 +14,9 @@ SPARKS = ("spark1", "spark2")
 Members = dict[str, Any]
 
 
+UNPLUGGED = {"carrier": False, "speed_mbps": None, "state": "down", "sent_bytes_s": 0.0, "received_bytes_s": 0.0}
+
+
 def container(name: str, started: float = NOW - 7200, **more: Any) -> dict[str, Any]:
     return {
         "id": "0123456789ab",
@@ -125,7 +128,7 @@ def spark(name: str, instances: list[dict[str, Any]], **read: Any) -> dict[str, 
                     "pstate": "P0",
                 }
             ],
-            "links": [link(0, 1), link(1, 1, carrier=False, speed_mbps=None, state="down")],
+            "links": [link(0, 1), link(1, 1, **UNPLUGGED)],
             "instances": instances,
             "docker": {
                 "version": "28.3.3",

@@ -112,7 +112,7 @@ def test_a_leader_that_does_not_run_does_not_serve_whatever_its_file_says() -> N
     assert not made["instances"][0]["serves"]
     assert kinds(made) == {"rank_down"}
     text = "\n".join(line.text for line in table.lines(made))
-    assert "does not run, was last serving" in text
+    assert "was last serving, and a rank does not run" in text
 
 
 def test_a_leader_that_is_not_in_sight_is_told_of_nothing() -> None:
@@ -195,7 +195,7 @@ def test_anomalies_stand_above_the_tables_and_have_their_colour() -> None:
     made = judged(CASES["rank_down"][0]())
     shown = table.lines(made)
     assert shown[0].text.startswith(
-        "STATUS 2026-11-30 03:12 UTC: 2 of 2 Sparks answer, 2 of 2 instances serve: 1 serious"
+        "STATUS 2026-11-30 03:12 UTC: 2 of 2 Sparks answer, 1 of 2 instances serve: 1 serious"
     )
     assert shown[1].text.startswith("SERIOUS  spark2 (dgx-spark-trtllm): rank 1 does not run")
     assert [line.severity for line in shown[:2]] == ["serious", "serious"]
