@@ -186,7 +186,7 @@ def _answered(document: Document, host: str) -> bool:
 
 def _rank_unconfigured(document: Document) -> Iterator[Found]:
     for one, rank in _ranks(document):
-        if rank["asked"] and not rank["configured"] and _answered(document, rank["host"]):
+        if not rank["configured"] and _answered(document, rank["host"]):
             value = f"{_called(rank)} is not configured"
             cause = (
                 f"{one['leader']} counts this Spark as {_called(rank)}, and it has no configuration of {one['name']}"

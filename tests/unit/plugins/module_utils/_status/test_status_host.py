@@ -335,3 +335,16 @@ def test_a_program_that_hangs_or_is_missing_is_named() -> None:
     assert bounded.run(["sh", "-c", "echo out; echo err >&2; exit 3"]) == (3, "out\n", "err\n")
     read, why = bounded.together({"x": lambda: bounded.run(["sleep", "30"], 0.2)}, 5)
     assert (read, why) == ({}, {"x": "sleep did not end within 0.2 s"})
+
+
+@pytest.mark.parametrize(
+    ("stamp", "seconds"),
+    [
+        ("2026-11-30T03:12:45.123456789Z", 1796008365.0),
+        ("0001-01-01T00:00:00Z", None),
+        ("soon", None),
+        (None, None),
+    ],
+)
+def test_a_time_that_docker_has_not_is_null(stamp: object, seconds: float | None) -> None:
+    assert host.seconds_of(stamp) == seconds

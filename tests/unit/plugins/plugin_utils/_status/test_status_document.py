@@ -221,6 +221,10 @@ def test_a_narrow_table_keeps_what_matters_most() -> None:
     assert "DRIVER" in wide
     assert "KERNEL" not in narrow
     assert "MEMORY FREE" in narrow
+    heads = {column.head for column in table.HOSTS}
+    for width in range(60, 120, 7):
+        row = next(line.text for line in table.lines(made, width) if line.text.startswith("SPARKS"))
+        assert row.split("  ")[-1].strip() in heads, "a column is cut, instead of left out"
 
 
 def test_what_is_stopped_is_a_note_and_fails_no_run() -> None:
@@ -269,7 +273,9 @@ def test_a_link_that_no_rank_uses_may_be_down() -> None:
 
 
 def test_one_spark_alone_needs_no_link() -> None:
-    members = {"spark1": spark("spark1", [instance(LLM, 0, ("spark1",))], links=[])}
+    alone = instance(LLM, 0, ("spark1",))
+    alone["node"]["rdma_devices"] = ["rocep1s0f0"]
+    members = {"spark1": spark("spark1", [alone], links=[])}
     assert judged(members)["anomalies"] == []
 
 
@@ -320,3 +326,28 @@ def test_the_page_shows_what_is_shown() -> None:
     shown = page.split("```\nSTATUS", 1)[1].partition("```")[0]
     lines = "\n".join(line.text for line in table.lines(judged(CASES["rank_down"][0]())))
     assert f"STATUS{shown}".rstrip() in lines
+
+
+@pytest.mark.parametrize(("used", "power", "spins"), [(0.0, 3.4, False), (0.96, 24.9, True), (0.96, 25.0, False)])
+def test_a_gpu_that_rests_does_not_spin(used: float, power: float, spins: bool) -> None:
+    made = judged(put("spark2", "read", "gpus", 0, used=used, power_w=power)())
+    assert ("gpu_spinning" in kinds(made)) == spins
+
+
+def test_a_rank_that_ended_for_want_of_memory_says_so_and_one_that_runs_again_does_not() -> None:
+    ended = put("spark2", "read", "docker", "containers", LLM, 0, state="exited", exit_status=137, oom_killed=True)()
+    (one,) = judged(ended)["anomalies"]
+    assert one["cause"] == "the kernel ended it for want of memory"
+    again = judged(put("spark2", "read", "docker", "containers", LLM, 0, oom_killed=True)())
+    assert (again["anomalies"], again["instances"][0]["ranks"][1]["oom_killed"]) == ([], False)
+
+
+def test_a_name_that_is_longer_than_the_terminal_is_cut() -> None:
+    members = {"s" * 70: spark("x", [])}
+    assert max(len(line.text) for line in table.lines(judged(members), 40)[1:]) <= 40
+
+
+@pytest.mark.parametrize("figure", [10**400, 2**70, float("inf"), -1, True, "1", None])
+def test_a_figure_that_is_none_is_null(figure: object) -> None:
+    made = judged(put("spark1", "read", "instances", 0, "state", load_s=figure)())
+    assert made["instances"][0]["load_s"] is None
