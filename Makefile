@@ -100,8 +100,11 @@ bench-copy: $(VENV)/.for-tests ## a table of ways to copy a model from Spark to 
 changelog: $(VENV)/.for-tests ## write CHANGELOG.md anew from changelogs/fragments and the modules' documentation
 	antsibull-changelog release --refresh --reload-plugins
 
+troubleshooting: $(VENV)/.for-tests ## write docs/troubleshooting.md anew from the doctor's checks
+	python -m tests.troubleshooting > docs/troubleshooting.md
+
 pre-commit: $(VENV)/.for-tests ## have git run the linters before a commit, and the unit tests before a push
 	pre-commit install --hook-type pre-commit --hook-type pre-push
 
 .PHONY: bench bench-copy changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
-        test test-all
+        test test-all troubleshooting

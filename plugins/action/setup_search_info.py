@@ -16,7 +16,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import 
 try:
     import zeroconf
 except ImportError:  # a controller can do without it
-    zeroconf = None
+    HAS_ZEROCONF = False
+else:
+    HAS_ZEROCONF = True
 
 SERVICE = "_ssh._tcp"
 SYNC = (
@@ -64,7 +66,7 @@ def _mdns(seconds: float) -> tuple[list[search.Sighting], list[str]]:
         why = f"avahi-browse did not answer ({' '.join(said.error.split()) or said.status})"
     else:
         why = "avahi-browse is not installed (apt install avahi-utils)"
-    if zeroconf is None:
+    if not HAS_ZEROCONF:
         return [], [f"No machine was asked by mDNS: {why}, and neither is zeroconf (pip install zeroconf)"]
     return _zeroconf(seconds)
 
@@ -73,25 +75,21 @@ def _zeroconf(seconds: float) -> tuple[list[search.Sighting], list[str]]:
     """The same by a library, for a controller without avahi, such as a Mac."""
     names: list[str] = []
 
-    class Listener:
-        def add_service(self, zc: Any, type_: str, name: str) -> None:
+    def heard(name: str, state_change: zeroconf.ServiceStateChange, **_rest: Any) -> None:
+        """Called in a thread of the library."""
+        if state_change is zeroconf.ServiceStateChange.Added:
             names.append(name)
-
-        def update_service(self, zc: Any, type_: str, name: str) -> None:
-            pass
-
-        def remove_service(self, zc: Any, type_: str, name: str) -> None:
-            pass
 
     found = []
     try:
         with zeroconf.Zeroconf() as asker:
-            zeroconf.ServiceBrowser(asker, f"{SERVICE}.local.", Listener())
+            zeroconf.ServiceBrowser(asker, f"{SERVICE}.local.", handlers=[heard])
             time.sleep(seconds)
             for name in list(names):
                 info = asker.get_service_info(f"{SERVICE}.local.", name, timeout=round(500 * seconds))
-                for address in info.parsed_addresses() if info else []:
-                    found.append(search.mdns(str(info.server).rstrip("."), address, info.port or 22))
+                if info:
+                    server, port = str(info.server).rstrip("."), info.port or 22
+                    found += [search.mdns(server, address, port) for address in info.parsed_addresses()]
     except (OSError, zeroconf.Error) as error:
         return [], [f"No machine was asked by mDNS: zeroconf cannot ask ({error})"]
     return [one for one in found if one], []

@@ -25,7 +25,9 @@ def support(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("tests.e2e.conftest")
 
 
-@pytest.mark.parametrize("name", ["tests.bench.converged", "tests.e2e.pace", "tests.e2e.state", "tests.table"])
+@pytest.mark.parametrize(
+    "name", ["tests.bench.converged", "tests.e2e.pace", "tests.e2e.state", "tests.table", "tests.troubleshooting"]
+)
 def test_examples_in_docstrings_are_true(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     failed, tried = doctest.testmod(importlib.import_module(name))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsiblePromptNoninteractive
@@ -89,34 +90,28 @@ def search(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, avahi: Said | None, 
     return run(setup_search_info, {**nowhere, "seconds": 0.01, **asked})
 
 
-class Answers:
-    """What stands for the library zeroconf."""
+def answers(*names: str, fails: Exception | None = None) -> Any:
+    """What stands for the library zeroconf. :param fails: what it raises."""
 
-    Error = RuntimeError
+    @contextmanager
+    def asker() -> Iterator[Any]:
+        if fails:
+            raise fails
+        yield SimpleNamespace(get_service_info=described)
 
-    def __init__(self, *names: str, fails: Exception | None = None) -> None:
-        self.names, self.fails = names, fails
+    def browser(_asker: Any, kind: str, handlers: list[Any]) -> None:
+        for name in names:
+            for change in ("Added", "Updated"):
+                handlers[0](zeroconf=None, service_type=kind, name=f"{name}.{kind}", state_change=change)
 
-    def Zeroconf(self) -> Any:  # noqa: N802
-        if self.fails:
-            raise self.fails
-        return self
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        pass
-
-    def ServiceBrowser(self, asker: Any, kind: str, listener: Any) -> None:  # noqa: N802
-        for name in self.names:
-            listener.add_service(asker, kind, f"{name}.{kind}")
-
-    def get_service_info(self, _kind: str, name: str, timeout: int) -> Any:
+    def described(_kind: str, name: str, timeout: int) -> Any:
         host = name.partition(".")[0]
         if host == "silent":
             return None
         return SimpleNamespace(server=f"{host}.local.", port=22, parsed_addresses=lambda: ["192.0.2.22", "fe80::1"])
+
+    change = SimpleNamespace(Added="Added", Updated="Updated")
+    return SimpleNamespace(Error=RuntimeError, ServiceStateChange=change, Zeroconf=asker, ServiceBrowser=browser)
 
 
 def test_avahi_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -136,7 +131,8 @@ def test_an_avahi_that_waits_for_a_machine_that_is_gone_has_told_of_the_others(
 def test_zeroconf_answers_where_avahi_does_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, avahi: Said | None
 ) -> None:
-    monkeypatch.setattr(setup_search_info, "zeroconf", Answers("spark-1b32", "silent"))
+    monkeypatch.setattr(setup_search_info, "HAS_ZEROCONF", True)
+    monkeypatch.setattr(setup_search_info, "zeroconf", answers("spark-1b32", "silent"), raising=False)
     found = search(monkeypatch, tmp_path, avahi)
     assert [(one["name"], one["address"]) for one in found["candidates"]] == [("spark-1b32", "192.0.2.22")]
     assert found["notes"] == []
@@ -147,14 +143,15 @@ def test_zeroconf_answers_where_avahi_does_not(
     [
         (None, None, "avahi-browse is not installed (apt install avahi-utils), and neither is zeroconf"),
         (Said(1, "", "Daemon not running\n"), None, "avahi-browse did not answer (Daemon not running)"),
-        (None, Answers(fails=OSError("no network")), "zeroconf cannot ask (no network)"),
-        (None, Answers(fails=RuntimeError("no way")), "zeroconf cannot ask (no way)"),
+        (None, answers(fails=OSError("no network")), "zeroconf cannot ask (no network)"),
+        (None, answers(fails=RuntimeError("no way")), "zeroconf cannot ask (no way)"),
     ],
 )
 def test_says_why_nothing_was_asked_by_mdns(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, avahi: Said | None, library: Any, says: str
 ) -> None:
-    monkeypatch.setattr(setup_search_info, "zeroconf", library)
+    monkeypatch.setattr(setup_search_info, "HAS_ZEROCONF", library is not None)
+    monkeypatch.setattr(setup_search_info, "zeroconf", library, raising=False)
     (note,) = search(monkeypatch, tmp_path, avahi)["notes"]
     assert says in note
 

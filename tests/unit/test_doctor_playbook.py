@@ -1,0 +1,68 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The doctor's playbook mends what the checks say that can be mended, each by tasks of its own, and nothing else."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.checks import load, treatable
+from roles_support import ROOT, Task, flat
+
+TASKS = ROOT / "playbooks" / "tasks"
+TREAT = list(flat(TASKS / "doctor_treat.yml", yaml.safe_load((TASKS / "doctor_treat.yml").read_text())))
+PLAYBOOK = yaml.safe_load((ROOT / "playbooks" / "doctor.yml").read_text())
+PAGE = (ROOT / "docs" / "doctor.md").read_text()
+READS = ("spark_host_info", "hf_models_info", "doctor_asked", "doctor_report", "doctor_bundle")
+
+
+def mended_by(task: Task) -> set[str]:
+    """The checks that a task mends: those whose findings decide whether it does anything."""
+    said = f"{task.data.get('when', '')} {task.data.get('loop', '')}"
+    return set(re.findall(r"spark_doctor_treat\.(\w+)", said))
+
+
+def test_every_check_that_can_be_mended_has_tasks_and_no_other() -> None:
+    assert {name for task in TREAT for name in mended_by(task)} == set(treatable())
+    mends = PAGE.partition("## Mends")[2].partition("##")[0]
+    assert re.findall(r"^\| `(\w+)` \| ", mends, re.MULTILINE)[1:] == treatable()
+
+
+@pytest.mark.parametrize("task", TREAT, ids=lambda task: task.short)
+def test_a_mend_is_named_after_its_check_and_made_for_that_alone(task: Task) -> None:
+    (name,) = mended_by(task)
+    assert task.short.startswith(f"Mend {name}, ")
+    assert task.data["become"] is True
+    assert task.module.partition(".")[2], "a module by its full name"
+
+
+def test_what_is_not_named_as_a_mend_only_reads() -> None:
+    read = list(flat(TASKS / "doctor_read.yml", yaml.safe_load((TASKS / "doctor_read.yml").read_text())))
+    tasks = [task for play in PLAYBOOK for task in flat(ROOT / "playbooks" / "doctor.yml", play["tasks"])]
+    modules = {task.module for task in [*tasks, *read] if task.module}
+    allowed = {f"sparkops.dgx_spark.{name}" for name in READS}
+    allowed |= {f"ansible.builtin.{name}" for name in ("assert", "debug", "include_tasks")}
+    assert modules <= allowed
+
+
+def test_names_are_checked_before_a_spark_is_asked() -> None:
+    first = PLAYBOOK[0]
+    assert first["hosts"] == "localhost"
+    assert "sparkops.dgx_spark.doctor_asked" in [key for task in first["tasks"] for key in task]
+
+
+def test_the_page_has_the_variables_of_the_playbook() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "playbooks" / "doctor.yml", *TASKS.glob("doctor_*.yml")))
+    read = set(re.findall(r"(?<![\w.])doctor_[a-z_]+", re.sub(r"(?m)^\s*#.*$", "", text)))
+    options = {name for name in read if not name.startswith(("doctor_read", "doctor_treat.", "doctor_asked"))}
+    told = set(re.findall(r"`(doctor_[a-z_]+)`", PAGE))
+    files = {"doctor_report", "doctor_bundle"}
+    assert options - files - {"doctor_treat"} <= told
+    assert {name for name in told if name not in read} == set()
+
+
+def test_the_page_counts_the_checks() -> None:
+    assert f", {len(load())} checks:" in PAGE
