@@ -21,10 +21,15 @@ extends_documentation_fragment:
   - sparkops.dgx_spark.attributes.info
 options:
   members:
+    description: The hosts, as the inventory names them.
+    type: list
+    elements: str
+    required: true
+  register:
     description: >-
-      What M(sparkops.dgx_spark.engine_status_info) returned, by host; of a host that did not answer, what Ansible
-      registered instead.
-    type: dict
+      The variable in which each host has what M(sparkops.dgx_spark.engine_status_info) returned; a host that did not
+      answer has there what Ansible registered instead.
+    type: str
     required: true
   out:
     description: The file on the controller that the JSON is written to; empty for none.
@@ -44,7 +49,8 @@ author:
 EXAMPLES = r"""
 - name: Show how the Sparks are doing
   sparkops.dgx_spark.engine_status_report:
-    members: {"spark1": "{{ status }}"}
+    members: [spark1, spark2]
+    register: status
     out: status.json
 """
 

@@ -75,8 +75,8 @@ def _unreachable(document: Document) -> Iterator[Found]:
 def _not_read(document: Document) -> Iterator[Found]:
     for host in document["hosts"]:
         if not host["answered"] and not host["unreachable"]:
-            mend = "run this again with -vvv; on the host, 'python3 --version' has to be 3.8 or later"
-            yield Found(host["name"], "", "it answers, and cannot be read", host["why"], mend)
+            mend = "check that it is on, and has Python 3.8 or later; -vvv shows more"
+            yield Found(host["name"], "", "it could not be read", host["why"], mend)
 
 
 def _served_on(document: Document, host: str) -> list[Mapping[str, Any]]:
@@ -107,7 +107,7 @@ def _part_not_read(document: Document) -> Iterator[Found]:
             if not told_elsewhere:
                 refused = part == "docker" and "permission" in why.lower()
                 cause = "this user may not ask Docker" if refused else why
-                mend = _docker_mend(why) if part == "docker" else "run this again, or with --become --ask-become-pass"
+                mend = _docker_mend(why) if part == "docker" else "run this again, or doctor.yml, which looks further"
                 yield Found(host["name"], "", f"{part}: not read", cause, mend)
 
 
@@ -134,7 +134,13 @@ def _gpu_spinning(document: Document) -> Iterator[Found]:
             if used is not None and power is not None and used >= SPINNING_USED and power < SPINNING_W:
                 value = f"the GPU is used {used:.0%} of the time, with {power:.0f} W"
                 cause = "a kernel waits in a loop, as where a rank waits for one that does not answer"
-                yield Found(host["name"], "", value, cause, "if no tokens come, restart the ranks, the leader's last")
+                yield Found(
+                    host["name"],
+                    "",
+                    value,
+                    cause,
+                    "if no tokens come, run doctor.yml, which tells which rank waits for which",
+                )
 
 
 def _memory_low(document: Document) -> Iterator[Found]:

@@ -26,7 +26,10 @@ def report(check_mode: bool = False, **asked: Any) -> dict[str, Any]:
     plugin = engine_status_report.ActionModule.__new__(engine_status_report.ActionModule)
     plugin._task = SimpleNamespace(check_mode=check_mode)
     options = {name: one.get("default") for name, one in plugin.SPEC.items()}
-    return plugin.plan({**options, **asked}, {"inventory_hostname": "spark1"})
+    hostvars = {name: {"told": one} for name, one in asked.pop("members").items()}
+    hostvars["other"] = {}
+    given = {**options, **asked, "members": [name for name in hostvars if name != "other"], "register": "told"}
+    return plugin.plan(given, {"inventory_hostname": "spark1", "hostvars": hostvars})
 
 
 def test_the_reader_runs_on_the_host_and_prints_nothing() -> None:
@@ -93,13 +96,21 @@ def test_the_table_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_playbook_asks_each_spark_once() -> None:
     plays = yaml.safe_load((ROOT / "playbooks" / "status.yml").read_text())
-    tasks = [task for play in plays for task in play["tasks"]]
+    tops = [task for play in plays for task in play["tasks"]]
+    tasks = [one for top in tops for one in (*top.get("block", [top]), *top.get("rescue", []))]
     remote = [task for task in tasks if "sparkops.dgx_spark.engine_status_info" in task]
     assert len(remote) == 1
     others = {key for task in tasks if task not in remote for key in task if "." in key}
-    assert others == {"ansible.builtin.assert", "sparkops.dgx_spark.engine_status_report"}, (
-        "these run on the controller"
-    )
+    assert others == {
+        "ansible.builtin.assert",
+        "ansible.builtin.debug",
+        "sparkops.dgx_spark.engine_status_report",
+    }
     assert not any("loop" in task or "until" in task for task in tasks)
     assert all(play["gather_facts"] is False for play in plays)
     assert remote[0]["ignore_unreachable"] is True
+
+
+def test_a_host_that_registered_nothing_is_told_as_not_read() -> None:
+    found = report(members={**pair(), "spark2": None})
+    assert [one["kind"] for one in found["document"]["anomalies"]] == ["host_not_read"]
