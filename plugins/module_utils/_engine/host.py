@@ -92,10 +92,10 @@ def state_in(folder: Path) -> dict[str, Any]:
 
     :raises OSError: when it is there and cannot be read.
     """
-    return _object(folder / contract.STATE)  # a power cut left half of it; the next start writes it anew
+    return json_object(folder / contract.STATE)  # a power cut left half of it; the next start writes it anew
 
 
-def _object(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where there is none, or half of one. :raises OSError: when it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -114,7 +114,7 @@ def others(places: Mapping[str, str], etc: Path = Path(ROOTS[0]), lib: Path = Pa
         folder = path.parent
         if str(folder) != places["config_dir"]:
             launcher = instances.SWARM if (folder / "stack.yml").exists() else instances.SYSTEMD
-            texts = (_object(path), _object(folder / contract.NODE), state_in(lib / folder.name))
+            texts = (json_object(path), json_object(folder / contract.NODE), state_in(lib / folder.name))
             found.append(instances.facts_of(folder.name, *texts, launcher))
     return found
 
