@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cables
 import pytest
 from hypothesis import given
@@ -127,3 +129,20 @@ def test_a_peer_that_was_just_switched_on_gives_no_light_yet(tmp_path) -> None:
     assert cabling._live("spark1", ends, 103)
     assert cabling._live("spark2", ends, 100)
     assert not cabling._live("spark1", {"spark1:0"}, 200)
+
+
+def test_a_netdev_that_the_kernel_took_late_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Spark's old netdevs were still there when it started again, and went after that."""
+    plan = {"sparks": [{"name": "spark1", "container": "a", "nics": [{"cage": 0}, {"cage": 1}]}], "cables": []}
+    cabling, made = cables.Cabling(plan), []
+    cabling._pids = {"spark1": 1}
+    monkeypatch.setattr(cables, "NETDEVS", tmp_path)
+    monkeypatch.setattr(cabling, "_follow_cards", lambda _lit: False)
+    monkeypatch.setattr(cabling, "reconcile", lambda: made.append(1))
+    for name in ("s1n1", "s1n2"):
+        (tmp_path / name).touch()
+    for present, gone, times in ((True, "", 0), (True, "s1n2", 1), (False, "s1n1", 1)):
+        cabling._cards = {"spark1": cables.Card(1, 0.0, present=present)}
+        (tmp_path / (gone or "none")).unlink(missing_ok=True)
+        cabling.tick()
+        assert len(made) == times

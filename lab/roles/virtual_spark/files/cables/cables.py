@@ -31,10 +31,11 @@ import time
 import urllib.parse
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 CONTROL = "/run/cables.sock"
 DOCKER = "/var/run/docker.sock"
+NETDEVS = Path("/sys/class/net")
 SWITCH = "switch"
 JUMBO = 9216
 HOTPLUG = "run/virtual-spark/hotplug"  # of a Spark: the driver's attributes and the card's state
@@ -118,6 +119,15 @@ def card_after(card: Card, armed: bool, live: bool, now: float, boot_seconds: fl
     dark_since = now if card.dark_since is None else card.dark_since
     due = max(card.booted + boot_seconds, dark_since + DARK_SECONDS)
     return replace(card, present=card.present and not (armed and now >= due), dark_since=dark_since)
+
+
+def missing(wanted: Iterable[str], there: Iterable[str]) -> list[str]:
+    """The ports that have gone by themselves.
+
+    >>> missing(["s1n1", "s1n2"], ["lo", "s1c0", "s1n1"])
+    ['s1n2']
+    """
+    return sorted(set(wanted) - set(there))
 
 
 def boot_seconds(text: str) -> float:
@@ -263,10 +273,23 @@ class Cabling:
                         ip("link", "set", port_name(spark["name"], nic), state)
 
     def tick(self) -> None:
-        """Let time pass for the cards."""
+        """Let time pass for the cards.
+
+        The kernel takes the netdevs of a Spark that has ended away when it comes to that, on a busy machine after the
+        Spark has started again: what looked as if it were there is made then.
+        """
         with self._lock:
-            if self._follow_cards(self._lit()):
+            if self._follow_cards(self._lit()) or missing(self._wanted(), (one.name for one in NETDEVS.iterdir())):
                 self.reconcile()
+
+    def _wanted(self) -> list[str]:
+        """The near ends of the netdevs that running Sparks have."""
+        return [
+            port_name(spark["name"], nic)
+            for spark in self.sparks
+            if self._pids.get(spark["name"]) and self._cards[spark["name"]].present
+            for nic, _device in enumerate(spark["nics"], 1)
+        ]
 
     def _kind(self, cable: str) -> str:
         powered = all(end == SWITCH or self._pids.get(end.split(":")[0]) for end in self.cables[cable])
