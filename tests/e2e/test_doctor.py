@@ -257,7 +257,7 @@ def test_what_is_injected_is_found_mended_where_safe_and_nothing_else(
         assert f"{fault.treat} on {fault.spark}" in left["mended"]
         assert fault.treat not in told(left["findings"])
     else:
-        assert run.changed == {}
+        assert run.changed == {}, run.made()
     eventually(lambda: set(found(looked(serving))) - {"serving_waiting", "serving_failing"}, set(), seconds=300)
 
 

@@ -87,7 +87,7 @@ def test_a_cabling(cabling: str, tmp_path_factory: pytest.TempPathFactory) -> No
 
         printed = lab.play("fabric_plan.yml")
         assert printed.status == "successful", printed.said
-        assert printed.changed == {}
+        assert printed.changed == {}, printed.made()
         assert "HOST" in printed.said
         assert '"control_address"' in printed.said
 

@@ -169,7 +169,7 @@ def test_from_a_peer_mpi_s_sshd_answers_at_the_control_address(guarded: Pair, se
 def test_a_second_run_changes_nothing(guarded: Pair, served: Run, check: bool) -> None:
     again = guarded.serve(check=check, **OPEN)
     assert again.status == "successful", again.said
-    assert again.changed == {}
+    assert again.changed == {}, again.made()
 
 
 def test_other_sources_take_the_old_rule_away(guarded: Pair, served: Run) -> None:

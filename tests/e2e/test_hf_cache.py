@@ -226,7 +226,7 @@ def test_further_runs_move_nothing(had: CacheLab) -> None:
     for check in (False, True):
         again = had.cache(check=check)
         assert again.status == "successful", again.said
-        assert again.changed == {}
+        assert again.changed == {}, again.made()
     assert had.hub_bytes() == 0
     assert had.cache(hf_cache_verify="full").changed == {}
 
@@ -425,7 +425,7 @@ def test_pruning_takes_one_model_exactly_and_none_that_is_served(had: CacheLab) 
         refused = had.play(play)
         assert refused.status == "failed"
         assert f"spark2: {GATED} is being served by sleeper" in refused.words
-        assert refused.changed == {}
+        assert refused.changed == {}, refused.made()
     run = had.play(play)
     assert run.status == "successful", run.said
     assert run.results("prune | Remove the model's directory")["spark1"]["freed_bytes"] > SIZE
@@ -527,7 +527,7 @@ def test_a_draft_model_crosses_the_internet_once_too_and_then_the_fabric(blank: 
         control(blank, "DELETE", "/stats")
         again = blank.cache(check=check, **PAIR)
         assert again.status == "successful", again.said
-        assert again.changed == {}
+        assert again.changed == {}, again.made()
         assert blank.hub_bytes() == 0
     verified = blank.verify(**PAIR)
     assert verified.status == "successful", verified.said
@@ -573,7 +573,7 @@ def test_undo_removes_a_draft_model_with_the_model_and_not_while_it_is_served(dr
         refused = drafted.undo(**removal)
         assert refused.status == "failed"
         assert f"spark2: {DRAFT} is being served by sleeper: stop that first. Nothing was changed." in refused.words
-        assert refused.changed == {}
+        assert refused.changed == {}, refused.made()
     run = drafted.undo(**removal)
     assert run.status == "successful", run.said
     for name in drafted.names:

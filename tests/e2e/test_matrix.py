@@ -105,7 +105,7 @@ def test_sparks_that_the_inventory_names_otherwise(sparks: Pair) -> None:
     assert sparks.host("spark1").check_output("sudo docker ps --format '{{.Names}}'") == "dgx-spark-trtllm"
     again = sparks.serve(inventory=inventory)
     assert again.status == "successful", again.said
-    assert again.changed == {}
+    assert again.changed == {}, again.made()
 
 
 @pytest.mark.parametrize("sparks", [SIZES["two-mpi5"]], indirect=True)
@@ -118,7 +118,7 @@ def test_sparks_of_one_host_name_are_refused(sparks: Pair) -> None:
     finally:
         spark.check_output(f"sudo hostname {own}")
     assert run.status == "failed"
-    assert run.changed == {}
+    assert run.changed == {}, run.made()
     assert "spark1, spark2 have the host names spark1, spark1, up to the first dot" in run.words
 
 
@@ -161,7 +161,7 @@ def test_docker_that_keeps_images_with_containerd(sparks: Pair) -> None:
         if name == "spark2":
             run = sparks.serve(spark_launcher="docker")
             assert run.status == "failed"
-            assert run.changed == {}
+            assert run.changed == {}, run.made()
             assert "'spark1': 'graph driver', 'spark2': 'containerd'" in run.words
     for launcher in ("docker", "swarm"):
         serve(sparks, launcher)
@@ -276,7 +276,7 @@ def test_an_image_that_carries_a_schema_judges_what_it_is_told(newer: Pair) -> N
     known = {"kv_cache_config": {"disk_cache_path": "/var/tmp"}, "enable_tokenization_cache": True}
     serve(newer, "docker", **image, trtllm_serve_options=known)
     again = serve(newer, "docker", **image, trtllm_serve_options=known)
-    assert again.changed == {}
+    assert again.changed == {}, again.made()
     assert again.registered("trtllm_serve_plan")["spark1"]["judged"] == {"options": "schema", "arguments": "help"}
     flags = newer.serve(PLAYBOOKS[1], **image, trtllm_serve_arguments={"tp_size": 1, "max_batchsize": 4})
     assert flags.status == "failed"

@@ -103,7 +103,7 @@ def test_a_rank_whose_line_is_hidden_or_missing_serves_and_is_judged(serving: Pa
         assert ("counters" in rank["devices"]) == (fault == "nccl-silent")
         play = serving.serve()
         assert play.status == "successful", play.said
-        assert play.changed == {}
+        assert play.changed == {}, play.made()
     finally:
         worker.check_output(inside(f"rm -f {INJECTED}/{fault}"))
 

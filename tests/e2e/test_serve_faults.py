@@ -156,7 +156,7 @@ def refused_by_name(pair: Pair, spark: str, address: str, port: int) -> None:
     eventually(lambda: f"pid={pid}," in pair.host(spark).run(listening).stdout, True, seconds=90)
     play = pair.serve()
     assert play.status == "failed"
-    assert play.changed == {}
+    assert play.changed == {}, play.made()
     said = play.words
     assert f"port {port} of {address} is taken by python3 (process {pid})" in said
 

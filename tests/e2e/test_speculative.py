@@ -126,7 +126,7 @@ def test_a_second_run_changes_nothing_and_verify_says_what_guesses(hub: Pair, gu
     for check in (False, True):
         assert good(hub.serve(check=check, **GUESSED)).changed == {}
     run = good(hub.serve("verify.yml", **GUESSED))
-    assert run.changed == {}
+    assert run.changed == {}, run.made()
     said = run.results("Report what was verified")["spark1"]["msg"]["speculative"]
     assert (said["repo"], said["tokens"]) == ("lab/tiny-draft", 3)
 

@@ -45,7 +45,7 @@ def test_a_pair_that_serves_is_told_with_all_that_it_serves(serving: Pair, tmp_p
     before = captured(serving)
     told, run = status(serving, tmp_path, status_fail_at="serious")
     assert run.status == "successful", run.said
-    assert run.changed == {}
+    assert run.changed == {}, run.made()
     assert not [one for one in told["anomalies"] if one["class"] == "serious"], told["anomalies"]
     assert [host["name"] for host in told["hosts"] if host["answered"]] == list(SPARKS)
     (one,) = (some for some in told["instances"] if some["name"] == NAME)

@@ -19,7 +19,7 @@ def refused(run: Run, *says: str) -> None:
     assert run.status == "failed", run.said
     for words in says:
         assert words in run.words, run.said
-    assert run.changed == {}
+    assert run.changed == {}, run.made()
 
 
 def test_bad_input_changes_nothing_and_says_what_to_do(pair: Pair) -> None:
@@ -118,7 +118,7 @@ def models(pair: Pair, out: Path, **options: Any) -> dict[str, dict[str, Any]]:
     before = captured(pair)
     run = pair.serve("models.yml", spark_models_out=str(out), **options)
     assert run.status == "successful", run.said
-    assert run.changed == {}
+    assert run.changed == {}, run.made()
     assert differences(before, captured(pair), BY_SERVING) == []
     table = (out / "models.txt").read_text()
     assert all(line in run.said for line in table.splitlines() if line)
@@ -186,7 +186,7 @@ def test_further_runs_leave_everything_and_a_stranger_alone(pair: Pair, first: t
     for check in (False, True):
         again = pair.serve(check=check)
         assert again.status == "successful", again.said
-        assert again.changed == {}
+        assert again.changed == {}, again.made()
     assert started(pair, stranger) == before
 
 
@@ -209,7 +209,7 @@ def test_verify_yml_proves_what_is_there_and_changes_nothing(pair: Pair, first: 
     before = captured(pair)
     run = pair.serve("verify.yml")
     assert run.status == "successful", run.said
-    assert run.changed == {}
+    assert run.changed == {}, run.made()
     assert "Rank 1 of 2" in run.results("Report what was verified")["spark1"]["msg"]["answer"]
     plan = pair.serve("plan.yml")
     assert (plan.planned(), plan.changed) == ({}, {})

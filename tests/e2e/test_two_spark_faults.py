@@ -275,7 +275,7 @@ def test_systemd_takes_over_from_the_swarm_and_gives_it_back(pair: Pair, first: 
         for check in (False, True):
             again = pair.serve(spark_launcher=launcher, check=check)
             assert again.status == "successful", again.said
-            assert again.changed == {}
+            assert again.changed == {}, again.made()
 
 
 def test_a_unit_whose_container_is_killed_starts_it_again(pair: Pair, first: tuple[Run, int]) -> None:

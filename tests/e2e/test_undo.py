@@ -103,12 +103,12 @@ def test_undo_puts_back_what_two_spark_changed(blank: Pair) -> None:
     nameless = blank.play("undo.yml", spark_undo_model=True, spark_model="")
     assert nameless.status == "failed"
     assert "spark_model is not set" in nameless.words
-    assert nameless.changed == {}
+    assert nameless.changed == {}, nameless.made()
     run = undone(blank, spark_undo_packages=True, spark_undo_model=True)
     assert "spark_undo_model=true" not in " ".join(run.results("Report what stays, and why")["spark1"]["msg"])
     back(blank, before, STAYS)
     again = good(blank.play("undo.yml", **SERVED, spark_undo_packages=True, spark_undo_model=True))
-    assert again.changed == {}
+    assert again.changed == {}, again.made()
 
 
 def tasks(entry: str, *names: str) -> list[dict[str, Any]]:
@@ -142,7 +142,7 @@ def test_each_role_undoes_what_is_its_own(blank: Pair) -> None:
         play = tasks("undo", f"sparkops.dgx_spark.{role}")
         assert undone(blank, play, spark_undo_packages=True, spark_undo_model=True).changed
         again = good(blank.play(play, **SERVED, spark_undo_packages=True, spark_undo_model=True))
-        assert again.changed == {}
+        assert again.changed == {}, again.made()
     back(blank, before, STAYS)
 
 
@@ -171,7 +171,7 @@ def test_roles_from_the_tarball_in_a_repository_of_ones_own_and_back(blank: Pair
     good(blank.play([{**play, "roles": roles}], **theirs))
     assert blank.asked()["virtual_spark"]["nonce_rank"] == 1
     again = good(blank.play([{**play, "roles": roles}], **theirs))
-    assert again.changed == {}
+    assert again.changed == {}, again.made()
 
     undo = [{"ansible.builtin.import_role": {"name": role, "tasks_from": "undo"}} for role in reversed(roles)]
     good(blank.play([{**play, "tasks": undo}], **theirs, spark_undo_packages=True, spark_undo_model=True))

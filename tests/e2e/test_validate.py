@@ -81,7 +81,7 @@ def test_a_sound_serving_passes_all_parts_and_leaves_nothing(seeing: Pair, repor
         validate_soak_minutes=0.3,
     )
     assert run.status == "successful", run.said
-    assert run.changed == {}
+    assert run.changed == {}, run.made()
     found = report(path)
     assert found["passed"]
     assert [found[name]["passed"] for name in ("gpu", "import", "text", "vision", "lora", "accuracy", "soak")] == [

@@ -66,7 +66,7 @@ def test_one_spark_answers(alone: Pair) -> None:
     for check in (False, True):
         again = alone.serve("single_spark.yml", check=check)
         assert again.status == "successful", again.said
-        assert again.changed == {}
+        assert again.changed == {}, again.made()
 
 
 def test_spark1_is_its_own_controller_with_open_mpi_4(elder: Pair) -> None:
