@@ -281,7 +281,7 @@ def firewall() -> dict[str, Any]:
     enabled = ufw.is_enabled()
     if enabled and not is_root():
         return {"installed": True, "enabled": True, "rules": None}
-    return engine_host.firewall(lambda argv: run(argv), "auto")
+    return engine_host.firewall(run, "auto")
 
 
 def reach(targets: Sequence[str], seconds: float = NAMESERVER_S) -> dict[str, str]:
