@@ -78,9 +78,8 @@ package: $(VENV)/.for-tests ## the tarballs: installed, documented, ansible-test
 molecule: $(VENV)/.for-tests ## modules and roles, each in a lab of its own
 	molecule test --all
 
-# Two labs, each with a process of its own for its tests.
 e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sparks to the answer
-	pytest -v -n 2 --dist loadgroup --durations=10 -m 'not matrix' tests/e2e
+	pytest --durations=10 -m 'not matrix' tests/e2e
 
 test: ## all of these, 20 minutes on 2 cores
 	$(MAKE) --jobs=2 --output-sync=target lint unit

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -14,7 +13,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -256,25 +255,9 @@ def taken_down(lab: Lab) -> None:
 
 
 @pytest.fixture(scope="session")
-def in_turn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[None]]:
-    """A lock of all processes of a run of pytest: what starts Docker and builds the images does so for the others."""
-    place = tmp_path_factory.getbasetemp()
-    name = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "lock"
-
-    @contextmanager
-    def locked() -> Iterator[None]:
-        with name.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    return locked
-
-
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory, in_turn: Callable[[], AbstractContextManager[None]]) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two Sparks on one cable, for all tests that leave them as they were."""
-    with in_turn():
-        one = brought_up(tmp_path_factory.mktemp("lab"))
+    one = brought_up(tmp_path_factory.mktemp("lab"))
     yield one
     taken_down(one)
 
@@ -348,13 +331,6 @@ class Pair(Lab):
         return "\n".join(f"--- {name}\n{text}" for name, text in said.items())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one process run all tests of one lab, in their order, where pytest is told to use several."""
-    for item in items:
-        lab = "pair" if "pair" in getattr(item, "fixturenames", ()) else "lab"
-        item.add_marker(pytest.mark.xdist_group(lab))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
@@ -371,12 +347,9 @@ def stocked(scratch: Path, **variables: Any) -> Pair:
 
 
 @pytest.fixture(scope="session")
-def pair(
-    tmp_path_factory: pytest.TempPathFactory, in_turn: Callable[[], AbstractContextManager[None]]
-) -> Iterator[Pair]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two Sparks to serve on, blank at first."""
-    with in_turn():
-        one = stocked(tmp_path_factory.mktemp("pair"))
+    one = stocked(tmp_path_factory.mktemp("pair"))
     yield one
     taken_down(one)
 
