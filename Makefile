@@ -84,7 +84,7 @@ e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sp
 test: ## all of these, 20 minutes on 2 cores
 	$(MAKE) --jobs=2 --output-sync=target lint unit
 	$(MAKE) --jobs=2 package molecule
-	$(MAKE) --jobs=2 e2e unit-newest
+	$(MAKE) e2e unit-newest
 
 test-all: test ## and the whole matrix: every cabling, size, fault and variant; some hours
 	MOLECULE_GLOB='molecule/matrix/*/molecule.yml' molecule test --all
