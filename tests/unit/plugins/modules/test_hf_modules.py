@@ -709,8 +709,8 @@ def test_a_draft_is_looked_at_in_the_same_call(run, pair: SimpleNamespace) -> No
         name: told for name, told in alone.items() if name not in changing
     }, "what is told of the model is what was told of it alone"
     (draft,) = both["beside"]
-    of_the_host = {"beside", "changed", "invocation", "missing_packages", "tool_version", "unavailable_packages"}
-    assert {*alone} - {*draft} == of_the_host
+    of_the_host = {"beside", "changed", "missing_packages", "tool_version", "unavailable_packages"}
+    assert {*alone} - {*draft} - {"invocation"} == of_the_host  # which newer cores leave out
     of_draft = run(hf_cache_info, model=DRAFT, **pair.options)
     assert all(draft[name] == of_draft[name] for name in draft if name not in changing)
     assert (draft["complete"], draft["commit"], draft["files"], draft["bytes"]) == (True, "d" * 40, 1, 7000)

@@ -235,7 +235,7 @@ def test_a_draft_is_described_as_a_model_is(run: Any, endpoint: str, tmp_path: P
     both = described(run, endpoint, tmp_path, {"repo": "lab/draft"})
     assert {**both, "invocation": 0, "beside": []} == {**alone, "invocation": 0}
     (draft,) = both["beside"]
-    assert {*alone} - {*draft} == {"beside", "changed", "invocation"}
+    assert {*alone} - {*draft} - {"invocation"} == {"beside", "changed"}  # which newer cores leave out
     itself = described(run, endpoint, tmp_path, repo="lab/draft")
     assert draft == {name: itself[name] for name in draft}
     assert (draft["config"]["model_type"], draft["model"]["revision"], draft["bytes"] > 900) == ("lab", "main", True)
