@@ -86,20 +86,20 @@ at:
 """
 
 import time
-from typing import Any, Sequence
+from typing import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import every_part, run_apart
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._status import gpu, host
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._status.bounded import run, together
 
-DOCKER_S = 8.0  #: that Docker gets for an answer
+ANSWER_S = 8.0  #: that Docker, and a program, get for an answer
 
 
-def units_of(names: Sequence[str]) -> dict[str, Any]:
-    """What systemd says of the units."""
-    return host.units_of(run, [f"{name}.service" for name in names])
+def run(argv: Sequence[str]) -> tuple[int, str, str]:
+    """A program's exit status and both its outputs, within that time."""
+    return run_apart(argv, ANSWER_S)
 
 
 def main() -> None:
@@ -121,13 +121,13 @@ def main() -> None:
     except OSError as error:
         module.fail_json(msg=f"{told(error)}. Nothing was changed.")
     names = [one["name"] for one in configured]
-    read, unread = together(
+    read, unread = every_part(
         {
             "machine": lambda: host.machine(asked["meminfo_path"]),
             "gpus": lambda: gpu.read_answer(*run(gpu.QUERY)),
             "links": lambda: host.links_of("/sys", asked["interval"]),
-            "docker": lambda: host.docker_of(Docker(timeout=DOCKER_S), names, now),
-            "units": lambda: units_of(names),
+            "docker": lambda: host.docker_of(Docker(timeout=ANSWER_S), names, now),
+            "units": lambda: host.units_of(run, [f"{name}.service" for name in names]),
         },
         asked["seconds"],
     )

@@ -24,12 +24,12 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import address_of, tasks_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import redact
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.bounded import UnreadError, run, tool
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.system import is_root, text_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import BASE_LABEL
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import unstartable
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trial import LABEL as TRIAL_LABEL
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trial import NAME as TRIAL_NAME
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError, run, tool
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 TOOLKIT_CONFIG = "/etc/nvidia-container-runtime/config.toml"

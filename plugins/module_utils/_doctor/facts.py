@@ -19,9 +19,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import 
     serving,
     system,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.bounded import Found, UnreadError, every_part
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import nccl_library
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import Found, UnreadError, every_part
 
 #: where a model is served by default, and where its workers' sshd listens; the ports of NVIDIA's pages beside them
 PORTS = (8355, 2233, 8356, serving.RAS_PORT)

@@ -14,11 +14,11 @@ import stat
 from pathlib import Path
 from typing import Any, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.bounded import UnreadError, run
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.system import text_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric import verbs
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.hotplug import read_hotplug
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.ibdev2netdev import describe_links, read_sysfs
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError, run
 
 #: counters of a port that only errors move; by directory
 ERRORS = {

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Iterable, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import redact
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.bounded import UnreadError, run, tool
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.containers import unit
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.system import LIVE, is_root, live_of, text_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host, instances
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import ROOTS, layout
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError, run, tool
 
 RAS_PORT = 28028  #: where NCCL 2.24 and later tell how their ranks are (NCCL_RAS_ADDR)
 RAS_S, RAS_BYTES = 6.0, 1 << 18

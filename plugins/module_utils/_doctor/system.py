@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import redact
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.bounded import UnreadError, run, tool
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import host as engine_host
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port, ufw
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError, run, tool
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import (
     QUERY,
     NvidiaSmiError,

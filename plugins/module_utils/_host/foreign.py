@@ -28,6 +28,11 @@ def cause(error: BaseException) -> str:
     return f"{said} is missing" if isinstance(error, KeyError) else said or type(error).__name__
 
 
+def is_ours(error: BaseException) -> bool:
+    """Whether an error is of a class of this collection, whose message is a sentence."""
+    return type(error).__module__.startswith(_OURS)
+
+
 def reads(error: type[Exception], what: str, mend: str) -> Callable[[_Function], _Function]:
     """Have a function that reads what is foreign raise one kind of error, whatever is wrong with what it reads.
 
@@ -49,7 +54,7 @@ def reads(error: type[Exception], what: str, mend: str) -> Callable[[_Function],
             try:
                 return function(*arguments, **more)
             except FORMS as found:
-                if type(found).__module__.startswith(_OURS):
+                if is_ours(found):
                     raise
                 raise error(f"{what} cannot be read ({cause(found)}): {mend}") from found
 

@@ -131,16 +131,6 @@ def test_a_rank_is_ended_while_its_node_still_answers(tmp_path: Path, left: int,
 @pytest.mark.parametrize("rate", [14336, 71680], ids=["7 GiB in half a second", "7 GiB in a tenth of a second"])
 def test_a_rank_that_takes_memory_by_the_gibibyte_is_ended_above_the_floor(tmp_path: Path, rate: int) -> None:
     """The stand-in of the lab takes it; a Spark was seen to go from 34.0 to 12.7 GiB in 1.5 seconds."""
-    # Where no processor is free for a while, nobody ends a rank meanwhile: that is not so three times in a row.
-    ended = (taken(tmp_path, rate) for _turn in range(3))
-    left, err = next((one for one in ended if one[0] >= 16384), (0, ""))
-    assert left, "less than the floor was left, three times"
-    assert re.search(r"spark2 has \d+ MiB available, \d+ of them free, and loses \d+ MiB a second", err), err
-    assert "engine_serve_memory_load_floor_mib" in err
-
-
-def taken(tmp_path: Path, rate: int) -> tuple[int, str]:
-    """How many MiB a rank left that took so many a second, and what was said of its end."""
     meminfo = tmp_path / "meminfo"
     start = 34 + rate // 2048  # GiB
     meminfo.write_text("".join(f"{name}: {start << 20} kB\n" for name in ("MemFree", "MemAvailable")))
@@ -159,7 +149,10 @@ def taken(tmp_path: Path, rate: int) -> tuple[int, str]:
     )
     _out, err = rank.communicate(timeout=20)
     assert rank.returncode == -9, err
-    return int(re.search(r"MemAvailable:\s*(\d+)", meminfo.read_text())[1]) // 1024, err
+    left = int(re.search(r"MemAvailable:\s*(\d+)", meminfo.read_text())[1]) // 1024
+    assert left >= 16384, f"{left} MiB were left; {err}"
+    assert re.search(r"spark2 has \d+ MiB available, \d+ of them free, and loses \d+ MiB a second", err), err
+    assert "engine_serve_memory_load_floor_mib" in err
 
 
 def test_caches_are_dropped_where_that_was_consented_to(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -12,7 +12,7 @@ import fake_docker
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import containers
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.bounded import UnreadError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError
 
 ID = "a" * 64
 LISTED = {"Id": ID, "Names": ["/vllm"], "Image": "vllm/vllm-openai:v0.28.0", "ImageID": "sha256:1", "State": "running"}

@@ -22,7 +22,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import 
     serving,
     system,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.bounded import UnreadError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError
 
 UUID = "GPU-e793e0a4-fd41-dcd8-a833-3127370a6779"
 

@@ -13,8 +13,9 @@ from typing import Any, Sequence
 import damaged
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import bounded
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import NvidiaSmiError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._status import bounded, gpu, host
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._status import gpu, host
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -322,7 +323,7 @@ def test_a_device_without_counters_has_no_rate_and_a_host_without_a_card_no_link
 
 def test_a_part_that_hangs_is_named_and_the_others_are_told() -> None:
     began = time.monotonic()
-    read, why = bounded.together({"good": lambda: 1, "dead": lambda: time.sleep(30)}, 0.3)
+    read, why = bounded.every_part({"good": lambda: 1, "dead": lambda: time.sleep(30)}, 0.3)
     assert time.monotonic() - began < 5
     assert (read, list(why)) == ({"good": 1}, ["dead"])
     assert "not read within 0.3 s" in why["dead"]
@@ -330,10 +331,10 @@ def test_a_part_that_hangs_is_named_and_the_others_are_told() -> None:
 
 def test_a_program_that_hangs_or_is_missing_is_named() -> None:
     with pytest.raises(TimeoutError, match="sleep did not end within"):
-        bounded.run(["sleep", "30"], 0.2)
-    assert bounded.run(["there-is-no-such-program"]) == (127, "", "")
-    assert bounded.run(["sh", "-c", "echo out; echo err >&2; exit 3"]) == (3, "out\n", "err\n")
-    read, why = bounded.together({"x": lambda: bounded.run(["sleep", "30"], 0.2)}, 5)
+        bounded.run_apart(["sleep", "30"], 0.2)
+    assert bounded.run_apart(["there-is-no-such-program"]) == (127, "", "")
+    assert bounded.run_apart(["sh", "-c", "echo out; echo err >&2; exit 3"]) == (3, "out\n", "err\n")
+    read, why = bounded.every_part({"x": lambda: bounded.run_apart(["sleep", "30"], 0.2)}, 5)
     assert (read, why) == ({}, {"x": "sleep did not end within 0.2 s"})
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import bounded
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.bounded import UnreadError, every_part, run
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import bounded
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError, every_part, run
 
 
 def test_a_part_that_hangs_is_told_and_delays_nobody() -> None:

@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from typing import Any, Callable, Mapping, Sequence, Tuple
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import cause, is_ours
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import sentence
 
 PATHS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -32,6 +33,10 @@ class UnreadError(Exception):
     """Why a part cannot be read, in words."""
 
 
+class LateError(UnreadError, TimeoutError):
+    """A program did not end in time."""
+
+
 def tool(name: str) -> str | None:
     """The path of a program, also where PATH has no directory of administrators; None where it is missing."""
     return shutil.which(name, path=_path())
@@ -43,33 +48,43 @@ def _path() -> str:
 
 
 def run(argv: Sequence[str], seconds: float = LIMIT_S) -> tuple[int, str]:
-    """The exit status of a program and all that it printed; 127 where it is missing.
+    """The exit status of a program and all that it printed, on either output; else as :func:`run_apart`."""
+    status, out, _none = _run(argv, seconds, subprocess.STDOUT)
+    return status, out
 
-    :raises UnreadError: where it does not end in time. It is killed then, and not waited for: a process that hangs in
-        the kernel does not even die.
+
+def run_apart(argv: Sequence[str], seconds: float = LIMIT_S) -> tuple[int, str, str]:
+    """The exit status of a program, and what it printed on either output; 127 where it is missing.
+
+    :raises LateError: where it does not end in time. It is killed then, and not waited for: a process that hangs in the
+        kernel does not even die. :raises UnreadError: where it cannot be started.
     """
+    return _run(argv, seconds, subprocess.PIPE)
+
+
+def _run(argv: Sequence[str], seconds: float, errors: int) -> tuple[int, str, str]:
     path = tool(argv[0])
     if path is None:
-        return 127, ""
+        return 127, "", ""
     environment = {**os.environ, "PATH": _path(), "LANG": "C", "LC_ALL": "C", "LANGUAGE": "C"}
     try:
         child = subprocess.Popen(
             [path, *argv[1:]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             env=environment,
             start_new_session=True,
         )
     except OSError as error:
         raise UnreadError(f"{path} cannot be started: {error.strerror or error}") from None
     try:
-        out, _none = child.communicate(timeout=seconds)
+        out, err = child.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, 9)
-        raise UnreadError(f"{argv[0]} did not end within {seconds:g} s") from None
-    return child.returncode, out.decode(errors="replace")
+        raise LateError(f"{argv[0]} did not end within {seconds:g} s") from None
+    return child.returncode, out.decode(errors="replace"), (err or b"").decode(errors="replace")
 
 
 def every_part(parts: Mapping[str, Callable[[], Any]], seconds: float) -> Found:
@@ -94,7 +109,7 @@ def every_part(parts: Mapping[str, Callable[[], Any]], seconds: float) -> Found:
         except OSError as error:
             why = sentence(error)
         except Exception as error:  # of whatever kind: what is foreign may have any form, and the rest is to be told
-            why = f"it has a form that is not known: {' '.join(str(error).split())[:200] or type(error).__name__}"
+            why = str(error) if is_ours(error) else f"it has a form that is not known: {cause(error)}"
         with lock:
             if name in unread:
                 return  # it comes too late
