@@ -20,6 +20,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
     serving,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import room as image_room
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.alert import Alert
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import instance_problem, layout
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import room
@@ -72,6 +73,10 @@ class ActionModule(Planner):
         "memory_load_floor_mib": {"type": "int", "default": 16384},
         "model_force": {"type": "bool", "default": False},
         "memlock": {"type": "int", "default": -1},
+        "alert_url": {"type": "str", "default": "", "no_log": True},
+        "alert_format": {"type": "str", "choices": list(contract.ALERT_FORMATS), "default": contract.GENERIC},
+        "alert_after": {"type": "int", "default": 60},
+        "alert_settle": {"type": "int", "default": 120},
         "drop_caches": {"type": "bool", "default": False},
         "require_alike": {"type": "bool", "default": True},
         "require_rdma": {"type": "bool", "default": True},
@@ -109,6 +114,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         fabric=asked["fabric"],
         public_keys={name: public_key(asked, one, name) for name in one.members},
         stack_text=stack,
+        alert=Alert(asked["alert_url"], asked["alert_format"], asked["alert_after"], asked["alert_settle"]),
         **{name: asked[name] for name in ("firewall", "api_sources", "require_alike")},
     )
     planning.refuse(request)

@@ -219,6 +219,27 @@ options:
       The file on the hosts that the page cache is dropped by.
     type: str
     default: /proc/sys/vm/drop_caches
+  alert_url:
+    description: >-
+      Where the leader's supervisor posts alerts to; empty for none. It is a secret, and in nothing that is returned.
+    type: str
+    default: ""
+  alert_format:
+    description: >-
+      The shape of an alert.
+    type: str
+    choices: [generic, slack, discord]
+    default: generic
+  alert_after:
+    description: >-
+      Seconds without serving after which it is down.
+    type: int
+    default: 60
+  alert_settle:
+    description: >-
+      Seconds of serving after which it has recovered.
+    type: int
+    default: 120
 author:
   - sparkops contributors (@sparkops)
 """

@@ -103,6 +103,7 @@ removed:
   sample: [/etc/dgx-spark/trtllm]
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,18 @@ def set_mode(module: AnsibleModule, path: Path, mode: str) -> bool:
     return bool(path.exists()) and module.set_mode_if_different(str(path), mode, False)
 
 
+def umask_of(mode: str) -> int:
+    """Return what a new file must not have. Of a mode that is none, which is refused later, that is most.
+
+    >>> oct(umask_of("0600")), oct(umask_of("0644")), oct(umask_of("rw"))
+    ('0o177', '0o133', '0o77')
+    """
+    try:
+        return 0o777 & ~int(mode, 8)
+    except ValueError:
+        return 0o077
+
+
 def make_directory(module: AnsibleModule, path: Path) -> bool:
     """Make a directory. Returns whether it was not there."""
     if path.is_dir():
@@ -128,15 +141,22 @@ def make_directory(module: AnsibleModule, path: Path) -> bool:
     return True
 
 
-def write_file(module: AnsibleModule, path: Path, content: str) -> dict[str, str] | None:
-    """Have a file say that. Returns what that changes, or nothing."""
+def write_file(module: AnsibleModule, path: Path, content: str, mode: str) -> dict[str, str] | None:
+    """Have a file say that. Returns what that changes, or nothing.
+
+    :param mode: which a new file has from the first moment on, so that no secret is readable meanwhile.
+    """
     if path.is_dir():
         module.fail_json(msg=f"{path} is to be a file, and is a directory: move it away")
     before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
     if before == content:
         return None
     if not module.check_mode:
-        write(module, path, content)
+        umask = os.umask(umask_of(mode))
+        try:
+            write(module, path, content)
+        finally:
+            os.umask(umask)
     return diff(before or "", content, str(path))
 
 
@@ -206,7 +226,9 @@ def main() -> None:
             changed |= set_mode(module, path, directory["mode"])
         for file in files:
             path = Path(file["path"])
-            shown = write_file(module, path, file["content"])
+            if path.is_file():
+                changed |= set_mode(module, path, file["mode"])  # before a secret comes in
+            shown = write_file(module, path, file["content"], file["mode"])
             if shown:
                 written.append(str(path))
                 diffs.append(shown)

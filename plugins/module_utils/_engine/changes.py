@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Collection, Iterator, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, neighbours, serving
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.alert import Alert, problem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import (
     ServeError,
     control,
@@ -40,6 +41,9 @@ DIRECTORIES = "Create the directories of the configuration"
 KEY = "Create the SSH key"
 WRITE = "Write the configuration"
 HOSTFILE = "Write the hostfile"
+ALERT = "Write the settings of alerts"
+ALERT_URL = "Write the URL of alerts"
+REMOVE_ALERT = "Remove the settings of alerts"
 DOWNLOAD = "Download the engine's vocabularies"
 STOP_UNIT = "Stop the unit"
 REMOVE_CONTAINER = "Remove the container"
@@ -60,7 +64,7 @@ RESTART_UNIT = "Restart the unit"
 FIREWALL = "Configure the firewall"
 
 NAMES = (
-    *(INSTALL, PULL, BUILD, LOAD, DIRECTORIES, KEY, WRITE, HOSTFILE, DOWNLOAD),
+    *(INSTALL, PULL, BUILD, LOAD, DIRECTORIES, KEY, WRITE, HOSTFILE, DOWNLOAD, ALERT, ALERT_URL, REMOVE_ALERT),
     *(STOP_UNIT, REMOVE_CONTAINER, DISABLE_UNIT, REMOVE_UNIT, REMOVE_STACK, REMOVE_STACK_CONTAINERS, REMOVE_STACK_FILE),
     *(WRITE_STACK, DEPLOY, RESTART_SERVICES),
     *(WRITE_UNIT, ENABLE_UNIT, CREATE_CONTAINER, RESET_UNIT, START_UNIT, RESTART_UNIT, FIREWALL),
@@ -75,6 +79,7 @@ UNDO_NAMES = (
     *(STOP_UNIT, REMOVE_CONTAINER, DISABLE_UNIT, REMOVE_UNIT, REMOVE_RULES, REMOVE_IMAGES, REMOVE_FILES),
 )
 
+PRIVATE = "0600"
 RUNNING = ("active", "activating")  # states of a unit that starts or runs its container
 
 
@@ -91,13 +96,14 @@ class Request:
     firewall: str = "auto"
     api_sources: Sequence[str] = ("any",)
     require_alike: bool = True
+    alert: Alert = field(default_factory=Alert)
 
 
 def refuse(asked: Request) -> None:
     """Refuse what would not serve. :raises ServeError: with host, value, cause and mend."""
-    problem = next((one for one in _problems(asked) if one), "")
-    if problem:
-        raise ServeError(problem)
+    found = next((one for one in _problems(asked) if one), "")
+    if found:
+        raise ServeError(found)
 
 
 def _problems(asked: Request) -> Iterator[str]:
@@ -108,6 +114,7 @@ def _problems(asked: Request) -> Iterator[str]:
     yield _different_caches(asked.serving)
     yield _different_platforms(members, found) if asked.require_alike else ""
     yield from neighbours.problems(asked.serving, found)
+    yield problem(asked.alert)
     for name in members:
         yield _no_source(asked, name)
         yield from (_taken(name, place) for place in found[name]["listen"] if place["taken"])
@@ -199,7 +206,10 @@ def lost_to_page_cache(asked: Request, model_bytes: int) -> str:
 
 def changes(asked: Request) -> dict[str, list[dict[str, Any]]]:
     """By member the changes that make the serving what it is planned to be, in the order in which they are made."""
-    before = {name: [*_image(asked, name), *_configuration(asked, name)] for name in asked.serving.members}
+    before = {
+        name: [*_image(asked, name), *_configuration(asked, name), *_alerts(asked, name)]
+        for name in asked.serving.members
+    }
     drifted = any(one["name"] in (KEY, WRITE, HOSTFILE) for some in before.values() for one in some)
     return {name: [*some, *_running(asked, name, drifted), *_firewall(asked, name)] for name, some in before.items()}
 
@@ -255,6 +265,32 @@ def _configuration(asked: Request, member: str) -> Iterator[dict[str, Any]]:
         if entry.get("digest") != item["sha256"]:
             yield change(DOWNLOAD, "", text_of(each["url"] for each in one.engine["downloads"]))
             break
+
+
+def alert_files(asked: Request, member: str) -> dict[str, Any]:
+    """The file of settings of alerts, empty where there is none, and the paths of all files of alerts."""
+    folder, name = asked.serving.layout["config_dir"], asked.serving.layout["name"]
+    paths = [f"{folder}/{contract.ALERT}", f"{folder}/{contract.ALERT_URL}"]
+    wanted = bool(asked.alert.url) and member == asked.serving.members[0]
+    text = json.dumps(asked.alert.settings(name), indent=4, sort_keys=True) + "\n"
+    return {"settings": [serving.File(paths[0], text)] if wanted else [], "paths": paths}
+
+
+def _alerts(asked: Request, member: str) -> Iterator[dict[str, Any]]:
+    """The supervisor reads these files when it needs them, so that nothing starts again for them."""
+    found, files = asked.found[member], alert_files(asked, member)
+    entries, (path, url_path) = found["entries"], files["paths"]
+    if not files["settings"]:
+        left = [one for one in files["paths"] if entries.get(one, {}).get("kind", "absent") != "absent"]
+        if left:
+            yield change(REMOVE_ALERT, text_of(left))
+        return
+    (settings,) = files["settings"]
+    if not _is_file(entries, settings):
+        yield change(ALERT, _content(found, path), settings.content, path)
+    url = entries.get(url_path, {})
+    if (url.get("digest"), url.get("mode")) != (asked.alert.url_digest, PRIVATE):
+        yield change(ALERT_URL)
 
 
 def _is_directory(entries: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
@@ -393,17 +429,19 @@ def _firewall(asked: Request, member: str) -> Iterator[dict[str, Any]]:
 
 def host_plan(asked: Request, member: str) -> dict[str, Any]:
     """What the tasks of one host need to make its changes, and to verify."""
-    one = asked.serving
+    one, alerts = asked.serving, alert_files(asked, member)
     links = asked.fabric.get(member, {}).get("links", []) if len(one.members) > 1 else []
     return {
         "rank": one.members.index(member),
         "address": one.nodes[member]["address"],
         "rdma_devices": rdma_devices(links),
         "directories": serving.directories(one),
-        "files": [
-            {"path": file.path, "content": file.content, "mode": file.mode}
-            for file in serving.files(one, member, asked.public_keys)
-        ],
+        "files": [serving.as_option(file) for file in serving.files(one, member, asked.public_keys)],
+        "alert": {
+            "files": [serving.as_option(file) for file in alerts["settings"]],
+            "url_path": alerts["paths"][1],
+            "paths": alerts["paths"],
+        },
         "key": serving.key_path(one, member),
         "unit": serving.unit(one),
         "container": serving.container(one, member),

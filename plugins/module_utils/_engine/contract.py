@@ -24,6 +24,10 @@ MOUNTED_MEMINFO = "/opt/dgx-spark/meminfo"  #: mounted where something else is t
 DROP_CACHES = "/opt/dgx-spark/drop_caches"  #: the kernel's switch, mounted where its use was consented to
 
 CLUSTER, NODE, STATE, HOSTFILE = "cluster.json", "node.json", "state.json", "hostfile"
+ALERT = "alert.json"  #: on the leader, how alerts are sent; without it none are
+ALERT_URL = "alert_url"  #: beside it, where to: a secret, since whoever has it may post there
+ALERTS = "alerts.json"  #: beside the state, what was told, and what is yet to be delivered
+RECEIPTS = "receipts.json"  #: beside the state, the receipts of the last starts
 
 # --- in the environment of a container -------------------------------------------------------------------------------
 
@@ -57,6 +61,15 @@ CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 
 RDMA, TCP = "IB", "Socket"
 UNKNOWN = "unknown"  #: NCCL named none, and by RDMA nothing was carried
+
+# --- alerts ----------------------------------------------------------------------------------------------------------
+
+GENERIC, SLACK, DISCORD = ALERT_FORMATS = ("generic", "slack", "discord")  #: whose shape a message has
+
+HEARTBEAT = "heartbeat"  #: the supervisor was started, or has another receiver
+DOWN, RECOVERED = "down", "recovered"  #: the engine does not serve; it serves again
+ABANDONED = "gave_up"  #: the supervisor does not start it again by itself
+ON_TCP, ON_RDMA = "tcp", "rdma"  #: a rank is not on RDMA; all are again
 
 # --- the files -------------------------------------------------------------------------------------------------------
 
@@ -134,6 +147,31 @@ class Transport(TypedDict):
     why: str  # why it is not RDMA, where the rank said so
 
 
+class Receipt(TypedDict):
+    """What a start took that served; seconds count from the start of the engine."""
+
+    at: float  # seconds since the epoch, when it had generated a token
+    config: str  # the digest of the configuration
+    image: str  # 12 digits of its ID
+    model: str  # the name that requests have to give
+    port_s: float | None  # until the API's port took a connection; None where that was not seen
+    health_s: float | None  # until /health answered, likewise
+    first_token_s: float
+    bytes_loaded: int | None  # that the processes of all ranks had read by then; None where a rank did not say
+    nccl: str  # its build, as it says itself; empty where it did not
+    transports: dict[str, str]  # by short name
+    kv_tokens: int  # that fit into the KV cache; 0 where the log does not tell
+
+
+class AlertSettings(TypedDict):
+    """``alert.json``."""
+
+    name: str  # of the serving
+    format: str  # one of ALERT_FORMATS
+    after_s: float  # for which it does not serve, before it is down
+    settle_s: float  # for which it serves again, before it has recovered
+
+
 class State(TypedDict, total=False):
     """``state.json``, written by the supervisor of each node; all but ``at`` and ``phase`` on the leader."""
 
@@ -145,11 +183,16 @@ class State(TypedDict, total=False):
     began: float  # when this supervisor did
     starts: int  # since the last good run
     last_end: str  # why the last start failed
+    last_end_at: float  # seconds since the epoch, when it did
     ranks: dict[str, Transport]  # by short name
     model: str  # the name that requests have to give
     path: str  # where requests are answered, CHAT or COMPLETION
     load_s: float  # from the start to the first token
     kv_tokens: int  # that fit into the KV cache, as the engine's log says; 0 where it does not
+    canary_s: float  # that the last token which a probe asked for took
+    canary_at: float  # seconds since the epoch, when it came
+    receipt: Receipt  # of the last start that served
+    last_receipt: Receipt  # of the one before
     address: str  # of a worker
     lost_at: float  # seconds since the epoch, when a container of this node last ended for its RoCE devices
     lost_why: str  # likewise

@@ -293,9 +293,16 @@ def _first_of_each(holders: Sequence[tcp_port.Holder]) -> list[tcp_port.Holder]:
 
 
 def text_files(places: Mapping[str, str]) -> list[str]:
-    """The files that are compared by their text. Private keys are none of them."""
+    """The files that are compared by their text. Secrets are none of them."""
     folder = places["config_dir"]
-    names = [contract.CLUSTER, contract.NODE, contract.HOSTFILE, "llm.yml", *[f"ssh/{name}" for name in PUBLIC]]
+    names = [
+        contract.CLUSTER,
+        contract.NODE,
+        contract.HOSTFILE,
+        contract.ALERT,
+        "llm.yml",
+        *[f"ssh/{name}" for name in PUBLIC],
+    ]
     return [*[f"{folder}/{name}" for name in names], places["stack"], places["unit_file"]]
 
 
@@ -307,7 +314,7 @@ def other_paths(places: Mapping[str, str], downloads: Sequence[str]) -> list[str
     """What is looked at without its content."""
     folder = places["config_dir"]
     found = [*ROOTS, folder, f"{folder}/ssh", places["state_dir"], places["build_dir"], places["unit_link"]]
-    found += [f"{folder}/ssh/{name}" for name in PRIVATE]
+    found += [f"{folder}/{contract.ALERT_URL}", *[f"{folder}/ssh/{name}" for name in PRIVATE]]
     return [*found, *[f"{places['state_dir']}/{name}" for name in downloads]]
 
 

@@ -284,6 +284,11 @@ class File:
     mode: str = "0644"
 
 
+def as_option(file: File) -> dict[str, str]:
+    """As the module file_tree takes it."""
+    return {"path": file.path, "content": file.content, "mode": file.mode}
+
+
 def directories(serving: Serving) -> list[dict[str, str]]:
     """The directories of a host, a parent before what is in it."""
     places = serving.layout

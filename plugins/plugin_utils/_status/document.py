@@ -29,6 +29,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status.told im
 SCHEMA = 1
 KEPT_BY_SWARM = 4  #: ended containers of a rank; there may have been more
 GPU_NUMBERS = ("temperature_c", "power_w", "clock_mhz", "clock_max_mhz", "used")
+RECEIPT_NUMBERS = ("at", "port_s", "health_s", "first_token_s", "bytes_loaded", "kv_tokens")
+RECEIPT_TEXTS = ("config", "image", "model", "nccl")
 MEMORY = ("total_mib", "available_mib", "swap_used_mib")
 
 
@@ -201,8 +203,8 @@ def _instance(some: Sequence[Here], members: Sequence[str]) -> dict[str, Any]:
         "load_s": number(state.get("load_s")),
         "canary_s": number(state.get("canary_s")),
         "canary_at": number(state.get("canary_at")),
-        "receipt": figures(state["receipt"]) if isinstance(state.get("receipt"), Mapping) else None,
-        "last_receipt": figures(state["last_receipt"]) if isinstance(state.get("last_receipt"), Mapping) else None,
+        "receipt": _receipt(state.get("receipt")),
+        "last_receipt": _receipt(state.get("last_receipt")),
         "last_failure": _last_failure(state),
         "require_rdma": yes(limits.get("require_rdma")) or False,
         "memory_floor_mib": whole(limits.get("memory_floor_mib")),
@@ -249,6 +251,19 @@ def _image(one: Here) -> dict[str, Any] | None:
     image = mapping(images.get(next(filter(None, used), "")))
     keys = ("name", "id", "digest", "base", "base_digest")
     return {key: text(image.get(key)) or None for key in keys} if image else None
+
+
+def _receipt(told: object) -> dict[str, Any] | None:
+    """A receipt of the shape :class:`contract.Receipt`, as far as it was told, and what a later supervisor adds."""
+    if not isinstance(told, Mapping):
+        return None
+    transports = {text(node): text(one) for node, one in list(mapping(told.get("transports")).items())[:100]}
+    known: dict[str, Any] = {
+        **{name: number(told.get(name)) for name in RECEIPT_NUMBERS},
+        **{name: text(told.get(name)) or None for name in RECEIPT_TEXTS},
+        "transports": transports or None,
+    }
+    return {**figures(told), **{name: one for name, one in known.items() if name in told}}
 
 
 def _last_failure(state: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.instances import SWARM
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status.told import number
 
 SERIOUS, WARNING, NOTE = CLASSES = ("serious", "warning", "note")
 #: with which classes a run fails, by what ``status_fail_at`` says
@@ -25,6 +26,7 @@ HOT_C = 85
 SPINNING_USED, SPINNING_W = 0.9, 25
 UNTOLD = "no reason is told"
 RECENT_S = 3600  #: a rank that was started again longer ago is well
+SLOWER, SLOWER_S = 1.5, 30  #: times, and seconds, that a start is to take longer than the one before
 BARE_FLOOR_MIB = 1024  #: without any serving, less than this is too little for the system itself
 
 Document = Mapping[str, Any]
@@ -425,6 +427,20 @@ def _canary(document: Document) -> Iterator[Found]:
             yield Found(one["leader"], one["name"], "the canary has no token of its own", one["reason"], mend)
 
 
+def _start_slower(document: Document) -> Iterator[Found]:
+    for one in document["instances"]:
+        now, before = one["receipt"] or {}, one["last_receipt"] or {}
+        took, took_before = number(now.get("first_token_s")), number(before.get("first_token_s"))
+        alike = all(now.get(name) == before.get(name) for name in ("image", "config"))
+        if not one["serves"] or not alike or took is None or took_before is None:
+            continue
+        if took - took_before >= SLOWER_S and took >= SLOWER * took_before:
+            value = f"its start took {took:.0f} s to the first token, and the one before {took_before:.0f} s"
+            cause = "caches of compiled kernels were gone, the disk was slower, or other programs used the Spark"
+            mend = "nothing, if the Spark has booted or was changed; else compare both receipts in the JSON"
+            yield Found(one["leader"], one["name"], value, cause, mend)
+
+
 def _stopped(document: Document) -> Iterator[Found]:
     for one in document["instances"]:
         if is_stopped(one):
@@ -531,6 +547,7 @@ KINDS: dict[str, Kind] = {
     "part_not_read": Kind(WARNING, _part_not_read),
     "starting": Kind(NOTE, _starting),
     "canary_unsure": Kind(NOTE, _canary),
+    "start_slower": Kind(NOTE, _start_slower),
     "stopped": Kind(NOTE, _stopped),
     "rank_elsewhere": Kind(NOTE, _rank_elsewhere),
     "nothing_served": Kind(NOTE, _nothing_served),

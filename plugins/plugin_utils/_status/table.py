@@ -315,12 +315,39 @@ def _failure(failure: Mapping[str, Any] | None) -> str:
     return f"{_when(failure['at'])}: {failure['reason']}" if failure["at"] else str(failure["reason"])
 
 
+#: of a receipt, what each field is called; those of the second group are told where they differ from the start before
+RECEIPT = {
+    "port_s": "port",
+    "health_s": "health",
+    "first_token_s": "first token",
+    "bytes_loaded": "loaded",
+    "nccl": "NCCL",
+    "transports": "transports",
+    "kv_tokens": "KV cache",
+}
+RECEIPT_IF_OTHER = {"model": "model", "image": "image", "config": "configuration"}
+
+
 def _receipt(receipt: Mapping[str, Any] | None, last: Mapping[str, Any] | None) -> str:
     """The figures of a start, each beside that of the start before where that was another."""
     told = []
-    for name, value in (receipt or {}).items():
-        if isinstance(value, (str, int, float)) and not isinstance(value, bool) and value != "":
-            before = (last or {}).get(name)
-            other = f" (before: {before:g})" if isinstance(before, float) and before != value else ""
-            told.append(f"{name} {value:g}{other}" if isinstance(value, (int, float)) else f"{name} {value}")
+    for name, called in {**RECEIPT, **RECEIPT_IF_OTHER}.items():
+        value, before = (_receipt_figure(name, (one or {}).get(name)) for one in (receipt, last))
+        other = bool(before) and before != value
+        if value and (other or name in RECEIPT):
+            told.append(f"{called} {value}{f' (before: {before})' if other else ''}")
     return ", ".join(told)
+
+
+def _receipt_figure(name: str, value: Any) -> str:
+    """A figure of a receipt with its unit; empty for what is not told."""
+    if isinstance(value, Mapping):
+        kinds = {str(one) for one in value.values()}
+        return kinds.pop() if len(kinds) == 1 else " ".join(f"{node} {one}" for node, one in value.items())
+    if not isinstance(value, float):
+        return value if isinstance(value, str) else ""
+    if name == "bytes_loaded":
+        return f"{value / 1e9:,.1f} GB" if value >= 1e9 else f"{value / 1e6:,.0f} MB"
+    if name == "kv_tokens":
+        return f"{value:,.0f} tokens" if value else ""
+    return f"{value:,.1f} s".replace(".0 s", " s")

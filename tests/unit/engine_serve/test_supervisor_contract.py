@@ -28,7 +28,7 @@ READERS = [
 ]
 
 
-@pytest.mark.parametrize("place", ["_engine/contract.py", "_fabric/verbs.py"])
+@pytest.mark.parametrize("place", ["_engine/contract.py", "_fabric/verbs.py", "_doctor/redact.py"])
 def test_what_both_read_is_one_file(place: str) -> None:
     link = SUPERVISOR / Path(place).name
     assert link.is_symlink()

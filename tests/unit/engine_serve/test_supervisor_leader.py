@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,7 +79,7 @@ def test_starts_are_counted_for_one_configuration(tmp_path: Path, monkeypatch, c
 class Running:
     """SIMULATED: an engine that loads for 700 s, then makes tokens until it dies."""
 
-    transports, progress, error, kv_tokens = SimpleNamespace(ranks={}), "", "", 8000
+    transports, progress, error, kv_tokens = SimpleNamespace(ranks={}, build="2.28.3"), "", "", 8000
 
     def __init__(self, clock: list[float], dies: float, final: bool, silent: float, least: int) -> None:
         self.clock, self.dies, self.ended, self.silent = clock, dies, False, silent
@@ -138,7 +139,7 @@ def lead(tmp_path: Path, monkeypatch):
             (leader, "prepare", print),
             (leader.turns, "take", lambda _who: leader.turns.Turn([])),  # the real one is this machine's
             (leader.rdma, "Judge", lambda *_: judge),
-            (paths, "RUN", tmp_path),
+            *[(paths, name, tmp_path) for name in ("RUN", "STATE")],
             (progress, "of_all", lambda *_: {"spark1": progress.Signs(int(min(clock[0], reads) * 2**20), 9000)}),
             (leader, "Running", lambda _engine: running),
             (leader, "token", lambda *_: probe.Probe("m", probe.CHAT, None if clock[0] >= 700 else "it loads")),
@@ -235,3 +236,51 @@ def test_a_leader_with_old_device_nodes_ends_before_it_starts_anything(
     assert leader.lead(own) == 1
     assert (own.values["phase"], own.values["starts"]) == ("waiting", 2)
     assert own.values["reason"].startswith("spark1: in its container old: it ends to be made anew")
+
+
+def test_a_failed_start_tells_when_it_did(lead) -> None:
+    before = time.time()
+    _status, values = lead(720)
+    assert before <= values["last_end_at"] <= time.time()
+
+
+def test_the_last_token_tells_how_long_it_took(lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each probe takes the seconds that the clock is moved on by, and one without a token changes nothing."""
+    _status, values = lead(760)
+    assert values["canary_s"] == 0.0
+    assert values["canary_at"] <= time.time()
+    canary = leader.Canary.__new__(leader.Canary)
+    canary.own, canary.served_since, canary.limits = state.State(), 5.0, {"forget_s": 600}
+    canary.own.values, canary.running = {"reason": "", "starts": 0}, SimpleNamespace(error="")
+    canary._note_token(probe.Probe("m", probe.CHAT, None), 1.23456)
+    assert canary.own.values["canary_s"] == 1.235
+
+
+def test_a_start_that_serves_leaves_a_receipt_and_the_next_has_both(lead, tmp_path: Path) -> None:
+    _status, values = lead(720)
+    receipt = values["receipt"]
+    assert (receipt["first_token_s"], receipt["kv_tokens"], receipt["nccl"]) == (700, 8000, "2.28.3")
+    assert (receipt["model"], receipt["transports"], receipt["port_s"]) == ("m", {}, None)
+    assert receipt["bytes_loaded"] >= 0
+    assert values["last_receipt"] is None
+    _status, values = lead(720)
+    assert values["last_receipt"] == receipt
+    assert len(json.loads((tmp_path / "receipts.json").read_text())) == 2
+
+
+def test_a_start_that_never_serves_leaves_none(lead, tmp_path: Path) -> None:
+    _status, values = lead(5000, problem=TCP)
+    assert "receipt" not in values
+    assert not (tmp_path / "receipts.json").exists()
+
+
+def test_a_canary_that_fails_while_it_serves_is_noted_for_alerts(lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = []
+    whole = leader.Canary._note_failure
+    monkeypatch.setattr(
+        leader.Canary,
+        "_note_failure",
+        lambda canary, problem: (whole(canary, problem), noted.append((bool(canary.served_since), canary.own.failing))),
+    )
+    lead(720)
+    assert set(noted) == {(False, False), (True, True)}, "one that loads does not fail"

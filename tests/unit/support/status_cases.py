@@ -308,6 +308,11 @@ CASES: dict[str, tuple[Callable[[], Members], str, str]] = {
     "part_not_read": (unread("spark2", "units", "systemctl did not end within 8 s"), "spark2", "did not end"),
     "starting": (state("starting", "loads weights", starts=3), "spark1", "start 3"),
     "canary_unsure": (state("serving", "busy: tokens flow"), "spark1", "busy"),
+    "start_slower": (
+        state("serving", receipt={"first_token_s": 200}, last_receipt={"first_token_s": 95.5}),
+        "spark1",
+        "200 s to the first token, and the one before 96 s",
+    ),
     "stopped": (lambda: stopped(), "spark1", "it is stopped"),
     "rank_elsewhere": (gone("spark2"), "spark2", "rank 1 was not asked"),
     "nothing_served": (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.action import engine_plan, engine_undo_plan
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import alert, contract, host, trtllm
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import changes as planning
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host, trtllm
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
     BASE_LABEL,
     COMMENT,
@@ -106,6 +107,11 @@ def file(content: str, mode: str = "0644") -> dict[str, Any]:
     return {"kind": "file", "content": content, "mode": mode, "digest": hashlib.sha256(content.encode()).hexdigest()}
 
 
+def hidden(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of a file that is looked at without its content."""
+    return {name: value for name, value in entry.items() if name != "content"}
+
+
 def made(asked: dict[str, Any], found: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
     """SIMULATED: the hosts after an apply of the plan. What the plan makes known late is planned again with it."""
     keys = {name: f"ssh-ed25519 KEY{name} dgx-spark MPI {name}" for name in asked["members"]}
@@ -117,6 +123,10 @@ def made(asked: dict[str, Any], found: dict[str, Any], plan: dict[str, Any]) -> 
         one["packages"] = list(PACKAGES)
         entries.update({each["path"]: {"kind": "directory", "mode": each["mode"]} for each in own["directories"]})
         entries.update({each["path"]: file(each["content"], each["mode"]) for each in own["files"]})
+        entries.update({path: {"kind": "absent"} for path in own["alert"]["paths"]})
+        for each in own["alert"]["files"]:
+            entries[each["path"]] = file(each["content"], each["mode"])
+            entries[own["alert"]["url_path"]] = hidden(file(asked["alert_url"] + "\n", "0600"))
         if len(asked["members"]) > 1:
             entries[own["key"]] = {"kind": "file", "mode": "0600"}
             entries[f"{own['key']}.pub"] = file(keys[name] + "\n")
@@ -690,3 +700,80 @@ def test_every_change_has_a_name_of_a_task() -> None:
         for task in [one, *one.get("block", [])]
     }
     assert {*engine_plan.CHANGES, *planning.UNDO_NAMES} <= tasks
+
+
+HOOK = "https://hooks.test/s3cret-0f1e2d3c"
+ALERTS = {"alert_url": HOOK, "alert_format": "slack", "alert_after": 5, "alert_settle": 7}
+
+
+@pytest.mark.parametrize("launcher", ["swarm", "docker"])
+def test_alerts_are_the_leaders_and_nothing_starts_again_for_them(launcher: str) -> None:
+    asked, found = serving_pair(launcher)
+    before = engine_plan.planned({**asked, "found": found})
+    wanted = {**asked, **ALERTS}
+    assert changes(wanted, found) == {"spark1": [planning.ALERT, planning.ALERT_URL], "spark2": []}
+    plan = engine_plan.planned({**wanted, "found": found})
+    assert (plan["config_digest"], plan["stack"], plan["ignore_started_at"]) == (
+        before["config_digest"],
+        before["stack"],
+        before["ignore_started_at"],
+    )
+    settings = json.loads(diff_of(plan, "spark1", planning.ALERT))
+    assert settings == {"name": "dgx-spark-trtllm", "format": "slack", "after_s": 5, "settle_s": 7}
+    assert set(settings) == set(contract.AlertSettings.__annotations__)
+    after = made(wanted, found, {})
+    assert changes(wanted, after) == {"spark1": [], "spark2": []}
+    assert changes({**wanted, "alert_url": HOOK + "x"}, after)["spark1"] == [planning.ALERT_URL]
+    assert changes({**wanted, "alert_after": 6}, after)["spark1"] == [planning.ALERT]
+    assert changes(asked, after) == {"spark1": [planning.REMOVE_ALERT], "spark2": []}
+    assert changes(asked, made(asked, after, {})) == {"spark1": [], "spark2": []}
+
+
+def test_a_url_that_others_may_read_is_written_again() -> None:
+    asked, found = serving_pair(**ALERTS)
+    found["spark1"]["entries"][f"{PLACES['config_dir']}/alert_url"]["mode"] = "0644"
+    assert changes(asked, found)["spark1"] == [planning.ALERT_URL]
+
+
+def test_alerts_of_a_spark_that_leads_no_more_are_removed() -> None:
+    asked, found = serving_pair(**ALERTS)
+    url = found["spark1"]["entries"][f"{PLACES['config_dir']}/alert_url"]
+    found["spark2"]["entries"][f"{PLACES['config_dir']}/alert_url"] = url
+    assert changes(asked, found) == {"spark1": [], "spark2": [planning.REMOVE_ALERT]}
+
+
+@pytest.mark.parametrize("stage", ["blank", "served"])
+def test_a_plan_has_no_url(stage: str) -> None:
+    asked, found = serving_pair() if stage == "served" else (asked_for(PAIR), {name: blank(name) for name in PAIR})
+    plan = engine_plan.planned({**asked, **ALERTS, "found": found})
+    assert {planning.ALERT, planning.ALERT_URL} <= {one["name"] for one in plan["changes"]["spark1"]}
+    assert "s3cret" not in json.dumps(plan)
+    assert "hooks.test" not in json.dumps(plan)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("alert_url", "hooks.test/s3cret", "is no URL to post to"),
+        ("alert_url", "ftp://hooks.test/s3cret", "is no URL to post to"),
+        ("alert_url", "https://hooks.test/s3cret x", "is no URL to post to"),
+        ("alert_url", "https://hooks.test/s3cret\n", "is no URL to post to"),
+        ("alert_url", "https://hooks.test:99999/s3cret", "is no URL to post to"),
+        ("alert_url", "https:///s3cret", "is no URL to post to"),
+        ("alert_url", "https://[::1/s3cret", "is no URL to post to"),
+        ("alert_url", "https://hooks.test/s3cret\u00e4", "is no URL to post to"),
+        ("alert_after", -1, "engine_serve_alert_after is -1: give seconds from 0 to 86400"),
+        ("alert_settle", 86401, "engine_serve_alert_settle is 86401: give seconds from 0 to 86400"),
+    ],
+)
+def test_alerts_that_cannot_be_are_refused_without_the_url(option: str, value: Any, says: str) -> None:
+    said = refusal({**asked_for(PAIR), **ALERTS, option: value}, {name: blank(name) for name in PAIR})
+    assert says in said
+    assert "s3cret" not in said
+    assert said.endswith("Nothing was changed.")
+
+
+@given(st.text())
+def test_no_url_ends_a_plan(url: str) -> None:
+    said = alert.problem(alert.Alert(url))
+    assert bool(said) == bool(url and not url.startswith(("http://", "https://"))) or url.startswith("http")

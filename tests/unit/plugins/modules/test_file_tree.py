@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,31 @@ def test_removes_what_is_there_and_directories_that_are_empty_then(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "var"], "what is linked to stays"
     again = run(capsys, **options)
     assert (again["changed"], again["removed"]) == (False, [])
+
+
+@pytest.mark.parametrize("before", [None, "old\n"])
+def test_a_secret_is_readable_by_nobody_else_for_no_moment(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    """Whatever mode the file that is replaced had."""
+    path, modes = tmp_path / "secret", []
+    if before:
+        path.write_text(before)
+        path.chmod(0o644)
+    whole = os.rename, os.chmod
+
+    def look(*arguments: Any, **options: Any) -> None:
+        whole[len(arguments) > 1 and isinstance(arguments[1], int)](*arguments, **options)
+        if path.exists() and path.read_text() == "s3cret\n":
+            modes.append(stat.S_IMODE(path.stat().st_mode))
+
+    monkeypatch.setattr(os, "rename", look)
+    monkeypatch.setattr(os, "chmod", look)
+    umask = os.umask(0o022)
+    try:
+        run(capsys, files=[{"path": str(path), "content": "s3cret\n", "mode": "0600"}])
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(umask)
+    assert modes
+    assert set(modes) == {0o600}

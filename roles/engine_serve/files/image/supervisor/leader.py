@@ -10,11 +10,13 @@ import subprocess
 import time
 from typing import Any
 
-from . import contract, engines, memory, network, processes, progress, rdma, ssh, state
+from . import alerts, contract, engines, memory, network, processes, progress, rdma, receipts, ssh, state
 from . import turn as turns
 from .probe import Probe, RefusedError, token
 from .running import Running
 from .state import State
+
+FAREWELL_S, BRIEF_S = 10, 1  #: that messages on their way may take where it gives up, and where the next start goes on
 
 
 def decide(alive: bool, served: bool, failures: int, waited: float, limits: dict[str, Any], still: float = 0) -> str:
@@ -49,17 +51,22 @@ def main() -> int:
     processes.end_by_sigterm()
     with state.lock():
         own = State()
+        watcher = alerts.Watcher(own)
         try:
-            return lead(own)
+            watcher.start()
+            status = lead(own)
         except SystemExit:
             own.set(phase=contract.STOPPED, reason="asked to end", starts=0)
             raise
+        watcher.close(FAREWELL_S if status == contract.EXIT_GAVE_UP else BRIEF_S)
+        return status
 
 
 def lead(own: State) -> int:
     """One start, from waiting for what it needs to the end of the engine. Returns the exit status."""
     cluster, node = state.cluster(), state.node()
     limits, config = cluster["limits"], os.environ.get(contract.CONFIG_VARIABLE, "")
+    own.node = node["name"]
     if own.values.get("config") != config:
         own.values["starts"] = 0  # what failed was something else
     own.set(phase=contract.WAITING, reason="", config=config, began=time.time(), behind="")
@@ -108,7 +115,7 @@ def give_up(own: State, reason: str) -> int:
 
 def fail(own: State, reason: str) -> int:
     """End this start, with the reason, to be started again."""
-    own.set(phase=contract.FAILED, reason=reason, last_end=reason)
+    own.set(phase=contract.FAILED, reason=reason, last_end=reason, last_end_at=time.time())
     return contract.EXIT_FAILED
 
 
@@ -159,6 +166,7 @@ class Canary:
         self.running, self.own, self.judge, self.turn = running, own, judge, turn
         self.started, self.served_since = time.monotonic(), 0.0
         self.failures, self.due, self.path = 0, 0.0, ""
+        self.reached: dict[str, float] = {}  # seconds from the start
         self.patience = progress.Patience(lambda: progress.of_all(cluster, state.node()), self.started)
 
     def look(self) -> str:
@@ -169,12 +177,12 @@ class Canary:
         probed = time.monotonic()
         second_look = self.limits["timeout_s"] / 10  # seconds of a probe's time, should it fail
         timeout = self.limits["timeout_s"] - second_look
-        found = token(self.address, timeout, self.path) if alive else Probe("", "", "the engine has ended")
+        found = token(self.address, timeout, self.path, self._reach) if alive else Probe("", "", "the engine has ended")
         if found.problem is None:
-            if reason := self._note_token(found):
+            if reason := self._note_token(found, time.monotonic() - probed):
                 return reason
         elif alive and self.served_since and self.running.engine.is_busy(self.address, second_look, second_look / 2):
-            self.failures = 0
+            self.failures, self.own.failing = 0, False
             reason = f"busy: tokens flow, but none for the probe ({found.problem})"
             self.own.set(phase=contract.SERVING, reason=reason)
         else:
@@ -189,8 +197,15 @@ class Canary:
         status = self.running.status()
         return f"{self.running.causes() or decision} (exit status {status}; {found.problem})"
 
-    def _note_token(self, found: Probe) -> str:
-        """Returns why an engine that generates tokens is to be ended all the same, empty where it is not."""
+    def _reach(self, what: str) -> None:
+        self.reached.setdefault(what, time.monotonic() - self.started)
+
+    def _note_token(self, found: Probe, seconds: float) -> str:
+        """Returns why an engine that generates tokens is to be ended all the same, empty where it is not.
+
+        :param seconds: that the probe took.
+        """
+        probed = {"canary_s": round(seconds, 3), "canary_at": time.time()}
         if not self.served_since:
             if too_few := self.running.engine.too_few(self.running.kv_tokens):
                 return too_few
@@ -199,23 +214,35 @@ class Canary:
                 ranks, problem = self.judge.ranks(self.running.transports.ranks)
             except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
                 ranks, problem = self.running.transports.ranks, f"nothing tells what its ranks talk over: {error}"
+            self.own.tcp = rdma.on_tcp(self.cluster, state.node(), ranks)
             if problem:  # a TCP that nobody allowed is never served over, whoever started it
                 self.own.set(ranks=ranks)
                 return problem
-            memory.tell_loaded(self.cluster)
+            read = progress.tell_loaded(self.cluster)
             about = {"model": found.model, "path": found.path, "load_s": round(self.served_since - self.started, 1)}
             about["kv_tokens"] = self.running.kv_tokens
-            self.own.set(phase=contract.SERVING, reason="", ranks=ranks, **about)
+            self._give_receipt({**self.own.values, **about}, read, ranks)
+            self.own.set(phase=contract.SERVING, reason="", ranks=ranks, **about, **probed)
             self.turn.end()
         elif self.own.values["reason"]:
-            self.own.set(phase=contract.SERVING, reason="")
+            self.own.set(phase=contract.SERVING, reason="", **probed)
         elif self.own.values["starts"] and time.monotonic() - self.served_since > self.limits["forget_s"]:
-            self.own.set(starts=0)  # a run this long was a good one
-        self.failures, self.running.error = 0, ""
+            self.own.set(starts=0, **probed)  # a run this long was a good one
+        else:
+            self.own.set(**probed)
+        self.failures, self.running.error, self.own.failing = 0, "", False
         return ""
+
+    def _give_receipt(
+        self, values: dict[str, Any], read: dict[str, int | None], ranks: dict[str, contract.Transport]
+    ) -> None:
+        build = self.running.transports.build
+        receipt = receipts.of_start(values, time.time(), self.reached, read, build, ranks)
+        self.own.values.update(receipt=receipt, last_receipt=receipts.keep(receipt))
 
     def _note_failure(self, problem: str) -> None:
         self.failures += 1
+        self.own.failing = bool(self.served_since)
         # A server that refuses to chat has loaded, and will not change its mind.
         reason = problem if problem.startswith(RefusedError.__name__) else self.running.progress
         if not self.served_since and reason != self.own.values["reason"]:

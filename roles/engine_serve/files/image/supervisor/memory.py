@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import os
 import re
-import subprocess
 import time
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Sequence
@@ -189,22 +188,9 @@ def last_words(name: str, readings: Sequence[Reading], floor: int, limits: dict[
     )
 
 
-def tell_loaded(cluster: dict[str, Any]) -> None:
-    """Let the guards of all ranks know that these have loaded; one that is not told keeps to the higher floor."""
-    for member in cluster["nodes"]:
-        try:
-            if member is cluster["nodes"][0]:
-                note_loaded()
-            else:
-                ssh.on_worker(member, "loaded", 20)
-        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-            say(f"{member['name']} was not told that its rank has loaded, and keeps the floor of a load: {error}")
-
-
-def note_loaded() -> int:
-    """On this node."""
+def note_loaded() -> None:
+    """Let the guard of this node's rank know that this has loaded."""
     (paths.RUN / LOADED).touch()
-    return 0
 
 
 def drop_caches() -> None:

@@ -13,6 +13,7 @@ from . import contract
 #: anywhere in a line, since a progress bar in front of it has no end of its own, and mpirun joins all ranks' output
 LINE = re.compile(r"(?P<host>[\w.-]+):\d+:\d+ \[\d+\] NCCL INFO NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
 NAMED = re.compile(r"dgx-spark: (?P<name>\S+) is (?P<hostname>\S+) to NCCL$")
+VERSION = re.compile(r"NCCL version (?P<build>\d+\.\d+[\w.+-]*)")
 WITHOUT = re.compile(r"dgx-spark: rank \d+ on (?P<host>\S+) is without RDMA: (?P<why>.*)$")
 
 
@@ -41,6 +42,7 @@ class Transports:
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.ranks: dict[str, contract.Transport] = {}  #: by short name
         self.without: dict[str, str] = {}  #: why a node is without RDMA, by short name
+        self.build = ""  #: of NCCL, as the first rank that said it has it
         self._names = {name: name for name in names}  # of the nodes, by their host names
 
     def read(self, line: str) -> bool:
@@ -51,6 +53,9 @@ class Transports:
         elif without:
             whys = [self.without.get(without["host"], ""), without["why"].strip()]
             self.without[without["host"]] = "; ".join(filter(None, whys))
+        version = None if self.build else VERSION.search(line)
+        if version:
+            self.build = version["build"]
         found = transport_of(line.rstrip("\n"), self._names)
         if found:
             host, transport, devices = found

@@ -8,11 +8,12 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from .contract import CHAT, COMPLETION
 
 NO_TEMPLATE = re.compile(r"chat.?template", re.IGNORECASE)
+PORT, HEALTH = "port", "health"  #: what is reached before a token
 #: what a server that is not well may lead to
 ERRORS = (OSError, http.client.HTTPException, ValueError)
 
@@ -56,7 +57,7 @@ def prompt(model: str, path: str) -> dict[str, Any]:
     return {"model": model, **said, "max_tokens": 1, "temperature": 0}
 
 
-def token(address: str, timeout: float, path: str = "") -> Probe:
+def token(address: str, timeout: float, path: str = "", reached: Callable[[str], object] = str) -> Probe:
     """Ask for one token.
 
     The connection is closed from this end, so that what is left in TIME_WAIT does not hold the server's port.
@@ -64,10 +65,14 @@ def token(address: str, timeout: float, path: str = "") -> Probe:
     :param address: ``host:port`` of the API. :param timeout: seconds that each answer may take.
     :param path: where it was asked before. Unless that is known, a model that refuses to chat for want of a template,
         as a base model does, is asked to complete a text.
+    :param reached: called with PORT when the port takes the connection, with HEALTH when the server says it is well.
     """
     connection, model, asked = http.client.HTTPConnection(address, timeout=timeout), "", path or CHAT
     try:
+        connection.connect()
+        reached(PORT)
         ask(connection, "GET", "/health")
+        reached(HEALTH)
         model = ask(connection, "GET", "/v1/models")["data"][0]["id"]
         try:
             answer = ask(connection, "POST", asked, prompt(model, asked))

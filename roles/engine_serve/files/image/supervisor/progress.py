@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 from . import memory, processes, ssh
 from .rank import MARK
-from .state import node
+from .state import node, say
 
 LOOK_S = 30  # of silence in the log, before the nodes are asked, and between two times that they are
 READ_BYTES = 16 << 20  # fewer are no progress: who waits for a network reads a little too
@@ -37,16 +37,56 @@ def bytes_read(counters: str) -> int:
     return sum(int(count) for count in re.findall(r"^(?:rchar|read_bytes): (\d+)$", counters, re.MULTILINE))
 
 
-def of_node(own: dict[str, Any]) -> Signs:
-    """The signs of life of this node's rank. :param own: its ``node.json``."""
-    read, mark = 0, f"{MARK}=".encode()
+def bytes_loaded(counters: str) -> int:
+    """Bytes that a process has loaded, at least: what came both by calls and from the disk counts once.
+
+    :param counters: as :func:`bytes_read` takes them.
+
+    >>> bytes_loaded("rchar: 1000\\nsyscr: 3\\nread_bytes: 4096\\n"), bytes_loaded("")
+    (4096, 0)
+    """
+    found = re.findall(r"^(?:rchar|read_bytes): (\d+)$", counters, re.MULTILINE)
+    return max(map(int, found), default=0)
+
+
+def counters_here() -> Iterator[str]:
+    """The text of ``/proc/PID/io`` of each process of this node's rank."""
+    mark = f"{MARK}=".encode()
     for entry in processes.entries():
         try:
             if any(one.startswith(mark) for one in (entry / "environ").read_bytes().split(b"\0")):
-                read += bytes_read((entry / "io").read_text())
+                yield (entry / "io").read_text()
         except OSError:
             continue  # it ended by itself
-    return Signs(read, memory.of_node(own).available)
+
+
+def of_node(own: dict[str, Any]) -> Signs:
+    """The signs of life of this node's rank. :param own: its ``node.json``."""
+    return Signs(sum(map(bytes_read, counters_here())), memory.of_node(own).available)
+
+
+def loaded() -> int:
+    """On a worker, by the leader's ssh: note that its rank has loaded, and tell how many bytes."""
+    memory.note_loaded()
+    print(sum(map(bytes_loaded, counters_here())))
+    return 0
+
+
+def tell_loaded(cluster: dict[str, Any]) -> dict[str, int | None]:
+    """Let the guards of all ranks know that these have loaded; one that is not told keeps to the higher floor.
+
+    :returns: by node the bytes that its rank has loaded, None where it did not tell.
+    """
+    memory.note_loaded()
+    own, *workers = cluster["nodes"]
+    found: dict[str, int | None] = {own["name"]: sum(map(bytes_loaded, counters_here()))}
+    for member in workers:
+        found[member["name"]] = None
+        try:
+            found[member["name"]] = int(ssh.on_worker(member, "loaded", 20))
+        except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+            say(f"{member['name']} was not told that its rank has loaded, and keeps the floor of a load: {error}")
+    return found
 
 
 def main() -> int:

@@ -217,6 +217,17 @@ class Judge:
         return found, "; ".join(filter(None, problems))
 
 
+def on_tcp(told: Mapping[str, Any], own: Mapping[str, Any], ranks: Mapping[str, contract.Transport]) -> str:
+    """Which ranks talk otherwise than by RDMA although their Sparks are cabled, in words; empty where none does.
+
+    :param ranks: by short name, as :meth:`Judge.ranks` returns them; one of which nothing is known does not count.
+    """
+    if len(told["nodes"]) < 2 or not own.get("rdma_devices"):
+        return ""
+    known = ((rank, one["name"], ranks.get(contract.short(one["name"]))) for rank, one in enumerate(told["nodes"]))
+    return "; ".join(filter(None, (contract.rank_problem(*one) for one in known if one[2])))
+
+
 def by_counters(count: int) -> contract.Transport:
     """The transport of a rank of which NCCL said nothing. :param count: bytes by RDMA since before the load.
 

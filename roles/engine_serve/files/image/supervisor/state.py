@@ -35,8 +35,19 @@ def say(text: str) -> None:
     print(f"dgx-spark: {text}", file=sys.stderr, flush=True)
 
 
+def replace(path: Path, content: Any) -> None:
+    """Replace a file by JSON, in one step. :raises OSError: when the disk does not let it be written."""
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    draft.replace(path)
+
+
 class State:
     """The state file, of the shape :class:`contract.State`."""
+
+    node = ""  #: this node's name; this and the next two are for alerts, and in no file
+    failing = False  #: the engine has served, and the last probe got no token
+    tcp: str | None = None  #: which ranks are not on RDMA, in words; None before those of a start were judged
 
     def __init__(self) -> None:
         self.path = paths.STATE / contract.STATE
@@ -48,10 +59,8 @@ class State:
     def set(self, **values: Any) -> None:
         """Change some values, and write the file; a new phase goes into the log too."""
         self.values.update(values, at=time.time())
-        draft = self.path.with_suffix(".new")
         try:
-            draft.write_text(json.dumps(self.values, indent=2, sort_keys=True) + "\n")
-            draft.replace(self.path)
+            replace(self.path, self.values)
         except OSError as error:  # a full disk is no reason to end what serves
             say(f"{self.path} cannot be written: {error}")
         if "phase" in values:

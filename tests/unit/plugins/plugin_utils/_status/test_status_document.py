@@ -12,6 +12,7 @@ from typing import Any
 import damaged
 import jsonschema
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status import document, judge, table
 from hypothesis import HealthCheck, given, settings
 from status_cases import CASES, LLM, NOW, VLM, by_swarm, container, instance, pair, put, spark, stopped
@@ -156,8 +157,73 @@ def test_what_the_supervisor_may_tell_later_is_shown_where_it_is_there() -> None
     assert (made["instances"][0]["canary_s"], made["instances"][0]["receipt"]) == (0.213, receipt)
     text = "\n".join(line.text for line in table.lines(made))
     assert "canary 0.21 s" in text
-    assert "port_s 12.5 (before: 11), first_token_s 95, nccl 2.28.3" in text
+    assert "port 12.5 s (before: 11 s), first token 95 s, NCCL 2.28.3, transports IB" in text
     assert judged(pair())["instances"][0]["receipt"] is None
+
+
+RECEIPT = {
+    "at": NOW - 7000,
+    "config": "0123456789ab",
+    "image": "fedcba987654",
+    "model": "qwen3",
+    "port_s": 80.0,
+    "health_s": 90.3,
+    "first_token_s": 95.2,
+    "bytes_loaded": 19_700_000_000,
+    "nccl": "2.28.3+cuda13.0",
+    "transports": {"spark1": "IB", "spark2": "IB"},
+    "kv_tokens": 646272,
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "shown"),
+    [
+        (None, "first token 95.2 s, loaded 19.7 GB, NCCL 2.28.3+cuda13.0, transports IB, KV cache 646,272 tokens"),
+        (RECEIPT, "port 80 s, health 90.3 s, first token 95.2 s, loaded 19.7 GB, NCCL"),
+        ({**RECEIPT, "bytes_loaded": 5_000_000}, "first token 95.2 s, loaded 19.7 GB (before: 5 MB), NCCL"),
+        ({**RECEIPT, "nccl": "2.27.7"}, "NCCL 2.28.3+cuda13.0 (before: 2.27.7)"),
+        (
+            {**RECEIPT, "transports": {"spark1": "IB", "spark2": "Socket"}},
+            "transports IB (before: spark1 IB spark2 Socket)",
+        ),
+        ({**RECEIPT, "image": "0ther"}, "KV cache 646,272 tokens, image fedcba987654 (before: 0ther)"),
+        ({**RECEIPT, "config": "0ther"}, "KV cache 646,272 tokens, configuration 0123456789ab (before: 0ther)"),
+        ({**RECEIPT, "kv_tokens": 0, "port_s": None, "nccl": 7}, "port 80 s, health 90.3 s"),
+    ],
+)
+def test_a_receipt_is_shown_beside_that_of_the_start_before(before: dict[str, Any] | None, shown: str) -> None:
+    told = {"receipt": RECEIPT, "last_receipt": before}
+    made = judged(put("spark1", "read", "instances", 0, "state", **told)())
+    assert made["anomalies"] == []
+    text = " ".join(" ".join(line.text for line in table.lines(made)).split())
+    assert shown in text
+    assert before != RECEIPT or "before:" not in text
+
+
+def test_the_document_knows_every_field_of_a_receipt() -> None:
+    fields = set(contract.Receipt.__annotations__)
+    assert {*document.RECEIPT_NUMBERS, *document.RECEIPT_TEXTS, "transports"} == fields == set(RECEIPT)
+    assert set(SCHEMA["$defs"]["receipt"]["anyOf"][1]["properties"]) == fields
+    assert {*table.RECEIPT, *table.RECEIPT_IF_OTHER, "at"} == fields
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "slower"),
+    [
+        ({}, {}, False),
+        ({"first_token_s": 143.0}, {}, True),
+        ({"first_token_s": 142.7}, {}, False),  # less than half as long again
+        ({"first_token_s": 59.0}, {"first_token_s": 30.0}, False),  # half a minute is nothing
+        ({"first_token_s": 143.0}, {"image": "0ther"}, False),
+        ({"first_token_s": 143.0}, {"config": "0ther"}, False),
+        ({"first_token_s": 143.0}, {"first_token_s": None}, False),
+    ],
+)
+def test_a_start_that_took_much_longer_is_told(now: dict[str, Any], before: dict[str, Any], slower: bool) -> None:
+    told = {"receipt": {**RECEIPT, **now}, "last_receipt": {**RECEIPT, **before}}
+    made = judged(put("spark1", "read", "instances", 0, "state", **told)())
+    assert kinds(made) == ({"start_slower"} if slower else set())
 
 
 def test_the_last_failure_is_told_while_it_serves() -> None:
