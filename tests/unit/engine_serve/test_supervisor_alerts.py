@@ -44,7 +44,7 @@ class Supervisor:
 
     def pass_by(self, seconds: int, phase: str = "", reason: str = "", failing: bool = False) -> None:
         self.own.values.update(phase=phase or self.own.values["phase"], reason=reason)
-        self.own.failing = failing
+        self.own.failing = "OSError: /health answers 503" if failing else ""
         for _second in range(seconds):
             self.watcher.look(self.now)
             assert soon(lambda: self.watcher._child is None or self.watcher._child.poll() is not None)
@@ -78,7 +78,9 @@ def test_one_message_a_change_over_a_canary_that_flaps(here: Path) -> None:
         assert to.events == ["heartbeat", "down", "recovered"]
         assert len({message["id"] for message in to.got}) == 3
         down = to.got[1]
-        assert down["text"] == "[down] dgx-spark-trtllm on spark1: it has not served for 6 s: serving"
+        assert down["text"] == (
+            "[down] dgx-spark-trtllm on spark1: it has not served for 6 s: serving: OSError: /health answers 503"
+        )
         assert (down["name"], down["host"], down["model"]) == ("dgx-spark-trtllm", "spark1", "tiny-chat")
 
 
@@ -91,6 +93,21 @@ def test_a_message_names_what_is_waited_for(here: Path) -> None:
         assert to.events == ["heartbeat", "down"]
         assert to.got[1]["reason"] == "spark2 does not let MPI in: no route"
         assert to.got[1]["text"].endswith("waiting: spark2 does not let MPI in: no route")
+
+
+def test_one_that_loads_again_tells_why_the_last_start_failed(here: Path) -> None:
+    with receiving() as to:
+        configure(here, to.url, after_s=5)
+        one = Supervisor(last_end="long ago", last_end_at=NOW - 1000)
+        one.pass_by(3)
+        one.own.values.update(last_end="rank 1 was killed", last_end_at=one.now)
+        one.pass_by(1, "failed", "rank 1 was killed")
+        one.pass_by(9, "starting")
+        assert to.got[-1]["text"].endswith("for 5 s: starting: the last start failed: rank 1 was killed")
+        one.pass_by(3, "serving")
+        one.pass_by(9, "starting")
+        assert to.events[1:] == ["down", "recovered", "down"]
+        assert to.got[-1]["text"].endswith("for 5 s: starting"), "that was another time"
 
 
 def test_a_supervisor_that_goes_on_after_a_failed_start_tells_nothing_anew(here: Path) -> None:

@@ -280,7 +280,10 @@ def test_a_canary_that_fails_while_it_serves_is_noted_for_alerts(lead, monkeypat
     monkeypatch.setattr(
         leader.Canary,
         "_note_failure",
-        lambda canary, problem: (whole(canary, problem), noted.append((bool(canary.served_since), canary.own.failing))),
+        lambda canary, problem: (
+            whole(canary, problem),
+            noted.append((bool(canary.served_since), bool(canary.own.failing))),
+        ),
     )
     lead(720)
     assert set(noted) == {(False, False), (True, True)}, "one that loads does not fail"

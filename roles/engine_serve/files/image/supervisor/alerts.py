@@ -129,7 +129,7 @@ class Watcher(threading.Thread):
     def _note(self, to: webhook.Receiver, now: float) -> None:
         kept, values = self._kept, self._own.values
         tcp = None if self._own.tcp is None else bool(self._own.tcp)
-        seen = edges.Seen(str(values.get("phase") or ""), self._own.failing, tcp)
+        seen = edges.Seen(str(values.get("phase") or ""), bool(self._own.failing), tcp)
         events = []
         if self._begins:
             events = edges.started(kept.memory, self._last_phase, self._same_config)
@@ -140,12 +140,12 @@ class Watcher(threading.Thread):
         since = kept.memory.since or now
         events += edges.step(kept.memory, seen, now, edges.Patience(to.after_s, to.settle_s))
         for event in events:
-            self._add(event, seen, to.name, now, now - since)
+            self._add(event, seen, to.name, now, since)
 
-    def _add(self, event: str, seen: edges.Seen, name: str, now: float, waited_s: float) -> None:
+    def _add(self, event: str, seen: edges.Seen, name: str, now: float, since: float) -> None:
         values, node = self._own.values, self._own.node
-        reason = " ".join(str(values.get("reason") or "").split())[:REASON_LENGTH]
-        said = sentence(event, seen, reason, (self._own.tcp or "")[:REASON_LENGTH], waited_s)
+        reason = " ".join(self._reason(since).split())[:REASON_LENGTH]
+        said = sentence(event, seen, reason, (self._own.tcp or "")[:REASON_LENGTH], now - since)
         message = {
             "id": f"{now:.3f}-{event}",
             "event": event,
@@ -161,6 +161,14 @@ class Watcher(threading.Thread):
         while len(self._kept.waiting) > MOST:
             self._kept.waiting.pop(1 if self._child else 0)  # not the one that is on its way
             self._kept.left_out += 1
+
+    def _reason(self, since: float) -> str:
+        """Why it does not serve: what it waits for, why its canary fails, or why the last start did since then."""
+        values = self._own.values
+        failed_at, last_end = values.get("last_end_at") or 0, values.get("last_end") or ""
+        if reason := values.get("reason") or self._own.failing:
+            return str(reason)
+        return f"the last start failed: {last_end}" if last_end and failed_at > since - 2 * TICK_S else ""
 
     # --- its delivery ------------------------------------------------------------------------------------------------
 

@@ -182,7 +182,7 @@ class Canary:
             if reason := self._note_token(found, time.monotonic() - probed):
                 return reason
         elif alive and self.served_since and self.running.engine.is_busy(self.address, second_look, second_look / 2):
-            self.failures, self.own.failing = 0, False
+            self.failures, self.own.failing = 0, ""
             reason = f"busy: tokens flow, but none for the probe ({found.problem})"
             self.own.set(phase=contract.SERVING, reason=reason)
         else:
@@ -230,7 +230,7 @@ class Canary:
             self.own.set(starts=0, **probed)  # a run this long was a good one
         else:
             self.own.set(**probed)
-        self.failures, self.running.error, self.own.failing = 0, "", False
+        self.failures, self.running.error, self.own.failing = 0, "", ""
         return ""
 
     def _give_receipt(
@@ -242,7 +242,7 @@ class Canary:
 
     def _note_failure(self, problem: str) -> None:
         self.failures += 1
-        self.own.failing = bool(self.served_since)
+        self.own.failing = problem if self.served_since else ""
         # A server that refuses to chat has loaded, and will not change its mind.
         reason = problem if problem.startswith(RefusedError.__name__) else self.running.progress
         if not self.served_since and reason != self.own.values["reason"]:

@@ -46,7 +46,7 @@ class State:
     """The state file, of the shape :class:`contract.State`."""
 
     node = ""  #: this node's name; this and the next two are for alerts, and in no file
-    failing = False  #: the engine has served, and the last probe got no token
+    failing = ""  #: why the last probe of an engine that has served got no token
     tcp: str | None = None  #: which ranks are not on RDMA, in words; None before those of a start were judged
 
     def __init__(self) -> None:
