@@ -208,7 +208,9 @@ class Lab:
         """What a play could change on a Spark: files with mode and owner, packages, addresses, Docker's objects."""
         find = "find /etc /opt /usr/local /root /home /var/lib/dgx-spark -not -path '*/.ansible*' -type f"
         questions = {
-            "files": f"{find} -printf '%p %m %u %g\\n' | sort; {find} -exec sha256sum {{}} + | sort",
+            # What its supervisor noted last, an engine that serves changes with every canary.
+            "files": f"{find} -printf '%p %m %u %g\\n' | sort;"
+            f" {find} -not -path '/var/lib/dgx-spark/*/state.json' -exec sha256sum {{}} + | sort",
             "packages": "dpkg-query --show",
             "addresses": "ip -oneline address show | sed 's/valid_lft.*//' | sort",
             "netdevs": "ip -oneline link show | sort",

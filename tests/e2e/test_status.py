@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from .conftest import ROOT, SPARKS, Pair, Run, eventually
-from .state import captured, differences
+from .state import BY_SERVING, captured, differences
 
 pytestmark = pytest.mark.matrix
 SCHEMA = json.loads((ROOT / "docs" / "status.schema.json").read_text())
@@ -60,7 +60,12 @@ def test_a_pair_that_serves_is_told_with_all_that_it_serves(serving: Pair, tmp_p
     assert all(rank["age_s"] > 0 for rank in one["ranks"])
     table = run.words[run.words.index("STATUS ") :]
     assert all(name in table for name in (*SPARKS, "lab/tiny-chat", "serving"))
-    assert differences(before, captured(serving)) == []
+    assert 0 < one["canary_s"] < 60
+    assert one["receipt"]["transports"] == {"spark1": "IB", "spark2": "IB"}
+    assert one["receipt"]["first_token_s"] == one["load_s"]
+    assert one["receipt"]["bytes_loaded"] > 0
+    assert "transports IB" in table
+    assert differences(before, captured(serving), BY_SERVING) == []
 
 
 def test_it_takes_no_longer_than_four_pings(serving: Pair, tmp_path: Path) -> None:
