@@ -72,6 +72,7 @@ def test_what_is_told_of_a_serving(before: str, lasting: list, events: list) -> 
         ([(LOADS, 50), (REFUSED, 1), (LOADS, 50)], [(50, "tcp")]),
         ([(OVER_TCP, 50), (LOADS, 20), (OVER_TCP, 50)], [(0, "tcp")]),
         ([(OVER_TCP, 50), (LOADS, 20), (SERVES, 119)], [(0, "tcp")]),
+        ([(OVER_TCP, 50), (LOADS, 20), (Seen(contract.SERVING), 500)], [(0, "tcp")]),  # nobody has judged it
         ([(OVER_TCP, 50), (LOADS, 20), (SERVES, 200)], [(0, "tcp"), (190, "rdma")]),
         ([(OVER_TCP, 50), (LOADS, 20), (SERVES, 100), (OVER_TCP, 50), (SERVES, 100)], [(0, "tcp")]),
         ([(OVER_TCP, 5), (SERVES, 121), (OVER_TCP, 5)], [(0, "tcp"), (125, "rdma"), (126, "tcp")]),
