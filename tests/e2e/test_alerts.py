@@ -66,7 +66,7 @@ class Alerted:
         leader = self.pair.host("spark1")
         leader.check_output(f"echo {mode} | sudo tee /tmp/alerts.mode")
         leader.run("sudo systemctl stop alerts")
-        leader.check_output("sudo systemd-run --quiet --unit alerts python3 -c %s", RECEIVER)
+        leader.check_output("sudo systemd-run --quiet --collect --unit alerts python3 -c %s", RECEIVER)
 
     def stop(self) -> None:
         self.pair.host("spark1").check_output("sudo systemctl stop alerts")
@@ -153,7 +153,7 @@ def test_the_url_is_in_one_file_alone(alerted: Alerted) -> None:
 
 def test_one_message_a_change_over_a_canary_that_flaps(alerted: Alerted) -> None:
     serves(alerted.pair)
-    eventually(lambda: alerted.events[-1], "recovered", seconds=60)
+    eventually(lambda: alerted.events[-1:], ["recovered"], seconds=60)
     alerted.forget()
     leader = alerted.pair.host("spark1")
     for _time in range(4):
@@ -195,7 +195,7 @@ def test_an_odd_receiver_holds_nothing_up(alerted: Alerted, mode: str) -> None:
         alerted.start()
     if mode == "hang":
         return  # it has taken what was told
-    eventually(lambda: alerted.events[-1], "recovered", seconds=120)
+    eventually(lambda: alerted.events[-1:], ["recovered"], seconds=200)
 
 
 def test_giving_up_is_told_and_so_is_a_start_on_purpose(alerted: Alerted) -> None:
