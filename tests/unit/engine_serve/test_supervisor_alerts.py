@@ -370,6 +370,16 @@ def test_an_odd_receiver_holds_no_end_up_for_long(here: Path, supervise, kind: s
         assert SECRET not in err
 
 
+def test_one_that_gets_no_thread_leads_without_alerts(here: Path, supervise) -> None:
+    with receiving() as to:
+        configure(here, to.url)
+        none = "(_ for _ in ()).throw(RuntimeError('no thread'))"
+        one = supervise(f"{FAILS}; alerts.Watcher.start = lambda own: {none}")
+        _out, err = one.communicate(timeout=60)
+        assert one.returncode == contract.EXIT_FAILED, err
+        assert to.events == []
+
+
 def test_sigterm_ends_it_at_once_whatever_the_receiver_does(here: Path, supervise) -> None:
     with odd("hangs") as url:
         configure(here, url)

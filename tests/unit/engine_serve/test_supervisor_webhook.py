@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_what_a_status_means(status: int, outcome: int, words: str) -> None:
     [
         ("hangs", webhook.TAKEN, "it took the message and did not answer"),
         ("slow", webhook.TAKEN, "it took the message and did not answer"),
-        ("closes", webhook.LATER, ""),
+        ("closes", webhook.LATER, "RemoteDisconnected|ConnectionResetError, Connection reset by peer"),
         ("refuses", webhook.LATER, "ConnectionRefusedError, Connection refused"),
     ],
 )
@@ -53,9 +54,9 @@ def test_an_odd_receiver_costs_a_bounded_time(kind: str, outcome: int, words: st
     with odd(kind) as url:
         began = time.monotonic()
         found, said = webhook.post(url, b"{}", 0.5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
     assert found == outcome
-    assert said == words or not words
+    assert re.fullmatch(words, said)
     assert SECRET not in said
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -52,8 +53,9 @@ def main() -> int:
     with state.lock():
         own = State()
         watcher = alerts.Watcher(own)
-        try:
+        with contextlib.suppress(RuntimeError):  # a thread too many: without alerts rather than not at all
             watcher.start()
+        try:
             status = lead(own)
         except SystemExit:
             own.set(phase=contract.STOPPED, reason="asked to end", starts=0)

@@ -119,7 +119,7 @@ def post(url: str, content: bytes, limit_s: float) -> tuple[int, str]:
     except socket.timeout:
         return (TAKEN, "it took the message and did not answer") if sent else (LATER, "it cannot be reached in time")
     except _PLAIN as error:
-        return LATER, f"{type(error).__name__}, {error.strerror}"
+        return LATER, ", ".join(filter(None, [type(error).__name__, error.strerror]))
     except (OSError, http.client.HTTPException, ValueError) as error:
         return LATER, type(error).__name__  # what it says may name the URL
     finally:
