@@ -100,7 +100,7 @@ def test_a_message_has_the_shape_of_its_receiver(form: str) -> None:
 def test_the_program_posts_what_comes_in_and_its_body_has_no_secret(tmp_path: Path) -> None:
     with receiving() as to:
         configure(tmp_path, to.url)
-        reason = f"HF_TOKEN=hf_{'a' * 30} and Authorization: Bearer {'b' * 20} at {to.url}"
+        reason = f"at {to.url} HF_TOKEN=hf_{'a' * 30} and Authorization: Bearer {'b' * 20}"
         child = program(tmp_path, POST, stdin=-1)
         out, err = child.communicate(json.dumps({**MESSAGE, "reason": reason, "text": reason}), timeout=20)
         assert (child.returncode, out, err) == (0, "it answers 200\n", "")
