@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Callable, Iterator
@@ -251,17 +252,15 @@ def test_a_queue_is_bounded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_is_old_is_no_news(here: Path) -> None:
-    with odd("refuses") as dead, receiving() as to:
-        configure(here, dead)
-        one = Supervisor()
-        one.pass_by(1)
-        one.own.set()
-        later = Supervisor("serving", NOW + alerts.STALE_S + 10)
-        later.watcher._kept.receiver = ""
+    with receiving(500, 200) as to:
         configure(here, to.url)
-        later.pass_by(3)
+        Supervisor().pass_by(2)
         assert to.events == ["heartbeat"]
-        assert to.got[0]["at"] > NOW + alerts.STALE_S
+        later = Supervisor("serving", NOW + alerts.STALE_S + 10)
+        later.pass_by(20)
+        assert to.events == ["heartbeat"], "it was not tried again"
+        later.pass_by(3, "waiting")
+        assert [to.events[-1], to.got[-1]["left_out"]] == ["down", 1]
 
 
 def test_a_process_that_hangs_is_killed(here: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -378,6 +377,17 @@ def test_one_that_gets_no_thread_leads_without_alerts(here: Path, supervise) -> 
         _out, err = one.communicate(timeout=60)
         assert one.returncode == contract.EXIT_FAILED, err
         assert to.events == []
+
+
+def test_a_thread_that_is_stuck_is_left_behind(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = threading.Event()
+    watcher = alerts.Watcher(state.State())
+    monkeypatch.setattr(watcher, "look", lambda _now: end.wait(60))
+    watcher.start()
+    time.sleep(alerts.TICK_S + 0.5)
+    watcher.close(0)
+    assert watcher.is_alive()
+    end.set()
 
 
 def test_sigterm_ends_it_at_once_whatever_the_receiver_does(here: Path, supervise) -> None:
