@@ -254,7 +254,9 @@ def test_a_queue_is_bounded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_is_old_is_no_news(here: Path) -> None:
     with receiving(500, 200) as to:
         configure(here, to.url)
-        Supervisor().pass_by(2)
+        one = Supervisor()
+        one.pass_by(2)
+        one.own.set()
         assert to.events == ["heartbeat"]
         later = Supervisor("serving", NOW + alerts.STALE_S + 10)
         later.pass_by(20)

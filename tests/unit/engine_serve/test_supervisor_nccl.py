@@ -53,3 +53,15 @@ def test_lines_are_noted_by_the_nodes_names_whatever_their_hosts_are_called() ->
 @given(st.text())
 def test_no_line_of_output_stops_the_supervisor(line: str) -> None:
     nccl.Transports(["spark1"]).read(line)
+
+
+def test_the_first_rank_that_names_nccls_build_does() -> None:
+    seen = nccl.Transports(["spark1", "spark2"])
+    assert seen.build == ""
+    for line in (
+        "40it/sspark1:1:1 [0] NCCL INFO NCCL version 2.28.3+cuda13.0\n",
+        "NCCL version 2.27.7 compiled with CUDA 12.9\n",
+        "NCCL version is not known\n",
+    ):
+        seen.read(line)
+    assert seen.build == "2.28.3+cuda13.0"

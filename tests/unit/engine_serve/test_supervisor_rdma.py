@@ -210,3 +210,27 @@ def test_a_worker_that_does_not_answer_fails_the_start(monkeypatch: pytest.Monke
     monkeypatch.setattr(ssh, "on_worker", silent)
     with pytest.raises(subprocess.SubprocessError):
         rdma.Judge(TOLD, OWN)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "devices", "nodes", "named"),
+    [
+        ({"spark1": "IB", "spark2": "IB"}, ["rocep1s0f0"], 2, []),
+        ({"spark1": "IB", "spark2": "Socket"}, ["rocep1s0f0"], 2, ["rank 1 on spark2: NCCL uses Socket"]),
+        ({"spark1": "IB", "spark2": "unknown"}, ["rocep1s0f0"], 2, ["rank 1 on spark2: NCCL named no transport"]),
+        ({"spark1": "Socket", "spark2": "Socket"}, ["rocep1s0f0"], 2, ["rank 0 on spark1", "rank 1 on spark2"]),
+        ({"spark1": "IB"}, ["rocep1s0f0"], 2, []),  # nobody judged the other, and nothing is known of it
+        ({"spark1": "Socket", "spark2": "Socket"}, [], 2, []),  # Sparks without a cable
+        ({"spark1": "Socket"}, ["rocep1s0f0"], 1, []),  # one that is alone talks to itself
+    ],
+)
+def test_tcp_instead_of_rdma_is_told_of_sparks_that_are_cabled(
+    ranks: dict[str, str], devices: list[str], nodes: int, named: list[str]
+) -> None:
+    told = {"nodes": [{"name": f"spark{number}.example.org"} for number in range(1, nodes + 1)]}
+    found: dict[str, contract.Transport] = {
+        name: {"transport": one, "devices": "x", "why": ""} for name, one in ranks.items()
+    }
+    said = rdma.on_tcp(told, {"rdma_devices": devices}, found)
+    assert bool(said) == bool(named)
+    assert all(words in said.replace(".example.org", "") for words in named)
