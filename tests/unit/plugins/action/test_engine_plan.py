@@ -749,6 +749,7 @@ def test_a_plan_has_no_url(stage: str) -> None:
     assert {planning.ALERT, planning.ALERT_URL} <= {one["name"] for one in plan["changes"]["spark1"]}
     assert "s3cret" not in json.dumps(plan)
     assert "hooks.test" not in json.dumps(plan)
+    assert "s3cret" not in repr(alert.Alert(HOOK)), "as an error may show it"
 
 
 @pytest.mark.parametrize(
