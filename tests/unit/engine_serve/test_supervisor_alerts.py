@@ -378,6 +378,7 @@ def test_one_that_gets_no_thread_leads_without_alerts(here: Path, supervise) -> 
         one = supervise(f"{FAILS}; alerts.Watcher.start = lambda own: {none}")
         _out, err = one.communicate(timeout=60)
         assert one.returncode == contract.EXIT_FAILED, err
+        assert json.loads((here / "state.json").read_text())["last_end"] == "it died"
         assert to.events == []
 
 
