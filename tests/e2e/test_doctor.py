@@ -22,8 +22,8 @@ from .state import BY_SERVING, captured, differences
 
 pytestmark = pytest.mark.matrix
 
-#: what a virtual Spark has in any case: it may not set its machine's clock, and nothing there keeps the time; and what a
-#: virtual cable carries is less than a real card in its bad state does
+#: what a virtual Spark has in any case: it may not set its machine's clock, and nothing there keeps the time; and a
+#: virtual cable carries less than a real card in its bad state
 ALWAYS = {"clock_unsynchronised", "fabric_slow_card"}
 #: the lab's own hub and registry stand for the outside
 QUIET = {"doctor_fail_at": "never", "doctor_reach": "huggingface.test:80"}
