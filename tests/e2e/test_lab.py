@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.bandwidth import parse
 
@@ -39,6 +41,12 @@ def test_a_spark_is_a_machine(lab: Lab, name: str) -> None:
     assert 'DGX_NAME="DGX Spark"' in spark.file("/etc/dgx-release").content_string
     assert spark.package("nvidia-container-toolkit").is_installed
     assert spark.check_output("sudo docker info --format '{{.Swarm.LocalNodeState}}'") == "inactive"
+
+
+def test_sparks_have_machine_ids_of_their_own(lab: Lab) -> None:
+    ids = [lab.host(name).check_output("cat /etc/machine-id") for name in SPARKS]
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids), ids
+    assert len(set(ids)) == len(SPARKS)
 
 
 def test_etc_files_can_be_replaced_atomically(lab: Lab) -> None:

@@ -26,7 +26,8 @@ RUN cd /usr/src/virtual-spark \
 
 # What makes a machine out of an image: own host keys and machine-id at first boot, the DGX user, no background apt.
 COPY spark/ /
-RUN rm -f /etc/ssh/ssh_host_* && : > /etc/machine-id \
+# systemd takes the ID of D-Bus where there is one, and all Sparks would have the image's.
+RUN rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id && : > /etc/machine-id \
  && useradd --create-home --shell /bin/bash --groups sudo nvidia \
  && install -d -m 0700 -o nvidia -g nvidia /home/nvidia/.ssh \
  && chmod 0440 /etc/sudoers.d/virtual-spark \

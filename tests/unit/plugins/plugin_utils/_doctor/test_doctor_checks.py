@@ -453,6 +453,17 @@ def test_of_a_log_the_last_line_is_told_and_the_others_are_counted() -> None:
     assert seen == "x: CUDA out of memory 2 (the last of 3 such lines)"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dgx-spark: mpirun -np 2 -x CPATH -x TRITON_PTXAS_PATH trtllm-serve serve /models/snapshots/0123",
+        "TRITON_PTXAS_PATH=/usr/local/cuda/bin/ptxas",
+    ],
+)
+def test_a_variable_that_is_passed_on_is_no_failure(line: str) -> None:
+    assert found(damaged(said(line)), "log_ptxas") == []
+
+
 def test_the_worst_comes_first() -> None:
     told = damaged({f"{S1}.card.marker": True, f"{S1}.netplan.0.mode": "0644", f"{S2}.memory.available_mib": 5})
     assert [one["severity"] for one in found(told)] == ["serious", "warning", "note"]
