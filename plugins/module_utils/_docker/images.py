@@ -57,7 +57,7 @@ def names_of(about: Mapping[str, Any]) -> list[str]:
 
 @reads_answers
 def containers_of(docker: Docker) -> list[dict[str, Any]]:
-    """All containers: ``name``, ``image`` (an ID), whether it ``runs``, ``mounts``, and ``at``, when it began or ended."""
+    """All containers: ``name``, ``image`` (an ID), whether it ``runs``, ``mounts``, and when it began or ended."""
     found = []
     for one in docker.ask("GET", "/containers/json?all=1"):
         times = [float(one.get("Created") or 0)]

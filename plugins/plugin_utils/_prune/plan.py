@@ -1,9 +1,9 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which models and images are removed from which Spark: those that are named, or what was used longest ago. Pure functions.
+"""Which models and images are removed from which Spark: those that are named, or what was used longest ago.
 
-What a Spark needs, all of them keep: a leader's configuration names what its workers serve as well.
+Pure functions. What a Spark needs, all of them keep: a leader's configuration names what its workers serve as well.
 
 This plugin util is private to the collection.
 """
@@ -31,7 +31,10 @@ class PruneError(ValueError):
 
 
 class Thing(NamedTuple):
-    """A model or an image of one host. :param key: the repository, or the ID. :param names: of an image, its tags and digests."""
+    """A model or an image of one host.
+
+    :param key: the repository, or the ID. :param names: of an image, its tags and digests.
+    """
 
     kind: str
     key: str
@@ -296,9 +299,9 @@ def _to_free(
     for device in sorted(lacking(chosen)):
         place, most = spaces[device], freed(host, [*named, *candidates]).get(device, 0)
         return chosen, (
-            f"{host.name}: {gigabytes(wanted)} are to be free on {place['mount']}, {gigabytes(place['free_bytes'])} are, "
-            f"and {gigabytes(most)} can be made free of what this collection brought and nothing needs. Ask for less, or "
-            "name what else is to go (prune_models, prune_images)"
+            f"{host.name}: {gigabytes(wanted)} are to be free on {place['mount']}, {gigabytes(place['free_bytes'])} "
+            f"are, and {gigabytes(most)} can be made free of what this collection brought and nothing needs. Ask for "
+            "less, or name what else is to go (prune_models, prune_images)"
         )
     for thing in reversed(chosen[len(named) :]):  # what was used last stays where the rest is enough
         without = [one for one in chosen if one is not thing]
