@@ -60,12 +60,18 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
+    SOCKET_OPTION,
+    Docker,
+    DockerError,
+    reads_answers,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.images import names_of
 
 WHOLE = re.compile(r"sha256:[0-9a-f]{64}")
 
 
+@reads_answers
 def remove(docker: Docker, image: str, names: list[str], dry: bool) -> list[str]:
     """Remove the names that the image has, and the image where none is left. Return what goes.
 

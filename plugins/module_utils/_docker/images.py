@@ -49,6 +49,7 @@ def images(docker: Docker, containers: Sequence[Mapping[str, Any]]) -> list[dict
     return found
 
 
+@reads_answers
 def names_of(about: Mapping[str, Any]) -> list[str]:
     """The tags and digests of an image, as :meth:`Docker.image` returns it."""
     listed = [*(about.get("RepoTags") or []), *(about.get("RepoDigests") or [])]

@@ -11,6 +11,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -24,6 +25,7 @@ MOST_BYTES = 1 << 20  #: of a file that is looked into: configuration is small
 #: below these, configuration lies in directories of instances; units beside
 CONFIGURATION = ("/etc/dgx-spark",)
 UNITS = "/etc/systemd/system"
+HISTORY = "history.json"  #: which models a serving has had, the oldest first
 
 
 def repo_of(name: str) -> str:
@@ -59,11 +61,28 @@ def _holds(mount: str, hub: str) -> bool:
 
 
 def texts(places: Iterable[str] = CONFIGURATION, units: str = UNITS) -> Iterator[tuple[str, str]]:
-    """The files of configuration: path and text. One that is no text, or as large as no configuration is, is none."""
-    paths = [path for place in places for path in sorted(Path(place).glob("*/*"))]
+    """The files of configuration, what is kept for a roll-back too: path and text. Keys are left out, and what is as
+    large as no configuration is.
+    """
+    paths = [path for place in places for path in sorted(Path(place).rglob("*")) if "ssh" not in path.parts]
     for path in [*paths, *sorted(Path(units).glob("dgx-spark-*.service"))]:
-        if path.is_file() and path.stat().st_size <= MOST_BYTES and not path.name.startswith("id_"):
+        if path.is_file() and path.stat().st_size <= MOST_BYTES:
             yield str(path), path.read_text(encoding="utf-8", errors="replace")
+
+
+def previous_in(text: str) -> str:
+    """The model that served before the last one, of the history of a serving; empty where it has none.
+
+    >>> previous_in('[{"repo": "a/b", "outcome": "served"}, {"repo": "c/d", "outcome": "served"}]'), previous_in("[]")
+    ('a/b', '')
+    """
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    known = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+    served = [str(one.get("repo") or "") for one in known if one.get("outcome") == "served"]
+    return next((repo for repo in reversed(served) if repo != served[-1]), "")
 
 
 def named_in(files: Iterable[tuple[str, str]]) -> tuple[Users, Users]:
@@ -71,6 +90,9 @@ def named_in(files: Iterable[tuple[str, str]]) -> tuple[Users, Users]:
     models: Users = {}
     images: Users = {}
     for path, text in files:
+        previous = previous_in(text) if Path(path).name == HISTORY else ""
+        if previous:
+            _add(models, previous, path)
         for organisation, name in MODEL.findall(text):
             _add(models, f"{organisation}/{name}", path)
         for image in IMAGE.findall(text):
