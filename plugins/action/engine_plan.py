@@ -127,6 +127,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
             *filter(None, [lost]),
             *neighbours.doubts(one, asked["found"]),
         ]
+        planning.refuse_different_memory(request)  # that the model does not fit says more
     restarts = planning.has_given_up(request) or names & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
     return {
         "changes": changes,

@@ -201,7 +201,7 @@ options:
     default: false
   require_alike:
     description: >-
-      Whether Sparks are refused whose kernel, NVIDIA driver or ConnectX-7 firmware differ.
+      Whether Sparks are refused whose memory, kernel, NVIDIA driver or ConnectX-7 firmware differ.
     type: bool
     default: true
   require_rdma:

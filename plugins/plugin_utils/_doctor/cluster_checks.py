@@ -15,10 +15,10 @@ import re
 from typing import Any, Callable, Hashable, Iterator, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import CLOCKS_APART
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.changes import SIZES_APART
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import hang
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts import Facts, NotLookedError, Seen
 
-SIZES_APART = 0.1  #: share of the memory by which Sparks of one size may differ: firmware keeps some of it
 DOCKERS = re.compile(r"docker|br-|veth|cni|flannel|virbr|lxc|tailscale")
 
 Hosts = Sequence[Facts]
