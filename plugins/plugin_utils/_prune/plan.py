@@ -292,18 +292,16 @@ def _to_free(
         made = freed(host, going)
         return {device for device, place in spaces.items() if place["free_bytes"] + made.get(device, 0) < wanted}
 
-    chosen = list(named)
-    for thing in candidates:
-        if host.free(thing.kind)["device"] in lacking(chosen):
-            chosen.append(thing)
-    for device in sorted(lacking(chosen)):
-        place, most = spaces[device], freed(host, [*named, *candidates]).get(device, 0)
+    chosen = [*named, *candidates]
+    short = sorted(lacking(chosen))
+    if short:
+        place, most = spaces[short[0]], freed(host, chosen).get(short[0], 0)
         return chosen, (
             f"{host.name}: {gigabytes(wanted)} are to be free on {place['mount']}, {gigabytes(place['free_bytes'])} "
             f"are, and {gigabytes(most)} can be made free of what this collection brought and nothing needs. Ask for "
             "less, or name what else is to go (prune_models, prune_images)"
         )
-    for thing in reversed(chosen[len(named) :]):  # what was used last stays where the rest is enough
+    for thing in reversed(candidates):  # what was used last stays where the rest is enough
         without = [one for one in chosen if one is not thing]
         if not lacking(without):
             chosen = without

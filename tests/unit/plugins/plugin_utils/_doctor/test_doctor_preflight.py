@@ -169,6 +169,8 @@ def test_what_a_spark_is() -> None:
         "  spark   spark1: NVIDIA DGX Spark, 119.7 GiB, DGX OS 7.3.1, driver 580.95.05, kernel 6.11.0-1016-nvidia, "
         "firmware 28.45.4028, cable in cage 0, user nvidia (root by sudo), by DHCP 192.168.1.20 of enP7s7"
     )
+    static = preflight.about(damaged({"spark1.read.addresses.0.dynamic": False}), MEMBERS)
+    assert (static["spark1"]["leases"], hosts["spark1"]["leases"]) == ([], ["192.168.1.20 of enP7s7"])
     bare = preflight.about({"spark1": {"read": {"host": {"user": "x", "root": False}}}}, ["spark1"])
     assert preflight.in_words(of({}), bare)[1] == "  spark   spark1: user x (neither root nor docker)"
 
