@@ -20,8 +20,14 @@ from typing import Any, Mapping
 
 from ansible import constants
 
+#: other callbacks, such as AWX's, may make records of lines
+FOR_PEOPLE = ("default", "ansible.builtin.default")
 #: Ansible loads an action before it starts the workers that run it, and only then standard output is the user's
-TERMINAL = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+TERMINAL = (
+    sys.stdout.isatty()
+    and os.environ.get("TERM", "dumb") != "dumb"
+    and constants.config.get_config_value("DEFAULT_STDOUT_CALLBACK") in FOR_PEOPLE
+)
 WIPE = "\r\x1b[K"
 BETWEEN = " | "
 LEAST = 20  #: columns of a host
