@@ -43,7 +43,7 @@ class InPlace:
     def __init__(self, display: Any, host: str, terminal: bool | None = None, folder: str = "") -> None:
         self._display, self._host = display, host
         self._terminal = TERMINAL if terminal is None else terminal
-        self._folder = Path(folder or constants.DEFAULT_LOCAL_TMP, "in-place")
+        self._folder = Path(folder or vars(constants)["DEFAULT_LOCAL_TMP"], "in-place")  # to ask for it makes another
         self._shown = ""
 
     def say(self, text: str, moment: str = "") -> None:
