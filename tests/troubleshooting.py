@@ -23,8 +23,8 @@ This page is made of [checks.yml](../plugins/plugin_utils/_doctor/checks.yml) an
 [doctor.md](doctor.md) says how `doctor.yml` makes the checks and what it shows; below, first all {count} checks, then
 the symptoms that others tell, and which check looks for each.
 
-*blocked* and *slow*: what a check means for a model that is to be served now. *hardware*: what no virtual Spark can
-have, so that the check was tried on made-up facts alone.
+*blocked*, *slow* and *told*: what a check means for a model that is to be served now, by [preflight.yml](preflight.md).
+*hardware*: what no virtual Spark can have, so that the check was tried on made-up facts alone.
 """
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.progress import PULL, describe
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.in_place import InPlace
 
 
 class ActionModule(ActionBase):
@@ -32,15 +33,15 @@ class ActionModule(ActionBase):
         if "ansible_job_id" not in started:
             return {**started, "changed": bool(started.get("changed"))}
         paths = list(dict.fromkeys([*asked["progress"], PULL]))
-        pause, shown = 0.5, ""
+        pause, shown = 0.5, InPlace(self._display, task_vars["inventory_hostname"])
         while True:
             done = self._status(started["ansible_job_id"], task_vars)
             if done.get("finished") or "started" not in done:
+                shown.end()
                 return done
             progress = "; ".join(filter(None, (self._progress(path, task_vars) for path in paths)))
-            if progress and progress != shown:
-                self._display.display(f"{task_vars['inventory_hostname']}: {progress}")
-                shown = progress
+            if progress:
+                shown.say(progress)
             time.sleep(pause)
             pause = min(pause * 2, asked["interval"])
 

@@ -118,7 +118,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         **{name: asked[name] for name in ("firewall", "api_sources", "require_alike")},
     )
     planning.refuse(request)
-    sums = sums_of(asked)
+    sums, moves = sums_of(asked), moves_of(asked)
     refuse_full_disks(sums, asked["reserve_gb"])
     state = asked["found"][one.members[0]]["state"]
     changes = planning.changes(request)
@@ -133,10 +133,12 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
             *filter(None, [lost]),
             *neighbours.doubts(one, asked["found"]),
         ]
+        planning.refuse_different_memory(request)  # that the model does not fit says more
     restarts = planning.has_given_up(request) or names & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
     return {
         "changes": changes,
         "room": {name: [room.line(each) for each in some] for name, some in sums.items()},
+        "moves": moves,
         "layout": one.layout,
         "instance": asked["instance"],
         "engine": asked["engine"],
@@ -208,12 +210,24 @@ def sums_of(asked: dict[str, Any]) -> dict[str, list[room.Sum]]:
 
     It goes by what there was before the first change, whatever was pulled or built since.
     """
-    docker = {name: asked["found"][name]["docker"] for name in asked["members"]}
-    before = image_of({**asked, "base_id": "", "image_id": ""})
-    compressed = asked["base_bytes"] or int(asked["image_gb"] * 1e9)  # 0: the registry does not tell
-    image = image_room.needs(asked["members"], docker, before.id, compressed)
+    image = image_room.needs(*_before(asked))
     model = asked["model"].get("room") or {}
     return {name: room.add_up([*map(room.from_facts, model.get(name, [])), *image[name]]) for name in asked["members"]}
+
+
+def moves_of(asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By member what of the image comes to it, of those to which any does: ``what``, ``bytes`` and ``way``."""
+    return {
+        name: {"what": asked["base_image"] if move["way"] == image_room.PULL else "the engine's image", **move}
+        for name, move in image_room.moves(*_before(asked)).items()
+    }
+
+
+def _before(asked: dict[str, Any]) -> tuple[list[str], dict[str, Any], str, int]:
+    """What :func:`image_room.needs` asks for, as it was before the first change."""
+    docker = {name: asked["found"][name]["docker"] for name in asked["members"]}
+    compressed = asked["base_bytes"] or int(asked["image_gb"] * 1e9)  # 0: the registry does not tell
+    return asked["members"], docker, image_of({**asked, "base_id": "", "image_id": ""}).id, compressed
 
 
 def refuse_full_disks(sums: dict[str, list[room.Sum]], reserve_gb: int) -> None:

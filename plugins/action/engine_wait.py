@@ -11,6 +11,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import problems_of
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.in_place import InPlace
 
 ASK = "sparkops.dgx_spark.engine_state_info"
 
@@ -47,7 +48,7 @@ class ActionModule(ActionBase):
         if serves(seen, asked):
             return {"changed": False, "settled": True, "problems": [], "state": seen, "waited_s": 0.0}
         timeout, interval, patience = (asked.pop(name) for name in ("timeout", "interval", "waiting_timeout"))
-        began, shown = time.monotonic(), ""
+        began, shown = time.monotonic(), InPlace(self._display, (task_vars or {})["inventory_hostname"])
         start_began, starts, last_active = began, 0, began
         while True:
             found = self._execute_module(ASK, module_args=asked, task_vars=task_vars)
@@ -63,9 +64,7 @@ class ActionModule(ActionBase):
                 last_active = time.monotonic()
             over = time.monotonic() - start_began > timeout or time.monotonic() - last_active > patience
             if found.get("failed") or found["settled"] or self._task.check_mode or over:
+                shown.end()
                 return {**found, "waited_s": round(waited, 1)}
-            said = "; ".join(found["problems"])
-            if said != shown:
-                self._display.display(f"{(task_vars or {})['inventory_hostname']}: {said} ({waited:.0f} s)")
-                shown = said
+            shown.say("; ".join(found["problems"]), f" ({waited:.0f} s)")
             time.sleep(interval)

@@ -201,7 +201,7 @@ options:
     default: false
   require_alike:
     description: >-
-      Whether Sparks are refused whose kernel, NVIDIA driver or ConnectX-7 firmware differ.
+      Whether Sparks are refused whose memory, kernel, NVIDIA driver or ConnectX-7 firmware differ.
     type: bool
     default: true
   require_rdma:
@@ -271,6 +271,14 @@ room:
   type: dict
   sample:
     spark2: ["/: 65.25 GB for openai/gpt-oss-120b in /home/nvidia/… = 65.25 GB at once, 3400.00 GB are free"]
+moves:
+  description: >-
+    By name what of the image has to come to a Spark, of those to which any does: C(what), C(bytes) and C(way), which is
+    V(pull) or V(copy).
+  returned: success
+  type: dict
+  sample:
+    spark1: {what: "nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc5", bytes: 20123456789, way: pull}
 fit:
   description: >-
     Whether the model fits. C(answer) is V(fits), V(does_not) or V(cannot_tell), with C(reasons); C(kv_tokens) are the

@@ -91,6 +91,15 @@ models:
       description: The revisions that are there.
       type: list
       elements: str
+    last_used:
+      description: When a file was last read or written, in seconds since the epoch, as far as the file system notes it.
+      type: float
+    noted:
+      description: Whether this collection brought or verified the model.
+      type: bool
+    busy:
+      description: Whether a download or a copy of the model runs.
+      type: bool
 repo:
   description: The repository.
   returned: with O(model)

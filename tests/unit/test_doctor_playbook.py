@@ -15,6 +15,8 @@ from roles_support import ROOT, Task, flat
 TASKS = ROOT / "playbooks" / "tasks"
 TREAT = list(flat(TASKS / "doctor_treat.yml", yaml.safe_load((TASKS / "doctor_treat.yml").read_text())))
 PLAYBOOK = yaml.safe_load((ROOT / "playbooks" / "doctor.yml").read_text())
+READING = yaml.safe_load((ROOT / "playbooks" / "doctor_read.yml").read_text())
+PREFLIGHT = yaml.safe_load((ROOT / "playbooks" / "preflight.yml").read_text())
 PAGE = (ROOT / "docs" / "doctor.md").read_text()
 READS = ("spark_host_info", "hf_models_info", "doctor_asked", "doctor_report", "doctor_bundle")
 
@@ -41,7 +43,8 @@ def test_a_mend_is_named_after_its_check_and_made_for_that_alone(task: Task) -> 
 
 def test_what_is_not_named_as_a_mend_only_reads() -> None:
     read = list(flat(TASKS / "doctor_read.yml", yaml.safe_load((TASKS / "doctor_read.yml").read_text())))
-    tasks = [task for play in PLAYBOOK for task in flat(ROOT / "playbooks" / "doctor.yml", play["tasks"])]
+    plays = [*PLAYBOOK, *READING]
+    tasks = [task for play in plays for task in flat(ROOT / "playbooks" / "doctor.yml", play.get("tasks"))]
     modules = {task.module for task in [*tasks, *read] if task.module}
     allowed = {f"sparkops.dgx_spark.{name}" for name in READS}
     allowed |= {f"ansible.builtin.{name}" for name in ("assert", "debug", "include_tasks")}
@@ -55,7 +58,7 @@ def test_names_are_checked_before_a_spark_is_asked() -> None:
 
 
 def test_the_page_has_the_variables_of_the_playbook() -> None:
-    text = "".join(path.read_text() for path in (ROOT / "playbooks" / "doctor.yml", *TASKS.glob("doctor_*.yml")))
+    text = "".join(path.read_text() for path in [*ROOT.glob("playbooks/doctor*.yml"), *TASKS.glob("doctor_*.yml")])
     read = set(re.findall(r"(?<![\w.])doctor_[a-z_]+", re.sub(r"(?m)^\s*#.*$", "", text)))
     options = {name for name in read if not name.startswith(("doctor_read", "doctor_treat.", "doctor_asked"))}
     told = set(re.findall(r"`(doctor_[a-z_]+)`", PAGE))
@@ -66,3 +69,19 @@ def test_the_page_has_the_variables_of_the_playbook() -> None:
 
 def test_the_page_counts_the_checks() -> None:
     assert f", {len(load())} checks:" in PAGE
+
+
+def test_a_preflight_reads_plans_and_answers_and_runs_no_entry_point_that_changes() -> None:
+    assert PREFLIGHT[0]["ansible.builtin.import_playbook"] == "doctor_read.yml"
+    planning = yaml.safe_load((TASKS / "roles_plan.yml").read_text())
+    tasks = [task for play in PREFLIGHT for task in flat(ROOT / "playbooks" / "preflight.yml", play.get("tasks"))]
+    tasks += flat(TASKS / "roles_plan.yml", planning)
+    included = [task.arguments for task in tasks if task.module.endswith("_role")]
+    assert {one["tasks_from"] for one in included} == {"plan"}
+    modules = {task.module for task in tasks if task.module and not task.module.endswith(("_role", "include_tasks"))}
+    assert modules == {
+        "ansible.builtin.assert",
+        "ansible.builtin.debug",
+        "sparkops.dgx_spark.preflight_report",
+        "sparkops.dgx_spark.spark_members_check",
+    }

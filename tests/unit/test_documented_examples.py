@@ -158,7 +158,7 @@ def snippets(language: str) -> list[Any]:
 
 
 def known_variables() -> set[str]:
-    """Options of roles, and what playbooks and defaults call spark_…, validate_…, doctor_…, setup_… or status_…"""
+    """Options of roles, and what playbooks and defaults call spark_…, and after themselves: validate_…, prune_…"""
     names: set[str] = set()
     for role in ROLES_AND_LAB:
         names |= {name for spec in specs(role).values() for name in spec.get("options") or {}}
@@ -169,7 +169,7 @@ def known_variables() -> set[str]:
         *ROOT.glob("roles/*/tasks/*.yml"),
     ]
     for path in readers:
-        names |= set(re.findall(r"\b(?:spark|validate|doctor|setup|status)_[a-z_]+", path.read_text()))
+        names |= set(re.findall(r"\b(?:spark|validate|doctor|setup|status|preflight|prune)_[a-z_]+", path.read_text()))
     return names
 
 

@@ -80,6 +80,7 @@ UNDO_NAMES = (
 )
 
 PRIVATE = "0600"
+SIZES_APART = 0.1  #: share of the memory by which Sparks of one size may differ
 RUNNING = ("active", "activating")  # states of a unit that starts or runs its container
 
 
@@ -104,6 +105,13 @@ def refuse(asked: Request) -> None:
     found = next((one for one in _problems(asked) if one), "")
     if found:
         raise ServeError(found)
+
+
+def refuse_different_memory(asked: Request) -> None:
+    """Refuse to start on Sparks of different sizes, unless that is waived. :raises ServeError: with the sizes."""
+    problem = _different_memory(asked.serving.members, asked.found) if asked.require_alike else ""
+    if problem:
+        raise ServeError(problem)
 
 
 def _problems(asked: Request) -> Iterator[str]:
@@ -177,6 +185,19 @@ def _different_platforms(members: Sequence[str], found: Mapping[str, Any]) -> st
     return (
         f"{' and '.join(unlike)} differ, and ranks on such Sparks have been seen to hang: {platforms}. Update all "
         "alike and reboot, or waive it with engine_serve_require_alike: false"
+    )
+
+
+def _different_memory(members: Sequence[str], found: Mapping[str, Any]) -> str:
+    """Firmware keeps a little of the memory, and not the same on each."""
+    sizes = {name: found[name]["memory_mib"] for name in members}
+    if min(sizes.values()) >= max(sizes.values()) * (1 - SIZES_APART):
+        return ""
+    told = ", ".join(f"{name} has {mib} MiB" for name, mib in sizes.items())
+    return (
+        f"the Sparks have different memory ({told}), and each rank gets an equal part of the model, so that the "
+        "smallest decides and the rest lies idle: serve with Sparks of one size, or waive it with "
+        "engine_serve_require_alike: false"
     )
 
 

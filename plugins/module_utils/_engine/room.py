@@ -81,6 +81,23 @@ def _need(place: Mapping[str, Any], what: str, count: int, step: str = "") -> Ne
     return Need(what, place["path"], {**place["filesystem"]}, count, step)
 
 
+def moves(
+    members: Sequence[str], found: Mapping[str, Mapping[str, Any]], image_id: str, base_bytes: int
+) -> dict[str, dict[str, Any]]:
+    """Return by member what of the image has to come to it: the ``bytes``, and the ``way``, ``pull`` or ``copy``.
+
+    As :func:`needs` is asked, which tells what lies where in the meantime.
+    """
+    leader = found[members[0]]
+    image, there = _image(leader, image_id, base_bytes)
+    if image is None:
+        return {}
+    copies = _copies(members, found, image_id, image)
+    sizes = {name: one.packed if leader["store"] == CONTAINERD else one.unpacked for name, one in copies.items()}
+    pulled = {} if there else {members[0]: {"bytes": image.packed, "way": PULL}}
+    return {**pulled, **{name: {"bytes": count, "way": COPY} for name, count in sizes.items()}}
+
+
 def has_layers(base: Sequence[str], images: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether one of the images begins with all layers of the base, so that these need not travel.
 
@@ -102,21 +119,35 @@ def needs(
     :param base_bytes: what a registry tells of the base image, negative where it was not asked.
     """
     leader = found[members[0]]
-    base, store = leader.get("base") or {}, leader["store"]
-    built: Mapping[str, Any] = {}
-    if image_id:
-        built = next((one for one in leader.get("built", []) if one["id"] == image_id), {})
-    there = built or base
-    if not there and base_bytes < 0:
+    image, there = _image(leader, image_id, base_bytes)
+    if image is None:
         return {name: [] for name in members}
-    image = of_docker(there.get("bytes", 0), store) if there else of_registry(base_bytes)
-    copies = {name: _travels(store, image, base, found[name]) for name in members[1:] if _lacks(found[name], image_id)}
+    copies = _copies(members, found, image_id, image)
     largest = max(copies.values(), key=lambda one: one.unpacked, default=None)
     return {
         members[0]: list(leader_needs(leader, image, not there, largest)) if leader.get("room") else [],
         **{name: [] for name in members[1:]},
         **{name: list(worker_needs(found[name], copied)) for name, copied in copies.items() if found[name].get("room")},
     }
+
+
+def _image(leader: Mapping[str, Any], image_id: str, base_bytes: int) -> tuple[Image | None, bool]:
+    """Return the sizes of the image, None where nobody knows of any, and whether it, or its base, is on the leader."""
+    built: Mapping[str, Any] = {}
+    if image_id:
+        built = next((one for one in leader.get("built", []) if one["id"] == image_id), {})
+    there = built or leader.get("base") or {}
+    if there:
+        return of_docker(there.get("bytes", 0), leader["store"]), True
+    return (None if base_bytes < 0 else of_registry(base_bytes)), False
+
+
+def _copies(
+    members: Sequence[str], found: Mapping[str, Mapping[str, Any]], image_id: str, image: Image
+) -> dict[str, Image]:
+    """Return by worker what it lacks of the image, of those that lack any."""
+    base, store = found[members[0]].get("base") or {}, found[members[0]]["store"]
+    return {name: _travels(store, image, base, found[name]) for name in members[1:] if _lacks(found[name], image_id)}
 
 
 def _lacks(found: Mapping[str, Any], image_id: str) -> bool:

@@ -775,13 +775,17 @@ def _list_models(root: str | os.PathLike[str]) -> list[dict[str, Any]]:
     models = []
     for path in Path(root, "hub").glob("models--*--*"):
         organisation, _dashes, name = path.name[len("models--") :].partition("--")
-        snapshots = path / "snapshots"
+        cache, snapshots = Cache(root, f"{organisation}/{name}"), path / "snapshots"
+        files = [about for about in map(os.lstat, _tree(path)) if stat.S_ISREG(about.st_mode)]
         models.append(
             {
-                "repo": f"{organisation}/{name}",
+                "repo": cache.repo,
                 "repo_dir": str(path),
-                "bytes": sum(one.lstat().st_size for one in _tree(path) if stat.S_ISREG(one.lstat().st_mode)),
+                "bytes": sum(about.st_size for about in files),
                 "commits": sorted(one.name for one in snapshots.iterdir()) if snapshots.is_dir() else [],
+                "last_used": max((max(about.st_atime, about.st_mtime) for about in files), default=0.0),
+                "noted": cache.notes.exists(),
+                "busy": _in_use(cache.lock) or any(map(_in_use, cache.locks.glob("*.lock"))),
             }
         )
     return sorted(models, key=lambda model: (-model["bytes"], model["repo"]))

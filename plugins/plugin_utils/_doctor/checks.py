@@ -21,7 +21,7 @@ HOST, CLUSTER = "host", "cluster"
 CLASSES = {"mend": "can be mended here", "decide": "you decide", "hands": "needs hands"}
 #: the worst first
 SEVERITIES = ("serious", "warning", "note")
-BLOCKED, SLOW = "blocked", "slow"
+BLOCKED, SLOW, TOLD = "blocked", "slow", "told"
 TRIED = ("lab", "hardware")
 LOGS = ("logs",)
 NEEDED = ("title", "scope", "class", "severity", "why", "mend", "source", "tried")
@@ -45,7 +45,7 @@ class Check(NamedTuple):
     mend: str
     source: tuple[str, ...]
     tried: str
-    preflight: str = ""  # BLOCKED, SLOW or empty
+    preflight: str = ""  # BLOCKED, SLOW, TOLD or empty
     where: str = ""  # a log, for a check that is a pattern
     pattern: re.Pattern[str] | None = None
 
@@ -66,7 +66,7 @@ def check_of(name: str, entry: Mapping[str, Any]) -> Check:
         "class": entry["class"] not in CLASSES,
         "severity": entry["severity"] not in SEVERITIES,
         "tried": entry["tried"] not in TRIED,
-        "preflight": entry.get("preflight", "") not in ("", BLOCKED, SLOW),
+        "preflight": entry.get("preflight", "") not in ("", BLOCKED, SLOW, TOLD),
         "in": ("pattern" in entry) != (entry.get("in") in LOGS),
         "reads": ("pattern" in entry) == ("reads" in entry),
     }

@@ -15,11 +15,11 @@ import re
 from typing import Any, Callable, Hashable, Iterator, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import CLOCKS_APART
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.changes import SIZES_APART
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import hang
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts import Facts, NotLookedError, Seen
 
-SIZES_APART = 0.1  #: share of the memory by which Sparks of one size may differ: firmware keeps some of it
-_DOCKERS = re.compile(r"docker|br-|veth|cni|flannel|virbr|lxc|tailscale")
+DOCKERS = re.compile(r"docker|br-|veth|cni|flannel|virbr|lxc|tailscale")
 
 Hosts = Sequence[Facts]
 
@@ -45,7 +45,7 @@ def same_ssh_keys(hosts: Hosts) -> Iterator[Seen]:
 def same_address(hosts: Hosts) -> Iterator[Seen]:
     by_address: dict[str, list[str]] = {}
     for host in hosts:
-        for address in {one["address"] for one in host.get("addresses") if not _DOCKERS.match(one["netdev"])}:
+        for address in {one["address"] for one in host.get("addresses") if not DOCKERS.match(one["netdev"])}:
             by_address.setdefault(address, []).append(host.name)
     for address, names in sorted(by_address.items()):
         if len(names) > 1:

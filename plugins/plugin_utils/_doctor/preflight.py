@@ -11,17 +11,19 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import gigabytes
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.checks import BLOCKED, SLOW, load
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.checks import BLOCKED, SLOW, TOLD, load
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.cluster_checks import DOCKERS
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts import Facts, NotLookedError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.judge import Report
 
 READY, READY_BUT_SLOW, IS_BLOCKED = "ready", "ready but slow", "blocked"
+NO_ROOT = "no_root"  #: the check that blocks, unless to look without root was what was asked for
 
-
-WAYS = {"download": "to be downloaded", "copy": "to be copied", "pull": "to be pulled", "build": "to be built"}
+WAYS = {"download": "to be downloaded", "copy": "to be copied", "pull": "to be pulled"}
 
 
 class Move(NamedTuple):
-    """What has to come before a model is served. :param way: ``download``, ``copy``, ``pull`` or ``build``."""
+    """What has to come before a model is served. :param way: ``download``, ``copy`` or ``pull``."""
 
     host: str
     what: str
@@ -35,11 +37,11 @@ class Line(NamedTuple):
     host: str
     seen: str
     do: str
-    kind: str  # BLOCKED, SLOW, or empty for what is only told
+    kind: str  # BLOCKED, SLOW or TOLD
 
 
 class Answer(NamedTuple):
-    """:param answer: one of the three. :param complete: whether all that counts could be looked at."""
+    """:param answer: one of the three. :param complete: whether all that counts could be looked at, and was planned."""
 
     answer: str
     lines: list[Line]
@@ -52,6 +54,7 @@ def answer(
     moves: Sequence[Move] = (),
     refusals: Mapping[str, Sequence[str]] | None = None,
     more: Sequence[Line] = (),
+    root_wanted: bool = True,
 ) -> Answer:
     """The answer, with a line for each thing that it rests on; what blocks first.
 
@@ -59,74 +62,180 @@ def answer(
     answer is not complete.
 
     :param moves: what the plans will bring. :param refusals: by host what the plans refuse, in words.
-    :param more: further lines.
+    :param more: further lines, each of which leaves the answer incomplete.
+    :param root_wanted: whether root was asked for: else that there is none blocks nothing.
     """
     lines = [
-        Line(", ".join(one["hosts"]), f"{one['title']}: {one['seen']}", one["mend"], one["preflight"])
+        Line(", ".join(one["hosts"]), f"{one['title']}: {one['seen']}", one["mend"], _kind(one, root_wanted))
         for one in report.findings
         if one["preflight"]
     ]
-    lines += [Line(host, words, "", BLOCKED) for host, some in (refusals or {}).items() for words in some]
+    lines += [Line(", ".join(hosts), words, "", BLOCKED) for words, hosts in _by_words(refusals or {}).items()]
     lines += more
     lines += [Line(move.host, _moved(move), "", SLOW) for move in moves if move.bytes > 0]
     counting = {name for name, check in load().items() if check.preflight == BLOCKED}
     blind = [one for one in report.not_looked if counting & set(one.checks)]
     for one in blind:
         names = ", ".join(sorted(counting & set(one.checks)))
-        lines.append(Line(one.host, f"not looked at: {names}", one.why, ""))
-    lines.sort(key=lambda line: (BLOCKED, SLOW, "").index(line.kind))
+        lines.append(Line(one.host, f"not looked at: {names}", one.why, TOLD))
+    lines.sort(key=lambda line: (BLOCKED, SLOW, TOLD).index(line.kind))
     kinds = {line.kind for line in lines}
     said = IS_BLOCKED if BLOCKED in kinds else READY_BUT_SLOW if SLOW in kinds else READY
-    return Answer(said, lines, not blind, sum(move.bytes for move in moves))
+    return Answer(said, lines, not blind and not more, sum(move.bytes for move in moves))
+
+
+def _kind(finding: Mapping[str, Any], root_wanted: bool) -> str:
+    return str(finding["preflight"]) if root_wanted or finding["check"] != NO_ROOT else TOLD
+
+
+def _by_words(refusals: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """By what was refused the hosts on which it was: a plan is the same on all of them, and so is its refusal."""
+    found: dict[str, list[str]] = {}
+    for host, some in refusals.items():
+        for words in some:
+            found.setdefault(words.replace(" Nothing was changed.", "").strip(), []).append(host)
+    return found
 
 
 def _moved(move: Move) -> str:
-    verb = WAYS[move.way]
-    return f"{move.what}: {gigabytes(move.bytes)} {verb}"
+    return f"{move.what}: {gigabytes(move.bytes)} {WAYS[move.way]}"
 
 
-#: changes of the serving's plan that take minutes, and what they bring where no bytes are known
-SLOW_CHANGES = {"Pull the base image": "the base image", "Load the image from the leader": "the engine's image"}
+def moves_of(members: Sequence[str], model: Mapping[str, Any], serve: Mapping[str, Any]) -> list[Move]:
+    """What has to come to each Spark: of the model, to the leader from the hub, then from it; and of the image.
+
+    :param model: the plan of hf_cache. :param serve: the plan of engine_serve.
+    """
+    room, images = model.get("room") or {}, serve.get("moves") or {}
+    found = []
+    for rank, name in enumerate(members):
+        way = "copy" if rank else "download"
+        found += [Move(name, need["what"], int(need["bytes"]), way) for need in room.get(name) or []]
+        if name in images:
+            found.append(Move(name, images[name]["what"], int(images[name]["bytes"]), images[name]["way"]))
+    return [move for move in found if move.bytes > 0]
 
 
-def moves_of(members: Sequence[str], model: Mapping[str, Any]) -> list[Move]:
-    """What of a model has to come to each Spark, of the plan of hf_cache: to the leader from the hub, then from it."""
-    room = model.get("room") or {}
+def unplanned(
+    repo: str, model: Mapping[str, Any], serve: Mapping[str, Any], refused: bool, all_read: bool
+) -> list[Line]:
+    """What no plan tells, so that the answer rests on less. :param refused: whether a plan says why it did not come.
+
+    :param all_read: whether every Spark told of itself.
+    """
+    if not repo:
+        return [Line("", "no model was named", "Name one, such as -e spark_model=openai/gpt-oss-20b.", TOLD)]
+    if "changes" in serve or refused:
+        return []
+    if "room" in model:
+        words = "what of the image has to come, and what the roles would refuse, was not looked at"
+        return [Line("", words, "Run this with root: --ask-become-pass.", TOLD)]
+    # a plan that was begun and says nothing is no plan
+    return [Line("", "nothing was planned", "See what failed above.", BLOCKED if all_read else TOLD)]
+
+
+# --- what a Spark is ------------------------------------------------------------------------------------------------
+
+
+def about(told: Mapping[str, Mapping[str, Any]], members: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What each Spark that answered is, for people who compare: None for what it did not tell."""
+    found = {}
+    for name in members:
+        facts = Facts(name, told.get(name) or {"why": "nothing was read"})
+        if not facts.lost:
+            found[name] = {key: _value(facts, path) for key, path in ABOUT.items()} | _made(facts)
+    return found
+
+
+ABOUT = {
+    "product": "host.product",
+    "memory_mib": "memory.total_mib",
+    "kernel": "host.kernel",
+    "docker": "docker.version",
+    "runtime": "docker.default_runtime",
+    "user": "host.user",
+    "groups": "host.groups",
+    "root": "host.root",
+}
+
+
+def _value(facts: Facts, path: str) -> Any:
+    try:
+        return facts.get(path)
+    except (NotLookedError, KeyError):
+        return None
+
+
+def _made(facts: Facts) -> dict[str, Any]:
+    release, gpus = _value(facts, "host.release") or {}, _value(facts, "gpu.gpus") or [{}]
+    links = _value(facts, "links") or []
+    return {
+        "release": release.get("DGX_OTA_VERSION") or release.get("DGX_SWBUILD_VERSION"),
+        "driver": gpus[0].get("driver_version"),
+        "firmware": ", ".join(sorted({link["firmware"] for link in links if link["firmware"]})) or None,
+        "cages": sorted({link["physical_port"] for link in links if link["carrier"]} - {None}),
+        "leases": [f"{one['address']} of {one['netdev']}" for one in _leases(facts)],
+    }
+
+
+def _leases(facts: Facts) -> list[Mapping[str, Any]]:
+    """The addresses beside the fabric that a DHCP server gave for a certain time."""
+    fabric = {link["netdev"] for link in _value(facts, "links") or []}
     return [
-        Move(name, need["what"], int(need["bytes"]), "copy" if rank else "download")
-        for rank, name in enumerate(members)
-        for need in room.get(name) or []
-        if int(need["bytes"]) > 0
+        one
+        for one in _value(facts, "addresses") or []
+        if one["dynamic"] and one["netdev"] not in fabric and not DOCKERS.match(one["netdev"])
     ]
 
 
-def slow_changes(serve: Mapping[str, Any]) -> list[Line]:
-    """What of an image has to come, of the plan of engine_serve, which tells no bytes of what moves."""
-    return [
-        Line(name, f"{SLOW_CHANGES[change['name']]} has to come ({change['name']})", "", SLOW)
-        for name, changes in (serve.get("changes") or {}).items()
-        for change in changes
-        if change["name"] in SLOW_CHANGES
-    ]
-
-
-def in_words(found: Answer) -> list[str]:
-    """The answer as lines of text: the answer, and a line each with the Spark, what was seen, and what to do."""
+def in_words(found: Answer, hosts: Mapping[str, Mapping[str, Any]] | None = None) -> list[str]:
+    """The answer as lines of text: the answer, what each Spark is, and a line each with the Spark, what was seen, and
+    what to do.
+    """
     first = found.answer + ("" if found.complete else ", as far as could be looked at")
     if found.bytes:
         first += f"; {gigabytes(found.bytes)} have to move"
     lines = [first]
+    lines += [f"  {'spark':<8}{name}: {_described(one)}" for name, one in (hosts or {}).items()]
     for line in found.lines:
-        mark = {BLOCKED: "blocked", SLOW: "slow", "": "told"}[line.kind]
-        lines.append(f"  {mark:<8}{line.host or 'all'}: {line.seen}" + (f" -> {line.do}" if line.do else ""))
+        lines.append(f"  {line.kind:<8}{line.host or 'all'}: {line.seen}" + (f" -> {line.do}" if line.do else ""))
     return lines
 
 
-def as_json(found: Answer) -> dict[str, Any]:
+def _described(one: Mapping[str, Any]) -> str:
+    memory = one["memory_mib"]
+    parts = [
+        str(one["product"] or "").replace("_", " "),
+        f"{memory / 1024:.1f} GiB" if memory else "",
+        *(f"{name} {one[key]}" if one[key] else "" for name, key in NAMED),
+        f"cable in cage {' and '.join(map(str, one['cages']))}" if one["cages"] else "",
+        f"user {one['user']} ({', '.join(filter(None, _rights(one))) or 'neither root nor docker'})",
+        f"by DHCP {', '.join(one['leases'])}" if one["leases"] else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+NAMED = (
+    ("DGX OS", "release"),
+    ("driver", "driver"),
+    ("kernel", "kernel"),
+    ("firmware", "firmware"),
+    ("Docker", "docker"),
+    ("default runtime", "runtime"),
+)
+
+
+def _rights(one: Mapping[str, Any]) -> list[str]:
+    return ["root by sudo" if one["root"] else "", "group docker" if "docker" in (one["groups"] or []) else ""]
+
+
+def as_json(found: Answer, hosts: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
     """The same for programs."""
     return {
+        "schema": 1,
         "answer": found.answer,
         "complete": found.complete,
         "bytes": found.bytes,
         "lines": [line._asdict() for line in found.lines],
+        "hosts": {name: dict(one) for name, one in (hosts or {}).items()},
     }

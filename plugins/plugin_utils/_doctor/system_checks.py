@@ -267,7 +267,7 @@ def model_refused(facts: Facts) -> Iterator[Seen]:
     if facts.name != facts.members[0]:
         return
     if "hub" not in facts.read:
-        raise NotLookedError("no model was named (spark_model)")
+        raise NotLookedError("the hub was not asked: no model was named (spark_model), or doctor_offline is set")
     for repo, about in facts.get("hub").items():
         problem = str(about.get("problem") or "")
         if problem and re.search(r"gated|access|token|40[134]|not found|no such", problem, re.IGNORECASE):

@@ -142,16 +142,26 @@ def test_what_the_hub_told_is_the_leaders(asked: Any, read: Any, unread: Any) ->
     assert "hub" not in found["spark2"]["read"]
 
 
+PLANNED = {"repo": "lab/tiny", "model": {"room": {}}, "serve": {"changes": {}, "moves": {}}}
+
+
 def test_whether_a_model_can_be_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = {"members": list(MEMBERS), "register": READ, "out": str(tmp_path / "preflight.json")}
+    asked = {"members": list(MEMBERS), "register": READ, **PLANNED, "out": str(tmp_path / "preflight.json")}
     found = run(preflight_report, asked, variables(pair()))
-    assert (found["answer"], found["complete"], found["words"]) == ("ready", True, ["ready"])
-    assert json.loads(Path(found["file"]).read_text())["answer"] == "ready"
+    assert (found["answer"], found["complete"], found["words"][0]) == ("ready", True, "ready")
+    document = json.loads(Path(found["file"]).read_text())
+    assert (document["answer"], sorted(document["hosts"])) == ("ready", ["spark1", "spark2"])
     refused = run(preflight_report, {**asked, "refusals": {"spark1": "no room"}, "out": ""}, variables(pair()))
-    assert (refused["answer"], refused["file"]) == ("blocked", "")
+    assert (refused["answer"], refused["file"], refused["blocking"]) == ("blocked", "", ["spark1: no room"])
     assert "blocked spark1: no room" in capsys.readouterr().out
     dry = run(preflight_report, {**asked, "out": str(tmp_path / "none")}, variables(pair()), check=True)
     assert dry["file"] == ""
+
+
+def test_a_plan_that_was_lost_is_no_ready_model() -> None:
+    asked = {"members": list(MEMBERS), "register": READ, **PLANNED, "model": {}, "serve": {"skipped": True}}
+    found = run(preflight_report, asked, variables(pair()))
+    assert (found["answer"], found["blocking"]) == ("blocked", ["all: nothing was planned"])
 
 
 def test_an_archive(tmp_path: Path) -> None:

@@ -314,7 +314,12 @@ def test_what_does_not_fit_beside_the_model_is_refused(frees: dict[str, int], fu
     asked = {**asked_for(PAIR), "model": model_of(100, frees), "base_bytes": 20 * 10**9}
     found = {name: with_room(blank(name), free) for name, free in frees.items()}
     if not full:
-        lines = engine_plan.planned({**asked, "found": found})["room"]
+        plan = engine_plan.planned({**asked, "found": found})
+        assert plan["moves"] == {
+            "spark1": {"what": "nvcr.io/release:1.3.0rc5", "bytes": 20 * 10**9, "way": "pull"},
+            "spark2": {"what": "the engine's image", "bytes": 50 * 10**9, "way": "copy"},
+        }
+        lines = plan["room"]
         assert "100.00 GB for lab/tiny" in lines["spark1"][0]
         assert "= 250.00 GB at once, 270.00 GB are free" in lines["spark2"][0]
         return
@@ -523,6 +528,8 @@ def taken(one: dict[str, Any]) -> None:
         (lambda one: one["platform"].update(driver="570"), "driver differ"),
         (lambda one: one["docker"].update(store="containerd"), "'spark1': 'graph driver', 'spark2': 'containerd'"),
         (lambda one: one.update(memory_mib=500), "spark2: a rank needs 577 MiB, 477 for its share"),
+        (lambda one: one.update(memory_mib=60_000), "(spark1 has 122000 MiB, spark2 has 60000 MiB)"),
+        (lambda one: one.update(memory_mib=121_000), ""),  # firmware keeps a little
         (lambda one: one.update(docker={"problem": "Docker Engine does not answer"}), "spark2: Docker Engine does not"),
         (
             lambda one: one["firewall"]["rules"].append({"rule": "deny 8355/tcp", "comment": ""}),
@@ -541,6 +548,17 @@ def test_what_would_not_serve_is_refused(spoil: Any, says: str) -> None:
         assert str(refused.value).endswith("Nothing was changed.")
     else:
         assert action(asked, found)["changes"]["spark2"]
+
+
+def test_different_memory_may_be_waived_and_ends_nothing_that_serves() -> None:
+    asked = asked_for(PAIR)
+    found = {name: blank(name) for name in PAIR}
+    found["spark2"]["memory_mib"] = 60_000
+    assert action({**asked, "require_alike": False}, found)["changes"]["spark2"]
+    alike = {name: blank(name) for name in PAIR}
+    served = made(asked, alike, action(asked, alike))
+    served["spark2"]["memory_mib"] = 60_000
+    assert action(asked, served)["changes"] == {"spark1": [], "spark2": []}
 
 
 DENSE = {"model_type": "llama", "num_hidden_layers": 94, "num_attention_heads": 64, "num_key_value_heads": 4}

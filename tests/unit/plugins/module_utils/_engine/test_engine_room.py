@@ -92,6 +92,33 @@ def test_the_largest_copy_is_exported() -> None:
     assert sums(found, "sha256:i", -1) == {"spark1": {1: 45}, "spark2": {1: 3}, "spark3": {1: 135}}
 
 
+def moves(found: dict[str, Any], image_id: str = "", base_bytes: int = 20 * GB) -> dict[str, tuple[str, float]]:
+    """How, and how many GB, come to each member."""
+    return {
+        name: (one["way"], one["bytes"] / GB)
+        for name, one in room.moves(list(found), found, image_id, base_bytes).items()
+    }
+
+
+@pytest.mark.parametrize(("store", "copied"), [("graph driver", 50), ("containerd", 20)])
+def test_what_comes_to_a_blank_pair(store: str, copied: float) -> None:
+    found = {name: docker(store) for name in PAIR}
+    assert moves(found) == {"spark1": ("pull", 20), "spark2": ("copy", copied)}
+    assert moves(found, base_bytes=-1) == {}, "nobody has asked the registry yet"
+
+
+def test_what_is_there_does_not_come() -> None:
+    found = {"spark1": docker(base=BASE), "spark2": docker()}
+    assert moves(found, base_bytes=-1) == {"spark2": ("copy", 44)}
+    found["spark1"] = docker(base=BASE, built=[BUILT], images=["sha256:i"])
+    assert moves(found, "sha256:i", -1) == {"spark2": ("copy", 45)}
+    found["spark2"] = docker(images=["sha256:i"])
+    assert moves(found, "sha256:i", -1) == {}, "it is everywhere"
+    older = {"id": "sha256:o", "bytes": 45 * GB, "layers": ["a", "b", "d"]}
+    found["spark2"] = docker(built=[older])
+    assert moves(found, "sha256:i", -1) == {"spark2": ("copy", 1)}, "but for the layers that it has"
+
+
 DEVICES = st.tuples(*[st.integers(1, 3)] * 4)
 STORES = st.sampled_from(["graph driver", "containerd"])
 

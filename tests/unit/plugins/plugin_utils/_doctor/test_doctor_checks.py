@@ -444,7 +444,9 @@ def test_what_the_leader_alone_asked_is_not_missed_on_the_others() -> None:
     told = pair()
     del told["spark1"]["read"]["hub"]
     skipped = [one for one in judge.judge(told, MEMBERS).not_looked if "model_refused" in one.checks]
-    assert [(one.host, one.why) for one in skipped] == [("spark1", "no model was named (spark_model)")]
+    assert [(one.host, one.why) for one in skipped] == [
+        ("spark1", "the hub was not asked: no model was named (spark_model), or doctor_offline is set")
+    ]
 
 
 def test_of_a_log_the_last_line_is_told_and_the_others_are_counted() -> None:

@@ -1,0 +1,114 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which images an engine has, when each was last used, and what of the host its containers and services use.
+
+This module util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from typing import Any, Dict, Iterable, List, Mapping, Sequence
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError, reads_answers
+
+NONE = "<none>"
+#: a container that has one of these does nothing, until somebody starts it
+ENDED = ("created", "exited", "dead")
+#: by what is used, who uses it, in words
+Users = Dict[str, List[str]]
+
+
+@reads_answers
+def images(docker: Docker, containers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """All images: ``id``, ``names`` (tags and digests), ``bytes``, ``layers``, ``labels``, and when one was last used.
+
+    An engine notes when an image got a name here, and when a container of it began and ended.
+
+    :param containers: as :func:`containers_of` returns them.
+    """
+    found = []
+    for one in docker.ask("GET", "/images/json"):
+        about = docker.image(one["Id"])
+        if about is None:  # it went just now
+            continue
+        own = [container for container in containers if container["image"] == one["Id"]]
+        times = [moment((about.get("Metadata") or {}).get("LastTagTime")), *(each["at"] for each in own)]
+        found.append(
+            {
+                "id": one["Id"],
+                "names": names_of(about),
+                "bytes": int(about.get("Size") or 0),
+                "layers": list((about.get("RootFS") or {}).get("Layers") or []),
+                "labels": dict((about.get("Config") or {}).get("Labels") or {}),
+                "last_used": max(times),
+            }
+        )
+    return found
+
+
+@reads_answers
+def names_of(about: Mapping[str, Any]) -> list[str]:
+    """The tags and digests of an image, as :meth:`Docker.image` returns it."""
+    listed = [*(about.get("RepoTags") or []), *(about.get("RepoDigests") or [])]
+    return sorted(str(name) for name in listed if NONE not in name)
+
+
+@reads_answers
+def containers_of(docker: Docker) -> list[dict[str, Any]]:
+    """All containers: ``name``, ``image`` (an ID), whether it ``runs``, ``mounts``, and when it began or ended."""
+    found = []
+    for one in docker.ask("GET", "/containers/json?all=1"):
+        times = [float(one.get("Created") or 0)]
+        try:
+            state = docker.ask("GET", f"/containers/{one['Id']}/json").get("State") or {}
+            times += [moment(state.get("StartedAt")), moment(state.get("FinishedAt"))]
+        except DockerError as error:
+            if error.status != 404:
+                raise
+            continue  # it went just now
+        mounts = [str(mount["Source"]) for mount in one.get("Mounts") or [] if mount.get("Type") == "bind"]
+        name = (one.get("Names") or [one["Id"][:12]])[0].lstrip("/")
+        about = {"name": name, "image": str(one["ImageID"]), "runs": one.get("State") not in ENDED}
+        found.append({**about, "mounts": mounts, "at": max(times)})
+    return found
+
+
+@reads_answers
+def services_of(docker: Docker) -> list[dict[str, Any]]:
+    """The services of the Swarm that this host manages, as :func:`containers_of`; none where it manages none."""
+    if not (docker.info().get("Swarm") or {}).get("ControlAvailable"):
+        return []
+    found = []
+    for one in docker.ask("GET", "/services"):
+        spec = ((one.get("Spec") or {}).get("TaskTemplate") or {}).get("ContainerSpec") or {}
+        mounts = [str(mount["Source"]) for mount in spec.get("Mounts") or [] if mount.get("Type") == "bind"]
+        image = str(spec.get("Image") or "")
+        found.append({"name": str(one["Spec"]["Name"]), "image": image, "runs": True, "mounts": mounts, "at": 0.0})
+    return found
+
+
+def moment(text: Any) -> float:
+    """A time as Docker writes it, in seconds since the epoch; 0 where there was none.
+
+    >>> moment("2026-11-30T05:00:00.123456789Z"), moment("0001-01-01T00:00:00Z"), moment(None)
+    (1796014800.0, 0.0, 0.0)
+    """
+    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)$", str(text or ""))
+    if not match:
+        return 0.0
+    zone = "+00:00" if match[2] == "Z" else match[2]
+    try:
+        return max(0.0, datetime.fromisoformat(match[1] + zone).astimezone(timezone.utc).timestamp())
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def image_users(users: Iterable[Mapping[str, Any]]) -> Users:
+    """By image, as the container or the service names it, the names of those that were made of it."""
+    found: Users = {}
+    for one in users:
+        found.setdefault(str(one["image"]), []).append(str(one["name"]))
+    return found
