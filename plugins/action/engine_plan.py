@@ -127,7 +127,8 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
             *filter(None, [lost]),
             *neighbours.doubts(one, asked["found"]),
         ]
-    restarts = planning.has_given_up(request) or names & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
+    anew = {planning.RESTART_SERVICES, planning.RESTART_UNIT, planning.START_ENGINE}
+    restarts = planning.has_given_up(request) or names & anew
     return {
         "changes": changes,
         "room": {name: [room.line(each) for each in some] for name, some in sums.items()},
