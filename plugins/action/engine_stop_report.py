@@ -25,9 +25,7 @@ class ActionModule(Planner):
         """Return the report."""
         plan, cut = asked["plan"], asked["ended"].get("requests_cut")
         stopped = [
-            name
-            for name, some in plan["changes"].items()
-            if any(one["name"] == lifecycle.STOP_ENGINE for one in some)
+            name for name, some in plan["changes"].items() if any(one["name"] == lifecycle.STOP_ENGINE for one in some)
         ]
         return {
             "instance": plan["instance"],

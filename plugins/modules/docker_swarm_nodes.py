@@ -115,7 +115,11 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_u
 
 def label(docker: Docker, node_id: str, wanted: dict[str, str], *, there: bool) -> None:
     """Give a node its labels, or take them away."""
-    update(docker, f"/nodes/{node_id}", lambda spec: {**spec, "Labels": with_labels(spec.get("Labels"), wanted, there=there)})
+    update(
+        docker,
+        f"/nodes/{node_id}",
+        lambda spec: {**spec, "Labels": with_labels(spec.get("Labels"), wanted, there=there)},
+    )
 
 
 def drain(docker: Docker, node_id: str) -> None:

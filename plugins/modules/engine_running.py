@@ -202,7 +202,13 @@ class Spark:
 
     def note(self) -> None:
         """Say in the state that it was stopped on purpose."""
-        noted = {**host.state_in(self.folder), "phase": contract.STOPPED, "reason": contract.BY_STOP, "at": time.time(), "starts": 0}
+        noted = {
+            **host.state_in(self.folder),
+            "phase": contract.STOPPED,
+            "reason": contract.BY_STOP,
+            "at": time.time(),
+            "starts": 0,
+        }
         text = json.dumps(noted, indent=2, sort_keys=True) + "\n"
         write_atomically(self.folder / contract.STATE, text.encode(), 0o644)
 

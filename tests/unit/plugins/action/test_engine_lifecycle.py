@@ -82,9 +82,7 @@ def planned(found: Found, action: str, members: list[str] | None = None, local_o
 
 
 def names(found: Found, action: str, **options: Any) -> dict[str, list[str]]:
-    return {
-        name: [one["name"] for one in some] for name, some in planned(found, action, **options)["changes"].items()
-    }
+    return {name: [one["name"] for one in some] for name, some in planned(found, action, **options)["changes"].items()}
 
 
 def refusal(found: Found, action: str, **options: Any) -> str:
