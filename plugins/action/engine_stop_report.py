@@ -30,7 +30,7 @@ class ActionModule(Planner):
         return {
             "instance": plan["instance"],
             "launcher": plan["launcher"],
-            "stopped": stopped,
+            "sparks": stopped,
             "waited_s": asked["drained"].get("waited_s", 0.0),
             "requests_cut": cut,
             "serves_beside": plan["serves_beside"],

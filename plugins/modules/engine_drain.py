@@ -10,7 +10,9 @@ module: engine_drain
 short_description: Wait until an engine works on no request, up to a limit
 version_added: 0.1.0
 description:
-  - Asks M(sparkops.dgx_spark.engine_requests_info) again and again, and shows how many requests run whenever that changes.
+  - >-
+    Asks M(sparkops.dgx_spark.engine_requests_info) again and again, and shows how many requests run whenever that
+    changes.
   - >-
     It ends with the first look at which none runs, and when O(limit) is over: new requests may come all the time, since
     nobody is turned away.

@@ -33,7 +33,7 @@ options:
     description: The size of the picture that the question showed, empty where there was none.
     type: str
     default: ""
-  stopped:
+  ended:
     description: What M(sparkops.dgx_spark.engine_stop_report) returned, where it was stopped before.
     type: dict
     default: {}
@@ -118,7 +118,7 @@ exposed:
   type: dict
 requests_cut:
   description: How many requests a restart has cut off; null where nothing had to be ended.
-  returned: where O(stopped) was given
+  returned: where O(ended) was given
   type: int
   sample: 0
 at:

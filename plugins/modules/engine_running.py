@@ -99,7 +99,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Sequence, Tuple
+from typing import Callable, Sequence, Tuple
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
@@ -117,6 +117,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors
 
 #: what is done, in words, and what does it
 Step = Tuple[str, Callable[[], None]]
+STARTED = "started"
 EVERY = 0.5  # seconds between two looks at what has to end
 
 
@@ -214,10 +215,7 @@ class Spark:
 
     def to_stop(self) -> list[Step]:
         """What ends it, in words, and does so."""
-        if self.asked["launcher"] == instances.SWARM:
-            found = self.ends_by_swarm()
-        else:
-            found = self.ends_by_systemd()
+        found = self.ends_by_swarm() if self.asked["launcher"] == instances.SWARM else self.ends_by_systemd()
         noted = (self.state.get("phase"), self.state.get("reason")) == (contract.STOPPED, contract.BY_STOP)
         if (found or not noted) and self.folder.is_dir():
             found.append((f"note in {contract.STATE} that it was stopped", self.note))
@@ -236,8 +234,9 @@ class Spark:
 
     def ends_by_systemd(self) -> list[Step]:
         """Disabled first, so that no restart of Docker brings it back meanwhile."""
-        unit, found = self.places["unit"], []
+        unit = self.places["unit"]
         active = host.unit(self.run, unit)["active"]
+        found: list[Step] = []
         if Path(self.places["unit_link"]).is_symlink():
             found.append((f"systemctl disable {unit}", partial(self.systemctl, "disable", "--no-reload")))
         if active == "failed":
@@ -266,8 +265,9 @@ class Spark:
 
     def starts_by_systemd(self) -> list[Step]:
         """Enabled first: a unit that is not enabled does not start."""
-        unit, found = self.places["unit"], []
+        unit = self.places["unit"]
         active = host.unit(self.run, unit)["active"]
+        found: list[Step] = []
         if not Path(self.places["unit_link"]).is_symlink():
             found.append((f"systemctl enable {unit}", partial(self.systemctl, "enable", "--no-reload")))
         if active == "failed":
@@ -281,7 +281,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["started", "stopped"], "required": True},
+            "state": {"type": "str", "choices": [STARTED, contract.STOPPED], "required": True},
             "layout": {"type": "dict", "required": True},
             "launcher": {"type": "str", "choices": ["swarm", "docker"], "required": True},
             "members": {"type": "list", "elements": "str", "required": True},
@@ -298,7 +298,7 @@ def main() -> None:
     cut = None
     try:
         spark = Spark(module)
-        steps = spark.to_stop() if module.params["state"] == "stopped" else spark.to_start()
+        steps = spark.to_start() if module.params["state"] == STARTED else spark.to_stop()
         if steps and module.params["address"]:
             cut = look(module.params["address"], spark.run)
         for words, act in steps:
@@ -307,10 +307,8 @@ def main() -> None:
             done.append(words)
     except (DockerError, FileError, RequestsError, RunningError, OSError) as error:
         said = told(error) if isinstance(error, OSError) else str(error)
-        module.fail_json(
-            msg=f"{os.uname().nodename}: {said}. {'What was done: ' + ', '.join(done) if done else 'Nothing was changed'}.",
-            changed=bool(done),
-        )
+        after = f"What was done: {', '.join(done)}" if done else "Nothing was changed"
+        module.fail_json(msg=f"{os.uname().nodename}: {said}. {after}.", changed=bool(done))
     module.exit_json(changed=bool(done), steps=done, requests_cut=cut)
 
 

@@ -21,11 +21,15 @@ options:
     type: dict
     required: true
   drained:
-    description: What M(sparkops.dgx_spark.engine_drain) returned on the leader; without its values where nothing had to be stopped.
+    description: >-
+      What M(sparkops.dgx_spark.engine_drain) returned on the leader; without its values where nothing had to be
+      stopped.
     type: dict
     default: {}
   ended:
-    description: What M(sparkops.dgx_spark.engine_running) returned on the leader; without its values where nothing had to be stopped.
+    description: >-
+      What M(sparkops.dgx_spark.engine_running) returned on the leader; without its values where nothing had to be
+      stopped.
     type: dict
     default: {}
 author:
@@ -52,8 +56,8 @@ launcher:
   returned: success
   type: str
   sample: swarm
-stopped:
-  description: The Sparks on which something was stopped; none where all was stopped before.
+sparks:
+  description: On which Sparks something was stopped; none where all was stopped before.
   returned: success
   type: list
   elements: str

@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it takes to stop, to start and to restart what is configured to be served, by what its Sparks have. Pure functions.
+"""What it takes to stop, to start and to restart what is configured to be served. Pure functions.
 
 The launchers themselves keep what was stopped from coming back: a Swarm's services with no replicas, a disabled unit.
 

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How many requests an engine's API works on, by what the kernel knows of its connections.
 
-No engine tells this well enough to end it by: TensorRT-LLM's ``/metrics`` speaks of iterations that have ended, of which
-a long prompt is one that takes a minute, and what is read there is gone for the supervisor. The kernel tells of each
-connection when data last came and last went (tcp_info of tcp(7), by ``ss`` of iproute2): where the last word was the
-client's, a request waits for its answer, and where the last word was the server's, and is young, an answer is under way.
+No engine tells this well enough to end it by: TensorRT-LLM's ``/metrics`` speaks of iterations that have ended, of
+which a long prompt is one that takes a minute, and what is read there is gone for the supervisor. The kernel tells of
+each connection when data last came and last went (tcp_info of tcp(7), by ``ss`` of iproute2): where the last word was
+the client's, a request waits for its answer, and where it was the server's, and is young, an answer is under way.
 
 This module util is private to the collection.
 """

@@ -305,7 +305,7 @@ def test_the_plan_tells_a_verification_what_it_goes_by(launcher: str) -> None:
     asked = {"plan": plan, "state": {"model": "m", "load_s": 1.0}, "answer": answer, "picture": ""}
     report = engine_report.ActionModule.__new__(engine_report.ActionModule).plan(asked, {})
     assert "requests_cut" not in report
-    asked["stopped"] = {"requests_cut": 2}
+    asked["ended"] = {"requests_cut": 2}
     assert engine_report.ActionModule.__new__(engine_report.ActionModule).plan(asked, {})["requests_cut"] == 2
 
 
@@ -332,7 +332,7 @@ def report(plan: dict[str, Any], **more: Any) -> dict[str, Any]:
 def test_a_stop_reports_what_it_cut_off() -> None:
     plan = planned(serving(PAIR, "swarm"), "stop")
     told = report(plan, drained={"waited_s": 5.0, "running": 1}, ended={"requests_cut": 1})
-    assert (told["stopped"], told["requests_cut"], told["waited_s"]) == (PAIR, 1, 5.0)
+    assert (told["sparks"], told["requests_cut"], told["waited_s"]) == (PAIR, 1, 5.0)
     assert told["words"] == (
         "dgx-spark-trtllm was stopped on spark1 and spark2; 1 request was cut off. start.yml starts it again"
     )
@@ -346,7 +346,7 @@ def test_a_second_stop_reports_that_it_was_stopped() -> None:
     found = serving(["spark1"], "docker")
     stopped = acted(found, names(found, "stop"), "docker")
     told = report(planned(stopped, "stop"), drained={"skipped": True}, ended={"skipped": True})
-    assert (told["stopped"], told["requests_cut"], told["waited_s"]) == ([], None, 0.0)
+    assert (told["sparks"], told["requests_cut"], told["waited_s"]) == ([], None, 0.0)
     assert told["words"] == "dgx-spark-trtllm was stopped before, and stays so"
 
 

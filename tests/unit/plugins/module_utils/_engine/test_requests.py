@@ -116,7 +116,7 @@ def test_the_supervisor_is_known_by_its_program(tmp_path: Path) -> None:
 
 
 def test_without_ss_nothing_is_taken_for_drained() -> None:
-    with pytest.raises(requests.RequestsError, match="port 8355 .no such program.: install iproute2"):
+    with pytest.raises(requests.RequestsError, match=r"port 8355 .no such program.: install iproute2"):
         requests.look(API, lambda _argv: (127, "no such program"))
 
 
