@@ -23,7 +23,7 @@ def wait(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engine_wait.time, "monotonic", lambda: clock.now)
 
     def run(
-        answers: list[dict[str, Any]], check_mode: bool = False, timeout: int = 10
+        answers: list[dict[str, Any]], check_mode: bool = False, timeout: int = 10, config_digest: str = "x"
     ) -> tuple[dict[str, Any], list[str], list[Any]]:
         said: list[str] = []
         since: list[Any] = []
@@ -31,7 +31,13 @@ def wait(monkeypatch: pytest.MonkeyPatch):
         plugin._task = SimpleNamespace(check_mode=check_mode, async_val=0, diff=False)
         plugin._display = SimpleNamespace(display=said.append)
         monkeypatch.setattr(engine_wait.ActionBase, "run", lambda *_about: {})
-        asked = {"config_digest": "x", "members": ["spark1"], "timeout": timeout, "interval": 2, "waiting_timeout": 20}
+        asked = {
+            "config_digest": config_digest,
+            "members": ["spark1"],
+            "timeout": timeout,
+            "interval": 2,
+            "waiting_timeout": 20,
+        }
         monkeypatch.setattr(plugin, "validate_argument_spec", lambda **_spec: (None, asked), raising=False)
 
         def answer(_name: str, module_args: dict[str, Any], **_options: Any) -> dict[str, Any]:
@@ -75,6 +81,8 @@ def test_what_nobody_mends_is_not_waited_for_as_long_as_a_load_may_take(wait) ->
     assert wait([earlier], timeout=3600)[0]["waited_s"] == 22.0
     assert wait([waits] * 5 + [loads] * 30 + [waits], timeout=3600)[0]["waited_s"] == 68.0 + 22.0
     assert wait([loads], timeout=3600)[0]["waited_s"] == 3602.0
+    assert wait([earlier], timeout=3600, config_digest="")[0]["waited_s"] == 3602.0, "whatever is configured"
+    assert wait([LOADS], timeout=3600, config_digest="")[0]["waited_s"] == 22.0
     behind = {**LOADS, "state": {**waits["state"], "behind": "127.0.0.1:8355"}}  # another engine loads on the Spark
     assert wait([behind], timeout=3600)[0]["waited_s"] == 3602.0
     assert wait([behind] * 30 + [waits], timeout=3600)[0]["waited_s"] == 58.0 + 22.0
