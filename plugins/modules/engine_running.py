@@ -196,6 +196,12 @@ class Spark:
         if not count:
             self.await_end()
 
+    def stop_unit(self) -> None:
+        """Stop the unit; one whose container had to be killed is no failure of its own."""
+        self.systemctl("stop")
+        if host.unit(self.run, self.places["unit"])["active"] == "failed":
+            self.systemctl("reset-failed")
+
     def stop_container(self) -> None:
         """End a container that the unit does not know to run."""
         for ident in self.running():
@@ -242,7 +248,7 @@ class Spark:
         if active == "failed":
             found.append((f"systemctl reset-failed {unit}", partial(self.systemctl, "reset-failed")))
         elif active not in ("inactive", ""):
-            found.append((f"systemctl stop {unit}", partial(self.systemctl, "stop")))
+            found.append((f"systemctl stop {unit}", self.stop_unit))
         if self.running():
             found.append((f"docker stop {self.places['name']}, unless it has ended", self.stop_container))
             found.append(("wait for the end of the container", self.await_end))

@@ -28,7 +28,7 @@ class Host:
     def __init__(self, engine: fake_docker.Engine, folder: Path) -> None:
         self.engine, self.active, self.said = engine, "active", ""
         self.told: list[list[str]] = []
-        self.refuses = ""
+        self.refuses, self.ends = "", "inactive"
         self.places = {
             name: str(folder / value.lstrip("/")) if value.startswith("/") else value
             for name, value in layout.layout("trtllm").items()
@@ -79,7 +79,7 @@ class Host:
         elif words[0] == "enable":
             self.enable()
         else:
-            self.active = {"stop": "inactive", "start": "active", "reset-failed": "inactive"}[words[0]]
+            self.active = {"stop": self.ends, "start": "active", "reset-failed": "inactive"}[words[0]]
             self.runs(*["c"] * (words[0] == "start"))
         return 0, "", ""
 
@@ -164,6 +164,13 @@ def test_units_in_other_states(
     host.active = active
     have("stopped")
     assert host.told == stops
+
+
+def test_a_unit_whose_container_had_to_be_killed_is_stopped_once(host: Host, have: Callable[..., Any]) -> None:
+    host.ends = "failed"
+    have("stopped")
+    assert host.told == [["disable", "--no-reload"], ["stop"], ["reset-failed"]]
+    assert not have("stopped")["changed"]
 
 
 def test_a_container_that_runs_beside_its_unit_is_ended(host: Host, have: Callable[..., Any]) -> None:
