@@ -112,8 +112,8 @@ def configured(found: Mapping[str, Mapping[str, Any]], members: Sequence[str], a
 
 def _nothing(leader: str, own: Mapping[str, Any]) -> str:
     others = [instances.called(other["instance"]) for other in own.get("others", [])]
-    there = f"; there is {' and '.join(others)} (-e spark_instance=)" if others else ""
-    return f"{leader} has no configuration of {instances.called(own['layout']['instance'])}{there}: {MEND}"
+    there = f"name one that is there (spark_instance; {' and '.join(others)}), or " if others else ""
+    return f"{leader} has no configuration of {instances.called(own['layout']['instance'])}: {there}{MEND}"
 
 
 def _there(own: Mapping[str, Any], path: str) -> bool:

@@ -281,7 +281,7 @@ def test_another_leader_and_another_instance_are_named() -> None:
     assert "spark2 is the first Spark of this run, and spark1 leads" in refusal(found, "stop", members=PAIR[::-1])
     found["spark1"]["entries"].clear()
     found["spark1"]["others"] = [{"instance": "vlm", "name": "dgx-spark-trtllm-vlm", "phase": "serving"}]
-    assert "; there is the instance vlm (-e spark_instance=): run" in refusal(found, "stop")
+    assert "name one that is there (spark_instance; the instance vlm), or run the playbook" in refusal(found, "stop")
 
 
 @BOTH
