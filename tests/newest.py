@@ -4,15 +4,18 @@
 """Run the unit tests on the newest ansible-core, which needs a newer Python than the oldest one that is supported.
 
 A Python of this machine serves, or else that of a virtual Spark's image, which Molecule and ``make lab`` build. Where
-there is neither, this says so, and nothing has failed.
+there is neither, this says so, and nothing has failed; ``--wait=SECONDS``, for a run beside what builds the image, is
+for how long it is waited for, and that there is none then is a failure.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +26,7 @@ IMAGES = "sparkops/virtual-spark"
 RUN = ["docker", "run", "--rm", "--init", "--entrypoint=python3"]
 ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
 TELL = "import ansible.release as a, sys; print('ansible-core', a.__version__, 'on Python', sys.version.split()[0])"
-TESTS = ("-m", "pytest", "-q", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider", *sys.argv[1:])
+TESTS = ("-m", "pytest", "-q", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider")
 SETTINGS = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -59,16 +62,16 @@ def pip(python: str, *options: str) -> None:
     subprocess.run([*argv, "ansible-core>=2.20", *NEEDS], check=True)
 
 
-def by_own_python(python: str) -> int:
+def by_own_python(python: str, tests: list[str]) -> int:
     """Run them in an environment of that Python."""
     subprocess.run([python, "-m", "venv", "--clear", PLACE], check=True)
     pip(str(PLACE / "bin" / "python"))
     own = {**os.environ, **SETTINGS, "PATH": f"{PLACE / 'bin'}:{os.environ['PATH']}"}
     subprocess.run([PLACE / "bin" / "python", "-c", TELL], check=True)
-    return subprocess.run([PLACE / "bin" / "python", *TESTS], cwd=ROOT, env=own, check=False).returncode
+    return subprocess.run([PLACE / "bin" / "python", *TESTS, *tests], cwd=ROOT, env=own, check=False).returncode
 
 
-def in_image(name: str, version: str) -> int:
+def in_image(name: str, version: str, tests: list[str]) -> int:
     """Run them in a container, with packages that this machine's pip brought for the container's Python."""
     shutil.rmtree(PLACE, ignore_errors=True)
     # pip minds its own Python where it resolves, whatever it is told: the version is ours to see to.
@@ -80,22 +83,31 @@ def in_image(name: str, version: str) -> int:
     argv = [*RUN, f"--volume={ROOT}:{ROOT}:ro", f"--workdir={ROOT}"]
     argv += [f"--env={key}={value}" for key, value in inside.items()]
     subprocess.run([*argv, name, "-c", TELL], check=True)
-    return subprocess.run([*argv, name, *TESTS], check=False).returncode
+    return subprocess.run([*argv, name, *TESTS, *tests], check=False).returncode
 
 
 def main() -> int:
     """Run them one way or another; returns pytest's status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--wait", type=int, default=0, metavar="SECONDS", help="for an image that is being built")
+    parser.add_argument("tests", nargs="+")
+    asked = parser.parse_args()
     python = own_python()
     if python:
-        return by_own_python(python)
+        return by_own_python(python, asked.tests)
+    until = time.monotonic() + asked.wait
     found = image()
+    while not found and time.monotonic() < until:
+        time.sleep(5)
+        found = image()
     if found:
-        return in_image(*found)
+        return in_image(*found, asked.tests)
+    outcome = "FAILED" if asked.wait else "SKIPPED"
     print(
-        "SKIPPED: the newest ansible-core needs Python 3.12 or newer. This machine has none, "
+        f"{outcome}: the newest ansible-core needs Python 3.12 or newer. This machine has none, "
         f"and no image {IMAGES}, which has one: make lab-up builds it."
     )
-    return 0
+    return 1 if asked.wait else 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import 
 
 #: the names of all changes
 CHANGES = (lifecycle.STOP_ENGINE, lifecycle.START_ENGINE)
-BEYOND_A_LOAD_S = 300  # that a play waits for one start: the supervisor ends its load, and says why, before
 
 
 class ActionModule(Planner):
@@ -69,7 +68,7 @@ def planned(asked: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str
         },
         "exposed": {} if alone else exposed.sentences(one.cluster, one.launcher, found),
         "require_rdma": bool(limits.get("require_rdma")) and len(one.members) > 1,
-        "load_timeout": int(limits["load_timeout_s"]) + BEYOND_A_LOAD_S,
+        "load_timeout": int(limits["load_timeout_s"]) + lifecycle.BEYOND_A_LOAD_S,
         # What an earlier supervisor wrote does not count.
         "ignore_started_at": own["state"].get("began", 0) if starts else 0,
     }

@@ -16,6 +16,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
     cluster,
     contract,
     exposed,
+    lifecycle,
     neighbours,
     serving,
 )
@@ -32,7 +33,6 @@ CHANGES = tuple(name for name in planning.NAMES if name != planning.LOAD)
 FORGET_S = 600  # a run this long sets the number of starts back
 GRACE_S = 25  # for the ranks to end, within the time that a container has to stop
 MEMORY_WAIT_S = 60
-BEYOND_A_LOAD_S = 300  # that a play waits for one start: the supervisor ends its load, and says why, before
 
 
 class ActionModule(Planner):
@@ -157,7 +157,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         "hosts": {name: planning.host_plan(request, name) for name in one.members},
         "exposed": exposed.sentences(one.cluster, one.launcher, asked["found"]),
         "require_rdma": asked["require_rdma"] and len(one.members) > 1,
-        "load_timeout": one.cluster["limits"]["load_timeout_s"] + BEYOND_A_LOAD_S,
+        "load_timeout": one.cluster["limits"]["load_timeout_s"] + lifecycle.BEYOND_A_LOAD_S,
         # A supervisor that gave up, or is to be started again, does not count.
         "ignore_started_at": state.get("began", 0) if restarts else 0,
         "fit": said.to_json(),

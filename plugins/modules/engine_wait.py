@@ -68,6 +68,12 @@ options:
     description: Seconds between two looks.
     type: int
     default: 2
+  seen:
+    description: >-
+      What O(path) had when it was read since anything that the engine depends on was changed. Where it says that the
+      engine serves, it is not read again. Empty to read it in any case.
+    type: dict
+    default: {}
 author:
   - sparkops contributors (@sparkops)
 """
@@ -85,7 +91,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 waited_s:
-  description: For how many seconds. All that M(sparkops.dgx_spark.engine_state_info) returns stands beside this.
+  description: >-
+    For how many seconds. What M(sparkops.dgx_spark.engine_state_info) returns stands beside this, without C(now) where
+    O(seen) was enough.
   returned: success
   type: float
   sample: 412.3

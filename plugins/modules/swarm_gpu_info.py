@@ -224,11 +224,16 @@ def read_swarm(docker: Docker, info: dict[str, Any]) -> dict[str, Any]:
 
 def node_of(node: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a node that a plan is made of."""
+    told = node.get("Description") or {}
     return {
         "ID": node["ID"],
         "Spec": {key: node["Spec"].get(key) for key in ("Labels", "Availability", "Role")},
-        "Status": {"State": node["Status"].get("State")},
-        "Description": {"Hostname": (node.get("Description") or {}).get("Hostname", "")},
+        "Status": {key: node["Status"].get(key) for key in ("State", "Message", "Addr")},
+        "ManagerStatus": {"Addr": (node.get("ManagerStatus") or {}).get("Addr", "")},
+        "Description": {
+            "Hostname": told.get("Hostname", ""),
+            "Resources": {"GenericResources": (told.get("Resources") or {}).get("GenericResources") or []},
+        },
     }
 
 

@@ -78,6 +78,13 @@ node_ids:
   returned: success
   type: dict
   sample: {spark1: v7zy1pzz7yxxzn5k3afs3i4s9}
+nodes:
+  description: >-
+    By host the C(node_id), C(address) and C(rank) of its node, where every member's node is ready at its address and
+    offers exactly its own GPUs. Else empty.
+  returned: success
+  type: dict
+  sample: {spark1: {node_id: v7zy1pzz7yxxzn5k3afs3i4s9, address: 192.168.1.21, rank: 0}}
 steps:
   description: By host V(stay), V(enter) or V(rejoin), which is to leave another swarm first.
   returned: success

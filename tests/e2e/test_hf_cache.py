@@ -519,7 +519,9 @@ def test_a_draft_model_crosses_the_internet_once_too_and_then_the_fabric(blank: 
     copies = [result for name, result in brought(run) if name == "spark2"]
     assert [copy["moved_bytes"] for copy in copies] == [size, of_draft]
     for copy in copies:
-        assert set(copy["carried_bytes"]) == {FABRIC}
+        # What Ansible sends to look at the copy can be more than 1 % of a model as small as this one.
+        beside = sum(copy["carried_bytes"].values()) - copy["carried_bytes"][FABRIC]
+        assert copy["carried_bytes"][FABRIC] >= copy["moved_bytes"] > 10 * beside
     for repo in (GATED, DRAFT):
         assert blank.blobs("spark1", repo) == blank.blobs("spark2", repo)
     blank.nothing_left(GATED, DRAFT)
@@ -578,5 +580,5 @@ def test_undo_removes_a_draft_model_with_the_model_and_not_while_it_is_served(dr
     assert run.status == "successful", run.said
     for name in drafted.names:
         host = drafted.host(name)
-        assert not host.file("/home/nvidia/.cache/huggingface").exists, "no empty directory is left"
+        assert host.run("find /home/nvidia/.cache/huggingface").stdout == "", "not even an empty directory is left"
         assert not host.file("/home/nvidia/.dgx-spark").exists

@@ -21,10 +21,12 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import (
     Membership,
     SwarmError,
+    address_of,
     clock_problem,
     collisions,
     leader_step,
     leftovers,
+    node_problems,
     rank_labels,
     with_labels,
     worker_step,
@@ -348,6 +350,19 @@ def plan_labels(members: Members, steps: Mapping[str, str]) -> list[dict[str, An
     return [change(LABEL, text_of(before), text_of(after), "nodes of the swarm")]
 
 
+def ready_nodes(members: Members, steps: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return by host its node's ``node_id``, ``address`` and ``rank``; empty unless all are ready, with their GPUs."""
+    leader = next(iter(members))
+    known = {node["ID"]: node for node in members[leader]["swarm"]["nodes"]}
+    ready = {}
+    for rank, (host, found) in enumerate(members.items()):
+        node = known.get(place_of(found).node_id or "") if steps[host] == "stay" else None
+        if not node or node_problems(node, found["wanted"]["kind"], uuids(found), found["host"]["address"]):
+            return {}
+        ready[host] = {"node_id": node["ID"], "address": address_of(node), "rank": rank}
+    return ready
+
+
 def _labels(host: str, labels: Mapping[str, str]) -> list[str]:
     return [f"{host}: {key}={value}" for key, value in sorted(labels.items())]
 
@@ -409,6 +424,7 @@ def plan(members: Members, toolkit: Mapping[str, Mapping[str, Any]], host: str) 
         "node_ids": {
             name: place_of(found).node_id if steps[name] == "stay" else None for name, found in members.items()
         },
+        "nodes": ready_nodes(members, steps),
         "steps": steps,
         "entering": any(step != "stay" for step in steps.values()),
         "in_swarm": [name for name, step in steps.items() if step != "enter"],

@@ -32,6 +32,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room impo
 
 #: runs a program and returns its exit status and what it printed
 Run = Callable[[Sequence[str]], "tuple[int, str]"]
+UNITS = Path("/etc/systemd/system")
 #: where the leader exports an image for the others: ``__peer_copy_image_out`` of the role peer_copy
 EXPORT = "/var/lib/dgx-spark-image"
 DOCKER_ROOT, CONTAINERD_ROOT, CONTAINERD_CONFIG = (
@@ -114,22 +115,30 @@ def others(places: Mapping[str, str], etc: Path = Path(ROOTS[0]), lib: Path = Pa
     for path in sorted(etc.glob(f"*/{contract.CLUSTER}")):
         folder = path.parent
         if str(folder) != places["config_dir"]:
-            launcher = instances.SWARM if (folder / "stack.yml").exists() else instances.SYSTEMD
-            texts = (json_object(path), json_object(folder / contract.NODE), state_in(lib / folder.name))
-            found.append(instances.facts_of(folder.name, *texts, launcher))
+            node = json_object(folder / contract.NODE)
+            texts = (json_object(path), node, state_in(lib / folder.name))
+            found.append(instances.facts_of(folder.name, *texts, launcher_in(folder, node)))
     return found
 
 
-def instances_here(
-    docker: Docker | None, engine: str, roots: Sequence[str] = ROOTS, units: str = "/etc/systemd/system"
-) -> list[str]:
+def launcher_in(folder: Path, node: Mapping[str, Any], units: Path = UNITS) -> str:
+    """Who starts the container of the instance that is configured in a directory.
+
+    The stack's file is on the leader alone, the unit's on every Spark. :param node: its ``node.json``.
+    """
+    worker = node.get("rank") not in (0, None)
+    by_swarm = (folder / "stack.yml").exists() or (worker and not (units / f"dgx-spark-{folder.name}.service").exists())
+    return instances.SWARM if by_swarm else instances.SYSTEMD
+
+
+def instances_here(docker: Docker | None, engine: str, roots: Sequence[str] = ROOTS, units: Path = UNITS) -> list[str]:
     """The names of an engine's instances of which anything is left here, the empty one for that without a name.
 
     :param docker: None where none answers.
     """
     names = [path.name for root in roots for path in Path(root).glob(f"{engine}*")]
     prefix = "dgx-spark-"
-    named = [path.name for path in Path(units).glob(f"{prefix}{engine}*")]
+    named = [path.name for path in units.glob(f"{prefix}{engine}*")]
     if docker:
         listed = _filtered(docker, "/containers/json?all=1", name=[f"^/{prefix}{engine}"])
         named += [one["Names"][0].lstrip("/") for one in listed]

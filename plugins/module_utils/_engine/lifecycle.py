@@ -21,6 +21,7 @@ STOP, START, RESTART = ACTIONS = ("stop", "start", "restart")
 #: the names of the tasks that make the changes
 STOP_ENGINE, START_ENGINE = "Stop the engine", "Start the engine"
 RUNS = ("active", "activating")  #: states of a unit that starts or runs its container
+BEYOND_A_LOAD_S = 300  #: that a play waits for one start: the supervisor ends its load, and says why, before
 MEND = "run the playbook that serves (serve.yml, two_spark.yml or single_spark.yml)"
 
 

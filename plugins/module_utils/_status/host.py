@@ -123,10 +123,9 @@ def _instance(folder: Path, state_dir: Path) -> dict[str, Any]:
             problem = f"{path} cannot be read: {error.strerror}"
             texts.append({})
     cluster, node, state = texts
-    launcher = instances.SWARM if (folder / "stack.yml").exists() else instances.SYSTEMD
     commands = [str(word) for word in cluster.get("serve", [])] if isinstance(cluster.get("serve"), list) else []
     return {
-        **instances.facts_of(folder.name, cluster, node, state, launcher),
+        **instances.facts_of(folder.name, cluster, node, state, host.launcher_in(folder, node)),
         # The environment may hold secrets, and nobody asks for it here.
         "cluster": {name: cluster.get(name) for name in ("nodes", "netdevs", "api_probe", "limits")},
         "node": {name: node.get(name) for name in ("name", "rank", "address", "rdma_devices")},

@@ -172,8 +172,9 @@ def _instance(some: Sequence[Here], members: Sequence[str]) -> dict[str, Any]:
     by_host = {one.host: one for one in some}
     leader = by_host.get(nodes[0][0])
     state = mapping(leader.facts.get("state")) if leader else {}
+    launcher = text((leader or first).facts.get("launcher"))
     ranks = [
-        _rank(number, name, address, by_host.get(name), name in members, mapping(state.get("ranks")))
+        _rank(number, name, address, by_host.get(name), name in members, mapping(state.get("ranks")), launcher == SWARM)
         for number, (name, address) in enumerate(nodes)
     ]
     phase = text(state.get("phase")) or None
@@ -184,7 +185,7 @@ def _instance(some: Sequence[Here], members: Sequence[str]) -> dict[str, Any]:
         "name": first.name,
         "engine": text(first.facts.get("engine")),
         "instance": text(first.facts.get("instance")),
-        "launcher": text(first.facts.get("launcher")),
+        "launcher": launcher,
         "leader": nodes[0][0],
         "phase": phase,
         "reason": text(state.get("reason")),
@@ -259,15 +260,20 @@ def _last_failure(state: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _rank(
-    rank: int, name: str, address: str, here: Here | None, asked: bool, transports: Mapping[str, Any]
+    rank: int,
+    name: str,
+    address: str,
+    here: Here | None,
+    asked: bool,
+    transports: Mapping[str, Any],
+    swarm: bool,
 ) -> dict[str, Any]:
     containers = here.containers if here else None
     newest = containers[0] if containers else {}
     running = text(newest.get("state")) == "running"
     started, at = number(newest.get("started_at")), here.at if here else None
     transport = mapping(transports.get(contract.short(name))) if name else {}
-    unit = _unit(here) if here else None
-    swarm = bool(here) and text(mapping(here.facts if here else {}).get("launcher")) == SWARM
+    unit = _unit(here) if here and not swarm else None
     ended = max(0, len(containers) - 1) if containers is not None else None
     node = mapping(here.facts.get("node")) if here else {}
     return {
@@ -304,9 +310,9 @@ def _runs(containers: Sequence[Mapping[str, Any]] | None, running: bool, unit: M
 
 
 def _unit(here: Here) -> dict[str, Any] | None:
-    """The unit, None where systemd did not tell of any, or where Swarm starts the containers."""
+    """The unit, None where systemd did not tell of any."""
     units = here.read.get("units")
-    if text(here.facts.get("launcher")) == SWARM or not isinstance(units, Mapping):
+    if not isinstance(units, Mapping):
         return None
     unit = mapping(units.get(f"{here.name}.service"))
     words = {name: text(unit.get(name)) for name in ("active", "sub", "result", "enabled")}

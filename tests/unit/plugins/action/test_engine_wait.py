@@ -23,7 +23,11 @@ def wait(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engine_wait.time, "monotonic", lambda: clock.now)
 
     def run(
-        answers: list[dict[str, Any]], check_mode: bool = False, timeout: int = 10, config_digest: str = "x"
+        answers: list[dict[str, Any]],
+        check_mode: bool = False,
+        timeout: int = 10,
+        seen: dict[str, Any] | None = None,
+        **also: Any,
     ) -> tuple[dict[str, Any], list[str], list[Any]]:
         said: list[str] = []
         since: list[Any] = []
@@ -31,13 +35,8 @@ def wait(monkeypatch: pytest.MonkeyPatch):
         plugin._task = SimpleNamespace(check_mode=check_mode, async_val=0, diff=False)
         plugin._display = SimpleNamespace(display=said.append)
         monkeypatch.setattr(engine_wait.ActionBase, "run", lambda *_about: {})
-        asked = {
-            "config_digest": config_digest,
-            "members": ["spark1"],
-            "timeout": timeout,
-            "interval": 2,
-            "waiting_timeout": 20,
-        }
+        asked = {"config_digest": "x", "members": ["spark1"], "timeout": timeout, "interval": 2, "waiting_timeout": 20}
+        asked.update({"seen": seen or {}, "require_rdma": True, "ignore_started_at": 0.0, **also})
         monkeypatch.setattr(plugin, "validate_argument_spec", lambda **_spec: (None, asked), raising=False)
 
         def answer(_name: str, module_args: dict[str, Any], **_options: Any) -> dict[str, Any]:
@@ -91,3 +90,31 @@ def test_what_nobody_mends_is_not_waited_for_as_long_as_a_load_may_take(wait) ->
 def test_an_error_and_a_dry_run_end_it_at_once(wait) -> None:
     assert wait([{"failed": True, "msg": "no"}])[0]["failed"]
     assert len(wait([LOADS], check_mode=True)[2]) == 1
+
+
+RDMA = {"spark1": {"transport": "IB", "devices": "[0]rocep1s0f0:1/RoCE"}}
+SEEN = {"phase": "serving", "config": "x", "began": 5.0, "ranks": RDMA, "model": "tiny"}
+
+
+def test_what_served_when_it_was_read_is_not_read_again(wait) -> None:
+    told, _said, since = wait([LOADS], seen=SEEN)
+    assert told == {"changed": False, "settled": True, "problems": [], "state": SEEN, "waited_s": 0.0}
+    assert since == [], "nothing was asked of the host"
+
+
+@pytest.mark.parametrize(
+    ("seen", "also"),
+    [
+        ({}, {}),
+        ({**SEEN, "phase": "starting"}, {}),
+        ({**SEEN, "phase": "gave up"}, {}),
+        ({**SEEN, "config": "an earlier one"}, {}),
+        ({**SEEN, "ranks": {"spark1": {**RDMA["spark1"], "transport": "Socket"}}}, {}),
+        (SEEN, {"ignore_started_at": 5.0}),
+        (SEEN, {"members": ["spark1", "spark2"]}),
+    ],
+)
+def test_what_did_not_serve_is_read_again(wait, seen: dict[str, Any], also: dict[str, Any]) -> None:
+    told, _said, since = wait([SERVES], seen=seen, **also)
+    assert told == {**SERVES, "waited_s": 0.0}
+    assert since == [None]

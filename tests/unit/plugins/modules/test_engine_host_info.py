@@ -286,8 +286,32 @@ def test_the_other_instances_of_a_host(tmp_path: Path) -> None:
     own = {"config_dir": str(etc / "trtllm")}
     launchers = {one["name"]: one["launcher"] for one in host.others(own, etc, lib)}
     assert launchers == {"dgx-spark-trtllm-half": "docker", "dgx-spark-trtllm-vlm": "swarm"}
-    here = host.instances_here(None, "trtllm", [str(etc), str(lib)], str(units))
+    here = host.instances_here(None, "trtllm", [str(etc), str(lib)], units)
     assert here == ["", "gone", "half", "vlm"]
+
+
+@pytest.mark.parametrize(
+    ("node", "stack", "unit", "launcher"),
+    [
+        ({"rank": 0}, True, False, "swarm"),
+        ({"rank": 0}, False, True, "docker"),
+        ({"rank": 0}, False, False, "docker"),
+        ({"rank": 1}, False, True, "docker"),
+        ({"rank": 1}, False, False, "swarm"),  # the stack's file is the leader's alone
+        ({}, False, False, "docker"),
+    ],
+)
+def test_who_starts_the_container_of_an_instance(
+    tmp_path: Path, node: dict[str, Any], stack: bool, unit: bool, launcher: str
+) -> None:
+    folder, units = tmp_path / "trtllm", tmp_path / "units"
+    for directory in (folder, units):
+        directory.mkdir()
+    if stack:
+        (folder / "stack.yml").touch()
+    if unit:
+        (units / "dgx-spark-trtllm.service").touch()
+    assert host.launcher_in(folder, node, units) == launcher
 
 
 def test_instances_that_only_docker_knows(engine: Any, look: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Callable
 from unittest import mock
 
 import pytest
@@ -517,3 +517,39 @@ def test_a_plan_of_damaged_answers_is_made_or_refused_in_words(members: dict[str
 def test_a_pool_that_is_no_network_is_named(pool: str) -> None:
     with pytest.raises(DockerPlanError, match=r"On spark1: .* is no IPv4 network .*_address_pool.*Nothing was"):
         plan(cluster(address_pool=pool))
+
+
+def complete() -> dict[str, dict[str, Any]]:
+    """Two Sparks as planned, and what the leader's engine tells of their nodes."""
+    members = applied(cluster())
+    for number, one in enumerate(members["spark1"]["swarm"]["nodes"], 1):
+        one["Status"]["Addr"] = f"192.168.1.2{number}"
+        one["ManagerStatus"] = {"Addr": "192.168.1.21:2377" if number == 1 else ""}
+        gpu = {"NamedResourceSpec": {"Kind": "gpu", "Value": f"GPU-{number}"}}
+        one["Description"]["Resources"] = {"GenericResources": [gpu]}
+    return members
+
+
+def test_nodes_that_are_ready_with_their_gpus_are_reported_from_what_was_read() -> None:
+    assert plan(complete())["nodes"] == {
+        "spark1": {"node_id": "node1", "address": "192.168.1.21", "rank": 0},
+        "spark2": {"node_id": "node2", "address": "192.168.1.22", "rank": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda members: members["spark1"]["swarm"]["nodes"][1]["Status"].update(State="down"),
+        lambda members: members["spark1"]["swarm"]["nodes"][1]["Status"].update(Addr="192.168.1.99"),
+        lambda members: members["spark1"]["swarm"]["nodes"][1]["Spec"].update(Availability="drain"),
+        lambda members: members["spark1"]["swarm"]["nodes"][1]["Description"].pop("Resources"),
+        lambda members: members["spark1"]["swarm"]["nodes"].pop(),
+        lambda members: members["spark2"]["swarm"].update(place=dict(OUTSIDE)),
+    ],
+    ids=["down", "elsewhere", "drained", "without its GPU", "unknown", "outside"],
+)
+def test_nodes_are_to_be_read_again_where_one_is_not_ready(spoil: Callable[[Any], Any]) -> None:
+    members = complete()
+    spoil(members)
+    assert plan(members)["nodes"] == {}
