@@ -16,6 +16,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
     cluster,
     contract,
     exposed,
+    lifecycle,
     neighbours,
     serving,
 )
@@ -33,7 +34,6 @@ CHANGES = tuple(name for name in planning.NAMES if name != planning.LOAD)
 FORGET_S = 600  # a run this long sets the number of starts back
 GRACE_S = 25  # for the ranks to end, within the time that a container has to stop
 MEMORY_WAIT_S = 60
-BEYOND_A_LOAD_S = 300  # that a play waits for one start: the supervisor ends its load, and says why, before
 
 
 class ActionModule(Planner):
@@ -134,7 +134,8 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
             *neighbours.doubts(one, asked["found"]),
         ]
         planning.refuse_different_memory(request)  # that the model does not fit says more
-    restarts = planning.has_given_up(request) or names & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
+    anew = {planning.RESTART_SERVICES, planning.RESTART_UNIT, planning.START_ENGINE}
+    restarts = planning.has_given_up(request) or names & anew
     return {
         "changes": changes,
         "room": {name: [room.line(each) for each in some] for name, some in sums.items()},
@@ -164,7 +165,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         "hosts": {name: planning.host_plan(request, name) for name in one.members},
         "exposed": exposed.sentences(one.cluster, one.launcher, asked["found"]),
         "require_rdma": asked["require_rdma"] and len(one.members) > 1,
-        "load_timeout": one.cluster["limits"]["load_timeout_s"] + BEYOND_A_LOAD_S,
+        "load_timeout": one.cluster["limits"]["load_timeout_s"] + lifecycle.BEYOND_A_LOAD_S,
         # A supervisor that gave up, or is to be started again, does not count.
         "ignore_started_at": state.get("began", 0) if restarts else 0,
         "fit": said.to_json(),

@@ -18,6 +18,7 @@ class ActionModule(Planner):
         "state": {"type": "dict", "required": True},
         "answer": {"type": "dict", "required": True},
         "picture": {"type": "str", "default": ""},
+        "ended": {"type": "dict", "default": {}},
     }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -43,6 +44,7 @@ class ActionModule(Planner):
             "answer": text_of(asked["answer"]),
             "picture": asked["picture"],
             "exposed": plan["exposed"],
+            **({"requests_cut": asked["ended"]["requests_cut"]} if asked.get("ended") else {}),
         }
 
 

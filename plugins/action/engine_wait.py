@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import problems_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import is_of, problems_of
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.in_place import InPlace
 
 ASK = "sparkops.dgx_spark.engine_state_info"
@@ -60,7 +60,7 @@ class ActionModule(ActionBase):
             waits = state.get("phase") == contract.WAITING and not state.get(
                 "behind"
             )  # else another engine loads first
-            if state.get("config") == asked["config_digest"] and not waits:
+            if is_of(state, asked["config_digest"]) and not waits:
                 last_active = time.monotonic()
             over = time.monotonic() - start_began > timeout or time.monotonic() - last_active > patience
             if found.get("failed") or found["settled"] or self._task.check_mode or over:

@@ -92,9 +92,8 @@ drained:
 """
 
 import contextlib
-import time
 from functools import partial
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
@@ -111,25 +110,16 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm i
     wait_until_solved,
     with_labels,
 )
-
-
-def update(docker: Docker, node_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Change what is asked of a node."""
-    for attempt in range(5):
-        node = docker.ask("GET", f"/nodes/{node_id}")
-        try:
-            docker.ask("POST", f"/nodes/{node_id}/update?version={node['Version']['Index']}", change(node["Spec"]))
-            return
-        except DockerError as exc:
-            # A node that has just joined is still being written by the swarm itself.
-            if "update out of sequence" not in str(exc) or attempt == 4:
-                raise
-            time.sleep(0.5)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_update import update
 
 
 def label(docker: Docker, node_id: str, wanted: dict[str, str], *, there: bool) -> None:
     """Give a node its labels, or take them away."""
-    update(docker, node_id, lambda spec: {**spec, "Labels": with_labels(spec.get("Labels"), wanted, there=there)})
+    update(
+        docker,
+        f"/nodes/{node_id}",
+        lambda spec: {**spec, "Labels": with_labels(spec.get("Labels"), wanted, there=there)},
+    )
 
 
 def drain(docker: Docker, node_id: str) -> None:
@@ -137,7 +127,7 @@ def drain(docker: Docker, node_id: str) -> None:
     labels = rank_labels(0)
     update(
         docker,
-        node_id,
+        f"/nodes/{node_id}",
         lambda spec: {
             **spec,
             "Availability": "drain",
@@ -149,7 +139,7 @@ def drain(docker: Docker, node_id: str) -> None:
 def remove(docker: Docker, node_id: str) -> None:
     """Take a node that is down out of the swarm."""
     with contextlib.suppress(DockerError):  # a manager must be a worker first
-        update(docker, node_id, lambda spec: {**spec, "Role": "worker"})
+        update(docker, f"/nodes/{node_id}", lambda spec: {**spec, "Role": "worker"})
     docker.ask("DELETE", f"/nodes/{node_id}?force=1")
 
 

@@ -212,6 +212,9 @@ docker:
     services:
       description: On a manager, the labels of the stack's services, by name.
       type: dict
+    replicas:
+      description: On a manager, how many containers each of these services is to have; 0 of one that was stopped.
+      type: dict
 listen:
   description: O(listen), each with C(taken), whether another program has the port, and C(holders), who listens there.
   returned: success

@@ -33,6 +33,10 @@ options:
     description: The size of the picture that the question showed, empty where there was none.
     type: str
     default: ""
+  ended:
+    description: What M(sparkops.dgx_spark.engine_stop_report) returned, where it was stopped before.
+    type: dict
+    default: {}
 author:
   - sparkops contributors (@sparkops)
 """
@@ -112,6 +116,11 @@ exposed:
   description: By name what answers on which networks while the model is served, and how to close it, where ufw is off.
   returned: success
   type: dict
+requests_cut:
+  description: How many requests a restart has cut off; null where nothing had to be ended.
+  returned: where O(ended) was given
+  type: int
+  sample: 0
 at:
   description: When the report was made, in seconds since the epoch.
   returned: success

@@ -28,7 +28,7 @@ options:
   config_digest:
     description: >-
       The digest of the configuration and the image that the containers must have been started with, as
-      M(sparkops.dgx_spark.engine_plan) returns it.
+      M(sparkops.dgx_spark.engine_plan) returns it. Empty for whatever is configured.
     type: str
     required: true
   members:

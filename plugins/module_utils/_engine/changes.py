@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Collection, Iterator, Mapping, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, neighbours, serving
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, lifecycle, neighbours, serving
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.alert import Alert, problem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import (
     ServeError,
@@ -61,16 +61,17 @@ CREATE_CONTAINER = "Create the container"
 RESET_UNIT = "Reset the failed unit"
 START_UNIT = "Start the unit"
 RESTART_UNIT = "Restart the unit"
+START_ENGINE = lifecycle.START_ENGINE  # what stop.yml has stopped
 FIREWALL = "Configure the firewall"
 
 NAMES = (
     *(INSTALL, PULL, BUILD, LOAD, DIRECTORIES, KEY, WRITE, HOSTFILE, DOWNLOAD, ALERT, ALERT_URL, REMOVE_ALERT),
     *(STOP_UNIT, REMOVE_CONTAINER, DISABLE_UNIT, REMOVE_UNIT, REMOVE_STACK, REMOVE_STACK_CONTAINERS, REMOVE_STACK_FILE),
     *(WRITE_STACK, DEPLOY, RESTART_SERVICES),
-    *(WRITE_UNIT, ENABLE_UNIT, CREATE_CONTAINER, RESET_UNIT, START_UNIT, RESTART_UNIT, FIREWALL),
+    *(WRITE_UNIT, ENABLE_UNIT, CREATE_CONTAINER, RESET_UNIT, START_UNIT, RESTART_UNIT, START_ENGINE, FIREWALL),
 )
 #: what starts the engine
-STARTS = {DEPLOY, RESTART_SERVICES, CREATE_CONTAINER, START_UNIT, RESTART_UNIT}
+STARTS = {DEPLOY, RESTART_SERVICES, CREATE_CONTAINER, START_UNIT, RESTART_UNIT, START_ENGINE}
 REMOVE_RULES = "Remove the firewall rules of the serving"
 REMOVE_IMAGES = "Remove the engine's images"
 REMOVE_FILES = "Remove the files of the serving"
@@ -81,7 +82,6 @@ UNDO_NAMES = (
 
 PRIVATE = "0600"
 SIZES_APART = 0.1  #: share of the memory by which Sparks of one size may differ
-RUNNING = ("active", "activating")  # states of a unit that starts or runs its container
 
 
 @dataclass(frozen=True)
@@ -384,9 +384,13 @@ def _swarm(asked: Request, member: str, drifted: bool) -> Iterator[dict[str, Any
     deployed = written and labels == serving.stack_labels(one)
     if not deployed:
         yield change(DEPLOY)
-    # To deploy a stack starts no service again whose own part in it is what it was.
-    if has_given_up(asked) or (deployed and drifted):
+    # To deploy a stack starts what was stopped, and no service again whose own part in it is what it was.
+    wanted = lifecycle.services(one.layout["name"], len(one.members))
+    stopped = lifecycle.scaled_down(wanted, found["docker"].get("replicas", {})) if deployed else []
+    if (has_given_up(asked) and not stopped) or (deployed and drifted and len(stopped) < len(wanted)):
         yield change(RESTART_SERVICES)
+    if stopped:
+        yield change(START_ENGINE)
 
 
 def _systemd(asked: Request, member: str, drifted: bool) -> Iterator[dict[str, Any]]:
@@ -394,16 +398,20 @@ def _systemd(asked: Request, member: str, drifted: bool) -> Iterator[dict[str, A
     places, text, active = one.layout, serving.unit(one), found["unit"]["active"]
     if not _is_file(found["entries"], serving.File(places["unit_file"], text)):
         yield change(WRITE_UNIT, _content(found, places["unit_file"]), text, places["unit_file"])
-    if found["entries"][places["unit_link"]]["kind"] == "absent":
-        yield change(ENABLE_UNIT)
+    disabled = found["entries"][places["unit_link"]]["kind"] == "absent"
     wanted = serving.container(one, member)
     labels = found["docker"]["container"].get("labels", {})
     create = labels.get(OPTIONS_LABEL) != wanted["labels"][OPTIONS_LABEL]
+    if disabled and not create and active not in lifecycle.RUNS:
+        yield change(START_ENGINE)
+        return
+    if disabled:
+        yield change(ENABLE_UNIT)
     if create:
         yield change(CREATE_CONTAINER, json.dumps(labels), json.dumps(wanted, indent=2, sort_keys=True) + "\n")
     if active == "failed":  # systemd would not start it again for a while
         yield change(RESET_UNIT)
-    if create or active not in RUNNING:
+    if create or active not in lifecycle.RUNS:
         yield change(START_UNIT)
     elif drifted:
         yield change(RESTART_UNIT)

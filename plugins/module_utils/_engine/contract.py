@@ -41,6 +41,7 @@ SERVING = "serving"
 FAILED = "failed"  #: this start; systemd or Swarm starts the container again
 GAVE_UP = "gave up"  #: too many starts in a row have failed; only a person or a play starts it again
 STOPPED = "stopped"  #: it was asked to end
+BY_STOP = "stopped by stop.yml"  #: the reason of this phase that stop.yml writes: what was stopped so stays so
 LISTENING = "listening"  #: a worker's sshd
 
 #: in these a container is not healthy

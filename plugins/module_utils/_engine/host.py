@@ -22,6 +22,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     Docker,
     store_of,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_update import replicas
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, instances
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import ROOTS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port, ufw
@@ -195,6 +196,7 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str], copy_d
     manager = bool(swarm.get("ControlAvailable"))
     mine = [f"{STACK_LABEL}={name}"]
     containers = _filtered(docker, "/containers/json?all=1", name=[f"^/{name}$"])
+    specs = [one["Spec"] for one in (_filtered(docker, "/services", label=mine) if manager else [])]
     return {
         "store": store_of(info),
         "room": room_of(info, copy_dir),
@@ -217,10 +219,8 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str], copy_d
             {"id": one["Id"], "name": one["Names"][0].lstrip("/"), "state": one["State"]}
             for one in _filtered(docker, "/containers/json?all=1", label=mine)
         ],
-        "services": {
-            one["Spec"]["Name"]: one["Spec"].get("Labels") or {}
-            for one in (_filtered(docker, "/services", label=mine) if manager else [])
-        },
+        "services": {spec["Name"]: spec.get("Labels") or {} for spec in specs},
+        "replicas": {spec["Name"]: count for spec in specs if (count := replicas(spec)) is not None},
     }
 
 

@@ -224,9 +224,9 @@ Description={serving.engine["title"]} in the container {name}
 Requires=docker.service
 After=docker.service network-online.target
 Wants=network-online.target
-# Not without its configuration: from the last boot on, systemd knows a unit whose file undo has removed, and starts it
-# with Docker.
-ConditionPathExists={serving.layout["config_dir"]}/{contract.CLUSTER}
+# Only while it is enabled: from the last boot on, systemd knows a unit that was disabled since, or whose file undo has
+# removed, and would start it with Docker.
+ConditionPathExists={serving.layout["unit_link"]}
 # The leader's program counts its starts too, and ends well when it gives up, so this is the last resort, and leaves \
 a driver
 # that is late at boot its time.

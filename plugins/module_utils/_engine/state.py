@@ -36,16 +36,26 @@ def unstartable(tasks: Sequence[dict[str, Any]], since: float, now: float, patie
     return sorted(words for words, count in says.items() if count > 1)
 
 
+def is_of(state: Mapping[str, Any], config_digest: str) -> bool:
+    """Whether a state speaks of containers that were started with a configuration; of any, where that is empty.
+
+    >>> is_of({"config": "a"}, "a"), is_of({"config": "a"}, "b"), is_of({"config": "a"}, ""), is_of({}, "")
+    (True, False, True, False)
+    """
+    return "config" in state and config_digest in ("", state["config"])
+
+
 def problems_of(
     state: Mapping[str, Any], config_digest: str, members: Sequence[str], require_rdma: bool
 ) -> tuple[bool, list[str]]:
     """Whether a serving has settled (it serves, or its supervisor gave up), and one sentence for each problem.
 
     :param state: ``state.json``, of the shape :class:`contract.State`, empty where there is none.
-    :param config_digest: what the containers must have been started with. :param members: names in rank order.
+    :param config_digest: what the containers must have been started with, empty for whatever is configured.
+    :param members: names in rank order.
     """
     phase, reason = state.get("phase", "not started"), state.get("reason") or ""
-    if state.get("config") != config_digest:
+    if not is_of(state, config_digest):
         return False, ["the containers that were asked for have not started"]
     if phase == contract.GAVE_UP:
         return True, [f"the supervisor gave up: {reason}"]

@@ -280,13 +280,25 @@ def serving_waiting(facts: Facts) -> Iterator[Seen]:
             yield Seen(f"{one['name']} waits for {waited / 60:.0f} minutes: {_reason(one)}")
 
 
+def serving_kept_stopped(facts: Facts) -> Iterator[Seen]:
+    for one in facts.servings():
+        if _kept_stopped(one):
+            yield Seen(f"{one['name']} is {contract.BY_STOP}")
+
+
+def _kept_stopped(serving: Mapping[str, Any]) -> bool:
+    """Whether stop.yml has stopped it, which is nobody's trouble."""
+    return (serving["phase"], serving["state"].get("reason")) == (contract.STOPPED, contract.BY_STOP)
+
+
 def serving_stopped(facts: Facts) -> Iterator[Seen]:
     for one in facts.servings():
         by_systemd = one["launcher"] == instances.SYSTEMD
         inactive = by_systemd and one["unit"].get("active") in ("inactive", "failed")
         stopped = one["phase"] == contract.STOPPED and not by_systemd  # systemd knows sooner than the state tells
-        if stopped or (inactive and one["phase"] != contract.GAVE_UP):
-            data = ({"unit": f"{one['name']}.service"},) if by_systemd else ()
+        if (stopped or (inactive and one["phase"] != contract.GAVE_UP)) and not _kept_stopped(one):
+            starts = by_systemd and one["unit"].get("file") != "disabled"  # one that is disabled does not start
+            data = ({"unit": f"{one['name']}.service"},) if starts else ()
             reason = f" ({_reason(one)})" if one["phase"] else ""
             yield Seen(f"{one['name']} is {one['phase'] or 'not started'}{reason}", data=data)
 

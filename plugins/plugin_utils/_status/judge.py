@@ -444,7 +444,8 @@ def _start_slower(document: Document) -> Iterator[Found]:
 def _stopped(document: Document) -> Iterator[Found]:
     for one in document["instances"]:
         if is_stopped(one):
-            mend = "run the playbook that serves, to start it"
+            instance = f" -e spark_instance={one['instance']}" if one["instance"] else ""
+            mend = f"nothing, or start.yml{instance}, to serve again"
             yield Found(one["leader"], one["name"], "it is stopped", one["reason"] or "it was asked to end", mend)
 
 

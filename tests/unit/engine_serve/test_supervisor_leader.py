@@ -69,7 +69,7 @@ def test_starts_are_counted_for_one_configuration(tmp_path: Path, monkeypatch, c
     monkeypatch.setattr(state, "cluster", lambda: NODE)
     monkeypatch.setattr(state, "node", lambda: NODE)
     monkeypatch.setenv("DGX_SPARK_CONFIG", config)
-    monkeypatch.setattr(network, "await_address", lambda _address, _state: sys.exit(0))
+    monkeypatch.setattr(network, "await_address", lambda *_about: sys.exit(0))
     own = state.State()
     with pytest.raises(SystemExit):
         leader.lead(own)

@@ -82,6 +82,45 @@ def test_it_does_not_listen_with_old_device_nodes(tmp_path: Path, monkeypatch: p
     assert heard[0].startswith("in its container old nodes: it ends to be made anew")
 
 
+def test_a_worker_that_listens_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {"name": "spark2", "address": "192.168.100.2", "rdma_devices": []}
+    monkeypatch.setattr(state, "cluster", lambda: {**CLUSTER, "limits": {}})
+    monkeypatch.setattr(state, "node", lambda: node)
+    monkeypatch.setattr(state.paths, "STATE", tmp_path)
+    monkeypatch.setattr(state.paths, "RUN", tmp_path)
+    monkeypatch.setattr(worker.processes, "end_by_sigterm", lambda: None)
+    asked: list[object] = []
+    monkeypatch.setattr(network, "await_address", lambda address, _state, others: asked.append((address, others)))
+    monkeypatch.setattr(network, "await_port", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(worker.Path, "mkdir", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(ssh, "write_server_config", lambda *_arguments: None)
+    monkeypatch.setattr(os, "spawnv", lambda *_arguments: 0)
+    monkeypatch.setattr(worker, "watch", lambda *_arguments: 1)
+    assert worker.main() == 1
+    assert asked == [("192.168.100.2", ["spark1"])]
+    told = state.State().values
+    assert (told["phase"], told["reason"]) == ("listening", "for spark1, which leads")
+
+
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [
+        ([], "this node has no address 192.0.2.1 yet"),
+        (["spark2"], "yet: its cable is out, or spark2 at the other end of it off"),
+        (["spark2", "spark3"], "yet: its cable is out, or spark2 and spark3 at the other end of it off"),
+    ],
+)
+def test_a_node_without_its_address_says_who_may_be_off(
+    own: state.State, monkeypatch: pytest.MonkeyPatch, others: list[str], says: str
+) -> None:
+    looks = [False, True]
+    monkeypatch.setattr(network, "has_address", lambda _address: looks.pop(0))
+    monkeypatch.setattr(network.time, "sleep", lambda _seconds: None)
+    network.await_address("192.0.2.1", own, others)
+    assert own.values["phase"] == "waiting"
+    assert own.values["reason"].endswith(says)
+
+
 def test_an_ssh_server_is_no_notice_and_silence_neither() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -67,7 +67,7 @@ def test_an_instance_has_names_of_its_own_and_the_others_image() -> None:
     own = plan["hosts"]["spark1"]
     assert own["container"]["name"] == "dgx-spark-trtllm-vlm"
     assert "docker start --attach dgx-spark-trtllm-vlm\n" in own["unit"]
-    assert "ConditionPathExists=/etc/dgx-spark/trtllm-vlm/cluster.json\n" in own["unit"]
+    assert f"ConditionPathExists={PLACES['unit_link']}\n" in own["unit"]
     assert plan["stack"].splitlines()[1].endswith("/etc/dgx-spark/trtllm-vlm/stack.yml dgx-spark-trtllm-vlm")
     sources = {one["source"] for one in own["container"]["mounts"] if "source" in one}
     assert {"/etc/dgx-spark/trtllm-vlm", "/var/lib/dgx-spark/trtllm-vlm"} <= sources

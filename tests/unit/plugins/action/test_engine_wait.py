@@ -80,6 +80,8 @@ def test_what_nobody_mends_is_not_waited_for_as_long_as_a_load_may_take(wait) ->
     assert wait([earlier], timeout=3600)[0]["waited_s"] == 22.0
     assert wait([waits] * 5 + [loads] * 30 + [waits], timeout=3600)[0]["waited_s"] == 68.0 + 22.0
     assert wait([loads], timeout=3600)[0]["waited_s"] == 3602.0
+    assert wait([earlier], timeout=3600, config_digest="")[0]["waited_s"] == 3602.0, "whatever is configured"
+    assert wait([LOADS], timeout=3600, config_digest="")[0]["waited_s"] == 22.0
     behind = {**LOADS, "state": {**waits["state"], "behind": "127.0.0.1:8355"}}  # another engine loads on the Spark
     assert wait([behind], timeout=3600)[0]["waited_s"] == 3602.0
     assert wait([behind] * 30 + [waits], timeout=3600)[0]["waited_s"] == 58.0 + 22.0

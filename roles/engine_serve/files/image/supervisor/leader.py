@@ -72,7 +72,7 @@ def lead(own: State) -> int:
     if own.values.get("config") != config:
         own.values["starts"] = 0  # what failed was something else
     own.set(phase=contract.WAITING, reason="", config=config, began=time.time(), behind="")
-    network.await_address(node["address"], own)
+    network.await_address(node["address"], own, network.others(cluster, node))
     wanted, prefix = rdma.needed(cluster, node), f"{node['name']}: "
     if not rdma.await_devices(wanted, own, lambda _words, seconds: time.sleep(seconds), prefix):
         return contract.EXIT_FAILED  # to be made anew, with the device nodes that are true now

@@ -7,9 +7,15 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any, Mapping, Sequence
 
 from . import contract
 from .state import State
+
+
+def others(cluster: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
+    """The names of the other nodes."""
+    return [one["name"] for one in cluster["nodes"] if one["name"] != node["name"]]
 
 
 def has_address(address: str) -> bool:
@@ -22,10 +28,14 @@ def has_address(address: str) -> bool:
     return True
 
 
-def await_address(address: str, state: State) -> None:
-    """Wait, without limit, until this node has an address: its cable may be out."""
+def await_address(address: str, state: State, others: Sequence[str] = ()) -> None:
+    """Wait, without limit, until this node has an address: its cable may be out.
+
+    :param others: the nodes that may be at the other end of it.
+    """
+    ends = f": its cable is out, or {' and '.join(others)} at the other end of it off" if others else ""
     while not has_address(address):
-        state.set(phase=contract.WAITING, reason=f"this node has no address {address} yet")
+        state.set(phase=contract.WAITING, reason=f"this node has no address {address} yet{ends}")
         time.sleep(5)
 
 

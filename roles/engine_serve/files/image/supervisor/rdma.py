@@ -23,7 +23,10 @@ PATIENCE = 10  # seconds: drivers bring counters up to date now and then
 ANEW, AGAIN = 1.0, 8.0  # seconds until a container ends to be made anew: the first time, and if that did not help
 ASKED, RECENT = 20.0, 120.0  # seconds in which a worker that ended is back, and for which it explains an engine's end
 
-PLUG = "plug its QSFP cable in, since DGX OS may switch the card off without one; if names changed, run the play again"
+PLUG = (
+    "plug its QSFP cable in, and switch on the Spark at its other end, since DGX OS may switch the card off without a "
+    "live cable; if names changed, run the play again"
+)
 MADE_ANEW = (
     "it ends to be made anew; if that does not help, check that the host has the device, and that NVIDIA's runtime is "
     "its Docker's default"

@@ -21,7 +21,7 @@ def main() -> int:
     cluster, node, own = state.cluster(), state.node(), state.State()
     wanted, port = rdma.needed(cluster, node), cluster["ssh_port"]
     processes.end_by_sigterm()
-    network.await_address(node["address"], own)
+    network.await_address(node["address"], own, network.others(cluster, node))
     network.await_port(f"{node['address']}:{port}", own, reuse=True)
     if not rdma.await_devices(wanted, own, lambda words, seconds: notice.say(node["address"], port, words, seconds)):
         return contract.EXIT_FAILED
@@ -29,7 +29,7 @@ def main() -> int:
     paths.environment().write_text(json.dumps(dict(os.environ)))
     config = paths.RUN / "sshd_config"
     ssh.write_server_config(config, cluster, node)
-    own.set(phase=contract.LISTENING, reason="", address=node["address"])
+    own.set(phase=contract.LISTENING, reason=f"for {cluster['nodes'][0]['name']}, which leads", address=node["address"])
     sshd = os.spawnv(os.P_NOWAIT, ssh.SSHD, [ssh.SSHD, "-D", "-e", "-f", str(config)])
     return watch(sshd, wanted, own)
 

@@ -42,6 +42,21 @@ def test_what_a_state_says(about: dict[str, Any], settled: bool, says: list[str]
     assert all(re.search(pattern, problem) for pattern, problem in zip(says, problems))
 
 
+@pytest.mark.parametrize(
+    ("about", "settled", "says"),
+    [
+        ({}, False, "have not started"),
+        ({"phase": "stopped", "reason": "x"}, False, "have not started"),
+        ({"config": "any", "phase": "waiting", "reason": "for spark2"}, False, "waiting: for spark2"),
+        ({"config": "any", "phase": "serving"}, True, None),
+    ],
+)
+def test_whatever_is_configured_may_be_waited_for(about: dict[str, Any], settled: bool, says: str | None) -> None:
+    found, problems = state.problems_of(about, "", ["spark1"], require_rdma=False)
+    assert found == settled
+    assert problems == [] if says is None else says in problems[0]
+
+
 def test_without_a_fabric_no_rdma_is_asked_for() -> None:
     about = {"config": "new", "phase": "serving", "ranks": {}}
     assert state.problems_of(about, "new", ["spark1"], require_rdma=False) == (True, [])

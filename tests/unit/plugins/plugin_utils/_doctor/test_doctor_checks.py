@@ -266,6 +266,12 @@ RED: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({**in_phase("stopped"), f"{SERVES}.launcher": "swarm", f"{SERVES}.unit": {}}, "is stopped"),
         ({f"{SERVES}.unit.active": "inactive", f"{SERVES}.phase": ""}, "is not started"),
     ],
+    "serving_kept_stopped": [
+        (
+            {**in_phase("stopped", reason="stopped by stop.yml"), f"{SERVES}.unit.active": "inactive"},
+            "dgx-spark-trtllm is stopped by stop.yml",
+        )
+    ],
     "serving_without_container": [({f"{S1}.containers": []}, "is said to be serving, and no container")],
     "serving_over_tcp": [
         (
@@ -475,6 +481,17 @@ def test_a_unit_that_was_started_just_now_is_not_stopped() -> None:
     assert found(damaged(in_phase("stopped", reason="asked to end")), "serving_stopped") == []
 
 
+@pytest.mark.parametrize("launcher", ["swarm", "docker"])
+def test_what_stop_yml_has_stopped_needs_nobody(launcher: str) -> None:
+    unit = {} if launcher == "swarm" else {"active": "inactive", "file": "disabled"}
+    changes = {**in_phase("stopped", reason="stopped by stop.yml"), f"{SERVES}.launcher": launcher}
+    told = damaged({**changes, f"{SERVES}.unit": unit, f"{S1}.containers": []})
+    seen = [one for one in found(told) if one["check"].startswith("serving_")]
+    assert [(one["check"], one["severity"], one["treatable"]) for one in seen] == [
+        ("serving_kept_stopped", "note", False)
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "offered"),
     [
@@ -483,6 +500,8 @@ def test_a_unit_that_was_started_just_now_is_not_stopped() -> None:
         ({f"{S1}.clock": {"synchronized": False, "ntp": False, "can_ntp": True}}, True),
         ({f"{S1}.clock": {"synchronized": False, "ntp": True, "can_ntp": True}}, False),
         ({**in_phase("stopped"), f"{SERVES}.launcher": "swarm", f"{SERVES}.unit": {}}, False),
+        ({**in_phase("stopped"), f"{SERVES}.unit.active": "inactive"}, True),
+        ({**in_phase("stopped"), f"{SERVES}.unit.active": "inactive", f"{SERVES}.unit.file": "disabled"}, False),
     ],
 )
 def test_only_what_can_be_mended_here_is_offered(changes: dict[str, Any], offered: bool) -> None:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import damaged
 import jsonschema
@@ -300,6 +301,30 @@ def test_what_is_stopped_is_a_note_and_fails_no_run() -> None:
     assert len(judge.failing(judged(CASES["gpu_hot"][0]())["anomalies"], "warning")) == 1
     assert len(judge.failing(judged(CASES["gave_up"][0]())["anomalies"], "serious")) == 1
     assert judge.failing(judged(CASES["gave_up"][0]())["anomalies"], "never") == []
+
+
+@pytest.mark.parametrize("start", [pair, by_swarm], ids=["systemd", "swarm"])
+def test_what_stop_yml_has_stopped_is_a_note_that_names_start_yml(start: Callable[[], dict[str, Any]]) -> None:
+    members = copy.deepcopy(start())
+    for one in members.values():
+        read = one["read"]
+        read["instances"][0]["state"].update(phase="stopped", reason="stopped by stop.yml")
+        read["docker"]["containers"][LLM] = [container(LLM, state="exited", exit_status=143)] if read["units"] else []
+        if read["units"]:
+            read["units"][f"{LLM}.service"].update(active="inactive", enabled="disabled", age_s=None)
+    made = judged(members)
+    (told,) = (one for one in made["anomalies"] if one["instance"] == LLM)
+    assert (told["kind"], told["class"], told["cause"]) == ("stopped", "note", "stopped by stop.yml")
+    assert told["mend"] == "nothing, or start.yml, to serve again"
+    assert next(one for one in made["instances"] if one["name"] == LLM)["serves"] is False
+
+
+def test_a_stopped_instance_is_started_by_its_name() -> None:
+    members = pair()
+    members["spark1"]["read"]["instances"][1]["state"].update(phase="stopped", reason="stopped by stop.yml")
+    members["spark1"]["read"]["docker"]["containers"][VLM] = []
+    (told,) = (one for one in judged(members)["anomalies"] if one["kind"] == "stopped")
+    assert told["mend"] == "nothing, or start.yml -e spark_instance=vlm, to serve again"
 
 
 def test_what_a_host_tells_moves_no_cursor() -> None:
