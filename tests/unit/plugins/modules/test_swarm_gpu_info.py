@@ -103,8 +103,9 @@ def test_a_manager_knows_its_swarm(read, engine) -> None:
         {
             "ID": "one",
             "Spec": NODE["Spec"],
-            "Status": {"State": "ready"},
-            "Description": {"Hostname": "spark1"},
+            "Status": {"State": "ready", "Message": None, "Addr": "0.0.0.0"},
+            "ManagerStatus": {"Addr": ""},
+            "Description": {"Hostname": "spark1", "Resources": {"GenericResources": []}},
         }
     ]
 
