@@ -127,7 +127,8 @@ FAULTS = {
     "a half without an address": Fault(
         f"{KEEP} && sudo ip address flush dev enP2p1s0f0np0",
         "sudo ip address add $(cat /var/tmp/half) dev enP2p1s0f0np0",
-        ("fabric_half_unaddressed", "links_unmatched"),
+        ("fabric_half_unaddressed",),
+        also=("links_unmatched",),  # told of the other Spark, whose half still has one
     ),
     "a half that is down": Fault(
         f"{KEEP} && sudo ip link set enP2p1s0f0np0 down",
@@ -206,7 +207,7 @@ FAULTS = {
         "sudo systemctl start docker",
         ("docker_stopped",),
         "docker_stopped",
-        also=("serving_stopped", "swarm_node_down"),
+        also=("serving_stopped", "serving_failing", "serving_without_container", "swarm_node_down"),
     ),
 }
 

@@ -17,6 +17,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts i
 
 OLDEST = (20, 10)
 WAITS_S = 300.0  #: without a change, from which on it is told that a serving waits
+AGAIN = 3  #: starts of a container by Docker itself that are no accident
 LOCKED = 1 << 30  #: bytes that have to be lockable at least, for a queue and its buffers
 IFNAMES = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 HANGING_NCCL = ("2.28.9", "2.30.4")
@@ -85,7 +86,9 @@ def toolkit_missing(facts: Facts) -> Iterator[Seen]:
 
 def containers_restarting(facts: Facts) -> Iterator[Seen]:
     for one in facts.get("containers"):
-        if one["state"] == "restarting":
+        # Between two ends it runs for a moment: "Up 3 seconds".
+        again = one["more"] and one["more"]["restarts"] >= AGAIN and "second" in one["status"]
+        if one["state"] == "restarting" or again:
             yield Seen(f"{one['name']} ({one['image']}): {one['status']}")
 
 

@@ -139,7 +139,10 @@ RED: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({f"{S1}.docker.runtimes": ["runc"]}, "runtimes are runc"),
     ],
     "cdi_stale": [({f"{S1}.cdi.0.lacking": ["/lib/libcuda.so.580.1", "/x"]}, "libcuda.so.580.1 and 1 more")],
-    "containers_restarting": [({f"{S1}.containers.1.state": "restarting"}, "db .postgres.")],
+    "containers_restarting": [
+        ({f"{S1}.containers.1.state": "restarting"}, "db .postgres."),
+        ({f"{S1}.containers.0.more.restarts": 3, f"{S1}.containers.0.status": "Up Less than a second"}, "dgx-spark"),
+    ],
     "container_ended": [
         ({f"{S1}.containers": lambda old: [*old, {**with_more(exit=1)([])[0], "state": "exited"}]}, "status 1")
     ],
@@ -470,6 +473,12 @@ def test_of_a_log_the_last_line_is_told_and_the_others_are_counted() -> None:
 )
 def test_a_variable_that_is_passed_on_is_no_failure(line: str) -> None:
     assert found(damaged(said(line)), "log_ptxas") == []
+
+
+@pytest.mark.parametrize(("restarts", "status"), [(3, "Up 2 hours"), (2, "Up 5 seconds")])
+def test_a_container_that_was_started_again_once_is_silent(restarts: int, status: str) -> None:
+    told = damaged({f"{S1}.containers.0.more.restarts": restarts, f"{S1}.containers.0.status": status})
+    assert found(told, "containers_restarting") == []
 
 
 def test_the_worst_comes_first() -> None:
