@@ -46,7 +46,12 @@ def test_what_a_status_means(status: int, outcome: int, words: str) -> None:
     [
         ("hangs", webhook.TAKEN, "it took the message and did not answer"),
         ("slow", webhook.TAKEN, "it took the message and did not answer"),
-        ("closes", webhook.LATER, "RemoteDisconnected|ConnectionResetError, Connection reset by peer"),
+        # By when the kernel tells of it: as the request is sent, or as the answer is read.
+        (
+            "closes",
+            webhook.LATER,
+            "RemoteDisconnected|ConnectionResetError, Connection reset by peer|BrokenPipeError, Broken pipe",
+        ),
         ("refuses", webhook.LATER, "ConnectionRefusedError, Connection refused"),
     ],
 )
