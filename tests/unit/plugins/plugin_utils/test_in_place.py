@@ -125,7 +125,8 @@ def test_a_step_in_a_real_terminal_and_in_a_pipe(tmp_path: Path, terminal: bool)
         "ANSIBLE_NOCOLOR": "1",
         "TERM": "xterm",
     }
-    words = ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml")]
+    program = [sys.executable, "-m", "ansible", "playbook"]  # the script itself may not be on the path
+    words = [*program, "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml")]
     command = words if terminal else ["sh", "-c", f"{' '.join(words)} | cat"]
     options = {"env": environment, "dimensions": (40, 200), "timeout": 300, "encoding": "utf-8", "cwd": str(tmp_path)}
     child = pexpect.spawn(command[0], command[1:], **options)
