@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -109,11 +110,14 @@ def play(folder: Path) -> None:
         {"name": "Follow", "sparkops.dgx_spark.async_follow": follow},
     ]
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    here["ansible_async_dir"] = str(folder / "async")  # HOME may be another place than the user's home directory
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"spark1": here, "spark2": here}}}))
     (folder / "ansible.cfg").touch()
     (folder / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
 
 
+# The newest core comes without its scripts into a virtual Spark's image, where the end of either takes 90 s.
+@pytest.mark.skipif(not shutil.which("ansible-playbook"), reason="Ansible is not installed with its scripts")
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_step_in_a_real_terminal_and_in_a_pipe(tmp_path: Path, terminal: bool) -> None:
     """The step of one host fails, and its words stand on a line of their own."""
@@ -125,8 +129,7 @@ def test_a_step_in_a_real_terminal_and_in_a_pipe(tmp_path: Path, terminal: bool)
         "ANSIBLE_NOCOLOR": "1",
         "TERM": "xterm",
     }
-    program = [sys.executable, "-m", "ansible", "playbook"]  # the script itself may not be on the path
-    words = [*program, "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml")]
+    words = ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml")]
     command = words if terminal else ["sh", "-c", f"{' '.join(words)} | cat"]
     options = {"env": environment, "dimensions": (40, 200), "timeout": 300, "encoding": "utf-8", "cwd": str(tmp_path)}
     child = pexpect.spawn(command[0], command[1:], **options)
