@@ -62,13 +62,14 @@ WRONG = "HF_TOKEN=x NCCL_IB_GID_INDEX=3 NCCL_IB_DISABLE=1 NCCL_SOCKET_IFNAME=no0
 class Fault:
     """What is done to a Spark, and how that is taken back; the checks that find it, and whether one of them mends it.
 
-    :param also: checks that may find it as well.
+    :param elsewhere: checks that find it on the other Spark. :param also: checks that may find it as well.
     """
 
     command: str
     undo: str
     finds: tuple[str, ...]
     treat: str = ""
+    elsewhere: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     spark: str = "spark2"
 
@@ -128,7 +129,7 @@ FAULTS = {
         f"{KEEP} && sudo ip address flush dev enP2p1s0f0np0",
         "sudo ip address add $(cat /var/tmp/half) dev enP2p1s0f0np0",
         ("fabric_half_unaddressed",),
-        also=("links_unmatched",),  # told of the other Spark, whose half still has one
+        elsewhere=("links_unmatched",),  # whose half still has an address
     ),
     "a half that is down": Fault(
         f"{KEEP} && sudo ip link set enP2p1s0f0np0 down",
@@ -252,8 +253,10 @@ def test_what_is_injected_is_found_mended_where_safe_and_nothing_else(
     finally:
         spark.check_output(fault.undo)
     seen = found(run)
-    assert set(fault.finds) <= set(seen) <= {*fault.finds, *fault.also}
+    must = {*fault.finds, *fault.elsewhere}
+    assert must <= set(seen) <= {*must, *fault.also}
     assert all(fault.spark in seen[name] for name in fault.finds)
+    assert not any(fault.spark in seen[name] for name in fault.elsewhere)
     if fault.treat:
         left = run.results("Show what is left")["localhost"]
         assert f"{fault.treat} on {fault.spark}" in left["mended"]

@@ -8,11 +8,10 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timezone
 from typing import Any, Dict, Iterable, List, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError, reads_answers
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.times import seconds_of
 
 NONE = "<none>"
 #: a container that has one of these does nothing, until somebody starts it
@@ -35,7 +34,7 @@ def images(docker: Docker, containers: Sequence[Mapping[str, Any]]) -> list[dict
         if about is None:  # it went just now
             continue
         own = [container for container in containers if container["image"] == one["Id"]]
-        times = [moment((about.get("Metadata") or {}).get("LastTagTime")), *(each["at"] for each in own)]
+        times = [seconds_of((about.get("Metadata") or {}).get("LastTagTime")) or 0.0, *(each["at"] for each in own)]
         found.append(
             {
                 "id": one["Id"],
@@ -64,7 +63,7 @@ def containers_of(docker: Docker) -> list[dict[str, Any]]:
         times = [float(one.get("Created") or 0)]
         try:
             state = docker.ask("GET", f"/containers/{one['Id']}/json").get("State") or {}
-            times += [moment(state.get("StartedAt")), moment(state.get("FinishedAt"))]
+            times += [seconds_of(state.get(name)) or 0.0 for name in ("StartedAt", "FinishedAt")]
         except DockerError as error:
             if error.status != 404:
                 raise
@@ -88,22 +87,6 @@ def services_of(docker: Docker) -> list[dict[str, Any]]:
         image = str(spec.get("Image") or "")
         found.append({"name": str(one["Spec"]["Name"]), "image": image, "runs": True, "mounts": mounts, "at": 0.0})
     return found
-
-
-def moment(text: Any) -> float:
-    """A time as Docker writes it, in seconds since the epoch; 0 where there was none.
-
-    >>> moment("2026-11-30T05:00:00.123456789Z"), moment("0001-01-01T00:00:00Z"), moment(None)
-    (1796014800.0, 0.0, 0.0)
-    """
-    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)$", str(text or ""))
-    if not match:
-        return 0.0
-    zone = "+00:00" if match[2] == "Z" else match[2]
-    try:
-        return max(0.0, datetime.fromisoformat(match[1] + zone).astimezone(timezone.utc).timestamp())
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def image_users(users: Iterable[Mapping[str, Any]]) -> Users:

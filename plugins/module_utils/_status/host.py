@@ -8,7 +8,6 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import calendar
 import hashlib
 import os
 import re
@@ -18,6 +17,7 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import STACK_LABEL, Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import tasks_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.times import seconds_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host, instances
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import BASE_LABEL, ROOTS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import unstartable
@@ -206,19 +206,6 @@ def _whole(text: str | None) -> int | None:
 
 
 # --- Docker ----------------------------------------------------------------------------------------------------------
-
-
-def seconds_of(stamp: object) -> float | None:
-    """A point in time as Docker writes it, in seconds since the epoch; None for none.
-
-    >>> seconds_of("2026-11-30T03:12:45.123456789Z"), seconds_of("0001-01-01T00:00:00Z"), seconds_of("soon")
-    (1796008365.0, None, None)
-    """
-    try:
-        found = calendar.timegm(time.strptime(str(stamp)[:19], "%Y-%m-%dT%H:%M:%S"))
-    except (ValueError, OverflowError):
-        return None
-    return float(found) if found > 0 else None
 
 
 def container_of(one: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_containers_and_images_with_their_last_use(engine: SimpleNamespace) -> N
             "image": ID,
             "runs": False,
             "mounts": [MODELS],
-            "at": images.moment("2026-11-30T05:00:01Z"),
+            "at": images.seconds_of("2026-11-30T05:00:01Z"),
         }
     ]
     assert images.images(engine.docker, containers) == [
@@ -77,10 +77,10 @@ def test_containers_and_images_with_their_last_use(engine: SimpleNamespace) -> N
             "bytes": 7,
             "layers": ["x"],
             "labels": {"dgx-spark": "trtllm-serve"},
-            "last_used": images.moment("2026-11-30T05:00:01Z"),
+            "last_used": images.seconds_of("2026-11-30T05:00:01Z"),
         }
     ]
-    assert images.images(engine.docker, [])[0]["last_used"] == images.moment("2026-11-30T04:00:00Z")
+    assert images.images(engine.docker, [])[0]["last_used"] == images.seconds_of("2026-11-30T04:00:00Z")
 
 
 def test_a_managers_services_are_users(engine: SimpleNamespace) -> None:
