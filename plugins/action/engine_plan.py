@@ -158,6 +158,12 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
             "context": image.context_digest,
         },
         "config_digest": one.config_digest,
+        "last_good": planning.last_good(request),
+        "entry": {
+            **{name: asked["model"].get(name) or "" for name in ("repo", "commit")},
+            "config": one.config_digest,
+            "asked": asked["engine"].get("asked") or {},
+        },
         "cluster": one.cluster,
         "endpoint": f"http://{one.cluster['api_probe']}/v1",
         "hostfile_nodes": serving.hostfile_nodes(one),

@@ -22,6 +22,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import 
 #: the configuration of TensorRT-LLM is no change by itself, those are engine_plan's; but what the image says is kept
 KEEP_FACTS = "Keep what the image says of its flags and keys"
 CHANGES: tuple[str, ...] = (KEEP_FACTS,)
+#: what was asked for that the history keeps, by which a model that served before is served again as it was
+RECORDED = ("arguments", "options", "environment", "min_kv_tokens", "version", "vision", "image")
 
 
 class ActionModule(Planner):
@@ -61,7 +63,8 @@ class ActionModule(Planner):
         first = asked.pop("planned_at", 0)
         model, models = asked.pop("model"), asked.pop("catalogue", {})
         entry = entry_of(model, models, end)
-        speculation = speculation_of(asked.pop("speculative", ""), model, models, end)
+        said_of_drafts = asked.pop("speculative", "")
+        speculation = speculation_of(said_of_drafts, model, models, end)
         draft = draft_among(speculation, model.get("beside") or [])
         asked["config"] = asked.get("config") or entry["config"]
         absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
@@ -71,6 +74,7 @@ class ActionModule(Planner):
                 f"set trtllm_serve_model. {end}"
             )
         noted = asked.pop("noted", True)
+        recorded = {name: asked[name] for name in RECORDED if name in asked} | {"speculative": said_of_drafts}
         schema, unusable = schema_of(asked.get("facts", {}), asked.get("image", ""))
         try:
             request = trtllm.Request(
@@ -82,7 +86,7 @@ class ActionModule(Planner):
                 draft=draft,
                 **asked,
             )
-            engine = trtllm.plan(request)
+            engine = {**trtllm.plan(request), "asked": recorded}
         except ServeError as error:
             text = str(error)
             stop = "" if text.endswith("?") else "."

@@ -136,6 +136,12 @@ entries:
     text C(content).
   returned: success
   type: dict
+kept:
+  description: The configurations whose files an interrupted play has kept to go back to.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 state:
   description: The supervisor's state file; empty where there is none.
   returned: success
@@ -205,6 +211,10 @@ docker:
     container:
       description: C(image), C(labels) and C(state) of the container that systemd keeps, empty where there is none.
       type: dict
+    beside:
+      description: The names of containers that an interrupted play has left beside that one.
+      type: list
+      elements: str
     stack_containers:
       description: C(id), C(name) and C(state) of the stack's containers on this host.
       type: list
@@ -235,7 +245,7 @@ from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host, last_good
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.exposed import addresses
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
     PACKAGES,
@@ -291,6 +301,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "instances": instances,
         "others": host.others(places),
         "entries": host.entries(places, asked["downloads"]),
+        "kept": last_good.left_in(Path(places["config_dir"])),
         "state": host.state_in(Path(places["state_dir"])),
         "unit": host.unit(run, places["unit"]),
         "packages": packages,

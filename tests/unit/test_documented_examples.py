@@ -169,7 +169,9 @@ def known_variables() -> set[str]:
         *ROOT.glob("roles/*/tasks/*.yml"),
     ]
     for path in readers:
-        names |= set(re.findall(r"\b(?:spark|validate|doctor|setup|status|preflight|prune)_[a-z_]+", path.read_text()))
+        names |= set(
+            re.findall(r"\b(?:spark|validate|doctor|setup|status|preflight|prune|download)_[a-z_]+", path.read_text())
+        )
     return names
 
 

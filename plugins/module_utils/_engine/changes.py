@@ -63,12 +63,13 @@ START_UNIT = "Start the unit"
 RESTART_UNIT = "Restart the unit"
 START_ENGINE = lifecycle.START_ENGINE  # what stop.yml has stopped
 FIREWALL = "Configure the firewall"
+FORGET = "Forget what was kept to go back to"
 
 NAMES = (
     *(INSTALL, PULL, BUILD, LOAD, DIRECTORIES, KEY, WRITE, HOSTFILE, DOWNLOAD, ALERT, ALERT_URL, REMOVE_ALERT),
     *(STOP_UNIT, REMOVE_CONTAINER, DISABLE_UNIT, REMOVE_UNIT, REMOVE_STACK, REMOVE_STACK_CONTAINERS, REMOVE_STACK_FILE),
     *(WRITE_STACK, DEPLOY, RESTART_SERVICES),
-    *(WRITE_UNIT, ENABLE_UNIT, CREATE_CONTAINER, RESET_UNIT, START_UNIT, RESTART_UNIT, START_ENGINE, FIREWALL),
+    *(WRITE_UNIT, ENABLE_UNIT, CREATE_CONTAINER, RESET_UNIT, START_UNIT, RESTART_UNIT, START_ENGINE, FIREWALL, FORGET),
 )
 #: what starts the engine
 STARTS = {DEPLOY, RESTART_SERVICES, CREATE_CONTAINER, START_UNIT, RESTART_UNIT, START_ENGINE}
@@ -232,7 +233,10 @@ def changes(asked: Request) -> dict[str, list[dict[str, Any]]]:
         for name in asked.serving.members
     }
     drifted = any(one["name"] in (KEY, WRITE, HOSTFILE) for some in before.values() for one in some)
-    return {name: [*some, *_running(asked, name, drifted), *_firewall(asked, name)] for name, some in before.items()}
+    return {
+        name: [*some, *_running(asked, name, drifted), *_firewall(asked, name), *_left(asked, name)]
+        for name, some in before.items()
+    }
 
 
 def missing_packages(asked: Request, member: str) -> list[str]:
@@ -345,7 +349,7 @@ def remove_unit(found: Mapping[str, Any], places: Mapping[str, str]) -> Iterator
         return
     if found["unit"]["active"] not in ("inactive", "failed", ""):
         yield change(STOP_UNIT)
-    if found["docker"].get("container"):
+    if found["docker"].get("container") or found["docker"].get("beside"):
         yield change(REMOVE_CONTAINER)
     if entries[places["unit_link"]]["kind"] != "absent":
         yield change(DISABLE_UNIT)
@@ -456,6 +460,29 @@ def _firewall(asked: Request, member: str) -> Iterator[dict[str, Any]]:
         yield change(FIREWALL, *ufw.difference(there, todo, comment))
 
 
+def _left(asked: Request, member: str) -> Iterator[dict[str, Any]]:
+    """What an interrupted play has left; a play that ends forgets what it has kept by itself."""
+    found = asked.found[member]
+    left = [*found.get("kept", []), *found["docker"].get("beside", [])]
+    if left:
+        yield change(FORGET, text_of(left), "")
+
+
+def last_good(asked: Request) -> str:
+    """The configuration to go back to where the planned one does not serve; empty where none is known, or it is the
+    same.
+    """
+    good = str(asked.found[asked.serving.members[0]]["state"].get("good") or "")
+    return "" if good == asked.serving.config_digest else good
+
+
+def rules_before(asked: Request, member: str) -> list[dict[str, Any]]:
+    """The rules of the firewall that the serving has now, as the module ufw_rules takes them."""
+    comment = asked.serving.layout["comment"]
+    rules = [ufw.told(one["rule"]) for one in asked.found[member]["firewall"]["rules"] if one["comment"] == comment]
+    return [rule for rule in rules if rule]
+
+
 def host_plan(asked: Request, member: str) -> dict[str, Any]:
     """What the tasks of one host need to make its changes, and to verify."""
     one, alerts = asked.serving, alert_files(asked, member)
@@ -476,6 +503,7 @@ def host_plan(asked: Request, member: str) -> dict[str, Any]:
         "container": serving.container(one, member),
         "packages": missing_packages(asked, member),
         "firewall_rules": firewall_rules(asked, member),
+        "firewall_before": rules_before(asked, member),
     }
 
 

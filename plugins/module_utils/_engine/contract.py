@@ -28,6 +28,8 @@ ALERT = "alert.json"  #: on the leader, how alerts are sent; without it none are
 ALERT_URL = "alert_url"  #: beside it, where to: a secret, since whoever has it may post there
 ALERTS = "alerts.json"  #: beside the state, what was told, and what is yet to be delivered
 RECEIPTS = "receipts.json"  #: beside the state, the receipts of the last starts
+#: in CONFIG_DIR, in a directory named by its configuration: the files of what last served, while a play tries another
+KEPT = "kept"
 
 # --- in the environment of a container -------------------------------------------------------------------------------
 
@@ -180,6 +182,7 @@ class State(TypedDict, total=False):
     phase: str
     reason: str
     config: str  # the value of CONFIG_VARIABLE
+    good: str  # the value with which an engine last generated a token
     behind: str  # where the engines listen that it lets load first; empty while it waits for none
     began: float  # when this supervisor did
     starts: int  # since the last good run

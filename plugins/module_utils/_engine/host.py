@@ -24,7 +24,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_update import replicas
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, instances
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import ROOTS
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import KEPT_SUFFIX, NEXT_SUFFIX, ROOTS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port, ufw
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.nvidia_smi import driver_version
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import FORMAT, installed
@@ -195,7 +195,11 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str], copy_d
     swarm = info.get("Swarm") or {}
     manager = bool(swarm.get("ControlAvailable"))
     mine = [f"{STACK_LABEL}={name}"]
-    containers = _filtered(docker, "/containers/json?all=1", name=[f"^/{name}$"])
+    beside = [f"{name}{suffix}" for suffix in (KEPT_SUFFIX, NEXT_SUFFIX)]
+    pattern = rf"^/{name}(\{KEPT_SUFFIX}|\{NEXT_SUFFIX})?$"
+    listed = _filtered(docker, "/containers/json?all=1", name=[pattern])
+    named = {one["Names"][0].lstrip("/"): one for one in listed}
+    own = named.get(name)
     specs = [one["Spec"] for one in (_filtered(docker, "/services", label=mine) if manager else [])]
     return {
         "store": store_of(info),
@@ -211,10 +215,8 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str], copy_d
             }
             for one in _filtered(docker, "/images/json", label=[places["label"]])
         ],
-        "container": next(
-            ({"image": one["ImageID"], "labels": one.get("Labels") or {}, "state": one["State"]} for one in containers),
-            {},
-        ),
+        "container": {"image": own["ImageID"], "labels": own.get("Labels") or {}, "state": own["State"]} if own else {},
+        "beside": [one for one in beside if one in named],
         "stack_containers": [
             {"id": one["Id"], "name": one["Names"][0].lstrip("/"), "state": one["State"]}
             for one in _filtered(docker, "/containers/json?all=1", label=mine)

@@ -21,6 +21,8 @@ BASE_LABEL, CONTEXT_LABEL, OPTIONS_LABEL = "dgx-spark.base", "dgx-spark.context"
 #: an instance's name: it becomes part of names in Docker, systemd and paths
 INSTANCE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,14}[a-z0-9])?")
 RESERVED = "image"  # the directory of a build ends with it
+#: behind the name of a container of systemd's: the one that is made while another serves, and the one that served
+NEXT_SUFFIX, KEPT_SUFFIX = ".next", ".kept"
 
 
 def instance_problem(name: str) -> str:

@@ -163,6 +163,35 @@ def write(rule: str, netdev: str, source: str, target: str, port: int, proto: st
     return " ".join(words)
 
 
+_WRITTEN = re.compile(
+    r"(?P<rule>allow|deny)"
+    r"(?: (?P<alone>\d+)(?:/(?P<proto_alone>\w+))?"
+    r"|(?: in on (?P<netdev>\S+))?(?: from (?P<source>\S+))?(?: to (?P<target>\S+))?"
+    r"(?: port (?P<port>\d+))?(?: proto (?P<proto>\w+))?)"
+)
+
+
+def told(text: str) -> dict[str, Any]:
+    """Return a rule that :func:`write` has made in the words that :func:`spread` takes; empty for any other rule.
+
+    >>> spread(told("allow from 10.0.0.2 to any port 22 proto tcp")), told("limit 22/tcp")
+    (['allow from 10.0.0.2 to any port 22 proto tcp'], {})
+    """
+    found = _WRITTEN.fullmatch(text)
+    if not found:
+        return {}
+    said = found.groupdict()
+    port = said["port"] or said["alone"]
+    return {
+        "rule": said["rule"],
+        **({"interface_in": said["netdev"]} if said["netdev"] else {}),
+        "from_ip": [said["source"] or "any"],
+        "to_ip": [said["target"] or "any"],
+        **({"to_port": [int(port)]} if port else {}),
+        **({"proto": said["proto"] or said["proto_alone"]} if said["proto"] or said["proto_alone"] else {}),
+    }
+
+
 def spread(wanted: Mapping[str, Any]) -> list[str]:
     """Return the rules for every pair of places and every port.
 

@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import STACK_LABEL, Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import tasks_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.times import seconds_of
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host, instances
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, history, host, instances
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import BASE_LABEL, ROOTS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import unstartable
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric import rdma_counters
@@ -32,6 +32,7 @@ UNIT_PROPERTIES = (
 )
 #: of a link, what is told of it
 LINK = ("netdev", "rdma_device", "physical_port", "state", "admin_up", "carrier", "speed_mbps", "mtu")
+HISTORY = ("at", "repo", "commit", "outcome", "why")  #: of an entry; the options may be long, and nobody asks for them
 TASKS_SINCE_S = 600.0  #: what a Swarm refused longer ago is over
 
 
@@ -122,6 +123,10 @@ def _instance(folder: Path, state_dir: Path) -> dict[str, Any]:
         except OSError as error:
             problem = f"{path} cannot be read: {error.strerror}"
             texts.append({})
+    try:
+        known = history.read(folder)
+    except OSError as error:
+        problem, known = problem or f"{folder / history.FILE} cannot be read: {error.strerror}", []
     cluster, node, state = texts
     commands = [str(word) for word in cluster.get("serve", [])] if isinstance(cluster.get("serve"), list) else []
     return {
@@ -130,6 +135,7 @@ def _instance(folder: Path, state_dir: Path) -> dict[str, Any]:
         "cluster": {name: cluster.get(name) for name in ("nodes", "netdevs", "api_probe", "limits")},
         "node": {name: node.get(name) for name in ("name", "rank", "address", "rdma_devices")},
         "state": state,
+        "history": [{name: one[name] for name in HISTORY} for one in known],  # type: ignore[literal-required]
         "cluster_digest": _digest(folder / contract.CLUSTER),
         "commit": commit_in(commands, contract.MODEL_DIR),
         "draft_commit": commit_in(_lines(folder / "llm.yml"), contract.DRAFT_DIR),

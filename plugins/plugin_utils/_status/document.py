@@ -207,6 +207,7 @@ def _instance(some: Sequence[Here], members: Sequence[str]) -> dict[str, Any]:
         "receipt": _receipt(state.get("receipt")),
         "last_receipt": _receipt(state.get("last_receipt")),
         "last_failure": _last_failure(state),
+        "history": [_entry(one) for one in mappings(leader.facts.get("history"))] if leader else [],
         "require_rdma": yes(limits.get("require_rdma")) or False,
         "memory_floor_mib": whole(limits.get("memory_floor_mib")),
         "clusters": sorted({_text(one, "cluster_digest") or "" for one in some} - {""}),
@@ -265,6 +266,11 @@ def _receipt(told: object) -> dict[str, Any] | None:
         "transports": transports or None,
     }
     return {**figures(told), **{name: one for name, one in known.items() if name in told}}
+
+
+def _entry(one: Mapping[str, Any]) -> dict[str, Any]:
+    words = {name: text(one.get(name)) for name in ("repo", "commit", "outcome", "why")}
+    return {"at": number(one.get("at")), **words}
 
 
 def _last_failure(state: Mapping[str, Any]) -> dict[str, Any] | None:

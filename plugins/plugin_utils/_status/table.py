@@ -14,6 +14,7 @@ import textwrap
 import time
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import history
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status import judge
 
 WIDTH = 140  #: where there is no terminal
@@ -288,6 +289,8 @@ def _instance(one: Mapping[str, Any], now: float, width: int, worst: Mapping[str
         ("receipt", _receipt(one["receipt"], one["last_receipt"])),
         ("reason", one["reason"] if one["reason"] else ""),
         ("last failure", _failure(one["last_failure"])),
+        ("before", _before(one["history"])),
+        ("put back", _put_back(one["history"])),
     ]
     for name, value in facts:
         if value:
@@ -313,6 +316,20 @@ def _failure(failure: Mapping[str, Any] | None) -> str:
     if not failure:
         return ""
     return f"{_when(failure['at'])}: {failure['reason']}" if failure["at"] else str(failure["reason"])
+
+
+def _before(known: Sequence[Mapping[str, Any]]) -> str:
+    """The model that served before the one that served last."""
+    served = [one for one in reversed(known) if one["outcome"] == history.SERVED]
+    other = next((one for one in served if one["repo"] != served[0]["repo"]), None)
+    return f"{_commit(other['repo'], other['commit'])}, since {_when(other['at'])}" if other else ""
+
+
+def _put_back(known: Sequence[Mapping[str, Any]]) -> str:
+    """The model that was tried last, where it did not serve."""
+    if not known or known[-1]["outcome"] != history.PUT_BACK:
+        return ""
+    return f"{known[-1]['repo']} was tried {_when(known[-1]['at'])}, and did not serve: {known[-1]['why']}"
 
 
 #: of a receipt, what each field is called; those of the second group are told where they differ from the start before

@@ -170,6 +170,13 @@ def test_the_guards_are_told_that_their_ranks_have_loaded(lead, tmp_path: Path) 
     assert values["kv_tokens"] == 8000
 
 
+def test_the_configuration_that_made_a_token_is_the_good_one_and_no_other(lead, monkeypatch) -> None:
+    monkeypatch.setenv("DGX_SPARK_CONFIG", "aaaa-1111")
+    assert "good" not in lead(600)[1], "it ended before its first token"
+    assert "good" not in lead(1400, least=9000)[1], "its KV cache was too small"
+    assert lead(720)[1]["good"] == "aaaa-1111"
+
+
 def test_a_load_that_makes_no_progress_is_ended_and_one_that_does_is_not(lead, tmp_path: Path) -> None:
     """Silent from its 10th second on; what it reads is progress, a token would come after 700 s."""
     _status, values = lead(1400, silent=10, reads=30, stall_s=120)

@@ -51,3 +51,30 @@ def test_a_worker_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(RuntimeError, match="memory on spark2 failed: spark2 is ill"):
         memory.of_all(CLUSTER, {"name": "spark1", "meminfo": "/proc/meminfo"})
+
+
+@pytest.mark.parametrize(
+    ("says", "refused"),
+    [
+        ("echo aaaa-1111", ""),
+        (
+            "echo bbbb-2222",
+            "started with the configuration bbbb-2222, and this one with aaaa-1111: a play is changing it",
+        ),
+        ("true", "started with the configuration of no name"),
+        ("echo usage: entrypoint.py >&2; exit 2", "usage: entrypoint.py"),  # of an image before this word
+        ("echo Connection refused >&2; exit 255", "Connection refused"),
+    ],
+)
+def test_a_worker_of_another_configuration_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, refused: str
+) -> None:
+    (tmp_path / "ssh").write_text(
+        f'#!/bin/sh\n[ "$*" = "spark2 python3 /opt/dgx-spark/entrypoint.py config" ] && {says}\n'
+    )
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("DGX_SPARK_CONFIG", "aaaa-1111")
+    found = ssh.refusal("spark2")
+    assert refused in found
+    assert bool(found) == bool(refused)

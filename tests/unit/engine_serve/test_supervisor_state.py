@@ -10,7 +10,9 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
 from supervisor import network, paths, processes, state
+from supervisor.__main__ import main
 from supervisor_support import program
 
 
@@ -64,3 +66,43 @@ def test_what_killed_daemons_left_is_in_nobodys_way(tmp_path: Path, monkeypatch)
     monkeypatch.setattr(processes.tempfile, "gettempdir", lambda: str(tmp_path))
     processes.forget_jobs()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+OLD, NEW = "aaaaaaaaaaaa-111111111111", "bbbbbbbbbbbb-222222222222"
+
+
+@pytest.mark.parametrize(
+    ("own", "kept", "by_ssh", "reads"),
+    [
+        (OLD, OLD, False, "kept"),  # a play has put others in the place of its own
+        (OLD, OLD, True, "kept"),
+        (NEW, OLD, False, "new"),  # which is what that play starts
+        (NEW, OLD, True, "new"),
+        (OLD, "", False, "new"),  # no play is at work
+        (None, OLD, False, "new"),
+        ("", OLD, False, "new"),
+    ],
+)
+def test_a_container_goes_by_its_own_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None, kept: str, by_ssh: bool, reads: str
+) -> None:
+    monkeypatch.setattr(paths, "CONFIG", tmp_path)
+    monkeypatch.setattr(paths, "RUN", tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "kept" / kept).mkdir(parents=True)
+    for folder, word in ((tmp_path, "new"), (tmp_path / "kept" / kept, "kept")):
+        for name in ("cluster.json", "node.json") if folder == tmp_path or kept else ():
+            (folder / name).write_text(json.dumps({"of": word}))
+    monkeypatch.delenv("DGX_SPARK_CONFIG", raising=False)
+    if by_ssh:
+        paths.environment().write_text(json.dumps({"DGX_SPARK_CONFIG": own}))
+    elif own is not None:
+        monkeypatch.setenv("DGX_SPARK_CONFIG", own)
+    assert (state.cluster()["of"], state.node()["of"]) == (reads, reads)
+
+
+def test_what_it_was_started_with_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(paths, "RUN", tmp_path)
+    monkeypatch.setenv("DGX_SPARK_CONFIG", OLD)
+    assert main(["config"]) == 0
+    assert capsys.readouterr().out == f"{OLD}\n"

@@ -198,3 +198,15 @@ def test_fewer_tokens_than_asked_for_fail_a_start_with_the_mend(tokens: int, lea
     assert bool(found) == bool(says)
     assert not says or "engine_serve_drop_caches: true" in found
     assert ("does not tell how many tokens" in capsys.readouterr().err) == (not tokens)
+
+
+def test_while_a_play_tries_other_options_a_start_goes_by_its_own(tmp_path: Path, monkeypatch) -> None:
+    kept = tmp_path / "kept" / "aaaa-1111"
+    kept.mkdir(parents=True)
+    monkeypatch.setattr(paths, "CONFIG", tmp_path)
+    serve = ["trtllm-serve", "/models", "--extra_llm_api_options", "/etc/dgx-spark/engine/llm.yml"]
+    engine = trtllm.TensorRTLLM({**ONE, "serve": serve, "engine": {"name": "trtllm"}})
+    monkeypatch.setenv("DGX_SPARK_CONFIG", "bbbb-2222")
+    assert engine.commands()["spark1"][-1] == serve[-1]
+    monkeypatch.setenv("DGX_SPARK_CONFIG", "aaaa-1111")
+    assert engine.commands()["spark1"][-1] == str(kept / "llm.yml")

@@ -796,3 +796,49 @@ def test_alerts_that_cannot_be_are_refused_without_the_url(option: str, value: A
 def test_no_url_ends_a_plan(url: str) -> None:
     said = alert.problem(alert.Alert(url))
     assert bool(said) == bool(url and not url.startswith(("http://", "https://"))) or url.startswith("http")
+
+
+GOOD = "aaaaaaaaaaaa-111111111111"
+
+
+@given(SIZES, LAUNCHERS, st.lists(st.sampled_from([GOOD, "bbbbbbbbbbbb-222222222222"]), unique=True), st.booleans())
+def test_what_an_interrupted_play_has_kept_is_forgotten_by_the_next(
+    members: list[str], launcher: str, kept: list[str], beside: bool
+) -> None:
+    asked = asked_for(members, launcher)
+    found = made(asked, {name: blank(name) for name in members}, {})
+    found[members[-1]]["kept"] = kept
+    found[members[-1]]["docker"]["beside"] = [f"{PLACES['name']}.kept"] if beside else []
+    wanted = [planning.FORGET] if kept or beside else []
+    assert changes(asked, found) == {name: wanted if name == members[-1] else [] for name in members}
+
+
+@pytest.mark.parametrize("launcher", ["swarm", "docker"])
+def test_what_last_served_is_what_a_play_goes_back_to(launcher: str) -> None:
+    asked, found = serving_pair(launcher)
+    own = found["spark1"]["state"]["config"]
+    plan = engine_plan.planned({**asked, "found": found})
+    assert plan["last_good"] == "", "nothing is known to have served"
+    assert plan["entry"] == {"repo": "lab/tiny", "commit": "", "config": own, "asked": {}}
+    found["spark1"]["state"]["good"] = own
+    assert engine_plan.planned({**asked, "found": found})["last_good"] == "", "it is the planned one itself"
+    other = {**asked, "api_port": 9000}
+    assert engine_plan.planned({**other, "found": found})["last_good"] == own
+    found["spark1"]["state"].update(good=GOOD, phase="gave up")
+    assert engine_plan.planned({**asked, "found": found})["last_good"] == GOOD, "the planned one has never served"
+
+
+def test_the_firewalls_rules_of_before_are_told_to_go_back_to() -> None:
+    asked, found = serving_pair(api_host="0.0.0.0")
+    found["spark1"]["firewall"]["rules"].append({"rule": "limit 22/tcp", "comment": "a stranger's"})
+    plan = engine_plan.planned({**asked, "found": found, "api_port": 9000})
+    assert planning.FIREWALL in [one["name"] for one in plan["changes"]["spark1"]]
+    before = plan["hosts"]["spark1"]["firewall_before"]
+    assert [text for rule in before for text in spread(rule)] == ["allow 8355/tcp"]
+    assert plan["hosts"]["spark2"]["firewall_before"] == []
+
+
+def test_an_undo_takes_containers_away_that_an_interrupted_play_has_left() -> None:
+    _asked, found = serving_pair("docker")
+    found["spark1"]["docker"].update(container={}, beside=[f"{PLACES['name']}.next"])
+    assert planning.REMOVE_CONTAINER in [one["name"] for one in planning.undo_changes(found, "spark1")]

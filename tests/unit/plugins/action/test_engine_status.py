@@ -17,7 +17,7 @@ from ansible.utils import color
 from ansible_collections.sparkops.dgx_spark.plugins.action import engine_status_info, engine_status_report
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.quiet import QuietModule
-from status_cases import CASES, pair
+from status_cases import CASES, pair, put
 
 ROOT = Path(__file__).parents[4]
 
@@ -47,6 +47,24 @@ def test_the_document_is_written_where_it_is_asked_for(
     assert written == found["document"]
     assert "\n".join(found["lines"]) in capsys.readouterr().out
     assert found["_ansible_verbose_override"]
+
+
+def told(repo: str, outcome: str = "served", why: str = "") -> dict[str, Any]:
+    return {"at": 1796000000.0, "repo": repo, "commit": "0123abc", "outcome": outcome, "why": why}
+
+
+def test_what_served_before_and_what_did_not_serve_are_told() -> None:
+    known = [told("lab/a"), told("lab/b"), told("lab/c", "put back", "it crashed"), 7]
+    found = report(members=put("spark1", "read", "instances", 0, history=known)())
+    text = " ".join(" ".join(found["lines"]).split())
+    assert "before lab/a @ 0123abc, since 2026-11-30 00:53 UTC" in text
+    assert "put back lab/c was tried 2026-11-30 00:53 UTC, " in text
+    assert "and did not serve: it crashed" in text
+    assert found["document"]["instances"][0]["history"] == known[:3]
+    jsonschema.validate(found["document"], json.loads((ROOT / "docs" / "status.schema.json").read_text()))
+    alone = report(members=put("spark1", "read", "instances", 0, history=[told("lab/a")])())
+    assert "before lab/a" not in " ".join(" ".join(alone["lines"]).split())
+    assert "put back" not in " ".join(alone["lines"])
 
 
 def test_no_file_without_a_name_and_none_in_check_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import os
 import socket
 from pathlib import Path
 from typing import Any, Callable
+from urllib.parse import quote
 
 import fake_docker
 import pytest
@@ -64,6 +65,12 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def test_what_docker_has(engine: Any, look: Any) -> None:
+    named = {"ImageID": "sha256:aa", "Labels": {"a": "b"}, "State": "running"}
+    filters = quote(json.dumps({"name": [r"^/dgx-spark-trtllm(\.kept|\.next)?$"]}))
+    engine.answers["GET", f"/containers/json?all=1&filters={filters}"] = [
+        {**named, "Names": ["/dgx-spark-trtllm"]},
+        {**named, "Names": ["/dgx-spark-trtllm.kept"]},
+    ]
     docker = look(base_image="base")["docker"]
     assert (docker["store"], docker["swarm"]) == ("graph driver", {"manager": True, "state": "active"})
     assert docker["base"] == {"id": "sha256:bb", "digest": "base@sha256:cc", "bytes": 44, "layers": []}
@@ -71,6 +78,7 @@ def test_what_docker_has(engine: Any, look: Any) -> None:
     sizes = {"bytes": 45, "layers": ["a", "b", "c"]}
     assert docker["built"] == [{"id": "sha256:aa", "tags": BUILT["RepoTags"], "labels": BUILT["Labels"], **sizes}]
     assert docker["container"] == {"image": "sha256:aa", "labels": {"a": "b"}, "state": "running"}
+    assert docker["beside"] == ["dgx-spark-trtllm.kept"]
     assert docker["stack_containers"] == [{"id": "c", "name": "x_leader.1", "state": "running"}]
     assert docker["services"] == {"dgx-spark-trtllm_leader": {"c": "d"}}
 

@@ -223,6 +223,7 @@ class Canary:
             read = progress.tell_loaded(self.cluster)
             about = {"model": found.model, "path": found.path, "load_s": round(self.served_since - self.started, 1)}
             about["kv_tokens"] = self.running.kv_tokens
+            about["good"] = self.own.values.get("config", "")
             self._give_receipt({**self.own.values, **about}, read, ranks)
             self.own.set(phase=contract.SERVING, reason="", ranks=ranks, **about, **probed)
             self.turn.end()

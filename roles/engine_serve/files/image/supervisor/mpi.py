@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-from . import contract, nccl, paths
+from . import contract, nccl, state
 
 #: of a single rank: MPI starts its worker itself, and would bind it to one core
 UNBOUND = {"OMPI_MCA_hwloc_base_binding_policy": "none", "OMPI_MCA_rmaps_base_inherit": "1"}
@@ -29,7 +29,7 @@ def mpirun(cluster: dict[str, Any], command: list[str], forward: dict[str, str])
         "-np",
         str(len(cluster["nodes"])),
         "--hostfile",
-        str(paths.CONFIG / contract.HOSTFILE),
+        str(state.folder() / contract.HOSTFILE),
         "--map-by",
         "ppr:1:node",
         "--bind-to",  # as few ranks as these would get a core each, of twenty

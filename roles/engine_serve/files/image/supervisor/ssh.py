@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import contract, notice, paths
-from .state import State
+from .state import State, config
 
 SSHD = "/usr/sbin/sshd"
 KEPT = 30.0  # seconds for which a worker's words hold: its container is gone for some of them, to be made anew
@@ -84,7 +84,10 @@ def write_client_config(cluster: dict[str, Any]) -> None:
 
 
 def await_workers(cluster: dict[str, Any], state: State) -> None:
-    """Wait until every worker's own sshd lets the leader in; a late worker, or a stranger there, is no failed start."""
+    """Wait until every worker's own sshd lets the leader in, with the leader's configuration.
+
+    A late worker, a stranger there, or one of another configuration is no failed start.
+    """
     for node in cluster["nodes"][1:]:
         place = f"{node['name']} does not let MPI in at {node['address']}:{cluster['ssh_port']}"
         told, told_at = "", 0.0  # by a worker that waits itself
@@ -99,12 +102,19 @@ def await_workers(cluster: dict[str, Any], state: State) -> None:
 
 
 def refusal(name: str) -> str:
-    """Why ssh does not get into a worker, in its own last words; empty where it does."""
+    """Why a worker is not this leader's yet: ssh's own last words, or that it belongs to another configuration."""
+    argv = ["ssh", name, "python3", contract.PROGRAM, "config"]
     try:
-        done = subprocess.run(["ssh", name, "true"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
         return "no answer within 60 s"
-    return last_words(done)
+    own, theirs = config(), done.stdout.strip()
+    if done.returncode or own == theirs:
+        return last_words(done)
+    return (
+        f"its container was started with the configuration {theirs or 'of no name'}, and this one with {own}: a play "
+        "is changing it, or was interrupted and is to be run again"
+    )
 
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,14 +21,39 @@ def read(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
 
 
+def config() -> str:
+    """What this container was started with: the value of CONFIG_VARIABLE, which ssh carries to no rank of a worker."""
+    said = os.environ.get(contract.CONFIG_VARIABLE)
+    if said is None and paths.environment().exists():
+        said = read(paths.environment()).get(contract.CONFIG_VARIABLE)
+    return said or ""
+
+
+def folder() -> Path:
+    """The directory of the files that belong to this container.
+
+    While a play tries another configuration, the files of the last good one are kept beside it, and a container of that
+    one which starts again, as after a reboot, goes by them.
+    """
+    own = config()
+    kept = paths.CONFIG / contract.KEPT / own
+    return kept if own and kept.is_dir() else paths.CONFIG
+
+
+def print_config() -> int:
+    """Answer the leader's question, by ssh."""
+    print(config())
+    return 0
+
+
 def cluster() -> dict[str, Any]:
     """``cluster.json``, of the shape :class:`contract.Cluster`."""
-    return read(paths.CONFIG / contract.CLUSTER)
+    return read(folder() / contract.CLUSTER)
 
 
 def node() -> dict[str, Any]:
     """``node.json``, of the shape :class:`contract.NodeConfig`."""
-    return read(paths.CONFIG / contract.NODE)
+    return read(folder() / contract.NODE)
 
 
 def say(text: str) -> None:

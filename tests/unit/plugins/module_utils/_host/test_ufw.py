@@ -20,6 +20,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw impor
     place,
     spread,
     steps,
+    told,
+    write,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -270,3 +272,24 @@ def test_gets_there_at_once_and_leaves_the_rest(
         assert then == [*(Line(rule, US) for rule in wanted), *foreign]
     assert steps(then, wanted, US, first=first) == Steps([], [], [])
     assert take(then, steps(then, [], US, first=first), first=first) == foreign
+
+
+PLACES = st.sampled_from(["any", "10.0.0.2", "192.168.100.0/24", "fd00::1"])
+
+
+@given(
+    st.sampled_from(["allow", "deny"]),
+    st.sampled_from(["", "enp1s0f0np0"]),
+    PLACES,
+    PLACES,
+    st.sampled_from([0, 22, 8355]),
+    st.sampled_from(["", "tcp", "udp"]),
+)
+def test_what_is_written_is_told_again(rule: str, netdev: str, source: str, target: str, port: int, proto: str) -> None:
+    text = write(rule, netdev, source, target, port, proto)
+    assert spread(told(text)) == [text]
+
+
+@pytest.mark.parametrize("text", ["limit 22/tcp", "allow out to any", "route allow in on eth1", "", "allow"])
+def test_what_is_not_written_here_is_not_told(text: str) -> None:
+    assert told(text) in ({}, {"rule": "allow", "from_ip": ["any"], "to_ip": ["any"]})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Sequence
 
 from .. import contract, mpi, paths, probe
-from ..state import say
+from ..state import folder, say
 from . import Engine
 
 QUIET = 2  # seconds without anything new after which a /metrics ends that follows its counters
@@ -166,13 +166,16 @@ class TensorRTLLM(Engine):
     def _serve(self) -> list[str]:
         """The command line, with options that ask for no more KV cache than fits, unless somebody has said its size."""
         serve = list(self.cluster["serve"])
+        if OPTIONS_FLAG in serve and folder() != paths.CONFIG:
+            place = serve.index(OPTIONS_FLAG) + 1
+            serve[place] = str(folder() / Path(serve[place]).name)
         budget = self._budget_mib if self.memory else 0
         fits = self.settings.get("fit_kv_cache") and self.memory
         if not fits and not budget:
             return serve
         place = serve.index(OPTIONS_FLAG) + 1
         name = Path(serve[place]).name
-        written = options = (paths.CONFIG / name).read_text()
+        written = options = (folder() / name).read_text()
         asked = FRACTION.search(options)
         if fits and asked and float(asked[0]) > self._fraction:
             fraction = self._fraction
