@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.images import Users, image_users
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import history
 
 MODEL = re.compile(r"models--([\w.-]+?)--([\w.-]*\w)")
 IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
@@ -25,7 +26,6 @@ MOST_BYTES = 1 << 20  #: of a file that is looked into: configuration is small
 #: below these, configuration lies in directories of instances; units beside
 CONFIGURATION = ("/etc/dgx-spark",)
 UNITS = "/etc/systemd/system"
-HISTORY = "history.json"  #: which models a serving has had, the oldest first
 
 
 def repo_of(name: str) -> str:
@@ -77,11 +77,10 @@ def previous_in(text: str) -> str:
     ('a/b', '')
     """
     try:
-        entries = json.loads(text)
+        known = history.entries(json.loads(text))
     except (ValueError, RecursionError):
         return ""
-    known = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
-    served = [str(one.get("repo") or "") for one in known if one.get("outcome") == "served"]
+    served = [one["repo"] for one in known if one["outcome"] == history.SERVED]
     return next((repo for repo in reversed(served) if repo != served[-1]), "")
 
 
@@ -90,7 +89,7 @@ def named_in(files: Iterable[tuple[str, str]]) -> tuple[Users, Users]:
     models: Users = {}
     images: Users = {}
     for path, text in files:
-        previous = previous_in(text) if Path(path).name == HISTORY else ""
+        previous = previous_in(text) if Path(path).name == history.FILE else ""
         if previous:
             _add(models, previous, path)
         for organisation, name in MODEL.findall(text):
