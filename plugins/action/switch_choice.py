@@ -51,10 +51,12 @@ class ActionModule(Planner):
                 "recorded": recorded,
                 "left": switch.left(entry["repo"], asked["model"], serves),
             }
-        repo = asked["model"] or _chosen(asked, serves)
+        asks = asked["model"] in ("", switch.ASK)
+        repo = _chosen(asked, serves) if asks else asked["model"]
+        revision = "" if asks else asked["revision"]  # that of the inventory is of its own model
         return {
             "repo": repo,
-            "revision": asked["revision"] or catalogue.entry(repo, asked["models"])["revision"] or "main",
+            "revision": revision or catalogue.entry(repo, asked["models"])["revision"] or "main",
             "speculative": asked["speculative"],
             "recorded": {},
             "left": switch.left(repo, asked["model"], serves),

@@ -16,7 +16,9 @@ description:
   - >-
     With O(state=started), under systemd, the container that was made beside the running one takes its place. The one
     that last served keeps another name, and the unit starts the new one. All of that is one call.
-  - With O(state=restored) files, container or stack of what last served are put back, and started.
+  - >-
+    With O(state=restored) files, container or stack of what last served are put back, and started. What C(stop.yml) had
+    stopped is not started by systemd; where a stack is deployed it is to be stopped again.
   - >-
     With O(state=forgotten) all that was kept is removed, and O(entry) is added to the history of the serving, of which
     the leader keeps the last 20 entries.
@@ -43,6 +45,16 @@ options:
       The configuration that last served, as the supervisor's state has it (C(good)). Empty where none is known.
     type: str
     default: ""
+  config:
+    description: With O(state=started) the planned configuration. A container of another one beside it is removed.
+    type: str
+    default: ""
+  anew:
+    description: >-
+      With O(state=restored) under systemd, whether to start the container again also where it runs. So it is on a leader
+      where a worker's was started again.
+    type: bool
+    default: false
   layout:
     description: Paths and names of the serving, as the role engine_serve plans them.
     type: dict
@@ -97,15 +109,29 @@ repo:
   returned: with O(state=kept)
   type: str
   sample: openai/gpt-oss-20b
+stopped:
+  description: Whether C(stop.yml) had stopped it.
+  returned: with O(state=kept)
+  type: bool
 load_timeout:
-  description: Seconds that its supervisor gives a load; 0 where that is not known.
+  description: Seconds in which one start of it ends, well or not, by what its supervisor gives a load.
   returned: with O(state=kept)
   type: int
-  sample: 3600
+  sample: 3900
 require_rdma:
   description: Whether each of its ranks has to be on RDMA.
   returned: with O(state=kept)
   type: bool
+started:
+  description: Whether a container was started.
+  returned: with O(state=restored)
+  type: bool
+began:
+  description: >-
+    When the supervisor began, in seconds since the epoch, of which the state told before anything was put back. 0 where
+    there is none.
+  returned: with O(state=restored)
+  type: float
 forgotten:
   description: What was kept, and is no more.
   returned: with O(state=forgotten)
@@ -114,13 +140,19 @@ forgotten:
   sample: [/etc/dgx-spark/trtllm/kept]
 """
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import history, last_good
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import (
+    history,
+    host,
+    last_good,
+    lifecycle,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.last_good import LastGoodError, Serving
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, write_atomically
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
@@ -140,7 +172,8 @@ def kept(module: AnsibleModule, one: Serving, docker: Docker) -> dict[str, Any]:
         "kept": not why,
         "why": why,
         "repo": last["repo"] if last else "",
-        "load_timeout": timeout if isinstance(timeout, int) else 0,
+        "stopped": one.was_stopped,
+        "load_timeout": (timeout if isinstance(timeout, int) else 0) + lifecycle.BEYOND_A_LOAD_S,
         "require_rdma": bool(limits.get("require_rdma")) and len(one.members) > 1,
     }
 
@@ -152,6 +185,13 @@ def forgotten(module: AnsibleModule, one: Serving, docker: Docker) -> dict[str, 
         return {"changed": bool(last_good.left_in(one.config_dir)), "forgotten": []}
     found = last_good.forget(one, docker)
     return {"changed": bool(found), "forgotten": found}
+
+
+def restored(module: AnsibleModule, one: Serving, docker: Docker, run: last_good.Run) -> dict[str, Any]:
+    """Put back what last served."""
+    began = host.state_in(one.state_dir).get("began")
+    started = last_good.restore(one, docker, run, module.params["anew"])
+    return {"changed": True, "started": started, "began": began if isinstance(began, (int, float)) else 0}
 
 
 def note(module: AnsibleModule, one: Serving) -> None:
@@ -168,6 +208,8 @@ def main() -> None:
         argument_spec={
             "state": {"type": "str", "choices": ["kept", "started", "restored", "forgotten"], "required": True},
             "good": {"type": "str", "default": ""},
+            "config": {"type": "str", "default": ""},
+            "anew": {"type": "bool", "default": False},
             "layout": {"type": "dict", "required": True},
             "launcher": {"type": "str", "choices": ["swarm", "docker"], "required": True},
             "members": {"type": "list", "elements": "str", "required": True},
@@ -181,13 +223,17 @@ def main() -> None:
     one = Serving(
         good=asked["good"],
         config_dir=Path(asked["layout"]["config_dir"]),
+        state_dir=Path(asked["layout"]["state_dir"]),
         name=asked["layout"]["name"],
         unit=asked["layout"]["unit"],
+        unit_link=Path(asked["layout"]["unit_link"]),
         launcher=asked["launcher"],
         members=asked["members"],
         leader=asked["leader"],
     )
     docker = Docker(asked["docker_socket"], timeout=STOP_S)
+    # A play that is killed takes its terminal away. What was begun here is brought to its end all the same.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def run(argv: Any) -> tuple[int, str]:
         code, out, err = module.run_command(list(argv))
@@ -202,9 +248,9 @@ def main() -> None:
         elif module.check_mode:
             pass
         elif asked["state"] == "started":
-            last_good.start(one, docker, run)
+            last_good.start(one, asked["config"], docker, run)
         else:
-            last_good.restore(one, docker, run)
+            result = restored(module, one, docker, run)
             note(module, one)
     except (DockerError, FileError, LastGoodError, OSError) as error:
         module.fail_json(msg=told(error))

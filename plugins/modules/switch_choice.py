@@ -20,7 +20,8 @@ extends_documentation_fragment:
 options:
   model:
     description: >-
-      A repository of the Hugging Face hub; V(previous) for what served before, with its options; empty to be asked.
+      A repository of the Hugging Face hub; V(previous) for what served before, with its options; V(ask) or empty to be
+      asked.
     type: str
     default: ""
   revision:

@@ -131,7 +131,7 @@ def test_a_download_alone_touches_nothing_that_serves(serving: Pair) -> None:
         serving.host(name).check_output("rm -rf ~/.cache/huggingface/hub/models--lab--tiny-next")
     since = started(serving)
     run = good(switch(serving, B, download_only=True))
-    assert "Nothing was started or stopped" in run.words
+    assert "Nothing of the serving was started or stopped" in run.words
     assert started(serving) == since
     for name in serving.names:
         assert serving.host(name).check_output("ls ~/.cache/huggingface/hub/models--lab--tiny-next/snapshots")

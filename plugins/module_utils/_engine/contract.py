@@ -30,6 +30,7 @@ ALERTS = "alerts.json"  #: beside the state, what was told, and what is yet to b
 RECEIPTS = "receipts.json"  #: beside the state, the receipts of the last starts
 #: in CONFIG_DIR, in a directory named by its configuration: the files of what last served, while a play tries another
 KEPT = "kept"
+PUT_BACK_LOG = "put_back.log"  #: beside the state, the log of a container that did not serve and was taken away
 
 # --- in the environment of a container -------------------------------------------------------------------------------
 

@@ -32,6 +32,10 @@ DRAFT = ".draft"
 STACK = "stack.yml"
 #: of ssh/, what depends on the configuration; the keys stay as they are
 TRUST = ("ssh/known_hosts", "ssh/authorized_keys")
+#: beside a configuration, and no part of it: alerts go where the last play said
+NOT_OF_IT = (history.FILE, contract.ALERT, contract.ALERT_URL)
+STOPPED = ".stopped"  #: in what is kept, where stop.yml had stopped it
+LOG_LINES = 2000  # of a container that is taken away since it did not serve
 
 
 class LastGoodError(Exception):
@@ -44,8 +48,10 @@ class Serving:
 
     good: str  # as the supervisor's state has it
     config_dir: Path
+    state_dir: Path
     name: str  # of the container, its unit and the stack
     unit: str
+    unit_link: Path  # there while the unit is enabled
     launcher: str
     members: Sequence[str]
     leader: bool  # whether this host is
@@ -60,6 +66,11 @@ class Serving:
         """The directory of what last served."""
         return self.kept_root / self.good
 
+    @property
+    def was_stopped(self) -> bool:
+        """Whether stop.yml had stopped what is kept."""
+        return (self.kept / STOPPED).is_file()
+
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
@@ -69,7 +80,7 @@ def belonging(folder: Path) -> list[str]:
     own = [
         path.name
         for path in sorted(folder.iterdir())
-        if stat.S_ISREG(path.lstat().st_mode) and path.name != history.FILE and not path.name.startswith(".")
+        if stat.S_ISREG(path.lstat().st_mode) and path.name not in NOT_OF_IT and not path.name.startswith(".")
     ]
     return [*own, *(name for name in TRUST if (folder / name).is_file())]
 
@@ -92,10 +103,21 @@ def keep_files(one: Serving) -> None:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o755, parents=True)
         copy(one.config_dir, draft, belonging(one.config_dir))
+        told = _json(one.state_dir / contract.STATE)
+        if (told.get("phase"), told.get("reason")) == (contract.STOPPED, contract.BY_STOP):
+            (draft / STOPPED).touch()
         draft.rename(one.kept)
     for other in one.kept_root.iterdir():
         if other != one.kept:
             shutil.rmtree(other)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
 
 
 def restore_files(one: Serving) -> None:
@@ -110,9 +132,8 @@ def problem_of(one: Serving, docker: Docker) -> str:
     """Why what last served could not be put back from here, empty where it could."""
     folder = one.kept if one.kept.is_dir() else one.config_dir
     try:
-        cluster = json.loads((folder / contract.CLUSTER).read_text(encoding="utf-8"))
-        names = [node["name"] for node in cluster["nodes"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        names = [node["name"] for node in _json(folder / contract.CLUSTER)["nodes"]]
+    except (KeyError, TypeError):
         return f"{folder / contract.CLUSTER} is not there, or is no configuration"
     if names != list(one.members):
         return f"it served on {', '.join(map(str, names))}"
@@ -128,10 +149,8 @@ def problem_of(one: Serving, docker: Docker) -> str:
 
 def limits_of(one: Serving) -> dict[str, Any]:
     """The limits of what is kept, by which its supervisor goes."""
-    try:
-        return dict(json.loads((one.kept / contract.CLUSTER).read_text(encoding="utf-8"))["limits"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    limits = _json(one.kept / contract.CLUSTER).get("limits")
+    return dict(limits) if isinstance(limits, Mapping) else {}
 
 
 # --- containers of systemd -------------------------------------------------------------------------------------------
@@ -167,20 +186,25 @@ def rename(docker: Docker, old: str, new: str) -> None:
     docker.ask("POST", f"/containers/{quote(old)}/rename?name={quote(new)}")
 
 
-def systemctl(run: Run, *words: str) -> None:
-    """Have systemd do something. :raises LastGoodError: with its words where it does not."""
-    code, said = run(["systemctl", *words])
+def tell(run: Run, *argv: str) -> None:
+    """Have a program do something. :raises LastGoodError: with its words where it does not."""
+    code, said = run(argv)
     if code:
-        raise LastGoodError(f"systemctl {' '.join(words)} failed: {' '.join(said.split())[:300]}")
+        raise LastGoodError(f"{' '.join(argv)} failed: {' '.join(said.split())[:300]}")
 
 
-def start(one: Serving, docker: Docker, run: Run) -> None:
+def start(one: Serving, config: str, docker: Docker, run: Run) -> None:
     """Put the container that was made beside the running one into its place, and start the unit.
 
     Nothing but this ends what serves, and what is told to end and what is told to start is so in one go.
+
+    :param config: the planned configuration. A container of another one was left by an interrupted play, and goes.
     """
-    if inspected(docker, f"{one.name}{NEXT_SUFFIX}"):
-        systemctl(run, "stop", one.unit)
+    made = config_of(inspected(docker, f"{one.name}{NEXT_SUFFIX}"))
+    if made and made != config:
+        remove(docker, f"{one.name}{NEXT_SUFFIX}")
+    elif made:
+        tell(run, "systemctl", "stop", one.unit)
         served = inspected(docker, one.name)
         if served and one.good and config_of(served) == one.good:
             remove(docker, f"{one.name}{KEPT_SUFFIX}")
@@ -189,7 +213,7 @@ def start(one: Serving, docker: Docker, run: Run) -> None:
         else:
             remove(docker, one.name)
         rename(docker, f"{one.name}{NEXT_SUFFIX}", one.name)
-    systemctl(run, "start", one.unit)
+    tell(run, "systemctl", "start", one.unit)
 
 
 def halt(docker: Docker, name: str) -> None:
@@ -197,15 +221,59 @@ def halt(docker: Docker, name: str) -> None:
     docker.ask("POST", f"/containers/{quote(name)}/stop")
 
 
-def restore_container(one: Serving, docker: Docker, run: Run) -> None:
-    """Put the container that last served into its place again, and start the unit."""
-    if config_of(inspected(docker, one.name)) != one.good:
-        systemctl(run, "stop", one.unit)
+def restore_container(one: Serving, docker: Docker, run: Run, anew: bool) -> bool:
+    """Put the container that last served into its place again, and start the unit. Returns whether one was started.
+
+    What the other one wrote last is kept in a file. :param anew: start it again where it runs, since another Spark's
+    was started again.
+    """
+    away = config_of(inspected(docker, one.name)) != one.good
+    if away or anew or one.was_stopped:
+        tell(run, "systemctl", "stop", one.unit)
+    if away:
+        keep_log(one, docker)
         remove(docker, one.name)
         rename(docker, f"{one.name}{KEPT_SUFFIX}", one.name)
     remove(docker, f"{one.name}{NEXT_SUFFIX}")
     run(["systemctl", "reset-failed", one.unit])  # it fails where nothing has
-    systemctl(run, "start", one.unit)
+    if one.was_stopped:
+        if one.unit_link.is_symlink():
+            tell(run, "systemctl", "disable", "--no-reload", one.unit)
+        return False
+    if not one.unit_link.is_symlink():  # a unit that is not enabled does not start
+        tell(run, "systemctl", "enable", "--no-reload", one.unit)
+    runs = run(["systemctl", "is-active", "--quiet", one.unit])[0] == 0
+    tell(run, "systemctl", "start", one.unit)
+    return not runs
+
+
+def keep_log(one: Serving, docker: Docker) -> None:
+    """Keep the end of a container's log, which goes with the container."""
+    if inspected(docker, one.name) and one.state_dir.is_dir():
+        text = "".join(f"{line}\n" for line in docker.log(one.name, LOG_LINES))
+        write_atomically(one.state_dir / contract.PUT_BACK_LOG, text.encode("utf-8", "replace"), 0o600)
+
+
+# --- a stack ---------------------------------------------------------------------------------------------------------
+
+
+def restore_stack(one: Serving, docker: Docker, run: Run) -> bool:
+    """Deploy the stack that last served, on the leader. Returns whether that starts containers."""
+    starts = config_of(service(docker, f"{one.name}_leader")) != one.good
+    stack = str(one.config_dir / STACK)
+    tell(run, "docker", "stack", "deploy", "--prune", "--resolve-image", "never", "--compose-file", stack, one.name)
+    return starts
+
+
+def service(docker: Docker, name: str) -> dict[str, Any]:
+    """What a service's containers are made with, as that of a container is told; empty where there is none."""
+    try:
+        found = docker.ask("GET", f"/services/{quote(name)}")
+    except DockerError as error:
+        if error.status not in (404, 503):  # 503: there is no Swarm
+            raise
+        return {}
+    return {"Config": found["Spec"]["TaskTemplate"]["ContainerSpec"]}
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
@@ -219,20 +287,21 @@ def keep(one: Serving, docker: Docker) -> str:
     return problem
 
 
-def restore(one: Serving, docker: Docker, run: Run) -> None:
-    """Put back what last served, and start it. :raises LastGoodError: where it is not kept, or cannot be started."""
+def restore(one: Serving, docker: Docker, run: Run, anew: bool = False) -> bool:
+    """Put back what last served, and start it. Returns whether something was started.
+
+    What stop.yml had stopped is not started by systemd, and has to be stopped again where a stack was deployed.
+
+    :param anew: whether another Spark's container was started again, without which this one cannot go on.
+    :raises LastGoodError: where it is not kept, or cannot be started.
+    """
     problem = problem_of(one, docker) if one.kept.is_dir() else f"{one.kept} is not there"
     if problem:
         raise LastGoodError(f"what last served ({one.good}) cannot be put back: {problem}")
     restore_files(one)
     if one.launcher != SWARM:
-        restore_container(one, docker, run)
-    elif one.leader:
-        stack = str(one.config_dir / STACK)
-        argv = ["docker", "stack", "deploy", "--prune", "--resolve-image", "never", "--compose-file", stack, one.name]
-        code, said = run(argv)
-        if code:
-            raise LastGoodError(f"{' '.join(argv)} failed: {' '.join(said.split())[:300]}")
+        return restore_container(one, docker, run, anew)
+    return one.leader and restore_stack(one, docker, run)
 
 
 def forget(one: Serving, docker: Docker) -> list[str]:

@@ -171,6 +171,11 @@ def has_to_start(one: Configured, name: str, own: Mapping[str, Any]) -> bool:
 def refuse_start(one: Configured, name: str, own: Mapping[str, Any]) -> None:
     """Refuse to start what is not whole. :raises LifecycleError: with the mend."""
     docker, places = own["docker"], one.layout
+    if own.get("kept"):
+        raise LifecycleError(
+            f"{name} has files of two configurations, since a play was interrupted while it put another one in place: "
+            f"{MEND} again, which brings that to an end"
+        )
     if one.launcher == instances.SWARM:
         missing = [service for service in one.wanted if service not in docker.get("services", {})]
         if name == one.members[0] and missing:

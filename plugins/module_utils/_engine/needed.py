@@ -70,18 +70,21 @@ def texts(places: Iterable[str] = CONFIGURATION, units: str = UNITS) -> Iterator
             yield str(path), path.read_text(encoding="utf-8", errors="replace")
 
 
-def previous_in(text: str) -> str:
-    """The model that served before the last one, of the history of a serving; empty where it has none.
+def previous_in(text: str) -> list[str]:
+    """The models of what served before, of the history of a serving: itself, and one that guessed tokens for it.
 
     >>> previous_in('[{"repo": "a/b", "outcome": "served"}, {"repo": "c/d", "outcome": "served"}]'), previous_in("[]")
-    ('a/b', '')
+    (['a/b'], [])
     """
     try:
-        known = history.entries(json.loads(text))
+        found = history.previous(history.entries(json.loads(text)))
     except (ValueError, RecursionError):
-        return ""
-    served = [one["repo"] for one in known if one["outcome"] == history.SERVED]
-    return next((repo for repo in reversed(served) if repo != served[-1]), "")
+        return []
+    if not found:
+        return []
+    speculative = found["asked"].get("speculative")
+    draft = speculative.get("handle") if isinstance(speculative, Mapping) else None
+    return [found["repo"], *([draft] if draft and isinstance(draft, str) else [])]
 
 
 def named_in(files: Iterable[tuple[str, str]]) -> tuple[Users, Users]:
@@ -89,8 +92,7 @@ def named_in(files: Iterable[tuple[str, str]]) -> tuple[Users, Users]:
     models: Users = {}
     images: Users = {}
     for path, text in files:
-        previous = previous_in(text) if Path(path).name == history.FILE else ""
-        if previous:
+        for previous in previous_in(text) if Path(path).name == history.FILE else []:
             _add(models, previous, path)
         for organisation, name in MODEL.findall(text):
             _add(models, f"{organisation}/{name}", path)

@@ -115,6 +115,10 @@ def configured(etc: Path = Path(ROOTS[0]), lib: Path = Path(ROOTS[1])) -> list[d
     return [_instance(path.parent, lib / path.parent.name) for path in sorted(etc.glob(f"*/{contract.CLUSTER}"))]
 
 
+def _entry(one: history.Entry) -> dict[str, Any]:
+    return {name: one[name] for name in HISTORY}  # type: ignore[literal-required]
+
+
 def _instance(folder: Path, state_dir: Path) -> dict[str, Any]:
     problem, texts = "", []
     for path in (folder / contract.CLUSTER, folder / contract.NODE, state_dir / contract.STATE):
@@ -128,6 +132,7 @@ def _instance(folder: Path, state_dir: Path) -> dict[str, Any]:
     except OSError as error:
         problem, known = problem or f"{folder / history.FILE} cannot be read: {error.strerror}", []
     cluster, node, state = texts
+    before = history.previous(known)
     commands = [str(word) for word in cluster.get("serve", [])] if isinstance(cluster.get("serve"), list) else []
     return {
         **instances.facts_of(folder.name, cluster, node, state, host.launcher_in(folder, node)),
@@ -135,7 +140,8 @@ def _instance(folder: Path, state_dir: Path) -> dict[str, Any]:
         "cluster": {name: cluster.get(name) for name in ("nodes", "netdevs", "api_probe", "limits")},
         "node": {name: node.get(name) for name in ("name", "rank", "address", "rdma_devices")},
         "state": state,
-        "history": [{name: one[name] for name in HISTORY} for one in known],  # type: ignore[literal-required]
+        "history": [_entry(one) for one in known],
+        "previous": _entry(before) if before else None,
         "cluster_digest": _digest(folder / contract.CLUSTER),
         "commit": commit_in(commands, contract.MODEL_DIR),
         "draft_commit": commit_in(_lines(folder / "llm.yml"), contract.DRAFT_DIR),

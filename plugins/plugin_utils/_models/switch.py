@@ -14,7 +14,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.report import Row
 
-PREVIOUS = "previous"
+PREVIOUS, ASK = "previous", "ask"
 WORDS = {fit.FITS: "fits", fit.DOES_NOT: "does not fit", fit.CANNOT_TELL: "cannot tell"}
 
 
@@ -67,16 +67,16 @@ def previous(known: Sequence[history.Entry]) -> history.Entry:
 
 
 def left(repo: str, named: str, before: str) -> str:
-    """What a person has to do when a model serves instead of another.
+    """What a person has to do when a model serves that the inventory may not name.
 
     :param named: ``spark_model`` as it was given. :param before: the model that served before, empty for none.
     """
-    if not before or before == repo:
-        return f"{repo} serves. Keep spark_model in the inventory the same, so that the next run leaves it as it is."
-    how = "-e spark_model=previous brings it back"
+    instead = f" instead of {before}" if before not in ("", repo) else ""
+    options = " with its options, which history.json on the leader has," if named == PREVIOUS else ""
+    back = f" -e spark_model=previous brings {before} back." if instead else ""
     return (
-        f"{repo} serves instead of {before}: write spark_model: {repo} into the inventory, or two_spark.yml and "
-        f"single_spark.yml serve what stands there. {how}{', again' if named == PREVIOUS else ''}."
+        f"{repo} serves{instead}. Let spark_model: {repo}{options} stand in the inventory: two_spark.yml and "
+        f"single_spark.yml serve what stands there.{back}"
     )
 
 

@@ -208,6 +208,7 @@ def _instance(some: Sequence[Here], members: Sequence[str]) -> dict[str, Any]:
         "last_receipt": _receipt(state.get("last_receipt")),
         "last_failure": _last_failure(state),
         "history": [_entry(one) for one in mappings(leader.facts.get("history"))] if leader else [],
+        "previous": _entry(mapping(leader.facts["previous"])) if leader and leader.facts.get("previous") else None,
         "require_rdma": yes(limits.get("require_rdma")) or False,
         "memory_floor_mib": whole(limits.get("memory_floor_mib")),
         "clusters": sorted({_text(one, "cluster_digest") or "" for one in some} - {""}),

@@ -289,7 +289,7 @@ def _instance(one: Mapping[str, Any], now: float, width: int, worst: Mapping[str
         ("receipt", _receipt(one["receipt"], one["last_receipt"])),
         ("reason", one["reason"] if one["reason"] else ""),
         ("last failure", _failure(one["last_failure"])),
-        ("before", _before(one["history"])),
+        ("before", _before(one["previous"])),
         ("put back", _put_back(one["history"])),
     ]
     for name, value in facts:
@@ -318,11 +318,9 @@ def _failure(failure: Mapping[str, Any] | None) -> str:
     return f"{_when(failure['at'])}: {failure['reason']}" if failure["at"] else str(failure["reason"])
 
 
-def _before(known: Sequence[Mapping[str, Any]]) -> str:
-    """The model that served before the one that served last."""
-    served = [one for one in reversed(known) if one["outcome"] == history.SERVED]
-    other = next((one for one in served if one["repo"] != served[0]["repo"]), None)
-    return f"{_commit(other['repo'], other['commit'])}, since {_when(other['at'])}" if other else ""
+def _before(entry: Mapping[str, Any] | None) -> str:
+    """What ``spark_model=previous`` would serve."""
+    return f"{_commit(entry['repo'], entry['commit'])}, started {_when(entry['at'])}" if entry else ""
 
 
 def _put_back(known: Sequence[Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from supervisor import memory, ssh
+from supervisor import memory, paths, ssh
 from supervisor_support import CLUSTER
 
 
@@ -20,6 +20,18 @@ def test_ssh_trusts_only_what_is_pinned() -> None:
     server = ssh.server_config(CLUSTER, CLUSTER["nodes"][1])
     assert "ListenAddress 192.168.100.2\n" in server
     assert "PasswordAuthentication no" in server
+
+
+def test_what_is_kept_is_trusted_as_well_and_may_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a play tries another configuration, the ports and keys in its place may be others."""
+    monkeypatch.setattr(paths, "CONFIG", tmp_path)
+    monkeypatch.setenv("DGX_SPARK_CONFIG", "aaaa-1111")
+    assert f"UserKnownHostsFile {tmp_path}/ssh/known_hosts\n" in ssh.client_config(CLUSTER)
+    (tmp_path / "kept" / "aaaa-1111").mkdir(parents=True)
+    both = f"{tmp_path}/kept/aaaa-1111/ssh/{{0}} {tmp_path}/ssh/{{0}}\n"
+    assert f"UserKnownHostsFile {both.format('known_hosts')}" in ssh.client_config(CLUSTER)
+    server = ssh.server_config(CLUSTER, CLUSTER["nodes"][1])
+    assert f"AuthorizedKeysFile {both.format('authorized_keys')}" in server
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,12 @@ def test_what_gave_up_is_started_anew(launcher: str) -> None:
             "start",
             "spark2 has no container dgx-spark-trtllm: run the playbook",
         ),
+        (
+            "swarm",
+            lambda found: found["spark2"].update(kept=["aaaaaaaaaaaa-111111111111"]),
+            "restart",
+            "spark2 has files of two configurations, since a play was interrupted while it put",
+        ),
         ("docker", lambda found: found["spark2"]["entries"].pop(NODE), "start", "spark2 has no node.json in /etc/dgx"),
         (
             "swarm",

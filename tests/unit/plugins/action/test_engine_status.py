@@ -55,12 +55,13 @@ def told(repo: str, outcome: str = "served", why: str = "") -> dict[str, Any]:
 
 def test_what_served_before_and_what_did_not_serve_are_told() -> None:
     known = [told("lab/a"), told("lab/b"), told("lab/c", "put back", "it crashed"), 7]
-    found = report(members=put("spark1", "read", "instances", 0, history=known)())
+    found = report(members=put("spark1", "read", "instances", 0, history=known, previous=known[0])())
     text = " ".join(" ".join(found["lines"]).split())
-    assert "before lab/a @ 0123abc, since 2026-11-30 00:53 UTC" in text
+    assert "before lab/a @ 0123abc, started 2026-11-30 00:53 UTC" in text
     assert "put back lab/c was tried 2026-11-30 00:53 UTC, " in text
     assert "and did not serve: it crashed" in text
     assert found["document"]["instances"][0]["history"] == known[:3]
+    assert found["document"]["instances"][0]["previous"] == known[0]
     jsonschema.validate(found["document"], json.loads((ROOT / "docs" / "status.schema.json").read_text()))
     alone = report(members=put("spark1", "read", "instances", 0, history=[told("lab/a")])())
     assert "before lab/a" not in " ".join(" ".join(alone["lines"]).split())

@@ -68,10 +68,11 @@ def test_it_is_kept_put_back_and_forgotten(
     assert last_good("forgotten", entry=entry("lab/a"))["changed"] is False
     kept = last_good("kept")
     assert (kept["kept"], kept["why"], kept["repo"], kept["changed"]) == (True, "", "lab/a", True)
-    assert (kept["load_timeout"], kept["require_rdma"]) == (77, True)
+    assert (kept["load_timeout"], kept["require_rdma"], kept["stopped"]) == (377, True, False)
     assert last_good("kept")["changed"] is False
     (folder / "node.json").write_text("new")
-    assert last_good("restored", entry=entry("lab/b", "put back", why="it crashed"))["changed"]
+    told = last_good("restored", entry=entry("lab/b", "put back", why="it crashed"))
+    assert (told["changed"], told["started"], told["began"]) == (True, True, 0)
     assert (folder / "node.json").read_text() == "old"
     assert last_good.ran[-1][:3] == ["docker", "stack", "deploy"]
     told = last_good("forgotten")

@@ -132,7 +132,9 @@ def test_what_configuration_names_is_needed(tmp_path: Path) -> None:
     models, found = needed.named_in(files)
     assert sorted(models) == ["a/b", "lab/last-good", "lab/previous", "lab/tiny", "lab/unit"]
     assert found == {ID: [str(tmp_path / "etc" / "trtllm" / "stack.yml")]}
-    assert [needed.previous_in(text) for text in ("{", "[]", "5", "[[]]", json.dumps(served[:1]))] == [""] * 5
+    assert [needed.previous_in(text) for text in ("{", "[]", "5", "[[]]", json.dumps(served[:1]))] == [[]] * 5
+    guessed = {"repo": "a/b", "outcome": "served", "asked": {"speculative": {"kind": "Eagle3", "handle": "a/draft"}}}
+    assert needed.previous_in(json.dumps([guessed, *served[:1]])) == ["a/b", "a/draft"]
     assert needed.merged({"a": ["x"]}, {"a": ["x", "y"]}) == {"a": ["x", "y"]}
 
 

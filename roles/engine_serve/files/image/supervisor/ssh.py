@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from . import contract, notice, paths
-from .state import State, config
+from .state import State, config, folder
 
 SSHD = "/usr/sbin/sshd"
 KEPT = 30.0  # seconds for which a worker's words hold: its container is gone for some of them, to be made anew
+
+
+def trust(name: str) -> str:
+    """Where ssh or its server look for whom to trust: what is kept, which may go while they run, and what is there."""
+    return " ".join(dict.fromkeys(f"{place}/ssh/{name}" for place in (folder(), paths.CONFIG)))
 
 
 def client_config(cluster: dict[str, Any]) -> str:
@@ -32,7 +37,7 @@ def client_config(cluster: dict[str, Any]) -> str:
         "  User root\n"
         f"  IdentityFile {paths.CONFIG}/ssh/id_ed25519\n"
         "  IdentitiesOnly yes\n"
-        f"  UserKnownHostsFile {paths.CONFIG}/ssh/known_hosts\n"
+        f"  UserKnownHostsFile {trust('known_hosts')}\n"
         "  GlobalKnownHostsFile /dev/null\n"
         "  StrictHostKeyChecking yes\n"
         "  BatchMode yes\n"
@@ -48,7 +53,7 @@ def server_config(cluster: dict[str, Any], node: dict[str, Any]) -> str:
         f"ListenAddress {node['address']}\n"
         f"Port {cluster['ssh_port']}\n"
         f"HostKey {paths.CONFIG}/ssh/ssh_host_ed25519_key\n"
-        f"AuthorizedKeysFile {paths.CONFIG}/ssh/authorized_keys\n"
+        f"AuthorizedKeysFile {trust('authorized_keys')}\n"
         "PermitRootLogin prohibit-password\n"
         "PasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\n"

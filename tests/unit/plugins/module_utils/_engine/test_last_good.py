@@ -74,21 +74,28 @@ class Docker:
             return {"Config": {"Env": [f"{contract.CONFIG_VARIABLE}={self.containers[own]}"]}}
         return None
 
+    def log(self, name: str, _lines: int) -> list[str]:
+        return [f"{self.containers[name.removeprefix(NAME) or 'it']} did not serve"]
+
 
 class Host:
-    """SIMULATED: systemd and the docker client, which note what they are told."""
+    """SIMULATED: systemd and the docker client, which note what they are told; the unit runs until it is stopped."""
 
-    def __init__(self, fails: str = "") -> None:
+    def __init__(self, fails: str = "", active: bool = True) -> None:
         self.said: list[str] = []
-        self.fails = fails
+        self.fails, self.active = fails, active
 
     def __call__(self, argv: Sequence[str]) -> tuple[int, str]:
+        if "is-active" in argv:
+            return (0 if self.active else 3), ""
         self.said.append(" ".join(argv[:2]))
+        self.active = {"stop": False, "start": True}.get(argv[1], self.active)
         return (1, "it will not") if self.fails and self.fails in argv else (0, "")
 
 
 def serving(folder: Path, launcher: str = "swarm", leader: bool = True, good: str = OLD) -> Serving:
-    return Serving(good, folder, NAME, UNIT, launcher, ["spark1"], leader)
+    link = folder / "ssh" / "enabled"  # below it, nothing but trust is of a configuration
+    return Serving(good, folder, folder / "var", NAME, UNIT, link, launcher, ["spark1"], leader)
 
 
 @pytest.fixture
@@ -97,6 +104,7 @@ def folder(tmp_path: Path) -> Path:
     write(tmp_path, OLD)
     (tmp_path / "history.json").write_text("[]")
     (tmp_path / "ssh" / "id_ed25519").write_text("key")
+    (tmp_path / "ssh" / "enabled").symlink_to("unit")
     return tmp_path
 
 
@@ -188,30 +196,88 @@ def test_a_stack_that_is_not_deployed_is_told(folder: Path) -> None:
 def test_under_systemd_the_new_container_takes_the_place_in_one_go(folder: Path) -> None:
     one, docker, host = serving(folder, "docker"), Docker(it=OLD, _next=NEW), Host()
     assert last_good.keep(one, docker) == ""
-    last_good.start(one, docker, host)
+    last_good.start(one, NEW, docker, host)
     assert docker.containers == {"it": NEW, ".kept": OLD}
     assert host.said == ["systemctl stop", "systemctl start"]
-    last_good.restore(one, docker, host)
+    one.state_dir.mkdir()
+    assert last_good.restore(one, docker, host), "it is started"
     assert docker.containers == {"it": OLD}
     assert host.said[2:] == ["systemctl stop", "systemctl reset-failed", "systemctl start"]
+    assert (one.state_dir / "put_back.log").read_text() == f"{NEW} did not serve\n"
+
+
+def test_what_was_never_ended_is_ended_only_where_its_worker_was(folder: Path) -> None:
+    """The other one failed before its turn; on a leader, a worker may have been started again."""
+    one, docker, host = serving(folder, "docker"), Docker(it=OLD, _next=NEW), Host()
+    last_good.keep(one, docker)
+    assert last_good.restore(one, docker, host) is False
+    assert (docker.containers, host.said) == ({"it": OLD}, ["systemctl reset-failed", "systemctl start"])
+    assert last_good.restore(one, docker, host, anew=True)
+    assert host.said[2:] == ["systemctl stop", "systemctl reset-failed", "systemctl start"]
+
+
+def stopped(one: Serving) -> None:
+    """Have stop.yml stop it."""
+    one.state_dir.mkdir()
+    told = {"phase": contract.STOPPED, "reason": contract.BY_STOP}
+    (one.state_dir / contract.STATE).write_text(json.dumps(told))
+
+
+def test_what_was_stopped_is_put_back_stopped(folder: Path) -> None:
+    one, docker, host = serving(folder, "docker"), Docker(it=OLD, _next=NEW), Host(active=False)
+    stopped(one)
+    last_good.keep(one, docker)
+    assert one.was_stopped
+    (one.state_dir / contract.STATE).write_text("{}")
+    last_good.start(one, NEW, docker, host)
+    assert last_good.restore(one, docker, host) is False
+    assert docker.containers == {"it": OLD}
+    assert not host.active
+    assert host.said[-1] == "systemctl disable"
+
+
+def test_a_unit_that_is_not_enabled_is_before_it_starts(folder: Path) -> None:
+    one, docker, host = serving(folder, "docker"), Docker(it=OLD), Host(active=False)
+    one.unit_link.unlink()
+    last_good.keep(one, docker)
+    assert last_good.restore(one, docker, host)
+    assert host.said == ["systemctl reset-failed", "systemctl enable", "systemctl start"]
+
+
+def test_a_container_that_an_interrupted_play_left_takes_no_place(folder: Path) -> None:
+    docker, host = Docker(it=OLD, _next="cccccccccccc-333333333333"), Host()
+    last_good.start(serving(folder, "docker", good=""), OLD, docker, host)
+    assert (docker.containers, host.said) == ({"it": OLD}, ["systemctl start"])
+
+
+def test_where_alerts_go_is_no_part_of_a_configuration(folder: Path) -> None:
+    one = serving(folder)
+    (folder / contract.ALERT_URL).write_text("https://hooks.test/old")
+    last_good.keep(one, Docker())
+    assert not (one.kept / contract.ALERT_URL).exists()
+    (folder / contract.ALERT_URL).write_text("https://hooks.test/new")
+    (folder / contract.ALERT).write_text("{}")
+    last_good.restore(one, Docker(), Host())
+    assert (folder / contract.ALERT_URL).read_text() == "https://hooks.test/new"
+    assert (folder / contract.ALERT).exists()
 
 
 def test_a_start_without_another_container_ends_nothing(folder: Path) -> None:
     docker, host = Docker(it=OLD), Host()
-    last_good.start(serving(folder, "docker"), docker, host)
+    last_good.start(serving(folder, "docker"), NEW, docker, host)
     assert (docker.containers, host.said) == ({"it": OLD}, ["systemctl start"])
 
 
 def test_what_never_served_is_not_kept_under_another_name(folder: Path) -> None:
     docker = Docker(it="cccccccccccc-333333333333", _next=NEW, _kept=OLD)
-    last_good.start(serving(folder, "docker"), docker, Host())
+    last_good.start(serving(folder, "docker"), NEW, docker, Host())
     assert docker.containers == {"it": NEW, ".kept": OLD}
     assert set(last_good.forget(serving(folder, "docker"), docker)) == {f"{NAME}.kept"}
 
 
 def test_a_unit_that_does_not_start_is_told(folder: Path) -> None:
     with pytest.raises(LastGoodError, match=f"systemctl start {UNIT} failed: it will not"):
-        last_good.start(serving(folder, "docker"), Docker(), Host("start"))
+        last_good.start(serving(folder, "docker"), NEW, Docker(), Host("start"))
 
 
 class Cut(BaseException):
@@ -239,12 +305,12 @@ def test_a_start_that_was_cut_off_is_brought_to_its_end_by_the_next(left: int, s
     docker = Breaking(left, it=OLD, _next=NEW, **more)
     one = serving(Path(os.devnull), "docker")
     try:
-        last_good.start(one, docker, Host())
+        last_good.start(one, NEW, docker, Host())
     except Cut:
         assert OLD in docker.containers.values(), "what served can be put back"
     docker.left = 99
     if docker.containers.get("it") != NEW:
         docker.containers[".next"] = NEW  # the next play makes it again
-    last_good.start(one, docker, Host())
+    last_good.start(one, NEW, docker, Host())
     assert docker.containers["it"] == NEW
     assert docker.containers[".kept"] == OLD

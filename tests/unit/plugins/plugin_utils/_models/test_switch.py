@@ -52,10 +52,11 @@ def test_without_a_model_before_nothing_is_guessed(known: list[str], says: str) 
 
 
 LEFT: list[tuple[tuple[str, str, str], str]] = [
-    (("lab/b", "lab/b", "lab/a"), "write spark_model: lab/b into the inventory"),
-    (("lab/b", "previous", "lab/a"), "brings it back, again."),
-    (("lab/b", "lab/b", ""), "lab/b serves. Keep spark_model"),
-    (("lab/b", "lab/b", "lab/b"), "lab/b serves. Keep spark_model"),
+    (("lab/b", "lab/b", "lab/a"), "lab/b serves instead of lab/a. Let spark_model: lab/b stand in the inventory: "),
+    (("lab/b", "lab/b", "lab/a"), "-e spark_model=previous brings lab/a back."),
+    (("lab/b", "previous", "lab/a"), "Let spark_model: lab/b with its options, which history.json on the leader has, "),
+    (("lab/b", "lab/b", ""), "lab/b serves. Let spark_model: lab/b stand in the inventory"),
+    (("lab/b", "lab/b", "lab/b"), "lab/b serves. Let spark_model: lab/b stand in the inventory"),
 ]
 
 
