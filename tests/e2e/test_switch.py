@@ -14,6 +14,7 @@ import subprocess
 import time
 from typing import Any, Iterator
 
+import pexpect
 import pytest
 import yaml
 
@@ -192,15 +193,49 @@ def test_options_that_do_not_serve_are_taken_back_by_every_playbook(serving: Pai
     assert again.changed == {}, again.made()
 
 
-def begun(pair: Pair, model: str) -> subprocess.Popen[str]:
-    """Start a switch in a session of its own."""
+def test_a_person_chooses_in_a_terminal(serving: Pair) -> None:
+    argv, env = told(serving, "ask")
+    child = pexpect.spawn(argv[0], argv[1:], env=env, encoding="utf-8", timeout=300, dimensions=(40, 200))
+    child.expect("Which model is to serve[?]")
+    child.sendline(B)
+    child.expect(pexpect.EOF, timeout=900)
+    child.close()
+    assert child.exitstatus == 0, child.before
+    assert serves(serving) == B
+
+
+def test_what_was_stopped_stays_stopped_where_another_model_does_not_serve(serving: Pair) -> None:
+    good(serving.serve("stop.yml"))
+    run = switch(serving, B, **faulty(serving, "die-at-load"), engine_serve_max_starts=1)
+    assert run.status == "failed"
+    assert f"{A} is stopped on {', '.join(serving.names)}, as before: start.yml starts it" in run.words
+    assert serves(serving) == ""
+    nothing_kept(serving)
+    again = serving.serve("stop.yml")
+    assert (again.status, again.changed) == ("successful", {}), again.made()
+    good(serving.serve("start.yml"))
+    assert serves(serving) == A
+
+
+def told(pair: Pair, model: str, pipelining: bool = True) -> tuple[list[str], dict[str, str]]:
+    """A switch as a person types it, and its environment."""
     path = pair.scratch / f"options-{secrets.token_hex(3)}.yml"
     path.write_text(yaml.safe_dump({**SERVED, **pair.variables, "spark_model": model}))
-    settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    settings["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / "playbooks" / "collections")
+    settings = {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks" / "collections"),
+        "ANSIBLE_PIPELINING": str(pipelining),
+    }
+    argv = ["ansible-playbook", "-i", str(pair.inventory), "-e", f"@{path}", str(ROOT / "playbooks/switch_model.yml")]
+    return argv, {**os.environ, **settings}
+
+
+def begun(pair: Pair, model: str, pipelining: bool = True) -> subprocess.Popen[str]:
+    """Start a switch in a session of its own."""
+    argv, env = told(pair, model, pipelining)
     return subprocess.Popen(
-        ["ansible-playbook", "-i", str(pair.inventory), "-e", f"@{path}", str(ROOT / "playbooks/switch_model.yml")],
-        env={**os.environ, **settings},
+        argv,
+        env=env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -220,13 +255,16 @@ def whole(sparks: Pair) -> float:
 
 @pytest.mark.parametrize("number", range(MOMENTS))
 def test_a_switch_that_is_killed_leaves_the_old_model_or_the_new_one(sparks: Pair, whole: float, number: int) -> None:
-    """At a random moment of each tenth of its time: the play's process alone, or all of its session."""
+    """At a random moment of each tenth of its time: the play's process alone, or all of its session.
+
+    Every other time without pipelining: modules then run in a terminal, which goes with the play.
+    """
     chance = random.Random(f"{SEED} {number}")
     moment, all_of_it = whole * (number + chance.random()) / MOMENTS, chance.random() < 0.5
     print(f"SWITCH_SEED={SEED}: killed after {moment:.1f} of {whole:.1f} s, all of its session: {all_of_it}")
     before = serves(sparks) or A
     after = B if before == A else A
-    play = begun(sparks, after)
+    play = begun(sparks, after, pipelining=number % 2 == 0)
     time.sleep(moment)
     if all_of_it:
         os.killpg(play.pid, signal.SIGKILL)
