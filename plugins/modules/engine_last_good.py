@@ -51,7 +51,7 @@ options:
     default: ""
   anew:
     description: >-
-      With O(state=restored) under systemd, whether to start the container again also where it runs, as on a leader where
+      With O(state=restored) under systemd, whether to start the container again also where it runs. A leader's is, where
       a worker's was started again.
     type: bool
     default: false
