@@ -51,8 +51,8 @@ options:
     default: ""
   anew:
     description: >-
-      With O(state=restored) under systemd, whether to start the container again also where it runs. A leader's is, where
-      a worker's was started again.
+      With O(state=restored) under systemd, whether to start the container again, also one that runs. A leader's is
+      where a worker's was started again.
     type: bool
     default: false
   layout:
