@@ -62,6 +62,7 @@ def planned(asked: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str
         "image": {"id": image.get("id", ""), "name": next(iter(image.get("tags") or []), "")},
         "base_image": (image.get("labels") or {}).get(BASE_LABEL, ""),
         "base_digest": "",
+        "last_good": "",
         "hosts": {
             name: {"rdma_devices": lifecycle.parsed(found[name], contract.NODE).get("rdma_devices") or []}
             for name in found

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.sparkops.dgx_spark.plugins.action import (
     engine_drain,
     engine_lifecycle_plan,
@@ -28,6 +32,7 @@ from test_engine_plan import BUILT, PLACES, SIZES, asked_for, blank, changes, fi
 
 Found = dict[str, dict[str, Any]]
 PAIR = ["spark1", "spark2"]
+ROLE = Path(__file__).parents[4] / "roles" / "engine_serve"
 NODE = "/etc/dgx-spark/trtllm/node.json"
 LAUNCHERS = st.sampled_from(["swarm", "docker"])
 BOTH = pytest.mark.parametrize("launcher", ["swarm", "docker"])
@@ -313,6 +318,29 @@ def test_the_plan_tells_a_verification_what_it_goes_by(launcher: str) -> None:
     assert "requests_cut" not in report
     asked["ended"] = {"requests_cut": 2}
     assert engine_report.ActionModule.__new__(engine_report.ActionModule).plan(asked, {})["requests_cut"] == 2
+
+
+@BOTH
+@pytest.mark.parametrize("action", ["start", "restart"])
+def test_one_that_does_not_serve_then_says_why(launcher: str, action: str) -> None:
+    """By the words of the tasks, with nothing but this plan."""
+    own = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+    (fail,) = (one for one in yaml.safe_load((ROLE / "tasks" / "problems.yml").read_text()) if one["name"].count("Fail"))
+    facts = {"__engine_serve_log": {"lines": ["the last line"]}}
+    variables = {
+        **{name: trust_as_template(text) if isinstance(text, str) else text for name, text in own.items()},
+        "engine_serve_plan": planned(serving(PAIR, launcher), action),
+        "engine_serve_members": PAIR,
+        "inventory_hostname": "spark1",
+        "hostvars": dict.fromkeys(PAIR, facts),
+        "__engine_serve_waited": {"problems": ["the supervisor gave up: 2 starts failed"]},
+    }
+    message = trust_as_template(fail["ansible.builtin.fail"]["msg"])
+    said = Templar(loader=DataLoader(), variables=variables).template(message)
+    assert "spark1 does not serve the model as it should: the supervisor gave up: 2 starts failed." in said
+    assert "the last line" in said
+    logs = "service logs dgx-spark-trtllm_leader" if launcher == "swarm" else "logs dgx-spark-trtllm"
+    assert said.endswith(f"All of it: docker {logs}")
 
 
 @given(SIZES, LAUNCHERS)
