@@ -134,8 +134,11 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
             *neighbours.doubts(one, asked["found"]),
         ]
         planning.refuse_different_memory(request)  # that the model does not fit says more
-    anew = {planning.RESTART_SERVICES, planning.RESTART_UNIT, planning.START_ENGINE}
-    restarts = planning.has_given_up(request) or names & anew
+    own = {change["name"] for change in changes[one.members[0]]}
+    restarts = planning.has_given_up(request) or own & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
+    wanted = lifecycle.services(one.layout["name"], len(one.members))
+    if planning.START_ENGINE in own:
+        restarts = restarts or lifecycle.starts_anew(one.launcher, wanted, asked["found"][one.members[0]])
     return {
         "changes": changes,
         "room": {name: [room.line(each) for each in some] for name, some in sums.items()},

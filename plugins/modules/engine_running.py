@@ -263,7 +263,7 @@ class Spark:
         if missing:
             raise RunningError(f"the Swarm has no service {' and '.join(missing)}: {lifecycle.MEND}")
         due = lifecycle.scaled_down(wanted, there)
-        gave_up = not due and self.asked["leader"] and self.state.get("phase") == contract.GAVE_UP
+        gave_up = self.asked["leader"] and self.state.get("phase") == contract.GAVE_UP
         return [
             (f"docker service scale {name}={wanted[name]}", partial(self.scale, name, wanted[name], gave_up))
             for name in reversed(list(wanted) if gave_up else due)

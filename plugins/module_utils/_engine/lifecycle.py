@@ -168,6 +168,19 @@ def has_to_start(one: Configured, name: str, own: Mapping[str, Any]) -> bool:
     return own["unit"]["active"] not in RUNS or not _there(own, one.layout["unit_link"])
 
 
+def starts_anew(launcher: str, wanted: Mapping[str, int], own: Mapping[str, Any]) -> bool:
+    """Whether a start of the engine begins another supervisor on the leader.
+
+    One that waits for a worker goes on when that is back, and its state is of this start, too.
+
+    :param wanted: by service how many containers it is to have, the leader's first. :param own: of the leader.
+    """
+    if launcher != instances.SWARM:
+        return own["unit"]["active"] not in RUNS
+    down = scaled_down(wanted, own["docker"].get("replicas", {}))
+    return own["state"].get("phase") == contract.GAVE_UP or next(iter(wanted)) in down
+
+
 def refuse_start(one: Configured, name: str, own: Mapping[str, Any]) -> None:
     """Refuse to start what is not whole. :raises LifecycleError: with the mend."""
     docker, places = own["docker"], one.layout

@@ -234,6 +234,38 @@ def test_what_gave_up_is_started_anew(launcher: str) -> None:
     assert names(found, "restart")["spark1"] == [STOP, START]
 
 
+def worker_ended(found: Found, launcher: str) -> None:
+    if launcher == "docker":
+        found["spark2"]["unit"] = {"active": "inactive"}
+        found["spark2"]["entries"][PLACES["unit_link"]] = {"kind": "absent"}
+    else:
+        found["spark1"]["docker"]["replicas"]["dgx-spark-trtllm_worker"] = 0
+
+
+@BOTH
+@pytest.mark.parametrize("phase", ["waiting", "serving", "gave up"])
+def test_a_leader_that_only_waited_for_its_worker_goes_on_by_the_same_supervisor(launcher: str, phase: str) -> None:
+    """It is the same one that serves then, unless it gave up, and is started anew beside."""
+    found = serving(PAIR, launcher)
+    worker_ended(found, launcher)
+    found["spark1"]["state"]["phase"] = phase
+    if launcher == "docker" and phase == "gave up":
+        found["spark1"]["unit"] = {"active": "inactive"}
+    own = [START] if launcher == "swarm" or phase == "gave up" else []
+    assert names(found, "start") == {"spark1": own, "spark2": [START] if launcher == "docker" else []}
+    ignored = 17.5 if phase == "gave up" else 0
+    assert planned(found, "start")["ignore_started_at"] == ignored
+    assert engine_plan.planned({**asked_for(PAIR, launcher), "found": found})["ignore_started_at"] == ignored
+    assert planned(found, "restart")["ignore_started_at"] == 17.5
+
+
+def test_a_leader_that_is_enabled_again_while_it_runs_is_not_started() -> None:
+    found = serving(["spark1"], "docker")
+    found["spark1"]["entries"][PLACES["unit_link"]] = {"kind": "absent"}
+    assert names(found, "start") == {"spark1": [START]}
+    assert planned(found, "start")["ignore_started_at"] == 0
+
+
 @pytest.mark.parametrize(
     ("launcher", "spoil", "action", "says"),
     [

@@ -240,6 +240,15 @@ def test_what_gave_up_in_a_swarm_is_started_anew_once(host: Host, have: Callable
     assert not have("started", "swarm")["changed"]
 
 
+def test_one_that_gave_up_for_its_worker_that_was_scaled_down_is_started_anew(
+    host: Host, have: Callable[..., Any]
+) -> None:
+    host.swarm(**{LEADER: 1, WORKER: 0})
+    host.write(phase="gave up", reason="5 starts failed")
+    assert have("started", "swarm")["changed"]
+    assert host.scaled() == [(WORKER, 1, 1), (LEADER, 1, 1)]
+
+
 def test_a_swarm_without_the_stack(host: Host, have: Callable[..., Any]) -> None:
     host.runs()
     host.engine.answers["GET", f"/services/{LEADER}"] = (503, {"message": "This node is not a swarm manager."})
