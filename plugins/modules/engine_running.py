@@ -166,11 +166,15 @@ class Spark:
             try:
                 count = replicas(self.docker.ask("GET", f"/services/{quote(name, safe='')}")["Spec"])
             except DockerError as error:
-                if error.status not in (404, 503):  # 503: there is no Swarm
+                if error.status != 404 and not (error.status == 503 and self.is_in_no_swarm()):
                     raise
                 continue
             found.update({} if count is None else {name: count})
         return found
+
+    def is_in_no_swarm(self) -> bool:
+        """Whether this node has left; one that is in a Swarm and does not manage it cannot keep that from a start."""
+        return (self.docker.info().get("Swarm") or {}).get("LocalNodeState", "") in lifecycle.IN_NO_SWARM
 
     def running(self) -> list[str]:
         """The IDs of the containers that run here."""

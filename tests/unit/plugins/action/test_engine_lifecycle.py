@@ -109,6 +109,21 @@ def test_a_stop_stops_all_once_and_a_start_starts_all_once(members: list[str], l
     assert names(started, "start") == {name: [] for name in members}
 
 
+@pytest.mark.parametrize("options", [{}, {"local_only": True}], ids=["all", "the leader alone"])
+def test_a_leader_that_does_not_manage_its_swarm_stops_nothing(options: dict[str, Any]) -> None:
+    """The manager would start again what is ended here."""
+    found = serving(PAIR, "swarm")
+    found["spark1"]["docker"].update(swarm={"manager": False, "state": "active"}, services={}, replicas={})
+    said = refusal(found, "stop", **options)
+    assert "spark1 is no manager of the Swarm that it is in (active)" in said
+    worker = "" if options else " dgx-spark-trtllm_worker=0"
+    assert f"'docker service scale dgx-spark-trtllm_leader=0{worker}' on a manager" in said
+    assert "docker node promote" in said
+    assert said.endswith("Nothing was changed.")
+    found["spark1"]["docker"].update(swarm={"manager": False, "state": "inactive"})
+    assert names(found, "stop", **options)["spark1"] == [STOP], "it has left its Swarm"
+
+
 @given(SIZES, LAUNCHERS)
 def test_a_restart_is_a_stop_of_what_runs_and_a_start(members: list[str], launcher: str) -> None:
     found = serving(members, launcher)
