@@ -19,7 +19,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.modules import engine_reques
 
 LEADER, WORKER = "dgx-spark-trtllm_leader", "dgx-spark-trtllm_worker"
 API = "127.0.0.1:8355"
-ASKED = '0 0 127.0.0.1:8355 10.0.0.9:5 users:(("x",pid=1,fd=3)) lastsnd:9000 lastrcv:9\n'
+ASKED = '0 0 127.0.0.1:8355 10.0.0.9:5 users:(("x",pid=1,fd=3)) bytes_received:80 lastsnd:9000 lastrcv:9\n'
 
 
 class Host:
