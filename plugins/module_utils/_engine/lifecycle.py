@@ -191,7 +191,7 @@ def refuse_stop(one: Configured, leader: str, own: Mapping[str, Any], alone: boo
     if one.launcher == instances.SWARM and not swarm.get("manager") and state not in IN_NO_SWARM:
         scale = " ".join(f"{service}=0" for service in services_of(one, alone))
         raise LifecycleError(
-            f"{leader} is no manager of the Swarm that it is in ({state}), which would start again what is ended there: "
+            f"{leader} is no manager of the Swarm that it is in ({state}), which starts again what is ended here: "
             f"run 'docker service scale {scale}' on a manager instead, or make this node one by 'docker node promote' "
             "there, and stop again"
         )

@@ -181,7 +181,9 @@ def answered(connection: socket.socket) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("ss"), reason="iproute2 is not installed here")
-def test_the_real_ss_tells_a_request_from_a_connection_that_is_kept_or_new(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_ss_tells_a_request_from_a_connection_that_is_kept_or_new(
+    api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(requests, "QUIET_MS", 300)
     assert requests.look(api, ss) == 0
     host, _colon, port = api.rpartition(":")
