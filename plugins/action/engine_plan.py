@@ -135,10 +135,15 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         ]
         planning.refuse_different_memory(request)  # that the model does not fit says more
     own = {change["name"] for change in changes[one.members[0]]}
-    restarts = planning.has_given_up(request) or own & {planning.RESTART_SERVICES, planning.RESTART_UNIT}
     wanted = lifecycle.services(one.layout["name"], len(one.members))
-    if planning.START_ENGINE in own:
-        restarts = restarts or lifecycle.starts_anew(one.launcher, wanted, asked["found"][one.members[0]])
+    restarts = (
+        planning.has_given_up(request)
+        or planning.RESTART_SERVICES in own
+        or planning.RESTART_UNIT in own
+        or (
+            planning.START_ENGINE in own and lifecycle.starts_anew(one.launcher, wanted, asked["found"][one.members[0]])
+        )
+    )
     return {
         "changes": changes,
         "room": {name: [room.line(each) for each in some] for name, some in sums.items()},
