@@ -153,9 +153,9 @@ class Watcher(threading.Thread):
         )
         events = []
         if self._begins:
-            if kept.waiting and self._is_sent(kept.waiting[0]):  # by an earlier supervisor, which did not hear of it
-                kept.waiting.pop(0)
-                kept.left_out = 0
+            still = [one for one in kept.waiting if not self._is_sent(one)]
+            if len(still) < len(kept.waiting):  # an earlier supervisor did not hear that it was
+                kept.waiting, kept.left_out = still, 0
             events = edges.started(kept.memory, self._last_phase, self._same_config)
             self._begins = False
         if kept.receiver != to.digest:
@@ -213,9 +213,9 @@ class Watcher(threading.Thread):
             self._start(waiting[0])
 
     def _put_the_last_word_first(self) -> None:
-        """Let nothing that was tried wait before the word that it was given up: no supervisor may come for long then.
+        """Let no other try come before the word that it was given up: no supervisor may come for long after this one.
 
-        What that makes old is left out.
+        What that word makes old is left out.
         """
         waiting = self._kept.waiting
         places = [place for place, one in enumerate(waiting) if one["message"]["event"] == contract.ABANDONED]
