@@ -43,7 +43,10 @@ def planned(asked: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str
     one = lifecycle.configured(found, asked["members"], alone)
     changes = lifecycle.changes(one, found, asked["action"], alone)
     own = found[one.members[0]]
-    limits, starts = one.cluster["limits"], any(each["name"] == lifecycle.START_ENGINE for each in flat(changes))
+    limits, names = one.cluster["limits"], {each["name"] for each in changes[one.members[0]]}
+    starts = lifecycle.START_ENGINE in names and (
+        lifecycle.STOP_ENGINE in names or lifecycle.starts_anew(one.launcher, one.wanted, own)
+    )
     image = image_of(own)
     return {
         "changes": changes,
@@ -62,6 +65,7 @@ def planned(asked: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str
         "image": {"id": image.get("id", ""), "name": next(iter(image.get("tags") or []), "")},
         "base_image": (image.get("labels") or {}).get(BASE_LABEL, ""),
         "base_digest": "",
+        "last_good": "",
         "hosts": {
             name: {"rdma_devices": lifecycle.parsed(found[name], contract.NODE).get("rdma_devices") or []}
             for name in found
@@ -72,11 +76,6 @@ def planned(asked: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str
         # What an earlier supervisor wrote does not count.
         "ignore_started_at": own["state"].get("began", 0) if starts else 0,
     }
-
-
-def flat(changes: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The changes of all hosts."""
-    return [each for some in changes.values() for each in some]
 
 
 def image_of(own: dict[str, Any]) -> dict[str, Any]:

@@ -134,8 +134,16 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
             *neighbours.doubts(one, asked["found"]),
         ]
         planning.refuse_different_memory(request)  # that the model does not fit says more
-    anew = {planning.RESTART_SERVICES, planning.RESTART_UNIT, planning.START_ENGINE}
-    restarts = planning.has_given_up(request) or names & anew
+    own = {change["name"] for change in changes[one.members[0]]}
+    wanted = lifecycle.services(one.layout["name"], len(one.members))
+    restarts = (
+        planning.has_given_up(request)
+        or planning.RESTART_SERVICES in own
+        or planning.RESTART_UNIT in own
+        or (
+            planning.START_ENGINE in own and lifecycle.starts_anew(one.launcher, wanted, asked["found"][one.members[0]])
+        )
+    )
     return {
         "changes": changes,
         "room": {name: [room.line(each) for each in some] for name, some in sums.items()},

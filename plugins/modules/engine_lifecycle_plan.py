@@ -94,6 +94,11 @@ config_digest:
   returned: success
   type: str
   sample: ""
+last_good:
+  description: Empty, since there is nothing to go back to.
+  returned: success
+  type: str
+  sample: ""
 hosts:
   description: By name the C(rdma_devices) of its rank.
   returned: success

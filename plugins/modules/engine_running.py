@@ -166,11 +166,15 @@ class Spark:
             try:
                 count = replicas(self.docker.ask("GET", f"/services/{quote(name, safe='')}")["Spec"])
             except DockerError as error:
-                if error.status not in (404, 503):  # 503: there is no Swarm
+                if error.status != 404 and not (error.status == 503 and self.is_in_no_swarm()):
                     raise
                 continue
             found.update({} if count is None else {name: count})
         return found
+
+    def is_in_no_swarm(self) -> bool:
+        """Whether this node has left; one that is in a Swarm and does not manage it cannot keep that from a start."""
+        return (self.docker.info().get("Swarm") or {}).get("LocalNodeState", "") in lifecycle.IN_NO_SWARM
 
     def running(self) -> list[str]:
         """The IDs of the containers that run here."""
@@ -263,7 +267,7 @@ class Spark:
         if missing:
             raise RunningError(f"the Swarm has no service {' and '.join(missing)}: {lifecycle.MEND}")
         due = lifecycle.scaled_down(wanted, there)
-        gave_up = not due and self.asked["leader"] and self.state.get("phase") == contract.GAVE_UP
+        gave_up = self.asked["leader"] and self.state.get("phase") == contract.GAVE_UP
         return [
             (f"docker service scale {name}={wanted[name]}", partial(self.scale, name, wanted[name], gave_up))
             for name in reversed(list(wanted) if gave_up else due)

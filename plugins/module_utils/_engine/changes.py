@@ -42,7 +42,7 @@ KEY = "Create the SSH key"
 WRITE = "Write the configuration"
 HOSTFILE = "Write the hostfile"
 ALERT = "Write the settings of alerts"
-ALERT_URL = "Write the URL of alerts"
+ALERT_URL = "Write the URL and the settings of alerts"
 REMOVE_ALERT = "Remove the settings of alerts"
 DOWNLOAD = "Download the engine's vocabularies"
 STOP_UNIT = "Stop the unit"
@@ -302,7 +302,10 @@ def alert_files(asked: Request, member: str) -> dict[str, Any]:
 
 
 def _alerts(asked: Request, member: str) -> Iterator[dict[str, Any]]:
-    """The supervisor reads these files when it needs them, so that nothing starts again for them."""
+    """The supervisor reads these files when it needs them, so that nothing starts again for them.
+
+    It looks every second, so that a URL comes together with its settings: no receiver gets the form of another.
+    """
     found, files = asked.found[member], alert_files(asked, member)
     entries, (path, url_path) = found["entries"], files["paths"]
     if not files["settings"]:
@@ -311,11 +314,11 @@ def _alerts(asked: Request, member: str) -> Iterator[dict[str, Any]]:
             yield change(REMOVE_ALERT, text_of(left))
         return
     (settings,) = files["settings"]
-    if not _is_file(entries, settings):
-        yield change(ALERT, _content(found, path), settings.content, path)
     url = entries.get(url_path, {})
     if (url.get("digest"), url.get("mode")) != (asked.alert.url_digest, PRIVATE):
-        yield change(ALERT_URL)
+        yield change(ALERT_URL, _content(found, path), settings.content, path)
+    elif not _is_file(entries, settings):
+        yield change(ALERT, _content(found, path), settings.content, path)
 
 
 def _is_directory(entries: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:

@@ -27,6 +27,7 @@ CLUSTER, NODE, STATE, HOSTFILE = "cluster.json", "node.json", "state.json", "hos
 ALERT = "alert.json"  #: on the leader, how alerts are sent; without it none are
 ALERT_URL = "alert_url"  #: beside it, where to: a secret, since whoever has it may post there
 ALERTS = "alerts.json"  #: beside the state, what was told, and what is yet to be delivered
+ALERT_SENT = "alert_sent"  #: beside it, the ID of the message that was sent last and not refused
 RECEIPTS = "receipts.json"  #: beside the state, the receipts of the last starts
 #: in CONFIG_DIR, in a directory named by its configuration: the files of what last served, while a play tries another
 KEPT = "kept"

@@ -21,6 +21,7 @@ STOP, START, RESTART = ACTIONS = ("stop", "start", "restart")
 #: the names of the tasks that make the changes
 STOP_ENGINE, START_ENGINE = "Stop the engine", "Start the engine"
 RUNS = ("active", "activating")  #: states of a unit that starts or runs its container
+IN_NO_SWARM = ("", "inactive")  #: states of a node
 BEYOND_A_LOAD_S = 300  #: that a play waits for one start: the supervisor ends its load, and says why, before
 MEND = "run the playbook that serves (serve.yml, two_spark.yml or single_spark.yml)"
 
@@ -124,12 +125,14 @@ def _there(own: Mapping[str, Any], path: str) -> bool:
 def changes(
     one: Configured, found: Mapping[str, Mapping[str, Any]], action: str, alone: bool = False
 ) -> dict[str, list[dict[str, Any]]]:
-    """By host the changes, in their order. :raises LifecycleError: where there is nothing that could be started.
+    """By host the changes, in their order. :raises LifecycleError: where nothing could be started, or kept stopped.
 
     :param action: one of ``ACTIONS``. :param alone: whether the leader alone is stopped.
     """
     names = one.members if not alone else one.members[:1]
     planned: dict[str, list[dict[str, Any]]] = {name: [] for name in found}
+    if action == STOP:
+        refuse_stop(one, names[0], found[names[0]], alone)
     for name in names:
         stops = action != START and not is_stopped(one, name, found[name], alone)
         if action != STOP:
@@ -166,6 +169,32 @@ def has_to_start(one: Configured, name: str, own: Mapping[str, Any]) -> bool:
         gave_up = own["state"].get("phase") == contract.GAVE_UP
         return name == one.members[0] and (gave_up or bool(scaled_down(one.wanted, own["docker"].get("replicas", {}))))
     return own["unit"]["active"] not in RUNS or not _there(own, one.layout["unit_link"])
+
+
+def starts_anew(launcher: str, wanted: Mapping[str, int], own: Mapping[str, Any]) -> bool:
+    """Whether a start of the engine begins another supervisor on the leader.
+
+    One that waits for a worker goes on when that is back, and its state is of this start, too.
+
+    :param wanted: by service how many containers it is to have, the leader's first. :param own: of the leader.
+    """
+    if launcher != instances.SWARM:
+        return own["unit"]["active"] not in RUNS
+    down = scaled_down(wanted, own["docker"].get("replicas", {}))
+    return own["state"].get("phase") == contract.GAVE_UP or next(iter(wanted)) in down
+
+
+def refuse_stop(one: Configured, leader: str, own: Mapping[str, Any], alone: bool) -> None:
+    """Refuse to stop what a Swarm would start again. :raises LifecycleError: with the mend."""
+    swarm = own["docker"]["swarm"]
+    state = swarm.get("state", "")
+    if one.launcher == instances.SWARM and not swarm.get("manager") and state not in IN_NO_SWARM:
+        scale = " ".join(f"{service}=0" for service in services_of(one, alone))
+        raise LifecycleError(
+            f"{leader} is no manager of the Swarm that it is in ({state}), which starts again what is ended here: "
+            f"run 'docker service scale {scale}' on a manager instead, or make this node one by 'docker node promote' "
+            "there, and stop again"
+        )
 
 
 def refuse_start(one: Configured, name: str, own: Mapping[str, Any]) -> None:

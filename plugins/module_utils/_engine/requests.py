@@ -6,7 +6,8 @@
 No engine tells this well enough to end it by: TensorRT-LLM's ``/metrics`` speaks of iterations that have ended, of
 which a long prompt is one that takes a minute, and what is read there is gone for the supervisor. The kernel tells of
 each connection when data last came and last went (tcp_info of tcp(7), by ``ss`` of iproute2): where the last word was
-the client's, a request waits for its answer, and where it was the server's, and is young, an answer is under way.
+the client's, a request waits for its answer, and where it was the server's, and is young, an answer is under way. Both
+clocks begin with the connection, so that one over which nothing ever came asks for nothing.
 
 This module util is private to the collection.
 """
@@ -37,23 +38,25 @@ class Connection(NamedTuple):
     peer: str
     sent_ms: int  # since data was last sent
     received_ms: int  # since data last came
+    received: int  # bytes that have come in all
     pids: tuple[int, ...]  # of who has this end open here
 
 
 def parse(text: str) -> list[Connection]:
     """Read ``ss --tcp --info --numeric --processes --oneline --no-header state established``.
 
-    >>> parse('0 0 127.0.0.1:8355 127.0.0.1:4 users:(("x",pid=7,fd=3)) cubic rto:204 lastsnd:9 lastrcv:12 lastack:9')
-    [Connection(local='127.0.0.1:8355', peer='127.0.0.1:4', sent_ms=9, received_ms=12, pids=(7,))]
+    >>> parse('0 0 127.0.0.1:8355 127.0.0.1:4 users:(("x",pid=7,fd=3)) cubic bytes_received:80 lastsnd:9 lastrcv:12')
+    [Connection(local='127.0.0.1:8355', peer='127.0.0.1:4', sent_ms=9, received_ms=12, received=80, pids=(7,))]
     """
     found = []
     for line in text.splitlines():
         words = line.split()
         if len(words) < 4 or not (words[0].isdigit() and words[1].isdigit()):
             continue
-        ages = dict(re.findall(r"\b(lastsnd|lastrcv):(\d{1,15})\b", line))  # what is 0 is not told
+        told = dict(re.findall(r"\b(lastsnd|lastrcv|bytes_received):(\d{1,19})\b", line))  # what is 0 is not
+        sent_ms, received_ms, received = (int(told.get(name, 0)) for name in ("lastsnd", "lastrcv", "bytes_received"))
         pids = tuple(int(pid) for pid in re.findall(r"\bpid=(\d{1,9})\b", line))
-        found.append(Connection(words[2], words[3], int(ages.get("lastsnd", 0)), int(ages.get("lastrcv", 0)), pids))
+        found.append(Connection(words[2], words[3], sent_ms, received_ms, received, pids))
     return found
 
 
@@ -68,7 +71,7 @@ def port_of(address: str) -> str:
 
 def works(one: Connection) -> bool:
     """Whether a server works on a request of this connection. :param one: the server's end."""
-    return one.received_ms <= one.sent_ms or one.sent_ms < QUIET_MS
+    return one.received > 0 and (one.received_ms <= one.sent_ms or one.sent_ms < QUIET_MS)
 
 
 def running(connections: Sequence[Connection], port: str, own: Sequence[int] = ()) -> int:

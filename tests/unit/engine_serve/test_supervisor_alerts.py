@@ -9,17 +9,18 @@ import json
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
 from alert_support import SECRET, configure, odd, receiving
-from supervisor import alerts, contract, edges, paths, state
+from supervisor import alerts, contract, edges, paths, state, webhook
 from supervisor_support import IMAGE, program
 
 POST = (
     f"import sys, pathlib; sys.path.insert(0, {str(IMAGE)!r}); from supervisor import paths, webhook; "
-    "paths.CONFIG = pathlib.Path(sys.argv[1]); sys.exit(webhook.main())"
+    "paths.CONFIG = paths.STATE = pathlib.Path(sys.argv[1]); sys.exit(webhook.main())"
 )
 ENDLESS = POST.replace("sys.exit", "webhook.LIMIT_S = 3600; sys.exit")
 NOW = 1_800_000_000.0
@@ -35,10 +36,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Supervisor:
-    """One that is looked at on a clock of its own; what is on its way arrives within a second of it."""
+    """One that is looked at on clocks of its own; what is on its way arrives within a second of them."""
 
     def __init__(self, phase: str = "serving", now: float = NOW, **values: object) -> None:
-        self.own, self.now = state.State(), now
+        self.own, self.now, self.steady = state.State(), now, 0.0
         self.own.node = "spark1"
         self.watcher = alerts.Watcher(self.own)
         self.own.values.update(phase=phase, reason="", config="", **values)
@@ -47,9 +48,11 @@ class Supervisor:
         self.own.values.update(phase=phase or self.own.values["phase"], reason=reason)
         self.own.failing = "OSError: /health answers 503" if failing else ""
         for _second in range(seconds):
+            self.watcher.follow(self.now, self.steady)
             self.watcher.look(self.now)
             assert soon(lambda: self.watcher._child is None or self.watcher._child.poll() is not None)
             self.now += 1.0
+            self.steady += 1.0
 
     @property
     def waiting(self) -> list[str]:
@@ -158,6 +161,60 @@ def test_tcp_is_told_at_once_and_once(here: Path) -> None:
         assert to.events == ["heartbeat", "tcp", "rdma"]
 
 
+def test_a_message_that_was_on_its_way_when_its_supervisor_ended_is_not_posted_twice(here: Path) -> None:
+    """SIMULATED: the end of a container, which ends the process that posts as well."""
+    with odd("hangs") as url:
+        configure(here, url)
+        one = Supervisor()
+        one.watcher.look(NOW)
+        assert soon((here / contract.ALERT_SENT).exists)
+        one.watcher._end_child()
+        assert [one["tries"] for one in json.loads((here / "alerts.json").read_text())["waiting"]] == [1]
+    one.own.set()
+    with receiving() as to:
+        configure(here, url)
+        later = Supervisor("serving", NOW + 20)
+        later.watcher.look(later.now)
+        assert (later.waiting, later.watcher._child) == ([], None)
+        assert to.events == []
+
+
+def test_what_was_answered_with_an_error_is_tried_again_by_the_next_supervisor(here: Path) -> None:
+    with receiving(500, 200) as to:
+        configure(here, to.url)
+        one = Supervisor()
+        one.pass_by(2)
+        assert not (here / contract.ALERT_SENT).exists(), "it was sent, and not taken"
+        one.own.set()
+        Supervisor("serving", NOW + 20).pass_by(2)
+        assert to.events == ["heartbeat", "heartbeat"]
+
+
+def test_one_whose_process_was_ended_after_it_was_sent_is_not_posted_twice(here: Path, capsys) -> None:
+    with odd("hangs") as url:
+        configure(here, url)
+        one = Supervisor()
+        one.watcher.command = (*alerts.Watcher.command[:2], ENDLESS, str(here))
+        one.watcher.look(NOW)
+        assert soon((here / contract.ALERT_SENT).exists)
+        one.watcher._ends = 0.0
+        one.watcher.look(NOW + 1)
+        assert one.waiting == []
+    assert "alert heartbeat was sent: it took the message and did not answer" in capsys.readouterr().err
+
+
+def test_what_is_told_is_on_the_disk_before_it_is_posted(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict] = []
+
+    def start(_watcher: alerts.Watcher, _one: dict) -> None:
+        seen.append(json.loads((here / "alerts.json").read_text()))
+
+    monkeypatch.setattr(alerts.Watcher, "_start", start)
+    configure(here, "http://127.0.0.1:9/")
+    Supervisor().watcher.look(NOW)
+    assert [one["message"]["event"] for one in seen[0]["waiting"]] == ["heartbeat"]
+
+
 def test_without_a_receiver_nothing_is_started_and_nothing_is_kept(here: Path) -> None:
     one = Supervisor("waiting")
     one.pass_by(500)
@@ -189,6 +246,23 @@ def test_what_waits_for_one_receiver_is_not_for_the_next(here: Path) -> None:
         configure(here, to.url)
         one.pass_by(3)
         assert to.events == ["heartbeat"]
+
+
+def test_other_times_are_no_other_receiver(here: Path) -> None:
+    """What waits stays, what is on its way arrives, and nothing is told of it."""
+    with receiving(500, 200) as to:
+        configure(here, to.url)
+        one = Supervisor()
+        one.pass_by(2)
+        configure(here, to.url, after_s=7, settle_s=7)
+        one.pass_by(2)
+        assert one.waiting == ["heartbeat"]
+        one.pass_by(10)
+        assert to.events == ["heartbeat", "heartbeat"], "of one message"
+        assert to.got[0] == to.got[1]
+        configure(here, to.url, format="slack", after_s=7, settle_s=7)
+        one.pass_by(3)
+        assert "alerts arrive here" in to.got[-1]["text"]
 
 
 def test_a_receiver_that_fails_is_tried_again_and_has_the_message_once(here: Path, capsys) -> None:
@@ -360,6 +434,58 @@ def test_one_that_gives_up_tells_before_it_ends(here: Path, supervise) -> None:
         assert to.got[1]["reason"] == "5 starts failed"
 
 
+def test_one_that_gives_up_tells_before_what_waits_for_its_next_try(here: Path, supervise) -> None:
+    """And what it makes old is left out."""
+    with receiving() as to:
+        configure(here, to.url)
+        kept = alerts.Kept(receiver=webhook.receiver().digest, memory=edges.Memory("down"))
+        for event in ("heartbeat", "down"):
+            message = {"id": event, "event": event, "text": event, "at": time.time()}
+            kept.waiting.append({"message": message, "tries": 3, "due": time.time() + 100})
+        state.replace(here / "alerts.json", asdict(kept))
+        state.replace(here / "state.json", {"phase": "failed", "config": ""})
+        one = supervise(GIVES_UP, farewell_s=60)
+        _out, err = one.communicate(timeout=60)
+        assert one.returncode == contract.EXIT_GAVE_UP, err
+        assert to.events == ["gave_up"]
+        assert to.got[0]["left_out"] == 1
+    assert [one["message"]["event"] for one in alerts.kept_in(here / "alerts.json").waiting] == ["heartbeat"]
+
+
+@pytest.mark.parametrize("jump", [-100_000, -30, 30, 100_000])
+def test_a_clock_that_is_set_neither_holds_up_nor_hurries_what_is_told(here: Path, jump: int) -> None:
+    with receiving(200, 500, 200) as to:
+        configure(here, to.url, after_s=20, settle_s=20)
+        one = Supervisor()
+        one.pass_by(2)
+        one.pass_by(10, "waiting")
+        one.now += jump
+        one.pass_by(9)
+        assert to.events == ["heartbeat"], "it has not lasted for so long"
+        one.pass_by(3)
+        assert to.events == ["heartbeat", "down"]
+        one.now -= jump
+        one.pass_by(2)
+        assert to.events == ["heartbeat", "down"], "which is tried again after 5 s"
+        one.pass_by(4)
+        assert to.events == ["heartbeat", "down", "down"]
+        assert one.waiting == []
+
+
+def test_what_waits_from_before_a_clock_was_set_back_is_tried_again_all_the_same(here: Path) -> None:
+    """As over a boot, between two supervisors."""
+    with receiving(500, 200) as to:
+        configure(here, to.url)
+        one = Supervisor()
+        one.pass_by(2)
+        one.own.set()
+        later = Supervisor("serving", NOW - 100_000)
+        later.pass_by(100)
+        assert to.events == ["heartbeat"]
+        later.pass_by(25)
+        assert to.events == ["heartbeat", "heartbeat"]
+
+
 @pytest.mark.parametrize("kind", ["hangs", "slow", "closes", "refuses"])
 @pytest.mark.parametrize(("lead", "status"), [(GIVES_UP, 0), (FAILS, 1)], ids=["gives up", "fails"])
 def test_an_odd_receiver_holds_no_end_up_for_long(here: Path, supervise, kind: str, lead: str, status: int) -> None:
@@ -400,7 +526,7 @@ def test_sigterm_ends_it_at_once_whatever_the_receiver_does(here: Path, supervis
             "(own.set(phase=contract.WAITING, reason='x'), print('waits', flush=True), leader.time.sleep(60))"
         )
         assert one.stdout.readline() == "waits\n"
-        assert soon(lambda: (here / "alerts.json").exists())
+        assert soon((here / contract.ALERT_SENT).exists)
         one.terminate()
         assert one.wait(50) == contract.EXIT_TERMINATED, "in less than what it waits for"
 
@@ -416,7 +542,7 @@ def test_the_state_is_written_and_the_thread_closed_while_a_receiver_hangs(here:
             str(here),
         )
         watcher.start()
-        assert soon((here / "alerts.json").exists)
+        assert soon((here / contract.ALERT_SENT).exists)
         assert watcher._child.poll() is None, "a message is on its way"
         for _time in range(100):
             own.set(phase="serving", reason="")

@@ -17,6 +17,7 @@ from supervisor.edges import UP, Memory, Patience, Seen
 AFTER, SETTLE = 60, 120
 PATIENCE = Patience(AFTER, SETTLE)
 SERVES, FAILING = Seen(contract.SERVING, tcp=False), Seen(contract.SERVING, failing=True, tcp=False)
+BEHIND = Seen(contract.WAITING, behind=True)
 WAITS, LOADS = Seen(contract.WAITING), Seen(contract.STARTING)
 FAILED, ENDS, GAVE_UP = Seen(contract.FAILED), Seen(contract.STOPPED), Seen(contract.GAVE_UP)
 OVER_TCP, REFUSED = Seen(contract.SERVING, tcp=True), Seen(contract.FAILED, tcp=True)
@@ -39,6 +40,10 @@ def told(memory: Memory, *lasting: tuple[Seen, int], since: int = 1000) -> list[
         ("", [(WAITS, 300)], []),
         ("", [(WAITS, 1000)], [(300, "down")]),
         ("", [(WAITS, 200), (LOADS, 10), (WAITS, 200)], []),
+        # another engine loads first
+        ("", [(WAITS, 200), (BEHIND, 4000), (WAITS, 200), (LOADS, 100), (SERVES, 500)], []),
+        ("", [(BEHIND, 4000), (WAITS, 301)], [(4300, "down")]),
+        (UP, [(BEHIND, 100)], [(60, "down")]),
         ("", [(LOADS, 100), (FAILED, 1), (WAITS, 5), (LOADS, 100)], [(160, "down")]),
         ("", [(LOADS, 100), (FAILED, 1), (LOADS, 30), (SERVES, 900)], []),
         (UP, [(SERVES, 100), (FAILING, 59), (SERVES, 100)], []),

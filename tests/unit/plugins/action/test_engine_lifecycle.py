@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.sparkops.dgx_spark.plugins.action import (
     engine_drain,
     engine_lifecycle_plan,
@@ -28,6 +32,7 @@ from test_engine_plan import BUILT, PLACES, SIZES, asked_for, blank, changes, fi
 
 Found = dict[str, dict[str, Any]]
 PAIR = ["spark1", "spark2"]
+ROLE = Path(__file__).parents[4] / "roles" / "engine_serve"
 NODE = "/etc/dgx-spark/trtllm/node.json"
 LAUNCHERS = st.sampled_from(["swarm", "docker"])
 BOTH = pytest.mark.parametrize("launcher", ["swarm", "docker"])
@@ -102,6 +107,21 @@ def test_a_stop_stops_all_once_and_a_start_starts_all_once(members: list[str], l
     assert back == {name: [START] if launcher == "docker" or name == members[0] else [] for name in members}
     started = acted(stopped, back, launcher)
     assert names(started, "start") == {name: [] for name in members}
+
+
+@pytest.mark.parametrize("options", [{}, {"local_only": True}], ids=["all", "the leader alone"])
+def test_a_leader_that_does_not_manage_its_swarm_stops_nothing(options: dict[str, Any]) -> None:
+    """The manager would start again what is ended here."""
+    found = serving(PAIR, "swarm")
+    found["spark1"]["docker"].update(swarm={"manager": False, "state": "active"}, services={}, replicas={})
+    said = refusal(found, "stop", **options)
+    assert "spark1 is no manager of the Swarm that it is in (active)" in said
+    worker = "" if options else " dgx-spark-trtllm_worker=0"
+    assert f"'docker service scale dgx-spark-trtllm_leader=0{worker}' on a manager" in said
+    assert "docker node promote" in said
+    assert said.endswith("Nothing was changed.")
+    found["spark1"]["docker"].update(swarm={"manager": False, "state": "inactive"})
+    assert names(found, "stop", **options)["spark1"] == [STOP], "it has left its Swarm"
 
 
 @given(SIZES, LAUNCHERS)
@@ -229,6 +249,38 @@ def test_what_gave_up_is_started_anew(launcher: str) -> None:
     assert names(found, "restart")["spark1"] == [STOP, START]
 
 
+def worker_ended(found: Found, launcher: str) -> None:
+    if launcher == "docker":
+        found["spark2"]["unit"] = {"active": "inactive"}
+        found["spark2"]["entries"][PLACES["unit_link"]] = {"kind": "absent"}
+    else:
+        found["spark1"]["docker"]["replicas"]["dgx-spark-trtllm_worker"] = 0
+
+
+@BOTH
+@pytest.mark.parametrize("phase", ["waiting", "serving", "gave up"])
+def test_a_leader_that_only_waited_for_its_worker_goes_on_by_the_same_supervisor(launcher: str, phase: str) -> None:
+    """It is the same one that serves then, unless it gave up, and is started anew beside."""
+    found = serving(PAIR, launcher)
+    worker_ended(found, launcher)
+    found["spark1"]["state"]["phase"] = phase
+    if launcher == "docker" and phase == "gave up":
+        found["spark1"]["unit"] = {"active": "inactive"}
+    own = [START] if launcher == "swarm" or phase == "gave up" else []
+    assert names(found, "start") == {"spark1": own, "spark2": [START] if launcher == "docker" else []}
+    ignored = 17.5 if phase == "gave up" else 0
+    assert planned(found, "start")["ignore_started_at"] == ignored
+    assert engine_plan.planned({**asked_for(PAIR, launcher), "found": found})["ignore_started_at"] == ignored
+    assert planned(found, "restart")["ignore_started_at"] == 17.5
+
+
+def test_a_leader_that_is_enabled_again_while_it_runs_is_not_started() -> None:
+    found = serving(["spark1"], "docker")
+    found["spark1"]["entries"][PLACES["unit_link"]] = {"kind": "absent"}
+    assert names(found, "start") == {"spark1": [START]}
+    assert planned(found, "start")["ignore_started_at"] == 0
+
+
 @pytest.mark.parametrize(
     ("launcher", "spoil", "action", "says"),
     [
@@ -313,6 +365,29 @@ def test_the_plan_tells_a_verification_what_it_goes_by(launcher: str) -> None:
     assert "requests_cut" not in report
     asked["ended"] = {"requests_cut": 2}
     assert engine_report.ActionModule.__new__(engine_report.ActionModule).plan(asked, {})["requests_cut"] == 2
+
+
+@BOTH
+@pytest.mark.parametrize("action", ["start", "restart"])
+def test_one_that_does_not_serve_then_says_why(launcher: str, action: str) -> None:
+    """By the words of the tasks, with nothing but this plan."""
+    own = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+    fail = yaml.safe_load((ROLE / "tasks" / "problems.yml").read_text())[-1]
+    facts = {"__engine_serve_log": {"lines": ["the last line"]}}
+    variables = {
+        **{name: trust_as_template(text) if isinstance(text, str) else text for name, text in own.items()},
+        "engine_serve_plan": planned(serving(PAIR, launcher), action),
+        "engine_serve_members": PAIR,
+        "inventory_hostname": "spark1",
+        "hostvars": dict.fromkeys(PAIR, facts),
+        "__engine_serve_waited": {"problems": ["the supervisor gave up: 2 starts failed"]},
+    }
+    message = trust_as_template(fail["ansible.builtin.fail"]["msg"])
+    said = Templar(loader=DataLoader(), variables=variables).template(message)
+    assert "spark1 does not serve the model as it should: the supervisor gave up: 2 starts failed." in said
+    assert "the last line" in said
+    logs = "service logs dgx-spark-trtllm_leader" if launcher == "swarm" else "logs dgx-spark-trtllm"
+    assert said.endswith(f"All of it: docker {logs}")
 
 
 @given(SIZES, LAUNCHERS)

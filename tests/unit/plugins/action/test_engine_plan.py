@@ -729,22 +729,31 @@ def test_alerts_are_the_leaders_and_nothing_starts_again_for_them(launcher: str)
     asked, found = serving_pair(launcher)
     before = engine_plan.planned({**asked, "found": found})
     wanted = {**asked, **ALERTS}
-    assert changes(wanted, found) == {"spark1": [planning.ALERT, planning.ALERT_URL], "spark2": []}
+    assert changes(wanted, found) == {"spark1": [planning.ALERT_URL], "spark2": []}
     plan = engine_plan.planned({**wanted, "found": found})
     assert (plan["config_digest"], plan["stack"], plan["ignore_started_at"]) == (
         before["config_digest"],
         before["stack"],
         before["ignore_started_at"],
     )
-    settings = json.loads(diff_of(plan, "spark1", planning.ALERT))
+    settings = json.loads(diff_of(plan, "spark1", planning.ALERT_URL))
     assert settings == {"name": "dgx-spark-trtllm", "format": "slack", "after_s": 5, "settle_s": 7}
     assert set(settings) == set(contract.AlertSettings.__annotations__)
     after = made(wanted, found, {})
     assert changes(wanted, after) == {"spark1": [], "spark2": []}
     assert changes({**wanted, "alert_url": HOOK + "x"}, after)["spark1"] == [planning.ALERT_URL]
     assert changes({**wanted, "alert_after": 6}, after)["spark1"] == [planning.ALERT]
+    other = {**wanted, "alert_url": HOOK + "x", "alert_format": "discord"}
+    assert changes(other, after)["spark1"] == [planning.ALERT_URL], "one task writes both"
     assert changes(asked, after) == {"spark1": [planning.REMOVE_ALERT], "spark2": []}
     assert changes(asked, made(asked, after, {})) == {"spark1": [], "spark2": []}
+
+
+def test_the_task_that_writes_a_url_writes_its_settings_too() -> None:
+    tasks = yaml.safe_load((CONTEXT.parents[1] / "tasks" / "files.yml").read_text())
+    (task,) = (one for one in tasks if one["name"].endswith(planning.ALERT_URL))
+    assert task["no_log"]
+    assert "__engine_serve_host.alert.files" in task["sparkops.dgx_spark.file_tree"]["files"]
 
 
 def test_a_url_that_others_may_read_is_written_again() -> None:
@@ -764,7 +773,7 @@ def test_alerts_of_a_spark_that_leads_no_more_are_removed() -> None:
 def test_a_plan_has_no_url(stage: str) -> None:
     asked, found = serving_pair() if stage == "served" else (asked_for(PAIR), {name: blank(name) for name in PAIR})
     plan = engine_plan.planned({**asked, **ALERTS, "found": found})
-    assert {planning.ALERT, planning.ALERT_URL} <= {one["name"] for one in plan["changes"]["spark1"]}
+    assert planning.ALERT_URL in {one["name"] for one in plan["changes"]["spark1"]}
     assert "s3cret" not in json.dumps(plan)
     assert "hooks.test" not in json.dumps(plan)
     assert "s3cret" not in repr(alert.Alert(HOOK)), "as an error may show it"

@@ -19,7 +19,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.modules import engine_reques
 
 LEADER, WORKER = "dgx-spark-trtllm_leader", "dgx-spark-trtllm_worker"
 API = "127.0.0.1:8355"
-ASKED = '0 0 127.0.0.1:8355 10.0.0.9:5 users:(("x",pid=1,fd=3)) lastsnd:9000 lastrcv:9\n'
+ASKED = '0 0 127.0.0.1:8355 10.0.0.9:5 users:(("x",pid=1,fd=3)) bytes_received:80 lastsnd:9000 lastrcv:9\n'
 
 
 class Host:
@@ -240,12 +240,35 @@ def test_what_gave_up_in_a_swarm_is_started_anew_once(host: Host, have: Callable
     assert not have("started", "swarm")["changed"]
 
 
+def test_one_that_gave_up_for_its_worker_that_was_scaled_down_is_started_anew(
+    host: Host, have: Callable[..., Any]
+) -> None:
+    host.swarm(**{LEADER: 1, WORKER: 0})
+    host.write(phase="gave up", reason="5 starts failed")
+    assert have("started", "swarm")["changed"]
+    assert host.scaled() == [(WORKER, 1, 1), (LEADER, 1, 1)]
+
+
 def test_a_swarm_without_the_stack(host: Host, have: Callable[..., Any]) -> None:
     host.runs()
     host.engine.answers["GET", f"/services/{LEADER}"] = (503, {"message": "This node is not a swarm manager."})
+    host.engine.info["Swarm"] = {"LocalNodeState": "inactive"}
     assert have("stopped", "swarm")["steps"] == ["note in state.json that it was stopped"]
     found = have("started", "swarm")
     assert f"the Swarm has no service {LEADER} and {WORKER}: run the playbook that serves" in found["msg"]
+
+
+@pytest.mark.parametrize("idents", [("c",), ()], ids=["a container runs", "none runs here"])
+def test_a_node_that_does_not_manage_its_swarm_notes_nothing(
+    host: Host, have: Callable[..., Any], idents: tuple[str, ...]
+) -> None:
+    host.runs(*idents)
+    host.engine.answers["GET", f"/services/{LEADER}"] = (503, {"message": "This node is not a swarm manager."})
+    host.engine.info["Swarm"] = {"LocalNodeState": "active"}
+    found = have("stopped", "swarm")
+    assert "This node is not a swarm manager" in found["msg"]
+    assert found["msg"].endswith("Nothing was changed.")
+    assert host.read()["phase"] == "serving"
 
 
 def test_a_dry_run_does_nothing_and_says_what_it_would(host: Host, have: Callable[..., Any]) -> None:

@@ -28,6 +28,8 @@ MOST = 16  #: messages that wait for delivery; of more, the oldest is left out
 LATER_S = (5.0, 30.0, 120.0)  #: from a try to the next; after the last of them a message is left out
 WHOLE_S = 10.0  #: after which a try is killed that does not end by itself
 STALE_S = 3600.0  #: after which a message is no news
+JUMP_S = 5.0  #: by which a clock has to be set, to be followed
+OF_SERVING = (contract.DOWN, contract.RECOVERED, contract.ABANDONED)  #: events of which the last one holds
 REASON_LENGTH = 600  #: in characters
 
 
@@ -85,11 +87,13 @@ class Watcher(threading.Thread):
         self._saved = asdict(self._kept)
         self._child: subprocess.Popen[str] | None = None
         self._ends, self._complaint = 0.0, ""
+        self._offset: float | None = None  # of the clock from one that nobody sets
 
     def run(self) -> None:
         """Look once a second; when it is closed once more, and then until all is delivered or the time is over."""
         while True:
             closing = self._closing.wait(TICK_S)
+            self.follow(time.time(), time.monotonic())
             self.look(time.time())
             if closing:
                 if not self._goes_on():
@@ -109,6 +113,20 @@ class Watcher(threading.Thread):
         waiting = self._kept.waiting
         return left > 0 and bool(self._child or (waiting and waiting[0]["due"] - time.time() < left))
 
+    def follow(self, now: float, steady: float) -> None:
+        """Where the clock was set since the last look, shift the times that are remembered.
+
+        :param now: seconds since the epoch. :param steady: seconds on a clock that nobody sets.
+        """
+        before, self._offset = self._offset, now - steady
+        jump = self._offset - before if before is not None else 0.0
+        if abs(jump) <= JUMP_S:
+            return
+        edges.shift(self._kept.memory, jump)
+        for one in self._kept.waiting:
+            one["due"] += jump
+            one["message"]["at"] += jump
+
     def look(self, now: float) -> None:
         """Note what is to be told, and go on with what is to be delivered. :param now: seconds since the epoch."""
         try:
@@ -121,6 +139,7 @@ class Watcher(threading.Thread):
             self._end_child()
         else:
             self._note(to, now)
+            self._save()  # before it is posted, so that no later supervisor tells it again
             self._deliver(now)
         self._save()
 
@@ -129,9 +148,14 @@ class Watcher(threading.Thread):
     def _note(self, to: webhook.Receiver, now: float) -> None:
         kept, values = self._kept, self._own.values
         tcp = None if self._own.tcp is None else bool(self._own.tcp)
-        seen = edges.Seen(str(values.get("phase") or ""), bool(self._own.failing), tcp)
+        seen = edges.Seen(
+            str(values.get("phase") or ""), bool(self._own.failing), tcp, behind=bool(values.get("behind"))
+        )
         events = []
         if self._begins:
+            still = [one for one in kept.waiting if not self._is_sent(one)]
+            if len(still) < len(kept.waiting):  # an earlier supervisor did not hear that it was
+                kept.waiting, kept.left_out = still, 0
             events = edges.started(kept.memory, self._last_phase, self._same_config)
             self._begins = False
         if kept.receiver != to.digest:
@@ -178,12 +202,33 @@ class Watcher(threading.Thread):
             if status is None and time.monotonic() < self._ends:
                 return
             self._settle(status, now)
+        self._put_the_last_word_first()
         waiting = self._kept.waiting
+        for one in waiting:  # where the clock was set back while no supervisor ran
+            one["due"] = min(one["due"], now + LATER_S[-1])
         while waiting and now - waiting[0]["message"]["at"] > STALE_S:
             waiting.pop(0)
             self._kept.left_out += 1
         if waiting and waiting[0]["due"] <= now:
             self._start(waiting[0])
+
+    def _put_the_last_word_first(self) -> None:
+        """Let no other try come before the word that it was given up: no supervisor may come for long after this one.
+
+        What that word makes old is left out.
+        """
+        waiting = self._kept.waiting
+        places = [place for place, one in enumerate(waiting) if one["message"]["event"] == contract.ABANDONED]
+        if not places or not places[-1] or not waiting[0]["tries"]:
+            return
+        word, before = waiting[places[-1]], waiting[: places[-1]]
+        still = [one for one in before if one["message"]["event"] not in OF_SERVING]
+        self._kept.left_out += len(before) - len(still)
+        waiting[: places[-1] + 1] = [word, *still]
+
+    @staticmethod
+    def _is_sent(one: dict[str, Any]) -> bool:
+        return bool(one["message"]["id"] == webhook.sent())
 
     def _start(self, one: dict[str, Any]) -> None:
         one["tries"] += 1
@@ -207,6 +252,8 @@ class Watcher(threading.Thread):
         self._end_child()
         waiting = self._kept.waiting
         one = waiting[0]
+        if status is None and self._is_sent(one):
+            status, words = webhook.TAKEN, webhook.UNANSWERED
         event, tries = one["message"]["event"], one["tries"]
         if status == webhook.TAKEN:
             waiting.pop(0)

@@ -20,6 +20,7 @@ class Seen(NamedTuple):
     phase: str
     failing: bool = False  # it has served, and the last probe got no token
     tcp: bool | None = None  # whether a rank is not on RDMA; None before the ranks of a start were judged
+    behind: bool = False  # it waits for another engine to load, which may take as long as its own load
 
     @property
     def serves(self) -> bool:
@@ -65,6 +66,12 @@ def step(memory: Memory, seen: Seen, now: float, patience: Patience) -> list[str
     return [*_serving(memory, seen, now, patience), *_transport(memory, seen, now, patience)]
 
 
+def shift(memory: Memory, seconds: float) -> None:
+    """Follow a clock that was set by so much."""
+    memory.since += seconds if memory.since else 0.0
+    memory.rdma_since += seconds if memory.rdma_since else 0.0
+
+
 def _serving(memory: Memory, seen: Seen, now: float, patience: Patience) -> list[str]:
     told = memory.told
     if seen.phase == contract.GAVE_UP:
@@ -73,7 +80,7 @@ def _serving(memory: Memory, seen: Seen, now: float, patience: Patience) -> list
     if seen.phase == contract.FAILED and not told:
         told = memory.told = UP
     is_down = told in (contract.DOWN, contract.ABANDONED)
-    loads_first = not told and seen.phase in (contract.STARTING, "")
+    loads_first = not told and (seen.behind or seen.phase in (contract.STARTING, ""))
     if seen.serves != is_down or loads_first or seen.phase == contract.STOPPED:
         memory.told, memory.since = (UP if seen.serves else told), 0.0
         return []

@@ -9,13 +9,14 @@ The receiver's URL is a secret: it is read from its file here, and is in no argu
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
 import signal
 import socket
 import sys
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from . import contract, paths, redact
@@ -23,6 +24,7 @@ from . import contract, paths, redact
 #: exit statuses: it was taken; it was refused, and would be again; it may be taken later
 TAKEN, REFUSED, LATER = 0, 3, 4
 LIMIT_S = 8  #: for all of it
+UNANSWERED = "it took the message and did not answer"
 _PLAIN = (ConnectionError, socket.gaierror)  #: errors whose words are the system's
 LATER_STATUSES = (408, 425, 429)  #: and those from 500 on
 SLACK_LENGTH, DISCORD_LENGTH = 3000, 1900  #: in characters
@@ -36,7 +38,7 @@ class Receiver(NamedTuple):
     form: str
     after_s: float
     settle_s: float
-    digest: str  # of all of it
+    digest: str  # of where they go and in which form, so that other times make no other receiver
 
 
 def receiver() -> Receiver | None:
@@ -52,13 +54,14 @@ def receiver() -> Receiver | None:
     except FileNotFoundError:
         return None
     told = json.loads(settings)
+    form = str(told["format"])
     return Receiver(
         url=url.decode().strip(),
         name=str(told["name"]),
-        form=str(told["format"]),
+        form=form,
         after_s=float(told["after_s"]),
         settle_s=float(told["settle_s"]),
-        digest=hashlib.sha256(settings + url).hexdigest(),
+        digest=hashlib.sha256(form.encode() + b" " + url).hexdigest(),
     )
 
 
@@ -95,12 +98,32 @@ def _late(*_arguments: object) -> None:
     raise socket.timeout
 
 
-def post(url: str, content: bytes, limit_s: float) -> tuple[int, str]:
+def sent() -> str:
+    """The ID of the message that was sent last and not refused; empty where there is none."""
+    try:
+        return (paths.STATE / contract.ALERT_SENT).read_text()
+    except (OSError, ValueError):
+        return ""
+
+
+def note_sent(ident: str) -> None:
+    """Have :func:`sent` tell of a message, or of none: its sender may be ended before it hears of it."""
+    path = paths.STATE / contract.ALERT_SENT
+    with contextlib.suppress(OSError):  # a full disk is no reason not to post it
+        if ident:
+            path.write_text(ident)
+        else:
+            path.unlink()
+
+
+def post(url: str, content: bytes, limit_s: float, on_sent: Callable[[], object] = bool) -> tuple[int, str]:
     """Post it once, directly, and follow no redirection. Returns the exit status, and in words what became of it.
 
     One that was sent whole and not answered in time counts as taken: to post it again would tell twice what was told.
+
+    :param on_sent: is called when it was sent whole.
     """
-    sent = False
+    is_sent = False
     connection: http.client.HTTPConnection | None = None
     signal.signal(signal.SIGALRM, _late)
     signal.setitimer(signal.ITIMER_REAL, limit_s)  # a receiver may answer byte by byte
@@ -114,10 +137,11 @@ def post(url: str, content: bytes, limit_s: float) -> tuple[int, str]:
             headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
         path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
         connection.request("POST", path, content, headers)
-        sent = True
+        is_sent = True
+        on_sent()
         return judged(connection.getresponse().status)
     except socket.timeout:
-        return (TAKEN, "it took the message and did not answer") if sent else (LATER, "it cannot be reached in time")
+        return (TAKEN, UNANSWERED) if is_sent else (LATER, "it cannot be reached in time")
     except _PLAIN as error:
         return LATER, ", ".join(filter(None, [type(error).__name__, error.strerror]))
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -136,6 +160,9 @@ def main() -> int:
         return REFUSED
     texts = {name: said.replace(to.url, redact.GONE) for name, said in message.items() if isinstance(said, str)}
     clean = redact.value({**message, **texts})
-    status, words = post(to.url, json.dumps(body(clean, to.form)).encode(), LIMIT_S)
+    content = json.dumps(body(clean, to.form)).encode()
+    status, words = post(to.url, content, LIMIT_S, lambda: note_sent(message.get("id", "")))
+    if status != TAKEN:
+        note_sent("")
     print(words)
     return status

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 API, CLIENT = "127.0.0.1:8355", "127.0.0.1:40000"
 
 
-def server_end(sent_ms: int, received_ms: int, peer: str = CLIENT) -> requests.Connection:
-    return requests.Connection(API, peer, sent_ms, received_ms, (10,))
+def server_end(sent_ms: int, received_ms: int, peer: str = CLIENT, received: int = 300) -> requests.Connection:
+    return requests.Connection(API, peer, sent_ms, received_ms, received, (10,))
 
 
 @pytest.mark.parametrize(
@@ -54,17 +54,23 @@ def test_whose_word_was_the_last(sent_ms: int, received_ms: int, works: bool) ->
     assert requests.running([server_end(sent_ms, received_ms)], "8355") == works
 
 
+@pytest.mark.parametrize("age_ms", [0, 1999, 60_000])
+def test_one_that_never_asked_anything_does_not_count(age_ms: int) -> None:
+    """Both clocks of a connection begin with it."""
+    assert requests.running([server_end(age_ms, age_ms, received=0)], "8355") == 0
+
+
 @pytest.mark.parametrize(
     ("connections", "running"),
     [
         ([], 0),
-        ([requests.Connection(CLIENT, API, 0, 0, (77,))], 0),
-        ([requests.Connection("127.0.0.1:83550", CLIENT, 0, 0, ())], 0),
-        ([requests.Connection("[::ffff:10.0.0.1]:8355", "[::ffff:10.0.0.9]:5", 0, 0, ())], 1),
+        ([requests.Connection(CLIENT, API, 0, 0, 9, (77,))], 0),
+        ([requests.Connection("127.0.0.1:83550", CLIENT, 0, 0, 9, ())], 0),
+        ([requests.Connection("[::ffff:10.0.0.1]:8355", "[::ffff:10.0.0.9]:5", 0, 0, 9, ())], 1),
         ([server_end(0, 0), server_end(0, 0, "127.0.0.1:40001")], 2),
-        ([server_end(0, 0), requests.Connection(CLIENT, API, 0, 0, (7,))], 0),
-        ([server_end(0, 0), requests.Connection(CLIENT, API, 0, 0, (8,))], 1),
-        ([server_end(0, 0), requests.Connection(CLIENT, "10.0.0.1:443", 0, 0, (7,))], 1),
+        ([server_end(0, 0), requests.Connection(CLIENT, API, 0, 0, 9, (7,))], 0),
+        ([server_end(0, 0), requests.Connection(CLIENT, API, 0, 0, 9, (8,))], 1),
+        ([server_end(0, 0), requests.Connection(CLIENT, "10.0.0.1:443", 0, 0, 9, (7,))], 1),
     ],
     ids=[
         "nobody",
@@ -90,14 +96,14 @@ LINE = 'ESTAB-less 0 0 127.0.0.1:8355 127.0.0.1:4 users:(("x",pid=7,fd=3)) cubic
         ("", []),
         ("Recv-Q Send-Q Local Peer\n", []),
         (LINE, []),
-        (LINE.partition(" ")[2], [requests.Connection(API, "127.0.0.1:4", 9, 0, (7,))]),
+        (LINE.partition(" ")[2], [requests.Connection(API, "127.0.0.1:4", 9, 0, 0, (7,))]),
         ("0 0 a:1", []),
         (
-            '0 3 [::1]:8355 [::1]:5 users:(("a",pid=7,fd=3),("b",pid=8,fd=3)) lastrcv:12 lastack:3',
-            [requests.Connection("[::1]:8355", "[::1]:5", 0, 12, (7, 8))],
+            '0 3 [::1]:8355 [::1]:5 users:(("a",pid=7,fd=3),("b",pid=8,fd=3)) bytes_received:77 lastrcv:12 lastack:3',
+            [requests.Connection("[::1]:8355", "[::1]:5", 0, 12, 77, (7, 8))],
         ),
     ],
-    ids=["nothing", "a heading", "with a state", "no word of lastrcv", "half a line", "two processes"],
+    ids=["nothing", "a heading", "with a state", "no word of what came", "half a line", "two processes"],
 )
 def test_what_ss_prints(text: str, found: list[requests.Connection]) -> None:
     assert requests.parse(text) == found
@@ -175,10 +181,13 @@ def answered(connection: socket.socket) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("ss"), reason="iproute2 is not installed here")
-def test_the_real_ss_tells_a_request_from_a_kept_connection(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_ss_tells_a_request_from_a_connection_that_is_kept_or_new(
+    api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(requests, "QUIET_MS", 300)
     assert requests.look(api, ss) == 0
-    with asking(api, "/slow") as slow, asking(api, "/fast") as kept:
+    host, _colon, port = api.rpartition(":")
+    with asking(api, "/slow") as slow, asking(api, "/fast") as kept, socket.create_connection((host, int(port))):
         answered(kept)
         time.sleep(0.6)
         assert requests.look(api, ss) == 1
