@@ -109,7 +109,7 @@ repo:
   returned: with O(state=kept)
   type: str
   sample: openai/gpt-oss-20b
-stopped:
+was_stopped:
   description: Whether C(stop.yml) had stopped it.
   returned: with O(state=kept)
   type: bool
@@ -172,7 +172,7 @@ def kept(module: AnsibleModule, one: Serving, docker: Docker) -> dict[str, Any]:
         "kept": not why,
         "why": why,
         "repo": last["repo"] if last else "",
-        "stopped": one.was_stopped,
+        "was_stopped": one.was_stopped,
         "load_timeout": (timeout if isinstance(timeout, int) else 0) + lifecycle.BEYOND_A_LOAD_S,
         "require_rdma": bool(limits.get("require_rdma")) and len(one.members) > 1,
     }

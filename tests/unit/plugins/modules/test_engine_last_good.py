@@ -68,7 +68,7 @@ def test_it_is_kept_put_back_and_forgotten(
     assert last_good("forgotten", entry=entry("lab/a"))["changed"] is False
     kept = last_good("kept")
     assert (kept["kept"], kept["why"], kept["repo"], kept["changed"]) == (True, "", "lab/a", True)
-    assert (kept["load_timeout"], kept["require_rdma"], kept["stopped"]) == (377, True, False)
+    assert (kept["load_timeout"], kept["require_rdma"], kept["was_stopped"]) == (377, True, False)
     assert last_good("kept")["changed"] is False
     (folder / "node.json").write_text("new")
     told = last_good("restored", entry=entry("lab/b", "put back", why="it crashed"))
