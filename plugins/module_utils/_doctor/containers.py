@@ -218,7 +218,7 @@ def inside(told: Mapping[str, Any]) -> dict[str, Any]:
         "exit": int(state.get("ExitCode") or 0),
         "oom_killed": bool(state.get("OOMKilled")),
         "started_at": str(state.get("StartedAt") or ""),
-        "command": [redact.text(str(word))[:200] for word in words],
+        "command": [word[:200] for word in redact.value([str(word) for word in words])],
     }
 
 

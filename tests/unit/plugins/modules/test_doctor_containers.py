@@ -32,7 +32,7 @@ TOLD = {
             "PATH=/bin",
         ],
         "Entrypoint": ["vllm"],
-        "Cmd": ["serve", "--hf-token", "hf_abcdefghijklmnopqr"],
+        "Cmd": ["serve", "--hf-token", "hf_abcdefghijklmnopqr", "--api-key", "Xq81mSecretValue77", "--port", "1"],
         "User": "1000",
     },
     "State": {"ExitCode": 137, "OOMKilled": True},
@@ -85,6 +85,7 @@ def test_a_container_without_its_secrets(engine: Any) -> None:
     assert more["variables"] == {"NCCL_IB_HCA": "rocep1s0f0"}, "of others not even the value"
     assert more["secrets"] == ["HF_TOKEN"]
     assert "hf_abcdefghijklmnopqr" not in str(one)
+    assert more["command"][-4:] == ["--api-key", "(redacted)", "--port", "1"], "a key like any word, too"
 
 
 @pytest.mark.parametrize(
