@@ -204,6 +204,12 @@ FAULTS = {
         ("gpu_silent",),
         also=("drivers_differ",),
     ),
+    "Docker's service alone that was stopped": Fault(  # its socket would start it for whoever asks
+        "sudo systemctl start docker.socket && sudo systemctl stop docker.service",
+        "sudo systemctl start docker",
+        ("docker_stopped",),
+        also=("serving_stopped", "serving_failing", "serving_without_container", "swarm_node_down"),
+    ),
     "Docker that was stopped": Fault(
         "sudo systemctl stop docker docker.socket",
         "sudo systemctl start docker",

@@ -12,6 +12,7 @@ import pwd
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import service
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import (
     containers,
     models,
@@ -64,8 +65,8 @@ def read(asked: Asked) -> Found:
             "rollback_pending": network.rollback_pending,
             "cdi": network.cdi,
             "docker_service": containers.docker_service,
-            "docker": lambda: containers.docker_info(docker),
-            "containers": lambda: containers.containers(docker),
+            "docker": lambda: containers.docker_info(service.awake(docker)),
+            "containers": lambda: containers.containers(service.awake(docker)),
             "toolkit": containers.toolkit,
             "serving": serving.configured,
             "models": lambda: _models(asked.cache_dir),

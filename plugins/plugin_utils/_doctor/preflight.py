@@ -129,7 +129,7 @@ def unplanned(
         return []
     if "room" in model:
         words = "what of the image has to come, and what the roles would refuse, was not looked at"
-        return [Line("", words, "Run this with root: --ask-become-pass.", TOLD)]
+        return [Line("", words, "Run this with root (--ask-become-pass), and with Docker started.", TOLD)]
     # a plan that was begun and says nothing is no plan
     return [Line("", "nothing was planned", "See what failed above.", BLOCKED if all_read else TOLD)]
 

@@ -10,8 +10,9 @@ from typing import Any, Iterator
 
 import fake_docker
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import service
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import containers
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import containers, facts
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError
 
 ID = "a" * 64
@@ -194,6 +195,44 @@ def test_what_a_validation_left(tmp_path: Path, name: str, state: str, found: tu
     left = containers.trial_left([{"name": name, "state": state}], tmp_path / "none")
     assert (left["there"], left["running"]) == found
     assert containers.trial_left([], tmp_path)["there"]
+
+
+@pytest.mark.parametrize(
+    ("said", "rests"),
+    [
+        ((0, "LoadState=loaded\nActiveState=inactive\n"), True),
+        ((0, "LoadState=loaded\nActiveState=failed\n"), True),
+        ((0, "LoadState=loaded\nActiveState=active\n"), False),
+        ((0, "LoadState=loaded\nActiveState=activating\n"), False),
+        ((0, "LoadState=not-found\nActiveState=inactive\n"), False),  # one that systemd does not start
+        ((1, "System has not been booted with systemd"), False),
+        ((127, ""), False),
+    ],
+)
+def test_a_docker_that_rests_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, engine: Any, said: tuple[int, str], rests: bool
+) -> None:
+    """Since systemd starts it for whoever connects to its socket."""
+    monkeypatch.setattr(service, "run", lambda _argv: said)
+    assert service.awake(engine.docker) is engine.docker, "of another socket systemd knows nothing"
+    usual = Docker()
+    if rests:
+        with pytest.raises(UnreadError, match="Docker is stopped"):
+            service.awake(usual)
+    else:
+        assert service.awake(usual) is usual
+
+
+def test_a_doctor_and_a_status_leave_a_stopped_docker_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wake(*_words: Any) -> Any:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr(service, "run", lambda _argv: (0, "LoadState=loaded\nActiveState=inactive\n"))
+    monkeypatch.setattr(Docker, "_answer", wake)
+    found, unread = facts.read(facts.Asked(seconds=20))
+    assert "docker" not in found
+    for part in ("docker", "containers", "logs", "ranks"):
+        assert unread[part].startswith("Docker is stopped"), unread
 
 
 def test_a_unit_that_systemd_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
