@@ -41,7 +41,8 @@ options:
     elements: str
     default: []
   secrets:
-    description: What else must not be in the archive, wherever it stands. Those of fewer than six characters are left out.
+    description: >-
+      What else must not be in the archive, wherever it stands. Those of fewer than six characters are left out.
     type: list
     elements: str
     default: []

@@ -67,6 +67,8 @@ def test_findings_are_shown_and_returned(capsys: pytest.CaptureFixture[str]) -> 
     assert [one["check"] for one in found["findings"]] == ["memory_low", "netplan_readable"]
     assert found["failing"] == ["memory_low on spark1"]
     assert found["treatments"] == {"spark2": {"netplan_readable": [{"path": "/etc/netplan/40-cx7.yaml"}]}}
+    changes = {"spark1": [], "spark2": [{"name": "Mend netplan_readable", "of": "/etc/netplan/40-cx7.yaml"}]}
+    assert found["changes"] == changes
     assert (found["document"]["exit_status"], found["file"]) == (2, "")
     shown = capsys.readouterr().out
     assert "SERIOUS  spark1: Little memory is left (memory_low; you decide)" in shown
@@ -144,7 +146,7 @@ def test_what_the_hub_told_is_the_leaders(asked: Any, read: Any, unread: Any) ->
     assert "hub" not in found["spark2"]["read"]
 
 
-PLANNED = {"repo": "lab/tiny", "model": {"room": {}}, "serve": {"changes": {}, "moves": {}}}
+PLANNED = {"repo": "lab/tiny", "model": {"moves": {}}, "serve": {"changes": {}, "moves": {}}}
 
 
 def test_whether_a_model_can_be_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
