@@ -52,7 +52,9 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _SECRET_KEY = re.compile(_NAME, re.IGNORECASE)
 _OPTION = re.compile(r"--?[\w-]+")
 #: names that count tokens of a model, or name a file, and hold no secret
-_HARMLESS = re.compile(r"token_ids?$|tokens(?:_\w+)?$|\w*_tokens\w*|tokenizer\w*|token_s$|first_token\w*", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"token_ids?$|tokens(?:_\w+)?$|\w*_tokens\w*|tokenizer\w*|token_s$|first_token\w*", re.IGNORECASE
+)
 
 
 def text(said: str) -> str:
@@ -101,7 +103,7 @@ def value(found: Any) -> Any:
 
 
 def _listed(found: Sequence[Any]) -> list[Any]:
-    """A list cleaned, which may be a command: what follows an option that a secret's name names is one, word by word."""
+    """A list cleaned. It may be a command, in which the words behind an option that names a secret are secrets."""
     cleaned, after = [], False
     for one in found:
         if isinstance(one, str) and one.startswith("-"):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import calendar
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -98,6 +99,7 @@ def test_a_container_without_its_secrets(engine: Any) -> None:
         ({"Image": "lmsysorg/sglang:latest"}, "other"),
         ({"Image": "sha256:1", "Names": ["/trtllm-multinode"]}, "other"),
         ({"Image": "ollama/ollama"}, "other"),
+        ({"Image": "ghcr.io/open-webui/open-webui:ollama"}, ""),
         ({"Image": "minimal"}, ""),
     ],
 )
@@ -136,11 +138,16 @@ def test_a_swarm_as_its_manager_sees_it(engine: Any) -> None:
             "Status": {"State": "pending", "Err": "no suitable node", "Timestamp": "2026-11-30T00:00:00Z"},
         }
     ]
-    found = containers.swarm(engine.docker)
+    failed = {"State": "failed", "Err": "task: non-zero exit (255)", "Timestamp": "2026-11-30T00:05:00Z"}
+    engine.answers["GET", "/tasks"] += [{"ServiceID": "s", "DesiredState": "shutdown", "Status": failed}] * 3
+    found = containers.swarm(engine.docker, calendar.timegm((2026, 11, 30, 0, 6, 0)))
     assert found["nodes"] == [
         {"hostname": "spark2", "state": "down", "availability": "drain", "address": "10.0.0.2", "resources": []}
     ]
-    assert (found["stuck"], found["reserved"]) == (["x_worker is pending: no suitable node"], ["NVIDIA_GPU"])
+    fails = "x_worker has failed 3 times: task: non-zero exit (255)"
+    assert (found["stuck"], found["reserved"]) == (["x_worker is pending: no suitable node", fails], ["NVIDIA_GPU"])
+    later = containers.swarm(engine.docker, calendar.timegm((2026, 11, 30, 0, 30, 0)))
+    assert later["stuck"] == ["x_worker is pending: no suitable node"], "what ended long ago is over"
 
 
 def test_a_docker_that_does_not_answer_is_unread(tmp_path: Path) -> None:
