@@ -111,11 +111,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     asked = module.params
-    try:
-        with rights_of(asked["uid"], asked["gid"]):
+    with rights_of(asked["uid"], asked["gid"]):
+        try:
             changed = write(Path(asked["path"]), asked["commit"], module.check_mode)
-    except (OSError, FileError) as error:
-        module.fail_json(msg=f"{told(error)}. Nothing was changed.")
+        except (OSError, FileError) as error:
+            module.fail_json(msg=told(error))  # which names whose rights they were
     module.exit_json(changed=changed, path=asked["path"])
 
 

@@ -107,6 +107,7 @@ seconds:
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
@@ -146,7 +147,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     asked, began, layers = module.params, time.monotonic(), Layers()
-    engine, found = Docker(timeout=asked["stall_seconds"]), {}
+    engine = Docker(timeout=asked["stall_seconds"])
+    found: dict[str, Any] = {}
     try:
         image = engine.image(asked["name"]) or {}
         missing = not image

@@ -78,7 +78,7 @@ def cached(root: Path, whose: str, seconds: float = SECONDS) -> list[dict[str, A
 def _is_pinned(root: Path, repo: str) -> bool:
     """Whether this collection brought a model by its commit alone, so that no name was ever written."""
     notes = Notes(Cache(root, repo).notes)
-    return notes.path.exists() and not notes.refs
+    return os.path.lexists(notes.path) and not notes.refs  # False, too, where this user may not look
 
 
 def _owner(place: Path) -> dict[str, int]:
