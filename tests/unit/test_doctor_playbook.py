@@ -79,6 +79,25 @@ def test_who_judges_is_in_the_run(limit: str, refused: bool, tmp_path: Path) -> 
     assert ("leaves out localhost, which judges" in " ".join(run.stdout.split())) is refused
 
 
+@pytest.mark.parametrize(("state", "rests"), [("active", False), ("inactive", True), ("failed", True), (None, False)])
+def test_a_stopped_docker_is_asked_by_no_plan(state: str | None, rests: bool, tmp_path: Path) -> None:
+    """It would start for the question; and one that could not be read is no reason."""
+    play = next(play for play in PREFLIGHT if play.get("name") == "Plan")
+    whole, model = (task for task in play["tasks"][0]["block"])
+    assert "not __preflight_docker_rests" in whole["when"]
+    assert "or __preflight_docker_rests" in model["when"]
+    unit = {} if state is None else {"active": state}
+    read = {"host": {"root": True}, "docker_service": {"unit": unit}}
+    variables = {"spark": {"hosts": {"spark1": {"spark_doctor_read": {"read": read}}, "spark2": {}}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(variables))
+    check = {"ansible.builtin.assert": {"that": f"__preflight_docker_rests is {'true' if rests else 'false'}"}}
+    keywords = {name: play[name] for name in ("hosts", "gather_facts", "vars")}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{**keywords, "connection": "local", "tasks": [check]}]))
+    argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml")]
+    run = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
+
+
 def test_names_are_checked_before_a_spark_is_asked() -> None:
     first = PLAYBOOK[0]
     assert first["hosts"] == "localhost"
