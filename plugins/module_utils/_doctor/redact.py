@@ -14,6 +14,7 @@ import re
 from typing import Any, Sequence
 
 GONE = "(redacted)"
+NAMES = "secrets"  #: a list of names of variables that hold some, as the doctor tells of a container
 #: words that name a secret, within a longer name or alone
 _NAME = r"(?:token|secret|passwd|password|passphrase|api[-_]?key|apikey|access[-_]?key|private[-_]?key|credential|hmac)"
 _VALUE = r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\[[^\]\r\n]*\]?|[^\s,;"'}\]&]+)"""
@@ -113,6 +114,8 @@ def _listed(found: Sequence[Any]) -> list[Any]:
 
 
 def _named(name: str, one: Any) -> Any:
-    if isinstance(one, str) and one and is_secret(name):
-        return GONE
-    return value(one)
+    if not is_secret(name):
+        return value(one)
+    if isinstance(one, (list, tuple)) and name != NAMES:
+        return [_named(name, each) for each in one]
+    return GONE if isinstance(one, str) and one else value(one)

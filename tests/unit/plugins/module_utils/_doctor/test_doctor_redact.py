@@ -98,6 +98,8 @@ def test_what_is_no_secret_stays(said: str) -> None:
         ({"secret": None, "token": "", "token_file": True}, {"secret": None, "token": "", "token_file": True}),
         ({"hf_abcdefghijklmnopqr": 1}, {"hf_(redacted)": 1}),
         (3.5, 3.5),
+        ({"api_key": ["Xq81m", "", 3]}, {"api_key": [GONE, "", 3]}),
+        ({"secrets": ["HF_TOKEN"], "tokens": ["a"]}, {"secrets": ["HF_TOKEN"], "tokens": ["a"]}),
         (["vllm", "--api-key", "Xq81m", "b", "--port", "1"], ["vllm", "--api-key", GONE, GONE, "--port", "1"]),
         (["--tokenizer", "auto", "-token", "--x", "y"], ["--tokenizer", "auto", "-token", "--x", "y"]),
     ],
