@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible.release import __version__ as ansible_version
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, write_atomically
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import FORMS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import bundle
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.told import told_by
@@ -36,11 +38,23 @@ class ActionModule(Planner):
         top = time.strftime("doctor-%Y%m%d-%H%M%S", time.localtime(now))
         hosts = told_by(task_vars["hostvars"], asked["members"], asked["register"])
         about = {"ansible_core": ansible_version, "python": platform.python_version(), "at": now}
-        texts = bundle.cleaned(bundle.files(hosts, asked["document"], asked["lines"], about), asked["secrets"])
+        secrets = [*asked["secrets"], *given(task_vars["hostvars"], asked["members"])]
+        secrets += [getattr(self._play_context, name, None) or "" for name in ("password", "become_pass")]  # asked for
+        texts = bundle.cleaned(bundle.files(hosts, asked["document"], asked["lines"], about), secrets)
         path = Path.cwd() / Path(asked["out"]).expanduser() / f"{top}.tar.gz"
         if not self._task.check_mode:
             _write(path, bundle.archive(texts, top, now))
         return {"path": str(path), "files": sorted(texts), "_ansible_verbose_override": True}
+
+
+def given(hostvars: Mapping[str, Any], members: Sequence[str]) -> list[str]:
+    """The secrets that the variables of the hosts hold; what cannot be templated never reached a host."""
+    found = []
+    for name in members:
+        for variable in bundle.SECRETS:
+            with contextlib.suppress(*FORMS):
+                found.append(str(hostvars[name].get(variable) or ""))
+    return found
 
 
 def _write(path: Path, content: bytes) -> None:

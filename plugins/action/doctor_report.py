@@ -44,6 +44,7 @@ class ActionModule(Planner):
         found = judge.judge(
             told_by(task_vars["hostvars"], members, asked["register"], asked["hub"]), members, asked["only"]
         )
+        treatments = judge.treatments(found, names)
         failing, now = judge.failing(found, asked["fail_at"]), time.time()
         document = redact.value(words.document(found, members, now, failing))
         shown = words.blocks(found, members, asked["before"])
@@ -56,7 +57,8 @@ class ActionModule(Planner):
             "findings": document["findings"],
             "not_looked_at": document["not_looked_at"],
             "failing": [words.key_of(one) for one in failing],
-            "treatments": judge.treatments(found, names),
+            "treatments": treatments,
+            "changes": judge.changes(treatments, members),
             "mended": words.mended(asked["before"], found),
             "document": document,
             "lines": lines,

@@ -50,6 +50,7 @@ class ActionModule(Planner):
         "context": {"type": "path", "required": True},
         "found": {"type": "dict", "required": True},
         "base_bytes": {"type": "int", "default": -1},
+        "base_content_there": {"type": "bool", "default": False},
         "image_gb": {"type": "int", "default": 20},
         "reserve_gb": {"type": "int", "default": 20},
         "base_id": {"type": "str", "default": ""},
@@ -235,6 +236,7 @@ def moves_of(asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         name: {"what": asked["base_image"] if move["way"] == image_room.PULL else "the engine's image", **move}
         for name, move in image_room.moves(*_before(asked)).items()
+        if not (asked["base_content_there"] and move["way"] == image_room.PULL)
     }
 
 

@@ -12,6 +12,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.plan import
     Asked,
     ModelPlanError,
     brings,
+    moves,
     plan,
     receivers,
     room,
@@ -59,6 +60,7 @@ class ActionModule(Planner):
             "receivers": receivers(wanted, found),
             "brings": brings(wanted, found),
             "room": room(wanted, found),
+            "moves": moves(wanted, found),
             **facts(described, found, host),
             "beside": [
                 facts(one, {name: its["beside"][index] for name, its in found.items()}, host)

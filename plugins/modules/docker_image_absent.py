@@ -31,7 +31,8 @@ options:
     required: true
   names:
     description: >-
-      Its tags and digests that are removed. An image that has another one by now keeps that, and stays.
+      Its tags and digests that are removed; with the last tag of a repository Docker removes its digests. An image
+      that has another one by now keeps that, and stays.
     type: list
     elements: str
     default: []
@@ -66,7 +67,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     DockerError,
     reads_answers,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.images import names_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.images import names_of, with_digests
 
 WHOLE = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -81,7 +82,8 @@ def remove(docker: Docker, image: str, names: list[str], dry: bool) -> list[str]
     if about is None or about["Id"] != image:
         return []
     there = names_of(about)
-    going = [name for name in there if name in names]
+    goes = with_digests(names, there)
+    going = [name for name in there if name in goes]
     last = going == there
     if not dry:
         for name in going:

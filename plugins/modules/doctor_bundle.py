@@ -15,8 +15,9 @@ description:
     containers, and what M(sparkops.dgx_spark.doctor_report) found, into C(doctor-DATE-TIME.tar.gz) on the controller,
     which its owner alone can read.
   - >-
-    Takes out tokens, keys, passwords, whatever is named like one of these, and O(secrets), and makes machine IDs,
-    hardware addresses and UUIDs of GPUs unknown. Asks no host. In C(check_mode) nothing is written.
+    Takes out tokens, keys, passwords, whatever is named like one of these, the passwords, tokens and addresses of
+    alerts that Ansible was given for O(members), and O(secrets); and makes machine IDs, hardware addresses and UUIDs
+    of GPUs unknown. Asks no host. In C(check_mode) nothing is written.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
@@ -40,7 +41,8 @@ options:
     elements: str
     default: []
   secrets:
-    description: What must not be in the archive, wherever it stands. Those of fewer than six characters are left out.
+    description: >-
+      What else must not be in the archive, wherever it stands. Those of fewer than six characters are left out.
     type: list
     elements: str
     default: []

@@ -95,6 +95,11 @@ treatments:
   returned: success
   type: dict
   sample: {"spark1": {"netplan_readable": [{"path": "/etc/netplan/50-cloud-init.yaml"}]}}
+changes:
+  description: The same by Spark as changes of a plan, with C(name), and C(of) where a mend is of one thing of several.
+  returned: success
+  type: dict
+  sample: {"spark1": [{"name": "Mend netplan_readable", "of": "/etc/netplan/50-cloud-init.yaml"}], "spark2": []}
 mended:
   description: The findings of O(before) that are gone, in short.
   returned: success

@@ -76,6 +76,10 @@ options:
       registry did not tell, which O(image_gb) stands for then, and less where it was not asked.
     type: int
     default: -1
+  base_content_there:
+    description: Whether the leader has the base image under another name, so that nothing of it is to be pulled.
+    type: bool
+    default: false
   image_gb:
     description: >-
       GB that the base image is taken to have, compressed, where its registry does not tell.

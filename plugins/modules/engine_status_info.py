@@ -89,6 +89,7 @@ import time
 from typing import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import service
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import every_part, run_apart
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
@@ -126,7 +127,7 @@ def main() -> None:
             "machine": lambda: host.machine(asked["meminfo_path"]),
             "gpus": lambda: gpu.read_answer(*run(gpu.QUERY)),
             "links": lambda: host.links_of("/sys", asked["interval"]),
-            "docker": lambda: host.docker_of(Docker(timeout=ANSWER_S), names, now),
+            "docker": lambda: host.docker_of(service.awake(Docker(timeout=ANSWER_S)), names, now),
             "units": lambda: host.units_of(run, [f"{name}.service" for name in names]),
         },
         asked["seconds"],

@@ -113,6 +113,12 @@ room:
     there at once.
   returned: success
   type: dict
+moves:
+  description: >-
+    By host what has to come: C(what), C(bytes), and the C(way), V(download) or V(copy). Nothing for files that are
+    linked in their place.
+  returned: success
+  type: dict
 repo_dirs:
   description: The repository's directory in the cache of each host, there or not.
   returned: success

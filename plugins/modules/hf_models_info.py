@@ -91,6 +91,12 @@ models:
       description: Why the hub did not tell; empty where it did.
       type: str
       sample: ""
+    refused:
+      description: >-
+        Whether a hub answered, and will not give the model to this account, or has none of that name; not where it was
+        only away or busy.
+      type: bool
+      sample: false
     commit:
       description: The commit.
       type: str

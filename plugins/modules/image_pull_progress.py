@@ -87,6 +87,11 @@ bytes:
   returned: in check mode if the image is not there
   type: int
   sample: 20123456789
+content_there:
+  description: Whether the engine has all of it under another name, so that a pull brings that name alone.
+  returned: in check mode if the image is not there
+  type: bool
+  sample: false
 pulled_bytes:
   description: Bytes of the layers that came, compressed.
   returned: success
@@ -102,6 +107,7 @@ seconds:
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
@@ -109,6 +115,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     DockerError,
     Layers,
     other_platforms,
+    reads_answers,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import release_image
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.registry import image_bytes
@@ -119,6 +126,13 @@ def bare(name: str) -> str:
     """Return an image's name without tag and digest."""
     folder, slash, last = name.partition("@")[0].rpartition("/")
     return f"{folder}{slash}{last.partition(':')[0]}"
+
+
+@reads_answers
+def has_content(engine: Docker, digest: str) -> bool:
+    """Whether the engine has what a registry offers by a digest, under another name."""
+    names = [name for one in engine.ask("GET", "/images/json") for name in one.get("RepoDigests") or []]
+    return any(name.endswith(f"@{digest}") for name in names)
 
 
 def main() -> None:
@@ -133,7 +147,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     asked, began, layers = module.params, time.monotonic(), Layers()
-    engine, found = Docker(timeout=asked["stall_seconds"]), {}
+    engine = Docker(timeout=asked["stall_seconds"])
+    found: dict[str, Any] = {}
     try:
         image = engine.image(asked["name"]) or {}
         missing = not image
@@ -145,6 +160,7 @@ def main() -> None:
                 module.fail_json(msg=f"{asked['name']} is made for {other}, and this host is {os.uname().machine}")
             digest = offered["Descriptor"]["digest"]
             image = {"RepoDigests": [f"{bare(asked['name'])}@{digest}"]}
+            found["content_there"] = has_content(engine, digest)
             found["bytes"] = image_bytes(f"{bare(asked['name'])}@{digest}", os.uname().machine, login, engine.info())
         elif missing:
             with progress_file.written(

@@ -16,7 +16,9 @@ description:
   - >-
     Tells which of them are needed, and by whom: by containers, those too that do not run now, by services of a Swarm
     that this host manages, and by the configuration of this collection.
-  - Where there is no socket of a Docker Engine, there are no images and no containers.
+  - >-
+    Where there is no socket of a Docker Engine, there are no images and no containers. Where systemd says that Docker
+    is stopped, the module fails, since a question would start it.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
@@ -79,6 +81,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import service
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.images import (
     containers_of,
@@ -98,6 +101,11 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room impo
 
 def of_docker(socket: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
     """The images, who uses them, and the directory in which they are; nothing where there is no engine."""
+    if why := service.rests(socket):
+        raise ValueError(
+            f"{why}: what its containers need is not known without it. Start it (sudo systemctl start docker), and run "
+            "this again. Nothing was changed."
+        )
     if not Path(socket).exists():
         return [], [], ""
     docker = Docker(socket)

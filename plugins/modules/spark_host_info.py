@@ -25,9 +25,14 @@ extends_documentation_fragment:
 options:
   cache_dir:
     description: >-
-      The Hugging Face cache; C(~) is the home directory of the user who logged in, also where the module runs as root.
+      The Hugging Face cache; C(~) is the home directory of O(cache_owner), or else of the user who logged in, also
+      where the module runs as root.
     type: str
     default: ~/.cache/huggingface
+  cache_owner:
+    description: The user whose cache it is. Empty for the one who logged in.
+    type: str
+    default: ""
   meminfo_path:
     description: The file that tells this host's memory.
     type: str
@@ -89,6 +94,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "cache_dir": {"type": "str", "default": "~/.cache/huggingface"},
+            "cache_owner": {"type": "str", "default": ""},
             "meminfo_path": {"type": "str", "default": "/proc/meminfo"},
             "reach": {"type": "list", "elements": "str", "default": []},
             "py_spy": {"type": "bool", "default": False},
@@ -103,6 +109,7 @@ def main() -> None:
         tuple(filter(None, given["reach"])),
         given["py_spy"],
         given["seconds"],
+        given["cache_owner"],
     )
     found, unread = read(asked)
     module.exit_json(changed=False, read=redact.value(found), unread=redact.value(unread), at=at)

@@ -28,6 +28,7 @@ ALWAYS = {"clock_unsynchronised", "fabric_slow_card"}
 #: the lab's own hub and registry stand for the outside
 QUIET = {"doctor_fail_at": "never", "doctor_reach": "huggingface.test:80"}
 TOKEN = "hf_" + "PlantedPlantedPlantedPlanted000000"
+KEY = "Xq81mSecretValue77"  # like any word, and no variable holds it
 HUB = "~/.cache/huggingface/hub/models--lab--tiny-chat"
 #: a container of others that says all of this and stays
 SAYS = {
@@ -54,6 +55,7 @@ IMAGE = "$(sudo docker images --quiet --filter label=dgx-spark | head -1)"
 CONTAINER = f"sudo docker run --detach --name vllm --entrypoint sh {{options}} {IMAGE} -c {{command}}"
 GONE = "sudo docker rm --force vllm"
 STAY = "; sleep 86400'"
+FAILED = "sudo docker service ps injected_ends --format '{{.CurrentState}}'"
 KEEP = "ip -4 -o address show enP2p1s0f0np0 | awk '{print $4}' > /var/tmp/half"
 WRONG = "HF_TOKEN=x NCCL_IB_GID_INDEX=3 NCCL_IB_DISABLE=1 NCCL_SOCKET_IFNAME=no0"
 
@@ -203,6 +205,12 @@ FAULTS = {
         ("gpu_silent",),
         also=("drivers_differ",),
     ),
+    "Docker's service alone that was stopped": Fault(  # its socket would start it for whoever asks
+        "sudo systemctl start docker.socket && sudo systemctl stop docker.service",
+        "sudo systemctl start docker",
+        ("docker_stopped",),
+        also=("serving_stopped", "serving_failing", "serving_without_container", "swarm_node_down"),
+    ),
     "Docker that was stopped": Fault(
         "sudo systemctl stop docker docker.socket",
         "sudo systemctl start docker",
@@ -266,6 +274,24 @@ def test_what_is_injected_is_found_mended_where_safe_and_nothing_else(
     eventually(lambda: set(found(looked(serving))) - {"serving_waiting", "serving_failing"}, set(), seconds=300)
 
 
+def test_tasks_of_a_swarm_that_end_again_and_again_are_found(serving: Pair) -> None:
+    spark = serving.host("spark1")
+    if spark.check_output("sudo docker info --format '{{.Swarm.ControlAvailable}}'").strip() != "true":
+        pytest.skip("these Sparks serve without a Swarm")
+    image = spark.check_output("sudo docker images --quiet --no-trunc --filter label=dgx-spark").split()[0]
+    spark.check_output(
+        "sudo docker service create --detach --no-resolve-image --name injected_ends --restart-delay 1s "
+        f"--constraint node.hostname==spark1 --entrypoint sh {image} -c 'exit 255'"
+    )
+    try:
+        eventually(lambda: spark.check_output(FAILED).count("Failed") >= 3, True, seconds=120)
+        seen = found(looked(serving))
+    finally:
+        spark.check_output("sudo docker service rm injected_ends")
+    assert seen["swarm_task_fails"] == ["spark1"]
+    assert set(seen) <= {"swarm_task_fails", "container_ended"}
+
+
 @pytest.mark.parametrize("name", ["nonsense", "memory_low"])
 def test_a_name_that_cannot_be_mended_changes_nothing(serving: Pair, name: str) -> None:
     eventually(lambda: bool(serving.asked()), True, seconds=180)  # one before may have ended the engine
@@ -280,7 +306,9 @@ def test_a_name_that_cannot_be_mended_changes_nothing(serving: Pair, name: str) 
 def test_no_secret_is_in_an_archive(serving: Pair, tmp_path: Path) -> None:
     spark = serving.host("spark2")
     spark.check_output(
-        contained(f"--env HF_TOKEN={TOKEN} --label token={TOKEN}", f"'echo Bearer {TOKEN}; sleep 86400'")
+        contained(
+            f"--env HF_TOKEN={TOKEN} --label token={TOKEN}", f"'echo Bearer {TOKEN}; sleep 86400' --api-key {KEY}"
+        )
     )
     try:
         run = looked(serving, doctor_bundle=True, doctor_bundle_dir=str(tmp_path), spark_hf_token=TOKEN)
@@ -290,7 +318,7 @@ def test_no_secret_is_in_an_archive(serving: Pair, tmp_path: Path) -> None:
     with tarfile.open(path) as tar:
         streams = {one.name: tar.extractfile(one) for one in tar.getmembers()}
         texts = {name: stream.read().decode() for name, stream in streams.items() if stream}
-    assert [name for name, text in texts.items() if TOKEN in text] == []
+    assert [name for name, text in texts.items() if TOKEN in text or KEY in text] == []
     assert any(name.endswith("spark2/logs/vllm.log") for name in texts)
     assert TOKEN not in run.said
     begin = "sudo grep -hrA1 'BEGIN OPENSSH PRIVATE KEY' /etc/dgx-spark/trtllm/ssh"

@@ -31,21 +31,9 @@ class Fault:
 
 
 FAULTS = {
-    "NVIDIA Sync's netplan file": Fault(
-        "sudo install -m 600 /dev/null /etc/netplan/99-nvidia-sync-cluster.yaml",
-        "sudo rm /etc/netplan/99-nvidia-sync-cluster.yaml",
-        "spark2",
-        "NVIDIA Sync configured the fabric",
-    ),
     "a host name twice": Fault("sudo hostname spark1", "sudo hostname spark2", "spark1, spark2", "one host name"),
     "an interrupted installation": Fault(
         "sudo touch /var/lib/dpkg/updates/0001", "sudo rm /var/lib/dpkg/updates/0001", "spark2", "was interrupted"
-    ),
-    "a port that is taken": Fault(
-        "sudo systemd-run --quiet --unit=taken python3 -m http.server 2233",
-        "sudo systemctl stop taken",
-        "spark2",
-        "holds a port",
     ),
 }
 
@@ -128,6 +116,38 @@ def test_what_blocks_is_told_with_its_spark_and_changes_nothing(fresh: Pair, fau
     assert [one["host"] for one in lines] == [fault.host], answer["words"]
     assert all(one["do"] for one in lines)
     assert run.words.rstrip().find("Nothing was changed.") > 0
+
+
+def test_a_port_that_is_taken_blocks_by_the_plan_which_knows_what_it_wants(fresh: Pair) -> None:
+    spark = fresh.host("spark2")
+    spark.check_output("sudo systemd-run --quiet --unit=taken python3 -m http.server 2233")
+    try:
+        run = asked(fresh)
+    finally:
+        spark.check_output("sudo systemctl stop taken")
+    assert run.status == "failed"
+    blocking = told(run)["blocking"]
+    assert [one for one in blocking if "spark2: port 2233 of" in one and "is taken by" in one], blocking
+
+
+def test_nvidia_syncs_netplan_file_is_told_and_blocks_nothing(fresh: Pair) -> None:
+    """The role adopts it, or its plan says why not."""
+    spark = fresh.host("spark2")
+    spark.check_output("sudo install -m 600 /dev/null /etc/netplan/99-nvidia-sync-cluster.yaml")
+    try:
+        run = asked(fresh)
+    finally:
+        spark.check_output("sudo rm /etc/netplan/99-nvidia-sync-cluster.yaml")
+    assert run.status == "successful", run.said
+    lines = [one for one in told(run)["lines"] if "NVIDIA Sync configured the fabric" in one["seen"]]
+    assert [(one["host"], one["kind"]) for one in lines] == [("spark2", "told")]
+
+
+@pytest.mark.parametrize("limit", ["spark1", "spark"])
+def test_a_limit_that_leaves_out_who_judges_is_refused(fresh: Pair, limit: str) -> None:
+    run = asked(fresh, limit=limit)
+    assert run.status == "failed"
+    assert "leaves out localhost, which judges" in run.words
 
 
 def test_a_model_that_the_hub_does_not_have_blocks(fresh: Pair) -> None:

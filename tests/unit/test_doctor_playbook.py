@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -18,6 +21,7 @@ PLAYBOOK = yaml.safe_load((ROOT / "playbooks" / "doctor.yml").read_text())
 READING = yaml.safe_load((ROOT / "playbooks" / "doctor_read.yml").read_text())
 PREFLIGHT = yaml.safe_load((ROOT / "playbooks" / "preflight.yml").read_text())
 PAGE = (ROOT / "docs" / "doctor.md").read_text()
+SHOWS = ("planned_changes",)
 READS = ("spark_host_info", "hf_models_info", "doctor_asked", "doctor_report", "doctor_bundle")
 
 
@@ -46,9 +50,52 @@ def test_what_is_not_named_as_a_mend_only_reads() -> None:
     plays = [*PLAYBOOK, *READING]
     tasks = [task for play in plays for task in flat(ROOT / "playbooks" / "doctor.yml", play.get("tasks"))]
     modules = {task.module for task in [*tasks, *read] if task.module}
-    allowed = {f"sparkops.dgx_spark.{name}" for name in READS}
+    allowed = {f"sparkops.dgx_spark.{name}" for name in (*READS, *SHOWS)}
     allowed |= {f"ansible.builtin.{name}" for name in ("assert", "debug", "include_tasks")}
     assert modules <= allowed
+
+
+def test_a_dry_run_shows_the_mends_and_makes_none() -> None:
+    mend = next(play for play in PLAYBOOK if play.get("name") == "Mend")
+    shown, made, again = mend["tasks"]
+    assert "sparkops.dgx_spark.planned_changes" in shown
+    assert "when" not in shown, "in any run"
+    assert all("not ansible_check_mode" in task["when"] for task in (made, again))
+
+
+@pytest.mark.parametrize(
+    ("limit", "refused"), [("spark1", True), ("spark", True), ("spark1,localhost", False), ("", False)]
+)
+def test_who_judges_is_in_the_run(limit: str, refused: bool, tmp_path: Path) -> None:
+    """Else the plays that judge are passed over, and the run ends well."""
+    play = next(play for play in READING if play.get("name") == "Read")
+    path = tmp_path / "play.yml"
+    path.write_text(yaml.safe_dump([{**play, "hosts": "spark", "connection": "local", "tasks": play["tasks"][:1]}]))
+    inventory = tmp_path / "hosts.ini"
+    inventory.write_text("[spark]\nspark1\nspark2\n")
+    argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(path)]
+    run = subprocess.run([*argv, *(["--limit", limit] if limit else [])], capture_output=True, text=True, check=False)
+    assert (run.returncode != 0) is refused, run.stdout
+    assert ("leaves out localhost, which judges" in " ".join(run.stdout.split())) is refused
+
+
+@pytest.mark.parametrize(("state", "rests"), [("active", False), ("inactive", True), ("failed", True), (None, False)])
+def test_a_stopped_docker_is_asked_by_no_plan(state: str | None, rests: bool, tmp_path: Path) -> None:
+    """It would start for the question; and one that could not be read is no reason."""
+    play = next(play for play in PREFLIGHT if play.get("name") == "Plan")
+    whole, model = (task for task in play["tasks"][0]["block"])
+    assert "not __preflight_docker_rests" in whole["when"]
+    assert "or __preflight_docker_rests" in model["when"]
+    unit = {} if state is None else {"active": state}
+    read = {"host": {"root": True}, "docker_service": {"unit": unit}}
+    variables = {"spark": {"hosts": {"spark1": {"spark_doctor_read": {"read": read}}, "spark2": {}}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(variables))
+    check = {"ansible.builtin.assert": {"that": f"__preflight_docker_rests is {'true' if rests else 'false'}"}}
+    keywords = {name: play[name] for name in ("hosts", "gather_facts", "vars")}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{**keywords, "connection": "local", "tasks": [check]}]))
+    argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml")]
+    run = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
 
 
 def test_names_are_checked_before_a_spark_is_asked() -> None:

@@ -55,24 +55,56 @@ def names_of(about: Mapping[str, Any]) -> list[str]:
     return sorted(str(name) for name in listed if NONE not in name)
 
 
+def with_digests(going: Iterable[str], names: Iterable[str]) -> set[str]:
+    """What goes of an image's names: with the last tag of a repository Docker takes its digests, too.
+
+    >>> sorted(with_digests(["a:1"], ["a:1", "a@x", "b:1"])), sorted(with_digests(["a:1"], ["a:1", "a:2", "a@x"]))
+    (['a:1', 'a@x'], ['a:1'])
+    """
+    gone, known = set(going), set(names)
+    left = {name.rpartition(":")[0] for name in known - gone if "@" not in name}
+    lost = {name.rpartition(":")[0] for name in known & gone if "@" not in name} - left
+    return gone | {name for name in known if "@" in name and name.partition("@")[0] in lost}
+
+
 @reads_answers
 def containers_of(docker: Docker) -> list[dict[str, Any]]:
-    """All containers: ``name``, ``image`` (an ID), whether it ``runs``, ``mounts``, and when it began or ended."""
+    """All containers: ``name``, ``image`` (an ID), whether it ``runs`` or will by itself, ``mounts``, and when it began
+    or ended.
+    """
     found = []
     for one in docker.ask("GET", "/containers/json?all=1"):
-        times = [float(one.get("Created") or 0)]
         try:
-            state = docker.ask("GET", f"/containers/{one['Id']}/json").get("State") or {}
-            times += [seconds_of(state.get(name)) or 0.0 for name in ("StartedAt", "FinishedAt")]
+            told = docker.ask("GET", f"/containers/{one['Id']}/json")
         except DockerError as error:
             if error.status != 404:
                 raise
             continue  # it went just now
+        state = told.get("State") or {}
+        times = [float(one.get("Created") or 0)]
+        times += [seconds_of(state.get(name)) or 0.0 for name in ("StartedAt", "FinishedAt")]
         mounts = [str(mount["Source"]) for mount in one.get("Mounts") or [] if mount.get("Type") == "bind"]
         name = (one.get("Names") or [one["Id"][:12]])[0].lstrip("/")
-        about = {"name": name, "image": str(one["ImageID"]), "runs": one.get("State") not in ENDED}
+        runs = one.get("State") not in ENDED or comes_back(told)
+        about = {"name": name, "image": str(one["ImageID"]), "runs": runs}
         found.append({**about, "mounts": mounts, "at": max(times)})
     return found
+
+
+def comes_back(told: Mapping[str, Any]) -> bool:
+    """Whether Docker starts a container that has ended when it starts itself, at the next boot for one.
+
+    Of ``unless-stopped`` it does so where nobody stopped the container, which it does not tell; but then it has started
+    it again already, as long as it runs.
+
+    :param told: as Docker inspects it.
+
+    >>> comes_back({"HostConfig": {"RestartPolicy": {"Name": "always"}}}), comes_back({"HostConfig": {}})
+    (True, False)
+    """
+    policy = ((told.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
+    failed = bool((told.get("State") or {}).get("ExitCode"))
+    return policy == "always" or (policy == "on-failure" and failed)
 
 
 @reads_answers

@@ -26,7 +26,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm i
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import redact
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.system import is_root, text_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import BASE_LABEL
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import unstartable
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.state import failing, unstartable
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trial import LABEL as TRIAL_LABEL
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trial import NAME as TRIAL_NAME
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError, run, tool
@@ -39,6 +39,8 @@ RECENT_S = 600  #: in which a task that was refused counts
 MOST = 8  #: containers that are looked into
 #: an image or a name that says that models are served
 ENGINES = re.compile(r"tensorrt[-_]?llm|trtllm|vllm|sglang|llama[._-]?cpp|ollama|\bnim\b", re.IGNORECASE)
+#: what only talks to one, though its name may have one's
+CLIENTS = re.compile(r"open-?webui", re.IGNORECASE)
 #: variables of a container whose values are told: none of them is a secret
 VALUES = frozenset(
     {
@@ -172,7 +174,7 @@ def serves(listed: Mapping[str, Any]) -> str:
     if BASE_LABEL in labels:
         return "ours"
     names = [str(listed.get("Image") or ""), *(listed.get("Names") or [])]
-    return "other" if any(map(ENGINES.search, names)) else ""
+    return "other" if any(map(ENGINES.search, names)) and not any(map(CLIENTS.search, names)) else ""
 
 
 def containers(docker: Docker) -> list[dict[str, Any]]:
@@ -218,7 +220,7 @@ def inside(told: Mapping[str, Any]) -> dict[str, Any]:
         "exit": int(state.get("ExitCode") or 0),
         "oom_killed": bool(state.get("OOMKilled")),
         "started_at": str(state.get("StartedAt") or ""),
-        "command": [redact.text(str(word))[:200] for word in words],
+        "command": [word[:200] for word in redact.value([str(word) for word in words])],
     }
 
 
@@ -238,16 +240,16 @@ def logs(docker: Docker, names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def swarm(docker: Docker, now: float | None = None) -> dict[str, Any]:
-    """On a manager the ``nodes`` of the swarm, the tasks that cannot start (``stuck``), and what services reserve."""
+    """On a manager the ``nodes`` of the swarm, the tasks that cannot start or do not stay up (``stuck``), and what
+    services reserve.
+    """
     nodes, tasks, services = (asked(docker, f"/{what}") for what in ("nodes", "tasks", "services"))
     moment = time.time() if now is None else now
     names = {str((one.get("Spec") or {}).get("Name") or "") for one in services}
     stacks = sorted({name.rpartition("_")[0] for name in names if "_" in name})
-    stuck = [
-        words
-        for stack in stacks
-        for words in unstartable(tasks_of(stack, tasks, services, nodes), moment - RECENT_S, moment)
-    ]
+    by_stack = [tasks_of(stack, tasks, services, nodes) for stack in stacks]
+    stuck = [words for some in by_stack for words in unstartable(some, moment - RECENT_S, moment)]
+    stuck += [words for some in by_stack for words in failing(some, moment - RECENT_S)]
     reserved = ("Spec", "TaskTemplate", "Resources", "Reservations", "GenericResources")
     kinds = {one.partition("=")[0] for service in services for one in resources_of(_within(service, *reserved))}
     return {

@@ -8,10 +8,11 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import pwd
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import service
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import (
     containers,
     models,
@@ -35,6 +36,7 @@ class Asked(NamedTuple):
     reach: tuple[str, ...] = ()
     py_spy: bool = False
     seconds: float = 60.0
+    cache_owner: str = ""
 
 
 def read(asked: Asked) -> Found:
@@ -64,11 +66,11 @@ def read(asked: Asked) -> Found:
             "rollback_pending": network.rollback_pending,
             "cdi": network.cdi,
             "docker_service": containers.docker_service,
-            "docker": lambda: containers.docker_info(docker),
-            "containers": lambda: containers.containers(docker),
+            "docker": lambda: containers.docker_info(service.awake(docker)),
+            "containers": lambda: containers.containers(service.awake(docker)),
             "toolkit": containers.toolkit,
             "serving": serving.configured,
-            "models": lambda: _models(asked.cache_dir),
+            "models": lambda: _models(asked),
             **({"reach": lambda: system.reach(asked.reach)} if asked.reach else {}),
         },
         half,
@@ -85,8 +87,9 @@ def _second(asked: Asked, first: Mapping[str, Any], docker: Any) -> dict[str, An
     swarm_state = (info.get("swarm") or {}).get("state", "")
     serves = [one for one in listed if one["serves"]]
     running = [one for one in serves if one["state"] == "running"]
-    cache = _expanded(asked.cache_dir)
-    paths = {"root": "/", "logs": "/var/log", "state": "/var/lib", "cache": cache}
+    paths = {"root": "/", "logs": "/var/log", "state": "/var/lib"}
+    with suppress(UnreadError):  # which the models tell
+        paths["cache"] = _cache(asked)
     if info.get("root"):
         paths["docker"] = info["root"]
     wanted = {*PORTS, *(port for one in first.get("serving") or [] for port in _ports(one))}
@@ -120,15 +123,19 @@ def _listening() -> list[int]:
     return [one.port for table in tables if table.exists() for one in tcp_port.listeners(system.text_of(table))]
 
 
-def _expanded(path: str) -> str:
-    """A path with the home of who logged in, also where this runs as root."""
-    return system.home_of(system.login_user()) + path[1:] if path.startswith("~/") else path
+def _whose(asked: Asked) -> str:
+    """Whose cache it is: the named user's, or else that of who logged in, also where this runs as root."""
+    return asked.cache_owner or system.login_user()
 
 
-def _models(cache_dir: str) -> list[dict[str, Any]]:
-    owner = pwd.getpwnam(system.login_user()).pw_uid
-    root = Path(_expanded(cache_dir))
-    return models.cached(root, owner) if root.is_dir() else []
+def _cache(asked: Asked) -> str:
+    path = asked.cache_dir
+    return system.home_of(_whose(asked)) + path[1:] if path.startswith("~/") else path
+
+
+def _models(asked: Asked) -> list[dict[str, Any]]:
+    root = Path(_cache(asked))
+    return models.cached(root, _whose(asked)) if root.is_dir() else []
 
 
 def _pids(docker: Any, running: list[dict[str, Any]]) -> dict[str, list[int]]:

@@ -9,21 +9,29 @@ No file of a model is opened. This module util is private to the collection.
 from __future__ import annotations
 
 import os
+import pwd
 import time
 from pathlib import Path
 from typing import Any, Iterator
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor.system import text_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import Cache, Notes
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError
 
 MOST = 200_000  #: entries that are looked at; a cache of some hundred models has fewer
 SECONDS = 20.0
 
 
-def cached(root: Path, owner: int, seconds: float = SECONDS) -> list[dict[str, Any]]:
+def cached(root: Path, whose: str, seconds: float = SECONDS) -> list[dict[str, Any]]:
     """The models of a cache, each with its refs, commits, partial files, broken links, and files of other users.
 
-    :param root: that holds ``hub``. :param owner: the user's number whose cache it is.
+    :param root: that holds ``hub``. :param whose: the user whose cache it is.
+    :raises UnreadError: where the host knows no such user.
     """
+    try:
+        owner = pwd.getpwnam(whose).pw_uid
+    except KeyError:
+        raise UnreadError(f"the host knows no user {whose}") from None
     deadline, left = time.monotonic() + seconds, MOST
     found = []
     for place in sorted((root / "hub").glob("models--*--*")):
@@ -59,10 +67,18 @@ def cached(root: Path, owner: int, seconds: float = SECONDS) -> list[dict[str, A
                 "partial_age_s": round(time.time() - newest) if newest else 0,
                 "broken": broken[:5],
                 "foreign": foreign,
+                "whose": whose,
                 "owner": _owner(place),
+                "pinned": _is_pinned(root, f"{organisation}/{name}"),
             }
         )
     return found
+
+
+def _is_pinned(root: Path, repo: str) -> bool:
+    """Whether this collection brought a model by its commit alone, so that no name was ever written."""
+    notes = Notes(Cache(root, repo).notes)
+    return os.path.lexists(notes.path) and not notes.refs  # False, too, where this user may not look
 
 
 def _owner(place: Path) -> dict[str, int]:

@@ -29,8 +29,10 @@ STAMP = "/var/lib/dgx-spark/fabric/bandwidth.json"
 TRANSIENT = "/run/systemd/transient"
 
 
-def addresses() -> list[dict[str, Any]]:
-    """The host's IPv4 addresses, loopback left out: ``netdev``, ``address``, ``prefix``, and whether by DHCP."""
+def addresses(sysfs: str = "/sys") -> list[dict[str, Any]]:
+    """The host's IPv4 addresses, loopback left out: ``netdev``, ``address``, ``prefix``, whether by DHCP (``dynamic``),
+    whether of a bridge that leads to no port of the host (``inner``), and whether there is ``carrier``.
+    """
     code, said = run(["ip", "-j", "-4", "address"])
     if code:
         raise UnreadError(f"'ip -j -4 address' ends with status {code}: {said.strip()[:100]}")
@@ -40,12 +42,19 @@ def addresses() -> list[dict[str, Any]]:
             "address": info["local"],
             "prefix": info["prefixlen"],
             "dynamic": bool(info.get("dynamic")),
+            "inner": _is_inner(Path(sysfs, "class/net", entry["ifname"])),
+            "carrier": "LOWER_UP" in entry.get("flags", ["LOWER_UP"]),
         }
         for entry in json.loads(said.strip() or "[]")
         if entry
         for info in entry.get("addr_info", [])
         if info.get("family") == "inet" and info.get("scope") != "host"
     ]
+
+
+def _is_inner(device: Path) -> bool:
+    members = (device / "brif").glob("*")
+    return (device / "bridge").is_dir() and not any((device.parent / one.name / "device").exists() for one in members)
 
 
 def links(sysfs: str = "/sys") -> list[dict[str, Any]]:

@@ -11,12 +11,14 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Sequence
 
 GONE = "(redacted)"
+NAMES = "secrets"  #: a list of names of variables that hold some, as the doctor tells of a container
 #: words that name a secret, within a longer name or alone
 _NAME = r"(?:token|secret|passwd|password|passphrase|api[-_]?key|apikey|access[-_]?key|private[-_]?key|credential|hmac)"
-_VALUE = r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\s,;"'}\]&]+)"""
+_VALUE = r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\[[^\]\r\n]*\]?|[^\s,;"'}\]&]+)"""
+_WORD = r"""(?:"(?!-)(?:\\.|[^"\\])*"|'(?!-)(?:\\.|[^'\\])*')"""  # of a list, and no option
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, flags), into)
     for pattern, flags, into in (
@@ -40,15 +42,20 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # user:password@ of an address, up to the last @, since a password may hold any sign; a port is none
         (r"(\b[a-z][a-z0-9+.-]*://)[^\s/\"'@:]*:(?!\d{1,5}(?:/|$))[^\s\"']*@", re.IGNORECASE, rf"\1{GONE}@"),
         (r"(\b[a-z][a-z0-9+.-]*://)[^\s/\"'@:]+@", re.IGNORECASE, rf"\1{GONE}@"),
-        (rf"""((?:^|[^A-Za-z0-9])--?[a-z0-9-]*{_NAME}[a-z0-9-]*(?:=|\s+))(?!-){_VALUE}""", re.IGNORECASE, rf"\1{GONE}"),
+        (rf"""((?:^|[^A-Za-z0-9])--?[\w-]*{_NAME}[\w-]*(?:=|\s+))(?!-){_VALUE}""", re.IGNORECASE, rf"\1{GONE}"),
+        # the same as a list of words
+        (rf"""(["']--?[\w-]*{_NAME}[\w-]*["']\s*,\s*){_WORD}(?:\s*,\s*{_WORD})*""", re.IGNORECASE, rf"\1{GONE}"),
         (rf"""(\b[\w-]*{_NAME}[\w-]*["']?\s*[:=]\s*){_VALUE}""", re.IGNORECASE, rf"\1{GONE}"),
         (r"""("auth"\s*:\s*)"[^"]*\"""", 0, rf'\1"{GONE}"'),
         (r"(\$(?:1|2[aby]|5|6|y|argon2id?)\$)[./A-Za-z0-9$=,+-]{8,}", 0, rf"\1{GONE}"),  # a password's hash
     )
 )
 _SECRET_KEY = re.compile(_NAME, re.IGNORECASE)
+_OPTION = re.compile(r"--?[\w-]+")
 #: names that count tokens of a model, or name a file, and hold no secret
-_HARMLESS = re.compile(r"tokens(?:_\w+)?$|\w*_tokens\w*|tokenizer\w*|token_s$|first_token\w*", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"token_ids?$|tokens(?:_\w+)?$|\w*_tokens\w*|tokenizer\w*|token_s$|first_token\w*", re.IGNORECASE
+)
 
 
 def text(said: str) -> str:
@@ -67,7 +74,8 @@ def text(said: str) -> str:
 def _replaced(match: re.Match[str], into: str) -> str:
     name = re.search(rf"[\w-]*{_NAME}[\w-]*", match[0], re.IGNORECASE)
     if name and _is_harmless(name[0]):
-        return match[0]
+        head = match[1] if match.lastindex else match[0]
+        return head + text(match[0][len(head) :])  # within a value may be what is none
     return match.expand(into)
 
 
@@ -91,11 +99,23 @@ def value(found: Any) -> Any:
     if isinstance(found, dict):
         return {text(str(key)): _named(str(key), one) for key, one in found.items()}
     if isinstance(found, (list, tuple)):
-        return [value(one) for one in found]
+        return _listed(found)
     return found
 
 
+def _listed(found: Sequence[Any]) -> list[Any]:
+    """A list cleaned. It may be a command, in which the words behind an option that names a secret are secrets."""
+    cleaned, after = [], False
+    for one in found:
+        if isinstance(one, str) and one.startswith("-"):
+            after = bool(_OPTION.fullmatch(one)) and is_secret(one)
+        cleaned.append(GONE if after and isinstance(one, str) and not one.startswith("-") else value(one))
+    return cleaned
+
+
 def _named(name: str, one: Any) -> Any:
-    if isinstance(one, str) and one and is_secret(name):
-        return GONE
-    return value(one)
+    if not is_secret(name):
+        return value(one)
+    if isinstance(one, (list, tuple)) and name != NAMES:
+        return [_named(name, each) for each in one]
+    return GONE if isinstance(one, str) and one else value(one)

@@ -90,7 +90,7 @@ def ranks(pids: dict[str, list[int]], seconds: float = SAMPLE_S, proc: Path = Pa
                     "state_before": one["state"],
                     "container": container,
                     "cpu": round((now["ticks"] - one["ticks"]) / ticks / took, 2),
-                    "read_mib": round((now["read"] - one["read"]) / 2**20, 1),
+                    "read_mib": round(max(now[way] - one[way] for way in ("read", "fetched")) / 2**20, 1),
                     "memory_mib": now["memory_mib"],
                 }
             )
@@ -123,6 +123,7 @@ def process(proc: Path, pid: int) -> dict[str, Any] | None:
         "memory_mib": int(fields[21]) * os.sysconf("SC_PAGE_SIZE") // 2**20,
         "wchan": "" if waits == "0" else waits,
         "read": int(counts.get("rchar", 0)),
+        "fetched": int(counts.get("read_bytes", 0)),  # from a disk, also for a file that is mapped, which is not read
         "rank": int(rank) if rank else None,
     }
 

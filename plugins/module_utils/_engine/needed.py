@@ -44,20 +44,27 @@ def models_used(users: Iterable[Mapping[str, Any]], hub: str, repos: Iterable[st
     :param users: containers and services. :param hub: the directory in which the cache keeps repositories.
     :param repos: those that the cache has.
     """
-    known = list(repos)
+    known = {repo: _spelled(f"{hub}/models--{repo.replace('/', '--')}") for repo in repos}
     found: Users = {}
     for one in users:
         for mount in one["mounts"]:
-            own = [repo for part in Path(mount).parts for repo in [repo_of(part)] if repo]
-            above = _holds(mount, hub) and one["runs"]
-            for repo in own or (known if above else []):
+            places = _spelled(mount)
+            own = [repo for place in places for part in Path(place).parts for repo in [repo_of(part)] if repo]
+            own += [repo for repo, its in known.items() if _holds(its, places)]
+            above = [repo for repo, its in known.items() if one["runs"] and _holds(places, its)]
+            for repo in dict.fromkeys(own or above):
                 found.setdefault(repo, []).append(str(one["name"]))
     return found
 
 
-def _holds(mount: str, hub: str) -> bool:
-    """Whether a directory holds the hub's, or is it."""
-    return os.path.commonpath([mount, hub]) == os.path.normpath(mount) if mount.startswith("/") else False
+def _spelled(path: str) -> set[str]:
+    """A path as it is given, and with its links followed: two who mean one directory may name it differently."""
+    return {os.path.normpath(path), os.path.realpath(path)} if path.startswith("/") else set()
+
+
+def _holds(outer: Iterable[str], inner: Iterable[str]) -> bool:
+    """Whether one of these directories holds one of those, or is it."""
+    return any(os.path.commonpath([one, other]) == one for one in outer for other in inner)
 
 
 def texts(places: Iterable[str] = CONFIGURATION, units: str = UNITS) -> Iterator[tuple[str, str]]:

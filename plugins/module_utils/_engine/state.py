@@ -36,6 +36,27 @@ def unstartable(tasks: Sequence[dict[str, Any]], since: float, now: float, patie
     return sorted(words for words, count in says.items() if count > 1)
 
 
+def failing(tasks: Sequence[dict[str, Any]], since: float, least: int = 3) -> list[str]:
+    """Which tasks of a Swarm have ended with an error again and again, in words.
+
+    :param tasks: as ``_swarm.tasks_of`` returns them. :param since: what was before is of no interest, in seconds.
+    :param least: so often; once may be a start anew.
+
+    >>> task = {"name": "x_web", "node": "spark1", "state": "failed", "at": 9, "error": "task: non-zero exit (255)"}
+    >>> failing([task] * 3, 5), failing([task] * 2, 5)
+    (['x_web on spark1 has failed 3 times: task: non-zero exit (255)'], [])
+    """
+    ends: dict[tuple[str, str], list[str]] = {}
+    for task in tasks:
+        if task["state"] == "failed" and task["at"] >= since:
+            ends.setdefault((task["name"], task["node"]), []).append(task["error"])
+    return sorted(
+        f"{name}{f' on {node}' if node else ''} has failed {len(errors)} times: {errors[0]}"
+        for (name, node), errors in ends.items()
+        if len(errors) >= least
+    )
+
+
 def is_of(state: Mapping[str, Any], config_digest: str) -> bool:
     """Whether a state speaks of containers that were started with a configuration; of any, where that is empty.
 

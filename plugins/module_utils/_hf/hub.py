@@ -30,6 +30,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 PASSING = (408, 429, 500, 502, 503, 504)
 
 
+_FINAL = (401, 403, 404, 451)
 _SAID_CHARS = 300  # of a refusal that are told
 #: where an answer's JSON has its words, the first one first
 _SAID_KEYS = ("error", "message", "detail", "error_description", "errors")
@@ -53,8 +54,11 @@ CONFIG, CONFIG_BYTES = "config.json", 4 << 20
 class HubError(ValueError):
     """The hub does not give what was asked for; the message says why, and what to do.
 
-    ``option`` names the option that mends it, empty where none does.
+    ``option`` names the option that mends it, empty where none does; ``refused`` says that a hub answered, and will not
+    give it to this account.
     """
+
+    refused = False
 
     def __init__(self, message: str, option: str = "") -> None:
         super().__init__(message)
@@ -482,7 +486,9 @@ class Hub:
                 if answer.status == 200 or (span and answer.status == 206):
                     return answer
                 if last or answer.status not in PASSING:
-                    raise refusal(answer, self.endpoint, repo, revision, bool(self.token))
+                    error = refusal(answer, self.endpoint, repo, revision, bool(self.token))
+                    error.refused = answer.status in _FINAL and error.option != "endpoint"
+                    raise error
             time.sleep(self.pause * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
 

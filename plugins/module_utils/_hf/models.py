@@ -65,7 +65,7 @@ def ask_all(hub: Hub | None, root: str | os.PathLike[str], wanted: Sequence[Want
 
     def one(asked: Wanted) -> Facts:
         nonlocal away
-        problem = away
+        problem, refused = away, False
         if hub is not None and not away:
             if time.monotonic() > deadline:
                 problem = f"the hub {hub.endpoint} took more than {seconds:g} s for the models before this one"
@@ -75,8 +75,8 @@ def ask_all(hub: Hub | None, root: str | os.PathLike[str], wanted: Sequence[Want
                 except UnreachableError as exc:
                     away = problem = str(exc)  # so it is for all others
                 except (HubError, OSError) as exc:
-                    problem = told(exc)
-        return _from_cache(root, asked, problem)
+                    problem, refused = told(exc), getattr(exc, "refused", False)
+        return {**_from_cache(root, asked, problem), "refused": refused}
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return {asked.repo: facts for asked, facts in zip(wanted, pool.map(one, wanted))}
@@ -107,6 +107,7 @@ def _facts(
     return {
         "origin": origin,
         "problem": problem,
+        "refused": False,
         "commit": model.commit if model else "",
         "gated": gated,
         "bytes": model.size if model else 0,

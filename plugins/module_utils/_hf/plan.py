@@ -132,6 +132,22 @@ def room(asked: Asked, found: Mapping[str, Found]) -> dict[str, list[dict[str, A
     return {host: [as_facts(need) for need in _needs(host, parts)] for host in asked.members}
 
 
+def moves(asked: Asked, found: Mapping[str, Found]) -> dict[str, list[dict[str, Any]]]:
+    """Return by host what has to come: ``what``, the ``bytes``, and the ``way``, ``download`` or ``copy``.
+
+    Of a file that is wrong all bytes come again, whatever room it has.
+    """
+    parts = _parts(asked, found)
+    return {host: [move for part in parts for move in _moves(host, *part)] for host in asked.members}
+
+
+def _moves(host: str, asked: Asked, found: Mapping[str, Found]) -> Iterator[dict[str, Any]]:
+    leads, count = host == asked.members[0], found[host]["needed_bytes"]
+    if count and not (asked.linkable and leads):
+        way = "download" if leads and asked.source == "hub" else "copy"
+        yield {"what": asked.model["repo"], "bytes": count, "way": way}
+
+
 def _needs(host: str, parts: Sequence[Part]) -> Iterator[Need]:
     for one, its in parts:
         found = its[host]

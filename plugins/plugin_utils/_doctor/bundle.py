@@ -33,6 +33,13 @@ _MACHINE = re.compile(
 )
 #: facts that name one machine whole
 _NAMES = ("machine_id", "boot_id")
+#: variables that hold a secret, by any of Ansible's names for it
+SECRETS = (
+    *("ansible_password", "ansible_ssh_pass", "ansible_ssh_password"),
+    *("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_ssh_private_key_passphrase"),
+    *("spark_hf_token", "hf_cache_token", "spark_ngc_api_key", "engine_serve_registry_password"),
+    *("spark_alert_url", "engine_serve_alert_url"),
+)
 
 
 def files(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Callable, Hashable, Iterator, Sequence
+from typing import Any, Callable, Hashable, Iterator, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm import CLOCKS_APART
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.changes import SIZES_APART
@@ -45,11 +45,17 @@ def same_ssh_keys(hosts: Hosts) -> Iterator[Seen]:
 def same_address(hosts: Hosts) -> Iterator[Seen]:
     by_address: dict[str, list[str]] = {}
     for host in hosts:
-        for address in {one["address"] for one in host.get("addresses") if not DOCKERS.match(one["netdev"])}:
+        for address in {one["address"] for one in host.get("addresses") if _is_outside(one)}:
             by_address.setdefault(address, []).append(host.name)
     for address, names in sorted(by_address.items()):
         if len(names) > 1:
             yield Seen(f"{' and '.join(names)} have {address}", tuple(names))
+
+
+def _is_outside(one: Mapping[str, Any]) -> bool:
+    """Whether others can meet an address: not one of a network within the host, or of its own hotspot."""
+    hotspot = re.fullmatch(r"10\.42\.\d+\.1", one["address"])  # what NetworkManager shares
+    return bool(one["carrier"] and not one["inner"] and not hotspot and not DOCKERS.match(one["netdev"]))
 
 
 def clocks_apart(hosts: Hosts) -> Iterator[Seen]:

@@ -20,6 +20,9 @@ WAITS_S = 300.0  #: without a change, from which on it is told that a serving wa
 AGAIN = 3  #: starts of a container by Docker itself that are no accident
 LOCKED = 1 << 30  #: bytes that have to be lockable at least, for a queue and its buffers
 IFNAMES = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
+NNODES = r"--nnodes[ =](?!1\b)\d+"
+#: variables that an engine of one Spark may have as well
+ALONE = frozenset({"HF_HUB_OFFLINE", "NCCL_DEBUG", "NVIDIA_MOFED"})
 HANGING_NCCL = ("2.28.9", "2.30.4")
 
 
@@ -105,10 +108,18 @@ def container_killed(facts: Facts) -> Iterator[Seen]:
             yield Seen(f"{one['name']} ended {why}")
 
 
+def _over_several(facts: Facts) -> Iterator[Mapping[str, Any]]:
+    """The running containers that want a fabric: ours, and of others those that say that they run on several Sparks."""
+    for one in facts.containers(running=True) if facts.several else ():
+        more = one["more"]
+        command = " ".join(more["command"]) if more else ""
+        named = {name for name in (more["variables"] if more else {}) if name not in ALONE}
+        if one["serves"] == "ours" or named or re.search(rf"{NNODES}|\bmpirun\b|\bmpiexec\b", command):
+            yield one
+
+
 def container_without_fabric(facts: Facts) -> Iterator[Seen]:
-    if not facts.several:
-        return
-    for one in facts.containers(running=True):
+    for one in _over_several(facts):
         more = one["more"]
         if more and more["network"] != "host":
             yield Seen(f"{one['name']} is in the network {more['network']}, and not in the host's")
@@ -117,9 +128,7 @@ def container_without_fabric(facts: Facts) -> Iterator[Seen]:
 
 
 def container_memlock(facts: Facts) -> Iterator[Seen]:
-    if not facts.several:
-        return
-    for one in facts.containers(running=True):
+    for one in _over_several(facts):
         more = one["more"]
         if more and not more["privileged"] and more["memlock"] != -1 and (more["memlock"] or 0) < LOCKED:
             limit = "Docker's own limit" if more["memlock"] is None else f"{more['memlock']} bytes"
@@ -158,7 +167,7 @@ def container_ifname(facts: Facts) -> Iterator[Seen]:
 def container_host_ip(facts: Facts) -> Iterator[Seen]:
     for one, variables in _variables(facts):
         command = " ".join(one["more"]["command"])
-        over_several = re.search(r"--nnodes[ =](?!1\b)\d+", command)
+        over_several = re.search(NNODES, command)
         for engine, variable in (("vllm", "VLLM_HOST_IP"), ("sglang", "SGLANG_HOST_IP")):
             if over_several and engine in f"{one['image']} {command}" and not variables.get(variable):
                 yield Seen(f"{one['name']} runs over several hosts without {variable}")

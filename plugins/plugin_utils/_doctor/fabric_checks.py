@@ -93,6 +93,8 @@ def fabric_mtu_small(facts: Facts) -> Iterator[Seen]:
 
 
 def fabric_slow_cable(facts: Facts) -> Iterator[Seen]:
+    if not facts.several:
+        return
     slow = {_name(link): link["speed_mbps"] for link in facts.links() if link["carrier"] and link["speed_mbps"]}
     told = [f"{name} has {speed // 1000} Gbit/s" for name, speed in sorted(slow.items()) if speed < MBPS]
     if told:
@@ -115,7 +117,7 @@ def fabric_hotplug(facts: Facts) -> Iterator[Seen]:
 
 
 def fabric_verbs(facts: Facts) -> Iterator[Seen]:
-    if words := facts.get("card.verbs"):
+    if facts.several and (words := facts.get("card.verbs")):
         yield Seen(words)
 
 
@@ -159,9 +161,10 @@ def cdi_stale(facts: Facts) -> Iterator[Seen]:
 
 
 def port_taken(facts: Facts) -> Iterator[Seen]:
+    """Of what is configured; where nothing is, the plan of a serving looks at the ports that it wants."""
     by_port = {one["port"]: one for one in facts.get("ports")}
     own = [one["name"] for one in facts.servings()]
-    wanted = {API_PORT, SSH_PORT} if not own else {port for one in facts.servings() for port in _ports(one)}
+    wanted = {port for one in facts.servings() for port in _ports(one)}
     for port in sorted(wanted & set(by_port)):
         one = by_port[port]
         if not one["addresses"] or any(_is_own(name, own) for name in one["containers"]):

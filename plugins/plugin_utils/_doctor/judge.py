@@ -12,6 +12,7 @@ import re
 from functools import partial
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import FORMS, cause
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import (
     cluster_checks,
@@ -174,4 +175,20 @@ def treatments(report: Report, names: Sequence[str]) -> dict[str, dict[str, list
     return found
 
 
-__all__ = ["CLUSTER", "FAIL_AT", "NotLooked", "Report", "failing", "judge", "treatments"]
+def changes(
+    treated: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], members: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """By host what the mends will change, each by its check and what it is of.
+
+    :param treated: as :func:`treatments` returns it.
+    """
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in members}
+    for name, checks in treated.items():
+        for check, some in checks.items():
+            for one in some:
+                of = one.get("path") or one.get("unit")
+                found[name].append({**change(f"Mend {check}"), **({"of": of} if of else {})})
+    return found
+
+
+__all__ = ["CLUSTER", "FAIL_AT", "NotLooked", "Report", "changes", "failing", "judge", "treatments"]

@@ -102,17 +102,15 @@ def _moved(move: Move) -> str:
 
 
 def moves_of(members: Sequence[str], model: Mapping[str, Any], serve: Mapping[str, Any]) -> list[Move]:
-    """What has to come to each Spark: of the model, to the leader from the hub, then from it; and of the image.
+    """What has to come to each Spark, of the model and of the image.
 
     :param model: the plan of hf_cache. :param serve: the plan of engine_serve.
     """
-    room, images = model.get("room") or {}, serve.get("moves") or {}
+    models, images = model.get("moves") or {}, serve.get("moves") or {}
     found = []
-    for rank, name in enumerate(members):
-        way = "copy" if rank else "download"
-        found += [Move(name, need["what"], int(need["bytes"]), way) for need in room.get(name) or []]
-        if name in images:
-            found.append(Move(name, images[name]["what"], int(images[name]["bytes"]), images[name]["way"]))
+    for name in members:
+        moving = [*(models.get(name) or []), *([images[name]] if name in images else [])]
+        found += [Move(name, one["what"], int(one["bytes"]), one["way"]) for one in moving]
     return [move for move in found if move.bytes > 0]
 
 
@@ -127,9 +125,9 @@ def unplanned(
         return [Line("", "no model was named", "Name one, such as -e spark_model=openai/gpt-oss-20b.", TOLD)]
     if "changes" in serve or refused:
         return []
-    if "room" in model:
+    if "moves" in model:
         words = "what of the image has to come, and what the roles would refuse, was not looked at"
-        return [Line("", words, "Run this with root: --ask-become-pass.", TOLD)]
+        return [Line("", words, "Run this with root (--ask-become-pass), and with Docker started.", TOLD)]
     # a plan that was begun and says nothing is no plan
     return [Line("", "nothing was planned", "See what failed above.", BLOCKED if all_read else TOLD)]
 

@@ -196,8 +196,8 @@ def memory_low(facts: Facts) -> Iterator[Seen]:
 
 def page_cache_full(facts: Facts) -> Iterator[Seen]:
     phases = {one["phase"] for one in facts.servings()}
-    if phases & {contract.STARTING, contract.SERVING}:
-        return  # then it has what it needs, and a load refills the cache itself
+    if phases & {contract.STARTING, contract.SERVING, contract.LISTENING}:
+        return  # then it has what it needs, on a worker too, and a load refills the cache itself
     memory = facts.get("memory")
     total, free, available = memory["total_mib"], memory["free_mib"], memory["available_mib"]
     held = available - free
@@ -235,7 +235,7 @@ def hub_unreachable(facts: Facts) -> Iterator[Seen]:
 
 def model_ref_missing(facts: Facts) -> Iterator[Seen]:
     for model in facts.get("models"):
-        if model["commits"] and not model["refs"]:
+        if model["commits"] and not model["refs"] and not model["pinned"]:
             one = model["commits"] if len(model["commits"]) == 1 else []
             path = f"{model['repo_dir']}/refs/main"
             data = tuple({"path": path, "commit": commit, **model["owner"]} for commit in one)
@@ -259,7 +259,7 @@ def model_broken(facts: Facts) -> Iterator[Seen]:
 def model_foreign(facts: Facts) -> Iterator[Seen]:
     for model in facts.get("models"):
         if model["foreign"]:
-            yield Seen(f"{model['repo']}: {', '.join(model['foreign'])} are not those of {facts.get('host.user')}")
+            yield Seen(f"{model['repo']}: {', '.join(model['foreign'])} are not those of {model['whose']}")
 
 
 def model_refused(facts: Facts) -> Iterator[Seen]:
@@ -267,8 +267,10 @@ def model_refused(facts: Facts) -> Iterator[Seen]:
     if facts.name != facts.members[0]:
         return
     if "hub" not in facts.read:
-        raise NotLookedError("the hub was not asked: no model was named (spark_model), or doctor_offline is set")
+        raise NotLookedError(
+            "the hub was not asked: no model was named (spark_model), or it comes from a directory (hf_cache_source), "
+            "or doctor_offline is set"
+        )
     for repo, about in facts.get("hub").items():
-        problem = str(about.get("problem") or "")
-        if problem and re.search(r"gated|access|token|40[134]|not found|no such", problem, re.IGNORECASE):
-            yield Seen(f"{repo}: {problem}")
+        if about.get("refused"):
+            yield Seen(f"{repo}: {about['problem']}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.images import with_digests
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import BASE_LABEL
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import gigabytes
@@ -224,7 +225,8 @@ def _named(
     untags: dict[str, list[Thing]] = {}
     for host in hosts:
         for thing in host.things:
-            going = {name for one in names[host.name] if one[:2] == thing[:2] for name in one.names}
+            said = {name for one in names[host.name] if one[:2] == thing[:2] for name in one.names}
+            going = with_digests(said, thing.names)
             chosen = any(one[:2] == thing[:2] for one in names[host.name])
             if chosen and going == set(thing.names):
                 whole[host.name].append(thing)

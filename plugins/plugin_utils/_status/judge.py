@@ -90,6 +90,8 @@ def _served_on(document: Document, host: str) -> list[Mapping[str, Any]]:
 def _docker_mend(why: str) -> str:
     if "permission" in why.lower():
         return "run this with --become --ask-become-pass, or add the user to the group docker and connect anew"
+    if why.startswith("Docker is stopped"):
+        return "start it there with 'sudo systemctl start docker', or see with 'systemctl status docker' why it ended"
     return "see 'systemctl status docker' and 'journalctl -u docker' there"
 
 

@@ -113,13 +113,31 @@ def host(rank: int) -> dict[str, Any]:
     name = MEMBERS[rank]
     disk = {"path": "/", "device": 66306, "mount": "/", "free_bytes": 2 * 10**12, "total_bytes": 4 * 10**12}
     fabric = [link(rank, half, cage) for cage in (0, 1) for half in (0, 1)]
-    own = [{"netdev": "enP7s7", "address": f"192.168.1.2{rank}", "prefix": 24, "dynamic": True}]
+    own = [
+        {
+            "netdev": "enP7s7",
+            "address": f"192.168.1.2{rank}",
+            "prefix": 24,
+            "dynamic": True,
+            "inner": False,
+            "carrier": True,
+        }
+    ]
     own += [
-        {"netdev": one["netdev"], "address": one["ipv4"][0].partition("/")[0], "prefix": 24, "dynamic": False}
+        {
+            "netdev": one["netdev"],
+            "address": one["ipv4"][0].partition("/")[0],
+            "prefix": 24,
+            "dynamic": False,
+            "inner": False,
+            "carrier": True,
+        }
         for one in fabric
         if one["ipv4"]
     ]
-    own += [{"netdev": "docker0", "address": "172.17.0.1", "prefix": 16, "dynamic": False}]
+    own += [
+        {"netdev": "docker0", "address": "172.17.0.1", "prefix": 16, "dynamic": False, "inner": False, "carrier": True}
+    ]
     port = 2233 if rank else 8355
     return {
         "host": {
@@ -211,7 +229,9 @@ def host(rank: int) -> dict[str, Any]:
                 "partial_age_s": 0,
                 "broken": [],
                 "foreign": [],
+                "whose": "nvidia",
                 "owner": {"uid": 1000, "gid": 1000},
+                "pinned": False,
             }
         ],
         "reach": {"huggingface.co:443": ""},

@@ -18,6 +18,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.action import (
     doctor_report,
     preflight_report,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import bundle
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.checks import CheckError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.told import told_by
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
@@ -31,6 +32,7 @@ def run(
 ) -> dict[str, Any]:
     plugin = module.ActionModule.__new__(module.ActionModule)
     plugin._task = SimpleNamespace(check_mode=check)
+    plugin._play_context = SimpleNamespace(password=None, become_pass="asked-for")
     options = {name: one.get("default") for name, one in module.ActionModule.SPEC.items()}
     return plugin.plan({**options, **asked}, {"hostvars": hostvars or {}})
 
@@ -65,6 +67,8 @@ def test_findings_are_shown_and_returned(capsys: pytest.CaptureFixture[str]) -> 
     assert [one["check"] for one in found["findings"]] == ["memory_low", "netplan_readable"]
     assert found["failing"] == ["memory_low on spark1"]
     assert found["treatments"] == {"spark2": {"netplan_readable": [{"path": "/etc/netplan/40-cx7.yaml"}]}}
+    changes = {"spark1": [], "spark2": [{"name": "Mend netplan_readable", "of": "/etc/netplan/40-cx7.yaml"}]}
+    assert found["changes"] == changes
     assert (found["document"]["exit_status"], found["file"]) == (2, "")
     shown = capsys.readouterr().out
     assert "SERIOUS  spark1: Little memory is left (memory_low; you decide)" in shown
@@ -142,7 +146,7 @@ def test_what_the_hub_told_is_the_leaders(asked: Any, read: Any, unread: Any) ->
     assert "hub" not in found["spark2"]["read"]
 
 
-PLANNED = {"repo": "lab/tiny", "model": {"room": {}}, "serve": {"changes": {}, "moves": {}}}
+PLANNED = {"repo": "lab/tiny", "model": {"moves": {}}, "serve": {"changes": {}, "moves": {}}}
 
 
 def test_whether_a_model_can_be_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,8 +168,11 @@ def test_a_plan_that_was_lost_is_no_ready_model() -> None:
     assert (found["answer"], found["blocking"]) == ("blocked", ["all: nothing was planned"])
 
 
+GIVEN = "".join(f"the-{name} " for name in bundle.SECRETS)
+
+
 def test_an_archive(tmp_path: Path) -> None:
-    told = damaged({"spark1.read.logs": {"x": ["token hf_abcdefghijklmnopqr and own-secret"]}})
+    told = damaged({"spark1.read.logs": {"x": ["token hf_abcdefghijklmnopqr and own-secret", "asked-for", GIVEN]}})
     document = report(told)["document"]
     asked = {
         "members": list(MEMBERS),
@@ -175,14 +182,18 @@ def test_an_archive(tmp_path: Path) -> None:
         "secrets": ["own-secret", ""],
         "out": str(tmp_path / "here"),
     }
-    found = run(doctor_bundle, asked, variables(told))
+    hostvars = variables(told)
+    hostvars["spark2"].update({name: f"the-{name}" for name in bundle.SECRETS})
+    found = run(doctor_bundle, asked, hostvars)
     path = Path(found["path"])
     assert path.stat().st_mode & 0o777 == 0o600
     with tarfile.open(path) as tar:
         streams = {one.name.partition("/")[2]: tar.extractfile(one) for one in tar.getmembers()}
         texts = {name: stream.read().decode() for name, stream in streams.items() if stream}
     assert sorted(texts) == found["files"]
-    assert texts["spark1/logs/x.log"] == "token hf_(redacted) and (redacted)\n"
+    assert texts["spark1/logs/x.log"] == "token hf_(redacted) and (redacted)\n(redacted)\n" + (
+        f"{'(redacted) ' * len(bundle.SECRETS)}\n"
+    )
     assert not Path(
         run(doctor_bundle, {**asked, "out": str(tmp_path / "none")}, variables(told), check=True)["path"]
     ).exists()

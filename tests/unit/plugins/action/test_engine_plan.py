@@ -319,6 +319,8 @@ def test_what_does_not_fit_beside_the_model_is_refused(frees: dict[str, int], fu
             "spark1": {"what": "nvcr.io/release:1.3.0rc5", "bytes": 20 * 10**9, "way": "pull"},
             "spark2": {"what": "the engine's image", "bytes": 50 * 10**9, "way": "copy"},
         }
+        by_another_tag = engine_plan.planned({**asked, "found": found, "base_content_there": True})
+        assert by_another_tag["moves"] == {"spark2": plan["moves"]["spark2"]}, "nothing is to be pulled"
         lines = plan["room"]
         assert "100.00 GB for lab/tiny" in lines["spark1"][0]
         assert "= 250.00 GB at once, 270.00 GB are free" in lines["spark2"][0]

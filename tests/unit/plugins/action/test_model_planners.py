@@ -76,9 +76,15 @@ def test_the_room_and_the_directories_of_all_are_told_on_each_host() -> None:
         "spark1": [{**need, "path": "/r", "bytes": 900}],
         "spark2": [{**need, "path": "/other", "bytes": 600}],
     }
+    assert plan["moves"] == {  # of a wrong file all bytes come again
+        "spark1": [{"what": "lab/tiny", "bytes": 900, "way": "download"}],
+        "spark2": [{"what": "lab/tiny", "bytes": 900, "way": "copy"}],
+    }
+    of_directory = planned(hf_cache_plan, {**ASKED, "members": members, "read": {}, "source": "directory"}, "spark1")
+    assert [one["way"] for one in of_directory["moves"]["spark1"]] == ["copy"], "the hub has no part in it"
     directory = {**ASKED["model"], "linkable": True}
     plan = planned(hf_cache_plan, {**ASKED, "members": members, "read": {}, "model": directory}, "spark1")
-    assert plan["room"]["spark1"] == [], "the leader's own directory is linked"
+    assert plan["room"]["spark1"] == plan["moves"]["spark1"] == [], "the leader's own directory is linked"
 
 
 DRAFT = {"model": {**MODEL, "repo": "lab/draft"}, "config": {"model_type": "y"}, "tensors": [{"name": "w"}]}
@@ -98,6 +104,7 @@ def test_a_model_beside_has_facts_of_its_own_on_each_host() -> None:
             "receivers": [],
             "brings": [],
             "room": plan["room"],
+            "moves": plan["moves"],
             "beside": [one],
         }, "it has every field of the model's own"
         assert (one["repo"], one["commit"], one["revision"]) == ("lab/draft", "c" * 40, "main")

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import calendar
 from pathlib import Path
 from typing import Any, Iterator
 
 import fake_docker
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import service
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import containers
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import containers, facts
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError
 
 ID = "a" * 64
@@ -32,7 +34,7 @@ TOLD = {
             "PATH=/bin",
         ],
         "Entrypoint": ["vllm"],
-        "Cmd": ["serve", "--hf-token", "hf_abcdefghijklmnopqr"],
+        "Cmd": ["serve", "--hf-token", "hf_abcdefghijklmnopqr", "--api-key", "Xq81mSecretValue77", "--port", "1"],
         "User": "1000",
     },
     "State": {"ExitCode": 137, "OOMKilled": True},
@@ -85,6 +87,7 @@ def test_a_container_without_its_secrets(engine: Any) -> None:
     assert more["variables"] == {"NCCL_IB_HCA": "rocep1s0f0"}, "of others not even the value"
     assert more["secrets"] == ["HF_TOKEN"]
     assert "hf_abcdefghijklmnopqr" not in str(one)
+    assert more["command"][-4:] == ["--api-key", "(redacted)", "--port", "1"], "a key like any word, too"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,7 @@ def test_a_container_without_its_secrets(engine: Any) -> None:
         ({"Image": "lmsysorg/sglang:latest"}, "other"),
         ({"Image": "sha256:1", "Names": ["/trtllm-multinode"]}, "other"),
         ({"Image": "ollama/ollama"}, "other"),
+        ({"Image": "ghcr.io/open-webui/open-webui:ollama"}, ""),
         ({"Image": "minimal"}, ""),
     ],
 )
@@ -134,11 +138,16 @@ def test_a_swarm_as_its_manager_sees_it(engine: Any) -> None:
             "Status": {"State": "pending", "Err": "no suitable node", "Timestamp": "2026-11-30T00:00:00Z"},
         }
     ]
-    found = containers.swarm(engine.docker)
+    failed = {"State": "failed", "Err": "task: non-zero exit (255)", "Timestamp": "2026-11-30T00:05:00Z"}
+    engine.answers["GET", "/tasks"] += [{"ServiceID": "s", "DesiredState": "shutdown", "Status": failed}] * 3
+    found = containers.swarm(engine.docker, calendar.timegm((2026, 11, 30, 0, 6, 0)))
     assert found["nodes"] == [
         {"hostname": "spark2", "state": "down", "availability": "drain", "address": "10.0.0.2", "resources": []}
     ]
-    assert (found["stuck"], found["reserved"]) == (["x_worker is pending: no suitable node"], ["NVIDIA_GPU"])
+    fails = "x_worker has failed 3 times: task: non-zero exit (255)"
+    assert (found["stuck"], found["reserved"]) == (["x_worker is pending: no suitable node", fails], ["NVIDIA_GPU"])
+    later = containers.swarm(engine.docker, calendar.timegm((2026, 11, 30, 0, 30, 0)))
+    assert later["stuck"] == ["x_worker is pending: no suitable node"], "what ended long ago is over"
 
 
 def test_a_docker_that_does_not_answer_is_unread(tmp_path: Path) -> None:
@@ -193,6 +202,44 @@ def test_what_a_validation_left(tmp_path: Path, name: str, state: str, found: tu
     left = containers.trial_left([{"name": name, "state": state}], tmp_path / "none")
     assert (left["there"], left["running"]) == found
     assert containers.trial_left([], tmp_path)["there"]
+
+
+@pytest.mark.parametrize(
+    ("said", "rests"),
+    [
+        ((0, "LoadState=loaded\nActiveState=inactive\n"), True),
+        ((0, "LoadState=loaded\nActiveState=failed\n"), True),
+        ((0, "LoadState=loaded\nActiveState=active\n"), False),
+        ((0, "LoadState=loaded\nActiveState=activating\n"), False),
+        ((0, "LoadState=not-found\nActiveState=inactive\n"), False),  # one that systemd does not start
+        ((1, "System has not been booted with systemd"), False),
+        ((127, ""), False),
+    ],
+)
+def test_a_docker_that_rests_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, engine: Any, said: tuple[int, str], rests: bool
+) -> None:
+    """Since systemd starts it for whoever connects to its socket."""
+    monkeypatch.setattr(service, "run", lambda _argv: said)
+    assert service.awake(engine.docker) is engine.docker, "of another socket systemd knows nothing"
+    usual = Docker()
+    if rests:
+        with pytest.raises(UnreadError, match="Docker is stopped"):
+            service.awake(usual)
+    else:
+        assert service.awake(usual) is usual
+
+
+def test_a_doctor_and_a_status_leave_a_stopped_docker_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wake(*_words: Any) -> Any:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr(service, "run", lambda _argv: (0, "LoadState=loaded\nActiveState=inactive\n"))
+    monkeypatch.setattr(Docker, "_answer", wake)
+    found, unread = facts.read(facts.Asked(seconds=20))
+    assert "docker" not in found
+    for part in ("docker", "containers", "logs", "ranks"):
+        assert unread[part].startswith("Docker is stopped"), unread
 
 
 def test_a_unit_that_systemd_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:

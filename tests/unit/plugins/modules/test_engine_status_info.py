@@ -13,6 +13,7 @@ import damaged
 import fake_docker
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import service
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._status import host
 from ansible_collections.sparkops.dgx_spark.plugins.modules import engine_status_info
@@ -159,6 +160,15 @@ def test_a_docker_that_does_not_answer_is_told_and_no_failure(look: Callable[...
     assert not found.get("failed")
     assert "Docker Engine does not answer" in found["unread"]["docker"]
     assert "machine" in found["read"]
+
+
+def test_a_docker_that_is_stopped_is_not_woken(
+    look: Callable[..., Any], engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.path = service.SOCKET
+    monkeypatch.setattr(service, "run", lambda _argv: (0, "LoadState=loaded\nActiveState=failed\n"))
+    monkeypatch.setattr(Docker, "_answer", None)
+    assert look()["unread"]["docker"].startswith("Docker is stopped (docker.service is failed)")
 
 
 @pytest.mark.parametrize("options", [{"interval": 0}, {"interval": 11}, {"seconds": 0}, {"seconds": 1000}])

@@ -184,7 +184,10 @@ def test_pulls_once_and_pins_the_digest(run, place: SimpleNamespace, monkeypatch
     asked, sized = registry(place, PULLED), []
     monkeypatch.setattr(image_pull_progress, "image_bytes", lambda *about: sized.append(about) or 9876)
     foretold = run(image_pull_progress, check_mode=True, **asked)
-    assert foretold["bytes"] == 9876
+    assert (foretold["bytes"], foretold["content_there"]) == (9876, False)
+    place.engine.answers["GET", "/images/json"] = [{"Id": ID, "RepoDigests": ["mirror.test/x@sha256:2f"]}]
+    assert run(image_pull_progress, check_mode=True, **asked)["content_there"], "by another name"
+    sized.pop()
     ((name, _machine, login, info),) = sized
     assert (name, login, info["DriverStatus"]) == (foretold["digest"], None, [["Backing Filesystem", "extfs"]])
     assert (foretold["changed"], foretold["id"], place.engine.told) == (True, "", [])

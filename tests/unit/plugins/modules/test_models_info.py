@@ -28,6 +28,7 @@ TOKEN = "hf_topsecret"
 KEYS = {
     "origin",
     "problem",
+    "refused",
     "commit",
     "gated",
     "bytes",
@@ -101,10 +102,17 @@ def test_many_models_at_once(run: Any, endpoint: str, tmp_path: Path) -> None:
     assert told["lab/gated"]["gated"] is True
     assert "lab/none is not on the hub" in told["lab/none"]["problem"]
     assert "'no name' is no model of the hub" in told["no name"]["problem"]
+    assert {name: one["refused"] for name, one in told.items()} == {
+        "lab/open": False,
+        "lab/gated": False,
+        "lab/none": True,
+        "no name": False,
+    }
     assert told["lab/none"]["origin"] == told["no name"]["origin"] == ""
     assert not (tmp_path / "hf").exists()
     without = run(hf_models_info, models=[{"repo": "lab/gated"}, {"repo": "lab/open", "revision": "v9"}], **asked)
     assert "is gated" in without["models"]["lab/gated"]["problem"]
+    assert without["models"]["lab/gated"]["refused"] is True
     assert "no revision 'v9'" in without["models"]["lab/open"]["problem"]
     assert "is no hub's address" in run(hf_models_info, models=[], **{**asked, "endpoint": "hub"})["msg"]
 
@@ -124,6 +132,17 @@ def test_the_cache_serves_where_the_hub_does_not(run: Any, endpoint: str, tmp_pa
     assert (offline["lab/open"]["origin"], offline["lab/open"]["problem"]) == ("cache", "")
 
 
+@pytest.mark.parametrize(("status", "refused"), [(401, True), (404, True), (451, True), (429, False), (503, False)])
+def test_a_hub_that_is_busy_has_refused_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, refused: bool
+) -> None:
+    answer = hf_hub.Answer(status, {}, b"")
+    monkeypatch.setattr(hf_hub, "fetch", lambda *_about: answer)
+    wanted = [Wanted("org/tokenformer-1b", "main", [], [])]
+    one = ask_all(Hub("http://hub", attempts=1), tmp_path, wanted, 60)["org/tokenformer-1b"]
+    assert (one["refused"], bool(one["problem"])) == (refused, True)
+
+
 def test_a_hub_that_is_away_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = []
 
@@ -136,6 +155,7 @@ def test_a_hub_that_is_away_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_p
     wanted = [Wanted(f"lab/m{number}", "main", [], []) for number in range(5)]
     told = ask_all(Hub("http://hub"), tmp_path, wanted, 60)
     assert len(asked) == 1
+    assert not any(one["refused"] for one in told.values())
     assert {one["problem"][:41] for one in told.values()} == {"the hub http://hub cannot be reached (No "}
 
 

@@ -114,6 +114,43 @@ def test_whose_model_is_mounted(user: dict[str, Any], used: list[str]) -> None:
     assert sorted(needed.models_used([user], HUB, ["lab/tiny", "lab/other"])) == used
 
 
+def test_one_directory_by_two_names(tmp_path: Path) -> None:
+    """A cache on another disk is given to a container by a link, or without it."""
+    real, link = tmp_path / "data" / "hf", tmp_path / "huggingface"
+    (real / "hub" / "models--lab--tiny" / "blobs").mkdir(parents=True)
+    link.symlink_to(real)
+    repos = ["lab/tiny", "lab/other"]
+    for hub, mount in ((link, real), (real, link), (link, real / "hub")):
+        assert sorted(needed.models_used([of("x", str(mount))], f"{hub}/hub", repos)) == sorted(repos)
+    (tmp_path / "tiny").symlink_to(real / "hub" / "models--lab--tiny")
+    stopped = of("x", str(tmp_path / "tiny"), runs=False)
+    assert list(needed.models_used([stopped], f"{link}/hub", repos)) == ["lab/tiny"]
+    (real / "hub" / "models--lab--moved").symlink_to(tmp_path / "elsewhere")
+    moved = of("x", str(tmp_path / "elsewhere" / "blobs"), runs=False)
+    assert list(needed.models_used([moved], f"{link}/hub", ["lab/moved", *repos])) == ["lab/moved"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "exit_status", "runs"),
+    [
+        ("always", 0, True),
+        ("on-failure", 1, True),
+        ("on-failure", 0, False),
+        ("unless-stopped", 137, False),
+        ("no", 1, False),
+        ("", 1, False),
+    ],
+)
+def test_a_container_that_docker_starts_again_counts_as_running(
+    engine: SimpleNamespace, policy: str, exit_status: int, runs: bool
+) -> None:
+    engine.engine.answers["GET", "/containers/c1/json"] = {
+        "State": {**STATE["State"], "ExitCode": exit_status},
+        "HostConfig": {"RestartPolicy": {"Name": policy}},
+    }
+    assert [one["runs"] for one in images.containers_of(engine.docker)] == [runs]
+
+
 def test_what_configuration_names_is_needed(tmp_path: Path) -> None:
     (tmp_path / "etc" / "trtllm" / "ssh").mkdir(parents=True)
     (tmp_path / "etc" / "trtllm" / "stack.yml").write_text(f"image: {ID}\n  source: {MODELS}\n  other: models--a--b.\n")
@@ -159,6 +196,15 @@ def test_a_host_is_read_in_one_go(engine: SimpleNamespace, tmp_path: Path, capsy
     assert "no-such-user" in failed["msg"]
 
 
+def test_a_docker_that_is_stopped_is_not_woken(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Where its socket is there or not: what its containers need is known to it alone."""
+    monkeypatch.setattr(prune_host_info.service, "run", lambda _argv: (0, "LoadState=loaded\nActiveState=inactive\n"))
+    monkeypatch.setattr(prune_host_info, "Docker", None)
+    failed = run(prune_host_info, capsys)
+    assert "Docker is stopped (docker.service is inactive)" in failed["msg"]
+    assert failed["msg"].endswith("Nothing was changed.")
+
+
 def told(engine: SimpleNamespace) -> list[str]:
     return [target for method, target, _body in engine.engine.told if method == "DELETE"]
 
@@ -166,8 +212,17 @@ def told(engine: SimpleNamespace) -> list[str]:
 @pytest.mark.parametrize(
     ("names", "removed", "deleted"),
     [
-        (["a:1"], ["a:1"], ["/images/a:1"]),
-        (["a:1", "never:1"], ["a:1"], ["/images/a:1"]),
+        (["b:1"], ["b:1"], ["/images/b:1"]),
+        (
+            ["a:1", "never:1"],  # the last tag of a repository, with which its digests go
+            ["a:1", "a@sha256:" + "3" * 64],
+            ["/images/a:1", "/images/a@sha256:" + "3" * 64],
+        ),
+        (
+            ["b:1", "a:1"],
+            ["a:1", "a@sha256:" + "3" * 64, "b:1", ID],
+            ["/images/a:1", "/images/a@sha256:" + "3" * 64, "/images/b:1", f"/images/{ID}"],
+        ),
         ([], [], []),
         (
             ["b:1", "a:1", "a@sha256:" + "3" * 64],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import socket
 import threading
@@ -17,6 +18,7 @@ from typing import Any, Iterator
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import (
     containers,
+    facts,
     models,
     network,
     serving,
@@ -25,6 +27,10 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError
 
 UUID = "GPU-e793e0a4-fd41-dcd8-a833-3127370a6779"
+
+
+def me() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def write(path: Path, text: str) -> Path:
@@ -239,10 +245,28 @@ ADDRESSES = json.dumps(
 
 def test_addresses_and_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     says(monkeypatch, network, {"ip": (0, ADDRESSES)})
-    assert network.addresses() == [{"netdev": "enp1s0f0np0", "address": "192.168.100.1", "prefix": 24, "dynamic": True}]
+    about = {"netdev": "enp1s0f0np0", "address": "192.168.100.1", "prefix": 24, "dynamic": True}
+    assert network.addresses() == [{**about, "inner": False, "carrier": True}]
     says(monkeypatch, network, {"ip": (1, "no")})
     with pytest.raises(UnreadError, match="status 1"):
         network.addresses()
+
+
+def test_a_bridge_within_the_host_and_one_that_leads_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libvirt, LXD, Multipass and others make one on each host, by whatever name, with one address everywhere."""
+    told = [
+        {"ifname": name, "flags": flags, "addr_info": [LEASED]}
+        for name, flags in (("mpqemubr0", ["UP", "LOWER_UP"]), ("br0", ["UP", "LOWER_UP"]), ("eth1", ["NO-CARRIER"]))
+    ]
+    says(monkeypatch, network, {"ip": (0, json.dumps(told))})
+    net = tmp_path / "class/net"
+    for bridge, member in (("mpqemubr0", "tap0"), ("br0", "enp9s0")):
+        (net / bridge / "bridge").mkdir(parents=True)
+        (net / bridge / "brif" / member).mkdir(parents=True)
+    (net / "enp9s0" / "device").mkdir(parents=True)
+    (net / "tap0").mkdir()
+    found = {one["netdev"]: (one["inner"], one["carrier"]) for one in network.addresses(str(tmp_path))}
+    assert found == {"mpqemubr0": (True, True), "br0": (False, True), "eth1": (False, False)}
 
 
 def test_links_with_their_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,20 +346,47 @@ def test_what_a_cache_holds_and_what_is_wrong_there(tmp_path: Path) -> None:
     (poor / "snapshots/abc/a.safetensors").symlink_to(poor / "blobs/gone")
     partial = write(poor / "blobs/2.incomplete", "half")
     os.utime(partial, (time.time() - 9000,) * 2)
-    found = {one["repo"]: one for one in models.cached(tmp_path, os.getuid())}
+    found = {one["repo"]: one for one in models.cached(tmp_path, me())}
     whole_one = found["lab/whole"]
     assert (whole_one["refs"], whole_one["commits"], whole_one["broken"]) == ({"main": "abc"}, ["abc"], [])
     assert (found["lab/poor"]["refs"], found["lab/poor"]["broken"]) == ({}, ["snapshots/abc/a.safetensors"])
     assert (found["lab/poor"]["partial_bytes"], found["lab/poor"]["partial_age_s"] // 100) == (4, 90)
-    assert models.cached(tmp_path, os.getuid() + 1)[0]["foreign"], "whose files they are not"
+    assert models.cached(tmp_path, "nobody")[0]["foreign"], "whose files they are not"
+    assert models.cached(tmp_path, "nobody")[0]["whose"] == "nobody"
     assert [one["foreign"] for one in found.values()] == [[], []]
+    with pytest.raises(UnreadError, match="knows no user no-such-user"):
+        models.cached(tmp_path, "no-such-user")
+
+
+@pytest.mark.parametrize(
+    ("notes", "pinned"),
+    [
+        (None, False),  # not ours
+        ('{"verified": {}, "refs": {"main": "abc"}}', False),  # whose name somebody took away
+        ('{"verified": {}, "refs": {}}', True),
+    ],
+)
+def test_a_model_that_was_brought_by_its_commit(tmp_path: Path, notes: str | None, pinned: bool) -> None:
+    (tmp_path / "hub/models--lab--m/snapshots/abc").mkdir(parents=True)
+    if notes is not None:
+        write(tmp_path / ".dgx-spark/models--lab--m.json", notes)
+    assert models.cached(tmp_path, me())[0]["pinned"] is pinned
+
+
+@pytest.mark.parametrize("owner", ["", "nobody"])
+def test_whose_cache_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, owner: str) -> None:
+    monkeypatch.setattr(facts.system, "home_of", lambda user: str(tmp_path / user))
+    asked = facts.Asked(cache_dir="~/hf", cache_owner=owner)
+    (tmp_path / (owner or system.login_user()) / "hf/hub/models--lab--m").mkdir(parents=True)
+    (one,) = facts._models(asked)
+    assert one["whose"] == owner or system.login_user()
 
 
 def test_a_cache_too_large_to_look_through_is_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "hub/models--lab--m/blobs/1", "x")
     monkeypatch.setattr(models, "MOST", 2)
     with pytest.raises(OSError, match="more than can be looked through"):
-        models.cached(tmp_path, 0)
+        models.cached(tmp_path, "root")
 
 
 # --- ranks -----------------------------------------------------------------------------------------------------------
@@ -358,14 +409,25 @@ def test_a_rank_is_known_by_what_mpi_tells_it(tmp_path: Path) -> None:
     fields = ["S", "1", *["0"] * 9, "250", "50", *["0"] * 4, "90", "0", "100", "4096000", "500", "0"]
     write(place / "stat", f"7 (py (x) thon) {' '.join(fields)}\n")
     write(place / "environ", "HF_TOKEN=hf_abcdefghijklmnopqr\0OMPI_COMM_WORLD_RANK=1\0")
-    write(place / "io", "rchar: 1048576\nwchar: 0\n")
+    write(place / "io", "rchar: 1048576\nwchar: 0\nread_bytes: 4096\n")
     write(place / "wchan", "nvidia_ioctl")
     found = serving.process(tmp_path, 7)
     assert found is not None
     assert (found["name"], found["state"], found["rank"], found["ticks"]) == ("py (x) thon", "S", 1, 300)
     assert (found["threads"], found["read"], found["wchan"]) == (90, 1048576, "nvidia_ioctl")
+    assert found["fetched"] == 4096
     assert "hf_abcdefghijklmnopqr" not in str(found)
     assert serving.process(tmp_path, 8) is None
+
+
+def test_a_file_that_is_mapped_is_read_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pages come by faults, which only read_bytes counts."""
+    about = {"name": "x", "state": "D", "wchan": "", "rank": 0, "threads": 1, "memory_mib": 1, "ticks": 0}
+    looks = iter([{**about, "read": 9 << 30, "fetched": 0}, {**about, "read": 9 << 30, "fetched": 64 << 20}])
+    monkeypatch.setattr(serving, "is_root", lambda: True)
+    monkeypatch.setattr(serving, "process", lambda _proc, _pid: next(looks))
+    says(monkeypatch, serving, {})
+    assert serving.ranks({"c": [7]}, seconds=0.01)["processes"][0]["read_mib"] == 64.0
 
 
 def test_without_root_nobody_looks_into_processes(monkeypatch: pytest.MonkeyPatch) -> None:

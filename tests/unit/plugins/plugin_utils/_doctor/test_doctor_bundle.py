@@ -25,6 +25,7 @@ SECRETS = {
     "a password with signs": "p@ss/w:rd!9",
     "a hash": "$6$rounds=5000$saltsalt$" + "Ab1./" * 16,
     "what Ansible knows": "zyxwvut98",
+    "a key like any word": "Xq81mSecretValue77",
 }
 KEY_BODY = "c2gtZWQyNTUxOQ"
 KEY = f"""\
@@ -39,6 +40,8 @@ PLANTED = {
         "--hf-token",
         SECRETS["a token of Hugging Face"],
         f"--api-key={SECRETS['a password']}",
+        "--api-key",
+        SECRETS["a key like any word"],
     ],
     "spark1.read.docker.swarm.error": f"join with {SECRETS['a join token']} failed, {SECRETS['an unlock key']}",
     "spark1.read.serving.0.state": lambda old: {
@@ -65,6 +68,8 @@ PLANTED = {
             f'export DB_PASSWORD="{SECRETS["a password with signs"]}"',
             *KEY.splitlines(),
             KEY.replace("\n", "\\n"),
+            f"non-default args: {{'api_key': ['{SECRETS['a key like any word']}'], 'port': 8000}}",
+            f"argv: {['--api-key', SECRETS['a key like any word']]}",
             f"the value {SECRETS['what Ansible knows']} stands alone",
             "pulled https://nvcr.io:443/v2/nvidia/tensorrt-llm@sha256:0123",
             "max_num_tokens=32768, kv_cache_tokens: 90000, tokenizer: auto",

@@ -39,12 +39,25 @@ def said(line: str) -> dict[str, Any]:
     return {f"{S1}.logs": {"vllm": ["INFO begins", line, "INFO ends"]}}
 
 
+def also(netdev: str, address: str, **more: Any) -> Callable[[list[Any]], list[Any]]:
+    """Put an address beside those that are there."""
+    one = {"netdev": netdev, "address": address, "prefix": 24, "dynamic": False, "inner": False, "carrier": True}
+    return lambda old: [*old, {**one, **more}]
+
+
+podman = also("podman0", "10.88.0.1", inner=True)
+no_carrier = also("eth9", "192.168.7.1", carrier=False)
+hotspot = also("wlP9s9", "10.42.0.1")
+
+
 def kernel(line: str) -> dict[str, Any]:
     return {
         f"{S1}.kernel_log": ["2026-11-30T00:00:00 spark kernel: harmless", f"2026-11-30T01:00:00 spark kernel: {line}"]
     }
 
 
+OVER_TWO = ["vllm", "serve", "m", "--nnodes", "2"]
+HCA = {"NVIDIA_MOFED": "1", "NCCL_IB_HCA": "rocep1s0f0"}
 #: by check: what is damaged, and what is then seen
 RED: dict[str, list[tuple[dict[str, Any], str]]] = {
     "unreachable": [({"spark2": {"why": "Host key verification failed."}}, "Host key verification failed")],
@@ -157,12 +170,14 @@ RED: dict[str, list[tuple[dict[str, Any], str]]] = {
         ),
     ],
     "container_without_fabric": [
-        ({f"{S1}.containers": with_more(variables={})}, "vllm has no /dev/infiniband"),
-        ({f"{S1}.containers": with_more(network="bridge")}, "in the network bridge"),
+        ({f"{S1}.containers": with_more(variables={}, command=OVER_TWO)}, "vllm has no /dev/infiniband"),
+        ({f"{S1}.containers": with_more(network="bridge", variables=HCA)}, "in the network bridge"),
+        ({f"{S1}.containers": with_more(network="bridge", command=["mpirun", "-np", "2"])}, "in the network bridge"),
+        ({f"{MORE}.network": "bridge"}, "dgx-spark-trtllm is in the network bridge"),
     ],
     "container_memlock": [
-        ({f"{S1}.containers": with_more(memlock=None)}, "Docker's own limit"),
-        ({f"{S1}.containers": with_more(memlock=65536)}, "65536 bytes"),
+        ({f"{S1}.containers": with_more(memlock=None, command=OVER_TWO)}, "Docker's own limit"),
+        ({f"{S1}.containers": with_more(memlock=65536, variables=HCA)}, "65536 bytes"),
     ],
     "container_gid_pinned": [
         ({f"{S1}.containers": with_more(variables={"NVIDIA_MOFED": "enabled", "NCCL_IB_GID_INDEX": ""})}, "GID_INDEX=$")
@@ -202,7 +217,9 @@ RED: dict[str, list[tuple[dict[str, Any], str]]] = {
     "swarm_bind_missing": [
         ({f"{S1}.swarm.stuck": ['invalid mount config for type "bind": bind source']}, "invalid mount")
     ],
-    "swarm_task_fails": [({f"{S1}.swarm.stuck": ["x_worker is rejected: task: non-zero exit (255)"]}, "exit .255.")],
+    "swarm_task_fails": [
+        ({f"{S1}.swarm.stuck": ["x_worker on spark2 has failed 5 times: task: non-zero exit (255)"]}, "exit .255.")
+    ],
     "swarm_resource_mismatch": [
         ({f"{S1}.toolkit.swarm_resource": "DOCKER_RESOURCE_GPU"}, "has to name DOCKER_RESOURCE_NVIDIA_GPU"),
         ({f"{S1}.toolkit.swarm_resource": ""}, "is not set"),
@@ -218,14 +235,6 @@ RED: dict[str, list[tuple[dict[str, Any], str]]] = {
                 }
             },
             "nc .process 9. listens on port 8355",
-        ),
-        (
-            {
-                f"{S1}.serving": [],
-                f"{S1}.ports.0.addresses": ["10.0.0.1"],
-                f"{S1}.ports.0.holders": ["sshd (process 3)"],
-            },
-            "sshd .process 3. listens on port 2233",
         ),
     ],
     "sshd_everywhere": [({f"{S1}.ports.0.addresses": ["0.0.0.0"]}, "2233 of all addresses")],
@@ -251,7 +260,10 @@ RED: dict[str, list[tuple[dict[str, Any], str]]] = {
     "model_broken": [({f"{S1}.models.0.broken": ["snapshots/abc/a.safetensors"]}, "a.safetensors lead to")],
     "model_foreign": [({f"{S1}.models.0.foreign": ["/x/blobs/1"]}, "are not those of nvidia")],
     "model_refused": [
-        ({f"{S1}.hub": {"lab/gated": {"problem": "it is gated: ask for access"}}}, "lab/gated: it is gated")
+        (
+            {f"{S1}.hub": {"lab/gated": {"problem": "it is gated: ask for access", "refused": True}}},
+            "lab/gated: it is gated",
+        )
     ],
     "serving_gave_up": [(in_phase("gave up", reason="the KV cache holds too few"), "too few")],
     "serving_failing": [
@@ -454,8 +466,50 @@ def test_what_the_leader_alone_asked_is_not_missed_on_the_others() -> None:
     del told["spark1"]["read"]["hub"]
     skipped = [one for one in judge.judge(told, MEMBERS).not_looked if "model_refused" in one.checks]
     assert [(one.host, one.why) for one in skipped] == [
-        ("spark1", "the hub was not asked: no model was named (spark_model), or doctor_offline is set")
+        (
+            "spark1",
+            "the hub was not asked: no model was named (spark_model), or it comes from a directory (hf_cache_source), "
+            "or doctor_offline is set",
+        )
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        # a hub that is busy gives no answer, whatever words it has, and whatever a model is called
+        ("model_refused", {f"{S1}.hub": {"org/tokenformer-1b": {"problem": "HTTP 503 about org/tokenformer-1b"}}}),
+        ("model_refused", {f"{S1}.hub": {"a/b": {"problem": "or give a token, which may ask more", "refused": False}}}),
+        # one Spark alone is asked by others as well
+        ("container_without_fabric", {f"{S1}.containers": with_more(network="bridge", variables={})}),
+        ("container_without_fabric", {f"{S1}.containers": with_more(network="bridge", command=["--nnodes", "1"])}),
+        ("container_memlock", {f"{S1}.containers": with_more(memlock=None, variables={"NCCL_DEBUG": "INFO"})}),
+        # a worker's phase, while its rank serves
+        (
+            "page_cache_full",
+            {**in_phase("listening"), f"{S1}.memory.free_mib": 2770, f"{S1}.memory.available_mib": 52000},
+        ),
+        ("model_ref_missing", {f"{S1}.models.0.refs": {}, f"{S1}.models.0.pinned": True}),
+        ("same_address", {f"{S1}.addresses": podman, f"{S2}.addresses": podman}),
+        ("same_address", {f"{S1}.addresses": no_carrier, f"{S2}.addresses": no_carrier}),
+        ("same_address", {f"{S1}.addresses": hotspot, f"{S2}.addresses": hotspot}),
+        # nothing is configured that would want it: a plan says which port it wants
+        ("port_taken", {f"{S1}.serving": [], f"{S1}.ports.0.addresses": ["10.0.0.1"], f"{S1}.ports.0.holders": ["x"]}),
+    ],
+)
+def test_what_sound_sparks_may_have_is_no_finding(name: str, changes: dict[str, Any]) -> None:
+    assert found(damaged(changes), name) == []
+
+
+@pytest.mark.parametrize("name", ["fabric_verbs", "fabric_slow_cable"])
+def test_one_spark_alone_needs_no_fabric(name: str) -> None:
+    told = damaged({f"{S1}.card.verbs": "no uverbs", f"{S1}.links.0.speed_mbps": 100000})
+    assert [one["check"] for one in judge.judge({"spark1": told["spark1"]}, ["spark1"], [name]).findings] == []
+
+
+def test_whose_cache_it_is_says_the_finding() -> None:
+    told = damaged({f"{S1}.models.0.foreign": ["/x"], f"{S1}.models.0.whose": "hf"})
+    assert "/x are not those of hf" in found(told, "model_foreign")[0]["seen"]
 
 
 def test_of_a_log_the_last_line_is_told_and_the_others_are_counted() -> None:

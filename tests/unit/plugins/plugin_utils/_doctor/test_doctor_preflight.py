@@ -37,6 +37,12 @@ def of(changes: dict[str, Any], *moves: Move, **refusals: list[str]) -> prefligh
         ({"spark1.read.memory.available_mib": 10}, [], IS_BLOCKED),
         ({"spark2": {"why": "timed out"}}, [], IS_BLOCKED),
         ({"spark1.read.netplan.0.mode": "0644"}, [], READY),  # a finding that says nothing of serving
+        ({"spark1.read.netplan.0.path": "/etc/netplan/99-nvidia-sync-cluster.yaml"}, [], READY),  # the role adopts it
+        (
+            {"spark1.read.ports.1.addresses": ["10.0.0.1"], "spark1.read.ports.1.containers": []},
+            [],
+            READY,
+        ),  # a plan says
     ],
 )
 def test_the_answer(changes: dict[str, Any], moves: list[Move], answer: str) -> None:
@@ -58,8 +64,8 @@ def test_a_plan_that_is_refused_everywhere_is_one_line() -> None:
 
 
 def test_what_the_plans_bring() -> None:
-    need = {"what": "lab/tiny", "path": "/hf", "filesystem": {}, "step": ""}
-    model = {"room": {"spark1": [{**need, "bytes": 10**9}], "spark2": [{**need, "bytes": 2 * 10**9}], "spark3": []}}
+    comes = {"what": "lab/tiny", "bytes": 10**9, "way": "download"}
+    model = {"moves": {"spark1": [comes], "spark2": [{**comes, "bytes": 2 * 10**9, "way": "copy"}], "spark3": []}}
     serve = {
         "moves": {
             "spark1": {"what": "nvcr.io/x:1", "bytes": 20 * 10**9, "way": "pull"},
@@ -72,7 +78,7 @@ def test_what_the_plans_bring() -> None:
         Move("spark2", "lab/tiny", 2 * 10**9, "copy"),
     ]
     assert preflight.moves_of(MEMBERS, {}, {}) == []
-    assert preflight.moves_of(MEMBERS, {"room": {"spark1": [{**need, "bytes": 0}]}}, {}) == []
+    assert preflight.moves_of(MEMBERS, {"moves": {"spark1": [{**comes, "bytes": 0}]}}, {}) == []
     pulled = preflight.in_words(of({}, *preflight.moves_of(MEMBERS, {}, serve)))
     assert pulled == [
         "ready but slow; 20.00 GB have to move",
@@ -83,10 +89,10 @@ def test_what_the_plans_bring() -> None:
 @pytest.mark.parametrize(
     ("repo", "model", "serve", "refused", "all_read", "kinds"),
     [
-        ("lab/tiny", {"room": {}}, {"changes": {}}, False, True, []),
+        ("lab/tiny", {"moves": {}}, {"changes": {}}, False, True, []),
         ("lab/tiny", {"failed": True}, {}, True, True, []),
         ("", {}, {}, False, True, ["told"]),
-        ("lab/tiny", {"room": {}}, {}, False, True, ["told"]),  # without root
+        ("lab/tiny", {"moves": {}}, {}, False, True, ["told"]),  # without root
         ("lab/tiny", {}, {}, False, True, ["blocked"]),  # a Spark was lost in the middle
         ("lab/tiny", {}, {}, False, False, ["told"]),  # which blocks by itself
     ],
@@ -111,9 +117,9 @@ def test_what_was_not_looked_at_makes_no_answer_complete() -> None:
 
 @pytest.mark.parametrize(("wanted", "answer"), [(True, IS_BLOCKED), (False, READY)])
 def test_to_look_without_root_blocks_where_root_was_wanted(wanted: bool, answer: str) -> None:
-    """Without the firewall's rules and the like, so that the answer is not complete either way."""
-    told = damaged({"spark1.read.host.root": False, "spark1.unread": {"ports": "run this with become"}})
-    del told["spark1"]["read"]["ports"]
+    """Without what processes do and the like, so that the answer is not complete either way."""
+    told = damaged({"spark1.read.host.root": False, "spark1.unread": {"ranks": "run this with become"}})
+    del told["spark1"]["read"]["ranks"]
     found = preflight.answer(judge.judge(told, MEMBERS), root_wanted=wanted)
     assert (found.answer, found.complete) == (answer, False)
     assert any(line.do.startswith("Give the password of sudo") for line in found.lines)

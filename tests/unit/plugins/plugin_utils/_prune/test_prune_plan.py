@@ -199,6 +199,12 @@ def test_one_name_of_several_goes_and_the_image_stays() -> None:
     assert found.removes == {"spark1": []}
     assert pruning.to_remove(found)["spark1"]["images"] == [{"id": two["id"], "names": ["b:1"], "called": "b:1"}]
     assert pruning.changes(found)["spark1"][0]["of"] == "b:1"
+    pulled = image("a:1", 5, 1, "x", names=["a:1", "a@sha256:1"])
+    found = pruning.plan({"spark1": told(pulled)}, Asked(images=["a:1"]))
+    assert [one.called for one in found.removes["spark1"]] == ["a:1"], "its digest goes with its only tag"
+    assert "removes image a:1" in found.lines[1]
+    found = pruning.plan({"spark1": told({**pulled, "names": ["a:1", "a@sha256:1", "b:1"]})}, Asked(images=["a:1"]))
+    assert pruning.to_remove(found)["spark1"]["images"][0]["names"] == ["a:1", "a@sha256:1"]
     whole = pruning.plan({"spark1": told(two)}, Asked(images=["b:1", "a:1"]))
     assert [one["names"] for one in pruning.to_remove(whole)["spark1"]["images"]] == [["a:1", "b:1"]]
 

@@ -442,3 +442,13 @@ def test_a_name_that_is_longer_than_the_terminal_is_cut() -> None:
 def test_a_figure_that_is_none_is_null(figure: object) -> None:
     made = judged(put("spark1", "read", "instances", 0, "state", load_s=figure)())
     assert made["instances"][0]["load_s"] is None
+
+
+def test_a_docker_that_is_stopped_is_to_be_started() -> None:
+    members = by_swarm()
+    del members["spark1"]["read"]["docker"]
+    members["spark1"]["unread"]["docker"] = (
+        "Docker is stopped (docker.service is inactive), and a question would start it"
+    )
+    said = [str(one) for one in judged(members)["anomalies"]]
+    assert [one for one in said if "sudo systemctl start docker" in one], said
