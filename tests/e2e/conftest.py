@@ -200,11 +200,12 @@ class Lab:
         return Run(done.status, stats, list(done.events), done.stdout.read())
 
     def come(self) -> None:
-        """Bring the Sparks up. A name stands for a network, which another lab may have: then it takes another name."""
-        run = self.play(UP)
-        while run.status == "failed" and "which this machine already routes" in run.words and not self.home.exists():
-            self.name = f"e2e-{secrets.token_hex(3)}"
+        """Bring the Sparks up. A name stands for one of 256 networks: where another lab has it, take another name."""
+        for _attempt in range(3):
             run = self.play(UP)
+            if "which this machine already routes" not in run.words:
+                break
+            self.name = f"{self.name.rpartition('-')[0]}-{secrets.token_hex(3)}"
         assert run.status == "successful", run.said
 
     def module(self, name: str, hosts: str = "spark", **options: Any) -> dict[str, dict[str, Any]]:
