@@ -78,8 +78,9 @@ package: $(VENV)/.for-tests ## the tarballs: installed, documented, ansible-test
 molecule: $(VENV)/.for-tests ## modules and roles, each in a lab of its own
 	molecule test --all
 
+# Two labs at a time, since one waits for half of its time.
 e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sparks to the answer
-	pytest --durations=10 -m 'not matrix' tests/e2e
+	pytest -n 2 --dist loadfile --durations=10 -m 'not matrix' tests/e2e
 
 # What keeps the cores busy beside what mostly waits. Molecule's first scenario builds the image with the newer Python.
 test: ## all of these, 20 minutes on 2 cores

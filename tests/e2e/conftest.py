@@ -11,9 +11,10 @@ import re
 import secrets
 import shutil
 import subprocess
+import tempfile
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -22,6 +23,7 @@ import ansible_runner
 import pytest
 import testinfra
 import yaml
+from filelock import FileLock
 from testinfra.host import Host
 
 from .pace import Clock
@@ -122,6 +124,11 @@ def at_task(monkeypatch: pytest.MonkeyPatch, task: str, command: str) -> None:
     monkeypatch.setenv("AT_TASK_RUN", command)
 
 
+UP, DOWN = "lab/playbooks/up.yml", "lab/playbooks/down.yml"
+#: held while a lab comes or goes or a part of it is paused, which whoever compares the whole machine waits for
+LABS = FileLock(Path(tempfile.gettempdir()) / "sparkops-e2e-labs.lock")
+
+
 @dataclass
 class Lab:
     """A lab, and the ways to act on it from outside."""
@@ -167,29 +174,39 @@ class Lab:
         if inventory is not None:
             hosts = work / "hosts.yml"
             hosts.write_text(yaml.safe_dump(inventory))
-        done = ansible_runner.run(
-            private_data_dir=str(work),
-            playbook=str(path),
-            inventory=str(hosts) if hosts.exists() else None,
-            limit=limit or None,
-            extravars={
-                "virtual_spark_lab": self.name,
-                "virtual_spark_home": str(self.home),
-                **self.variables,
-                **variables,
-            },
-            cmdline="--check --diff" if check else None,
-            envvars={
-                "ANSIBLE_CONFIG": str(config),
-                "ANSIBLE_COLLECTIONS_PATH": str(collections or ROOT / "playbooks" / "collections"),
-            },
-            quiet=not os.environ.get("E2E_VERBOSE"),
-        )
+        with LABS if playbook in (UP, DOWN) else nullcontext():
+            done = ansible_runner.run(
+                private_data_dir=str(work),
+                playbook=str(path),
+                inventory=str(hosts) if hosts.exists() else None,
+                limit=limit or None,
+                extravars={
+                    "virtual_spark_lab": self.name,
+                    "virtual_spark_home": str(self.home),
+                    **self.variables,
+                    **variables,
+                },
+                cmdline="--check --diff" if check else None,
+                envvars={
+                    "ANSIBLE_CONFIG": str(config),
+                    "ANSIBLE_COLLECTIONS_PATH": str(collections or ROOT / "playbooks" / "collections"),
+                },
+                quiet=not os.environ.get("E2E_VERBOSE"),
+            )
         stats: dict[str, dict[str, int]] = {}
         for count, hosts in (done.stats or {}).items():
             for host, value in hosts.items():
                 stats.setdefault(host, {})[count] = value
         return Run(done.status, stats, list(done.events), done.stdout.read())
+
+    def come(self) -> None:
+        """Bring the Sparks up. A name stands for one of 256 networks: where another lab has it, take another name."""
+        for _attempt in range(3):
+            run = self.play(UP)
+            if "which this machine already routes" not in run.words:
+                break
+            self.name = f"{self.name.rpartition('-')[0]}-{secrets.token_hex(3)}"
+        assert run.status == "successful", run.said
 
     def module(self, name: str, hosts: str = "spark", **options: Any) -> dict[str, dict[str, Any]]:
         """Run one module over ssh; returns its result by host."""
@@ -244,14 +261,13 @@ class Lab:
 
 def brought_up(scratch: Path, **variables: Any) -> Lab:
     lab = Lab(scratch, variables=variables)
-    run = lab.play("lab/playbooks/up.yml")
-    assert run.status == "successful", run.said
+    lab.come()
     return lab
 
 
 def taken_down(lab: Lab) -> None:
     if not os.environ.get("E2E_KEEP"):
-        run = lab.play("lab/playbooks/down.yml")
+        run = lab.play(DOWN)
         assert run.status == "successful", run.said
         shutil.rmtree(lab.scratch)
 
@@ -279,13 +295,13 @@ class Pair(Lab):
 
     def stock(self) -> None:
         """Bring the Sparks up, and put an image and a model where they fetch them."""
-        for playbook in ("lab/playbooks/up.yml", "lab/playbooks/engine.yml"):
-            run = self.play(playbook)
-            assert run.status == "successful", run.said
+        self.come()
+        run = self.play("lab/playbooks/engine.yml")
+        assert run.status == "successful", run.said
 
     def blank(self) -> None:
         """Put new Sparks, as blank as the first ones, into the places of these."""
-        run = self.play("lab/playbooks/down.yml")
+        run = self.play(DOWN)
         assert run.status == "successful", run.said
         self.stock()
 
@@ -310,11 +326,12 @@ class Pair(Lab):
     @contextmanager
     def offline(self) -> Iterator[None]:
         """Nothing outside the lab answers: no hub, no registry, no name server."""
-        subprocess.run(["docker", "pause", f"{self.name}-internet"], check=True, stdout=subprocess.DEVNULL)
-        try:
-            yield
-        finally:
-            subprocess.run(["docker", "unpause", f"{self.name}-internet"], check=True, stdout=subprocess.DEVNULL)
+        with LABS:
+            subprocess.run(["docker", "pause", f"{self.name}-internet"], check=True, stdout=subprocess.DEVNULL)
+            try:
+                yield
+            finally:
+                subprocess.run(["docker", "unpause", f"{self.name}-internet"], check=True, stdout=subprocess.DEVNULL)
 
     def last_words(self) -> str:
         """What the Sparks say of the serving, for whoever reads of a test that failed."""

@@ -18,8 +18,7 @@ NETDEVS = ("enp1s0f0np0", "enP2p1s0f0np0", "enp1s0f1np1", "enP2p1s0f1np1")
 def fabric_lab(scratch: Path, **variables: Any) -> Lab:
     """Bring up a lab for the fabric."""
     lab = Lab(scratch, name=f"fab-{secrets.token_hex(3)}", variables=variables)
-    run = lab.play("lab/playbooks/up.yml")
-    assert run.status == "successful", run.said
+    lab.come()
     return lab
 
 

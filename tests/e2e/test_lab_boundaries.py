@@ -10,15 +10,24 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 
-from .conftest import ROOT, Lab, brought_up, eventually
+from .conftest import LABS, ROOT, Lab, brought_up, eventually
 
 # What programs rewrite by themselves while a lab comes and goes.
 PASSING = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/apt", "/var/lib/systemd", "/var/lib/dhcp", "/etc/mtab")
+
+
+@pytest.fixture(autouse=True)
+def alone(lab: Lab) -> Iterator[None]:
+    """No other lab comes or goes meanwhile, which would be taken for a trace of what is tested."""
+    with LABS:
+        yield
+    time.sleep(0.3)  # whoever waits looks every 0.05 s, and has its turn before the next test
 
 
 def output(*argv: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,15 @@ class Machines:
 
 
 @pytest.fixture
-def machines(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machines]:
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A directory for ssh's sockets, whose paths hold 107 letters at most; that of a test may be longer."""
+    with tempfile.TemporaryDirectory(prefix="cp-") as folder:
+        monkeypatch.setenv("ANSIBLE_SSH_CONTROL_PATH_DIR", folder)
+        yield
+
+
+@pytest.fixture
+def machines(tmp_path: Path, short: None, request: pytest.FixtureRequest) -> Iterator[Machines]:
     images = ("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "sparkops/virtual-spark")
     if not docker(*images):
         request.getfixturevalue("lab")  # which has the image built

@@ -36,7 +36,7 @@ def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Three blank Sparks."""
     name = f"swm-{secrets.token_hex(3)}"
     one = Lab(tmp_path_factory.mktemp("swarm"), name=name, variables={"virtual_spark_count": 3})
-    good(one.play("lab/playbooks/up.yml"))
+    one.come()
     yield one
     if not os.environ.get("E2E_KEEP"):
         down = one.play("lab/playbooks/down.yml")

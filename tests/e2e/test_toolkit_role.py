@@ -35,7 +35,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One blank Spark."""
     name = f"swm-{secrets.token_hex(3)}"
     one = Lab(tmp_path_factory.mktemp("toolkit"), name=name, variables={"virtual_spark_count": 1})
-    good(one.play("lab/playbooks/up.yml"))
+    one.come()
     yield one
     if not os.environ.get("E2E_KEEP"):
         good(one.play("lab/playbooks/down.yml"))

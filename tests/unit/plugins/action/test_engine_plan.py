@@ -722,6 +722,16 @@ def test_every_change_has_a_name_of_a_task() -> None:
     assert {*engine_plan.CHANGES, *planning.UNDO_NAMES} <= tasks
 
 
+def test_vocabularies_come_once_and_again_where_one_is_another_file() -> None:
+    asked, found = serving_pair()
+    asked["engine"]["downloads"] = [{"name": "o200k.tiktoken", "url": "https://v.test/o200k", "sha256": "ab" * 32}]
+    assert planning.DOWNLOAD in changes(asked, found)["spark1"]
+    after = made(asked, found, {})
+    assert changes(asked, after) == {"spark1": [], "spark2": []}
+    after["spark1"]["entries"][f"{PLACES['state_dir']}/o200k.tiktoken"]["digest"] = "cd" * 32
+    assert changes(asked, after)["spark1"] == [planning.DOWNLOAD]
+
+
 HOOK = "https://hooks.test/s3cret-0f1e2d3c"
 ALERTS = {"alert_url": HOOK, "alert_format": "slack", "alert_after": 5, "alert_settle": 7}
 
