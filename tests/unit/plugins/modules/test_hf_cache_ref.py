@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -17,6 +18,15 @@ from ansible_collections.sparkops.dgx_spark.plugins.modules import hf_cache_ref
 NOBODY = 65534
 COMMIT = "6cee5e81ee83917806bbde320786a8fb61efebee"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A directory that any user comes to: those of tmp_path are root's alone."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
 
 
 def run(capsys: pytest.CaptureFixture[str], path: Path, owner: int, check: bool = False) -> dict[str, Any]:
@@ -39,11 +49,9 @@ def test_a_name_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 @as_root
-def test_it_is_the_owners(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tmp_path.parent.chmod(0o755)
-    tmp_path.parent.parent.chmod(0o755)
-    os.chown(tmp_path, NOBODY, NOBODY)
-    path = tmp_path / "refs" / "main"
+def test_it_is_the_owners(reachable: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.chown(reachable, NOBODY, NOBODY)
+    path = reachable / "refs" / "main"
     assert run(capsys, path, NOBODY)["changed"]
     assert {(one.stat().st_uid, one.stat().st_gid) for one in (path, path.parent)} == {(NOBODY, NOBODY)}
     assert os.geteuid() == 0, "and the rights are root's again"
@@ -51,11 +59,9 @@ def test_it_is_the_owners(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 @as_root
 def test_a_link_leads_nowhere_that_the_owner_could_not_write_to(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    reachable: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tmp_path.parent.chmod(0o755)
-    tmp_path.parent.parent.chmod(0o755)
-    private, model = tmp_path / "private", tmp_path / "model"
+    private, model = reachable / "private", reachable / "model"
     private.mkdir(mode=0o755)
     model.mkdir()
     os.chown(model, NOBODY, NOBODY)
