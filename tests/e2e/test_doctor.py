@@ -3,222 +3,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The doctor on virtual Sparks: what is injected is found where it is, mended where that is safe, and nothing else.
 
-What a virtual Spark cannot have is listed in docs/troubleshooting.md as hardware; what it can have and is not injected
-here is tried on facts alone, in tests/unit.
+What a virtual Spark cannot have is listed in docs/troubleshooting.md as hardware, and is tried on facts alone, in
+tests/unit.
 """
 
 from __future__ import annotations
 
 import json
 import tarfile
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 
-from .conftest import SPARKS, Lab, Pair, Run, eventually
+from .conftest import SPARKS, Lab, Pair, Run, brought_up, eventually, taken_down
+from .doctor_faults import BLANK, FAILED, FAULTS, GONE, HUB, MANAGEMENT, SWARM, Fault, contained
 from .state import BY_SERVING, captured, differences
+from .test_serve_faults import INJECTED, inside
+from .test_two_spark_faults import state as supervised
 
 pytestmark = pytest.mark.matrix
 
 #: what a virtual Spark has in any case: it may not set its machine's clock, and nothing there keeps the time; and a
 #: virtual cable carries less than a real card in its bad state
 ALWAYS = {"clock_unsynchronised", "fabric_slow_card"}
+STATE = "/var/lib/dgx-spark/trtllm/state.json"
 #: the lab's own hub and registry stand for the outside
 QUIET = {"doctor_fail_at": "never", "doctor_reach": "huggingface.test:80"}
 TOKEN = "hf_" + "PlantedPlantedPlantedPlanted000000"
 KEY = "Xq81mSecretValue77"  # like any word, and no variable holds it
-HUB = "~/.cache/huggingface/hub/models--lab--tiny-chat"
-#: a container of others that says all of this and stays
-SAYS = {
-    "log_cuda_oom": "torch.OutOfMemoryError: CUDA out of memory.",
-    "log_over_tcp": "spark1:1:1 [0] NCCL INFO NET/Socket : Using [0]enP7s7:10.0.0.1<0>",
-    "log_ifname": "RuntimeError: Unable to find address for: enp1s0f1np1",
-    "log_qp_gid": "NCCL WARN Call to ibv_modify_qp failed with 61 No data available",
-    "log_qp_timeout": "NCCL WARN Call to ibv_modify_qp failed with 110 Connection timed out",
-    "log_nccl_timeout": "Watchdog caught collective operation timeout",
-    "log_ptxas": "ptxas fatal   : Value sm_121a is not defined",
-    "log_illegal_instruction": "CUDA error: an illegal instruction was encountered",
-    "log_mpi_key": "Permission denied (publickey).",
-    "log_nccl_library": "libnccl.so.2: cannot open shared object file",
-    "log_import": "ImportError: libcuda.so.1: cannot open shared object file",
-    "log_gated": "Cannot access gated repo for url",
-    "log_offline": "LocalEntryNotFoundError",
-    "log_no_space": "No space left on device",
-    "log_port": "Address already in use",
-    "log_certificate": "error while validating Root CA Certificate",
-    "log_memory_fault": "NV_ERR_NO_MEMORY",
-    "log_few_gpus": "TP size (2) is larger than the number of available GPUs (1)",
-}
-IMAGE = "$(sudo docker images --quiet --filter label=dgx-spark | head -1)"
-CONTAINER = f"sudo docker run --detach --name vllm --entrypoint sh {{options}} {IMAGE} -c {{command}}"
-GONE = "sudo docker rm --force vllm"
-STAY = "; sleep 86400'"
-FAILED = "sudo docker service ps injected_ends --format '{{.CurrentState}}'"
-KEEP = "ip -4 -o address show enP2p1s0f0np0 | awk '{print $4}' > /var/tmp/half"
-WRONG = "HF_TOKEN=x NCCL_IB_GID_INDEX=3 NCCL_IB_DISABLE=1 NCCL_SOCKET_IFNAME=no0"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is done to a Spark, and how that is taken back; the checks that find it, and whether one of them mends it.
-
-    :param elsewhere: checks that find it on the other Spark. :param also: checks that may find it as well.
-    """
-
-    command: str
-    undo: str
-    finds: tuple[str, ...]
-    treat: str = ""
-    elsewhere: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
-    spark: str = "spark2"
-
-
-def contained(options: str, command: str = "'sleep 86400'") -> str:
-    return CONTAINER.format(options=options, command=command)
-
-
-FAULTS = {
-    "a netplan file for everybody": Fault(
-        "sudo install -m 644 /dev/null /etc/netplan/95-injected.yaml",
-        "sudo rm /etc/netplan/95-injected.yaml",
-        ("netplan_readable",),
-        "netplan_readable",
-    ),
-    "NVIDIA Sync's netplan file": Fault(
-        "sudo install -m 600 /dev/null /etc/netplan/99-nvidia-sync-cluster.yaml",
-        "sudo rm /etc/netplan/99-nvidia-sync-cluster.yaml",
-        ("netplan_sync",),
-    ),
-    "a model without its name": Fault(
-        f"sudo mv {HUB}/refs /var/tmp/refs",
-        f"sudo rm -rf {HUB}/refs && sudo mv /var/tmp/refs {HUB}/refs",
-        ("model_ref_missing",),
-        "model_ref_missing",
-    ),
-    "a file of a model gone": Fault(
-        f"mkdir -p {HUB}/snapshots/x && ln -s ../../blobs/none {HUB}/snapshots/x/a.safetensors",
-        f"rm -r {HUB}/snapshots/x",
-        ("model_broken",),
-    ),
-    "a model's files of root": Fault(
-        f"sudo touch {HUB}/blobs/of-root", f"sudo rm {HUB}/blobs/of-root", ("model_foreign",)
-    ),
-    "an interrupted download": Fault(
-        f"touch -d '3 hours ago' {HUB}/blobs/1.incomplete && truncate -s 9 {HUB}/blobs/1.incomplete"
-        f" && touch -d '3 hours ago' {HUB}/blobs/1.incomplete",
-        f"rm {HUB}/blobs/1.incomplete",
-        ("model_partial",),
-    ),
-    "a validation that was interrupted": Fault(
-        "sudo mkdir /run/dgx-spark-validate",
-        "sudo rmdir /run/dgx-spark-validate || true",
-        ("validation_left",),
-        "validation_left",
-    ),
-    "a reboot to come": Fault("sudo touch /run/reboot-required", "sudo rm /run/reboot-required", ("reboot_required",)),
-    "an interrupted installation": Fault(
-        "sudo touch /var/lib/dpkg/updates/0001", "sudo rm /var/lib/dpkg/updates/0001", ("dpkg_interrupted",)
-    ),
-    "a small MTU": Fault(
-        "sudo ip link set enp1s0f0np0 mtu 1500",
-        "sudo ip link set enp1s0f0np0 mtu 9000",
-        ("fabric_mtu_small", "mtus_differ"),
-    ),
-    "a half without an address": Fault(
-        f"{KEEP} && sudo ip address flush dev enP2p1s0f0np0",
-        "sudo ip address add $(cat /var/tmp/half) dev enP2p1s0f0np0",
-        ("fabric_half_unaddressed",),
-        elsewhere=("links_unmatched",),  # whose half still has an address
-    ),
-    "a half that is down": Fault(
-        f"{KEEP} && sudo ip link set enP2p1s0f0np0 down",
-        "sudo ip link set enP2p1s0f0np0 up; sudo ip address replace $(cat /var/tmp/half) dev enP2p1s0f0np0",
-        ("fabric_half_down",),
-        also=("links_unmatched",),
-    ),
-    "a link-local address": Fault(
-        "sudo ip address add 169.254.7.7/16 dev enp1s0f0np0",
-        "sudo ip address del 169.254.7.7/16 dev enp1s0f0np0",
-        ("fabric_link_local",),
-    ),
-    "device nodes that are gone": Fault(
-        "sudo mv /dev/infiniband /dev/infiniband.away",
-        "sudo mv /dev/infiniband.away /dev/infiniband",
-        ("fabric_verbs",),
-    ),
-    "a host name twice": Fault(
-        "sudo hostname spark1",
-        "sudo hostname spark2",
-        ("same_hostname",),
-        also=("own_name_unresolved", "own_name_on_fabric"),
-    ),
-    "a daemon.json that is none": Fault(
-        "sudo cp --preserve /etc/docker/daemon.json /var/tmp/ && echo '{' | sudo tee /etc/docker/daemon.json",
-        "sudo cp --preserve /var/tmp/daemon.json /etc/docker/daemon.json",
-        ("docker_config_wrong",),
-    ),
-    "a GPU that Docker does not advertise yet": Fault(
-        "sudo cp --preserve /etc/docker/daemon.json /var/tmp/ && sudo python3 -c '"
-        'import json; path = "/etc/docker/daemon.json"; found = json.load(open(path)); '
-        'found.setdefault("node-generic-resources", []).append("gpu=x"); json.dump(found, open(path, "w"))\'',
-        "sudo cp --preserve /var/tmp/daemon.json /etc/docker/daemon.json",
-        ("docker_restart_pending",),
-    ),
-    "a CDI specification of another driver": Fault(
-        "sudo mkdir -p /etc/cdi && echo '- hostPath: /no/libcuda.so.1' | sudo tee /etc/cdi/nvidia.yaml",
-        "sudo rm -r /etc/cdi",
-        ("cdi_stale",),
-    ),
-    "a firewall without the others": Fault(
-        "sudo ufw allow 22/tcp && sudo ufw --force enable",
-        "sudo ufw --force disable && sudo ufw delete allow 22/tcp",
-        ("firewall_blocks",),
-    ),
-    "another engine's container": Fault(
-        contained("--network host " + " ".join(f"--env {one}" for one in WRONG.split())),
-        GONE,
-        (
-            "container_secret",
-            "container_gid_pinned",
-            "container_ib_off",
-            "container_ifname",
-            "container_without_fabric",
-            "container_memlock",
-        ),
-        also=("images_differ",),
-    ),
-    "a container that is started again and again": Fault(
-        contained("--restart always", "'exit 1'"), GONE, ("containers_restarting",), also=("container_ended",)
-    ),
-    "a container that was killed": Fault(f"{contained('')} && sudo docker kill vllm", GONE, ("container_killed",)),
-    "what logs say": Fault(
-        contained("--network host --privileged", "'" + "; ".join(f'echo "{line}"' for line in SAYS.values()) + STAY),
-        GONE,
-        tuple(SAYS),
-    ),
-    "GPUs that are gone": Fault(
-        "sudo mkdir -p /etc/virtual-spark/faults && sudo touch /etc/virtual-spark/faults/gpu-fell-off",
-        "sudo rm /etc/virtual-spark/faults/gpu-fell-off",
-        ("gpu_silent",),
-        also=("drivers_differ",),
-    ),
-    "Docker's service alone that was stopped": Fault(  # its socket would start it for whoever asks
-        "sudo systemctl start docker.socket && sudo systemctl stop docker.service",
-        "sudo systemctl start docker",
-        ("docker_stopped",),
-        also=("serving_stopped", "serving_failing", "serving_without_container", "swarm_node_down"),
-    ),
-    "Docker that was stopped": Fault(
-        "sudo systemctl stop docker docker.socket",
-        "sudo systemctl start docker",
-        ("docker_stopped",),
-        "docker_stopped",
-        also=("serving_stopped", "serving_failing", "serving_without_container", "swarm_node_down"),
-    ),
-}
 
 
 def looked(lab: Lab, **options: Any) -> Run:
@@ -250,21 +64,34 @@ def test_two_sparks_that_serve_have_nothing(sound: dict[str, list[str]]) -> None
     assert sound == {}
 
 
+def injected(lab: Lab, fault: Fault, sound: set[str]) -> Run:
+    """Do it, look, take it back, and assert that it was found where it is, and nothing else.
+
+    :param sound: what is found without it.
+    """
+    sparks = SPARKS if fault.both else (fault.spark,)
+    done = []
+    try:
+        for name in sparks:
+            done.append(name)
+            lab.host(name).check_output(fault.command)
+        run = looked(lab, **fault.options, **({"doctor_treat": fault.treat} if fault.treat else {}))
+    finally:
+        for name in done:
+            lab.host(name).check_output(fault.undo)
+    seen = found(run)
+    must = {*fault.finds, *fault.elsewhere}
+    assert must <= set(seen) <= {*must, *fault.also, *sound}
+    assert all(name in seen[check] for check in fault.finds for name in sparks)
+    assert not any(fault.spark in seen[check] for check in set(fault.elsewhere) - set(fault.finds))
+    return run
+
+
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_what_is_injected_is_found_mended_where_safe_and_nothing_else(
     serving: Pair, sound: dict[str, Any], fault: Fault
 ) -> None:
-    spark = serving.host(fault.spark)
-    spark.check_output(fault.command)
-    try:
-        run = looked(serving, **({"doctor_treat": fault.treat} if fault.treat else {}))
-    finally:
-        spark.check_output(fault.undo)
-    seen = found(run)
-    must = {*fault.finds, *fault.elsewhere}
-    assert must <= set(seen) <= {*must, *fault.also}
-    assert all(fault.spark in seen[name] for name in fault.finds)
-    assert not any(fault.spark in seen[name] for name in fault.elsewhere)
+    run = injected(serving, fault, set())
     if fault.treat:
         left = run.results("Show what is left")["localhost"]
         assert f"{fault.treat} on {fault.spark}" in left["mended"]
@@ -272,6 +99,18 @@ def test_what_is_injected_is_found_mended_where_safe_and_nothing_else(
     else:
         assert run.changed == {}, run.made()
     eventually(lambda: set(found(looked(serving))) - {"serving_waiting", "serving_failing"}, set(), seconds=300)
+
+
+@pytest.fixture(scope="module")
+def usual(lab: Lab) -> set[str]:
+    """What the doctor finds on two Sparks that no role has touched."""
+    return set(found(looked(lab)))
+
+
+@pytest.mark.parametrize("fault", BLANK.values(), ids=BLANK)
+def test_what_is_injected_into_blank_sparks_is_found_and_nothing_else(lab: Lab, usual: set[str], fault: Fault) -> None:
+    assert injected(lab, fault, usual).changed == {}
+    assert set(found(looked(lab))) == usual, "and it is over"
 
 
 def test_tasks_of_a_swarm_that_end_again_and_again_are_found(serving: Pair) -> None:
@@ -290,6 +129,172 @@ def test_tasks_of_a_swarm_that_end_again_and_again_are_found(serving: Pair) -> N
         spark.check_output("sudo docker service rm injected_ends")
     assert seen["swarm_task_fails"] == ["spark1"]
     assert set(seen) <= {"swarm_task_fails", "container_ended"}
+
+
+@pytest.fixture
+def stopped(serving: Pair) -> Iterator[Pair]:
+    """Two Sparks whose engine stop.yml has ended."""
+    eventually(lambda: bool(serving.asked()), True, seconds=180)
+    assert serving.play("stop.yml", spark_drain_seconds=0).status == "successful"
+    yield serving
+    assert serving.serve("start.yml").status == "successful"
+
+
+def test_a_port_that_is_taken_from_an_engine_that_was_stopped_is_found(stopped: Pair) -> None:
+    leader = stopped.host("spark1")
+    leader.check_output(
+        "sudo systemd-run --quiet --unit injected python3 -m http.server --bind 127.0.0.1 8355; sleep 1"
+    )
+    try:
+        seen = found(looked(stopped))
+    finally:
+        leader.check_output("sudo systemctl stop injected")
+    assert seen["port_taken"] == ["spark1"]
+    assert "spark1" in seen["serving_kept_stopped"]
+    assert set(seen) == {"port_taken", "serving_kept_stopped"}
+
+
+@pytest.mark.parametrize(("phase", "finds"), [("serving", "serving_without_container"), ("waiting", "serving_waiting")])
+def test_what_the_state_of_an_engine_tells_is_found(stopped: Pair, phase: str, finds: str) -> None:
+    """What a supervisor told last, as a power cut leaves it; of one that waits, since an hour."""
+    write = (
+        f"import json; path = '{STATE}'; about = json.load(open(path)); "
+        f"about.update(phase='{phase}', reason='injected', at=about['at'] - 3600); json.dump(about, open(path, 'w'))"
+    )
+    leader = stopped.host("spark1")
+    leader.check_output(f"sudo cp --preserve {STATE} /var/tmp/state.json")
+    leader.check_output("sudo python3 -c %s", write)
+    try:
+        seen = found(looked(stopped))
+    finally:
+        leader.check_output(f"sudo cp --preserve /var/tmp/state.json {STATE}")
+    assert seen[finds] == ["spark1"]
+
+
+def test_a_unit_that_was_stopped_is_found_and_started(serving: Pair) -> None:
+    if serving.variables["spark_launcher"] != "docker":
+        pytest.skip("no unit serves")
+    eventually(lambda: bool(serving.asked()), True, seconds=180)
+    serving.host("spark2").check_output("sudo systemctl stop dgx-spark-trtllm")
+    run = looked(serving, doctor_treat="serving_stopped")
+    assert found(run)["serving_stopped"] == ["spark2"]
+    assert "serving_stopped on spark2" in run.results("Show what is left")["localhost"]["mended"]
+    eventually(lambda: bool(serving.asked()), True, seconds=300)
+
+
+def test_a_container_that_is_gone_is_found(serving: Pair) -> None:
+    if serving.variables["spark_launcher"] != "docker":
+        pytest.skip("a Swarm makes it anew")
+    spark = serving.host("spark2")
+    spark.check_output("sudo systemctl stop dgx-spark-trtllm && sudo docker rm dgx-spark-trtllm")
+    try:
+        spark.run("sudo systemctl start dgx-spark-trtllm")
+        active = "sudo systemctl show --property ActiveState dgx-spark-trtllm"
+        eventually(lambda: spark.check_output(active), "ActiveState=failed", seconds=120)
+        seen = found(looked(serving))
+    finally:
+        run = serving.serve()
+    assert seen["serving_image_missing"] == ["spark2"]
+    assert run.status == "successful", run.said
+
+
+def test_an_engine_that_fails_again_and_again_is_found_and_one_that_gave_up(serving: Pair) -> None:
+    """A file of the model is gone from one Spark, which fails every start."""
+    worker = serving.host("spark2")
+    blob = worker.check_output(f"ls -S {HUB}/blobs/* | head -1")
+    assert serving.serve(engine_serve_max_starts=4).status == "successful"
+    try:
+        worker.check_output(f"mv {blob} {blob}.away && sudo pkill -KILL -f [m]gmn_worker_node")
+        eventually(lambda: supervised(serving)["phase"], "failed", seconds=120)
+        failing = found(looked(serving))
+        eventually(lambda: supervised(serving)["phase"], "gave up", seconds=300)
+        gave_up = found(looked(serving))
+    finally:
+        worker.check_output(f"mv {blob}.away {blob}")
+        run = serving.serve()
+    assert run.status == "successful", run.said
+    assert {"serving_failing", "serving_gave_up"} & set(failing)
+    assert gave_up["serving_gave_up"] == ["spark1"]
+    assert "model_broken" in gave_up
+
+
+def test_an_engine_over_tcp_is_found(serving: Pair) -> None:
+    over_tcp = {"engine_serve_require_rdma": False, "trtllm_serve_environment": {"NCCL_IB_DISABLE": "1"}}
+    assert serving.serve(**over_tcp).status == "successful"
+    try:
+        seen = found(looked(serving))
+    finally:
+        run = serving.serve()
+    assert run.status == "successful", run.said
+    assert seen["serving_over_tcp"] == ["spark1"]
+    assert set(seen) <= {"serving_over_tcp", "container_ib_off", "log_over_tcp"}
+
+
+def test_an_engine_that_stands_still_is_found(serving: Pair) -> None:
+    """Rank 1 loads no further, and says nothing for two minutes."""
+    eventually(lambda: bool(serving.asked()), True, seconds=180)
+    worker = serving.host("spark2")
+    worker.check_output(inside(f"mkdir -p {INJECTED} && touch {INJECTED}/stand-still"))
+    try:
+        worker.check_output("sudo pkill -KILL -f [m]gmn_worker_node")
+        eventually(lambda: supervised(serving)["phase"], "starting", seconds=120)
+        time.sleep(135)  # two minutes are the least
+        seen = found(looked(serving))
+    finally:
+        worker.check_output(inside(f"rm -rf {INJECTED}"))
+    assert "engine_hangs" in seen
+    eventually(lambda: bool(serving.asked()), True, seconds=300)
+
+
+def test_a_cable_that_is_out_is_found(lab: Lab) -> None:
+    lab.play("lab/playbooks/cable.yml", virtual_spark_cable_plugged=False)
+    try:
+        seen = found(looked(lab))
+    finally:
+        lab.play("lab/playbooks/cable.yml")
+    assert seen["fabric_no_carrier"] == list(SPARKS)
+
+
+def test_a_cable_between_unlike_cages_is_found(tmp_path_factory: pytest.TempPathFactory) -> None:
+    crossed = brought_up(tmp_path_factory.mktemp("crossed"), virtual_spark_cabling="crossed")
+    try:
+        seen = found(looked(crossed))
+    finally:
+        taken_down(crossed)
+    assert seen["cages_crossed"] == list(SPARKS)
+
+
+def test_users_of_two_names_are_found(lab: Lab) -> None:
+    spark, inventory = lab.host("spark2"), lab.hosts(*SPARKS)
+    spark.check_output(
+        "sudo useradd --create-home --shell /bin/bash other && sudo cp -r ~/.ssh ~other/ && sudo chown -R other ~other"
+        " && echo 'other ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/other"
+    )
+    inventory["spark"]["hosts"]["spark2"]["ansible_user"] = "other"
+    try:
+        run = lab.play("doctor.yml", inventory=inventory, **QUIET)
+    finally:
+        spark.check_output("sudo rm /etc/sudoers.d/other; sudo userdel --force --remove other")
+    assert found(run)["users_differ"] == list(SPARKS)
+
+
+def test_a_node_of_a_swarm_that_is_down_is_found(lab: Lab) -> None:
+    leader, worker = map(lab.host, SPARKS)
+    leader.check_output(SWARM.format(address=MANAGEMENT))
+    try:
+        token = leader.check_output("sudo docker swarm join-token --quiet worker")
+        address = leader.check_output("sudo docker info --format '{{.Swarm.NodeAddr}}'")
+        worker.check_output(f"sudo docker swarm join --token {token} {address}:2377")
+        worker.check_output("sudo systemctl stop docker docker.socket")
+        nodes = "sudo docker node ls --format '{{.Status}}'"
+        eventually(lambda: sorted(leader.check_output(nodes).split()), ["Down", "Ready"], seconds=60)
+        seen = found(looked(lab))
+    finally:
+        worker.check_output("sudo systemctl start docker")
+        for spark in (worker, leader):
+            spark.check_output("sudo docker swarm leave --force")
+    assert seen["swarm_node_down"] == ["spark1"]
+    assert seen["docker_stopped"] == ["spark2"]
 
 
 @pytest.mark.parametrize("name", ["nonsense", "memory_low"])
@@ -334,6 +339,8 @@ def test_blank_sparks_are_read_with_and_without_root_and_stay_as_they_are(lab: L
     assert differences(before, captured(lab)) == []
     assert set(as_root) - {"toolkit_missing", "fabric_link_local"} == {"model_refused"}
     assert "no_root" in found(run)
+    always = run.results("Show what was found")["localhost"]["findings"]
+    assert "clock_unsynchronised" in {one["check"] for one in always}, "which nothing in a virtual Spark keeps"
     unread = {
         name for one in run.results("Show what was found")["localhost"]["not_looked_at"] for name in one["checks"]
     }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -43,6 +44,15 @@ def test_a_mend_is_named_after_its_check_and_made_for_that_alone(task: Task) -> 
     assert task.short.startswith(f"Mend {name}, ")
     assert task.data["become"] is True
     assert task.module.partition(".")[2], "a module by its full name"
+
+
+def test_every_check_that_a_virtual_spark_can_have_is_injected_there() -> None:
+    faults = importlib.import_module("tests.e2e.doctor_faults")
+    tests = (ROOT / "tests" / "e2e" / "test_doctor.py").read_text()
+    assert [name for name in faults.BY_ITSELF.values() if f"def {name}(" not in tests] == []
+    of_a_table = [one for table in (faults.FAULTS, faults.BLANK) for one in table.values()]
+    injected = {name for one in of_a_table for name in (*one.finds, *one.elsewhere)} | set(faults.BY_ITSELF)
+    assert injected == {name for name, check in load().items() if check.tried == "lab"}
 
 
 def test_what_is_not_named_as_a_mend_only_reads() -> None:
