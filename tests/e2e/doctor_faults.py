@@ -266,7 +266,7 @@ NOT_OWN = "sudo ip address del 10.98.1.2/24 dev enp1s0f0np0"
 LEASED = "valid_lft 9999 preferred_lft 9999"
 MANAGEMENT = "$(ip -4 -oneline address show enP7s7 | sed 's/.*inet \\([0-9.]*\\).*/\\1/')"
 KNOWN_AGAIN = "sudo sh -c 'cat /var/tmp/hosts > /etc/hosts' && rm /var/tmp/hosts"
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIInjectedInjectedInjectedInjectedInjectedInjec injected"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMbDMZWHRLs/AJAv0+UHBF4voVLqgbD1P1YpnG+PDoKi injected"
 MEMINFO = "/var/tmp/meminfo"
 
 #: on two Sparks that no role has touched
@@ -338,7 +338,7 @@ BLANK = {
         "sudo ip address add 169.254.9.9/16 dev enp1s0f0np0 && " + SWARM.format(address="169.254.9.9"),
         f"{LEFT}; sudo ip address del 169.254.9.9/16 dev enp1s0f0np0",
         ("swarm_link_local", "fabric_link_local"),
-        also=("fabric_mtu_small",),
+        also=("fabric_mtu_small", "fabric_half_unaddressed"),
     ),
     "a Swarm by an address of DHCP": Fault(
         f"{OWN} {LEASED} && " + SWARM.format(address="10.98.1.2"),
@@ -362,8 +362,8 @@ BLANK = {
     ),
     "services that no node can run": Fault(
         f"{EMPTY} && {SWARM.format(address=MANAGEMENT)}"
-        " && sudo docker service create --detach --name no-gpu --generic-resource gpu=1 empty true"
-        " && sudo docker service create --detach --name no-path --mount type=bind,source=/no/such,target=/x empty true"
+        " && sudo docker service create --detach --name injected_gpu --generic-resource gpu=1 empty true"
+        " && sudo docker service create --detach --name injected_path --mount type=bind,source=/no/such,target=/x empty true"
         " && sleep 8",
         f"{LEFT}; {NO_IMAGE}",
         ("swarm_no_gpu", "swarm_bind_missing"),
@@ -402,8 +402,8 @@ BLANK = {
         both=True,
     ),
     "a name that it does not know itself": Fault(
-        "cp /etc/hosts /var/tmp/hosts && grep -v spark2 /var/tmp/hosts | sudo sh -c 'cat > /etc/hosts'",
-        KNOWN_AGAIN,
+        "sudo hostname nameless",
+        "sudo hostname spark2",
         ("own_name_unresolved",),
     ),
     "a name that means the fabric": Fault(

@@ -43,7 +43,11 @@ def looked(lab: Lab, **options: Any) -> Run:
 
 def told(findings: list[dict[str, Any]]) -> dict[str, list[str]]:
     """The hosts of each check that found something, but for what a virtual Spark always has."""
-    return {one["check"]: one["hosts"] for one in findings if one["check"] not in ALWAYS}
+    every: dict[str, set[str]] = {}
+    for one in findings:
+        if one["check"] not in ALWAYS:
+            every.setdefault(one["check"], set()).update(one["hosts"])
+    return {check: sorted(hosts) for check, hosts in every.items()}
 
 
 def found(run: Run) -> dict[str, list[str]]:

@@ -73,6 +73,7 @@ def is_stopped(pair: Pair) -> None:
     if swarm(pair):
         leader = pair.host("spark1")
         listed = leader.check_output("sudo docker service ls --format '{{.Name}} {{.Replicas}}'").splitlines()
+        listed = [line.partition(" (")[0] for line in listed]  # of which some say how many a node has at most
         assert sorted(listed) == [f"{UNIT}_leader 0/0", f"{UNIT}_worker 0/0"]
         assert len(leader.check_output("sudo docker node ls --quiet").split()) == 2
 
