@@ -363,7 +363,8 @@ BLANK = {
     "services that no node can run": Fault(
         f"{EMPTY} && {SWARM.format(address=MANAGEMENT)}"
         " && sudo docker service create --detach --name injected_gpu --generic-resource gpu=1 empty true"
-        " && sudo docker service create --detach --name injected_path --mount type=bind,source=/no/such,target=/x empty true"
+        " && sudo docker service create --detach --name injected_path"
+        " --mount type=bind,source=/no/such,target=/x empty true"
         " && sleep 8",
         f"{LEFT}; {NO_IMAGE}",
         ("swarm_no_gpu", "swarm_bind_missing"),

@@ -42,7 +42,9 @@ def docker_stopped(facts: Facts) -> Iterator[Seen]:
 
 def docker_failed(facts: Facts) -> Iterator[Seen]:
     unit = _docker_unit(facts)
-    if unit and (unit["active"] == "failed" or unit["sub"] == "auto-restart"):
+    # Between two tries it is activating by one of several names, and the result is that of the last try.
+    again = unit and unit["active"] == "activating" and unit["result"] not in ("", "success")
+    if unit and (again or unit["active"] == "failed"):
         yield Seen(f"docker.service is {unit['active']} ({unit['result']})")
 
 

@@ -139,7 +139,17 @@ RED: dict[str, list[tuple[dict[str, Any], str]]] = {
         (
             {f"{S1}.docker_service.unit": {"active": "failed", "sub": "failed", "result": "exit-code"}},
             "failed .exit-code.",
-        )
+        ),
+        (
+            {
+                f"{S1}.docker_service.unit": {
+                    "active": "activating",
+                    "sub": "auto-restart-queued",  # since systemd 254
+                    "result": "exit-code",
+                }
+            },
+            "activating .exit-code.",
+        ),
     ],
     "docker_old": [({f"{S1}.docker.version": "19.03.8"}, "Docker 19.03.8")],
     "docker_config_wrong": [({f"{S1}.daemon_json.problems": ["invalid JSON"]}, "daemon.json: invalid JSON")],
