@@ -41,6 +41,8 @@ STRANGER = (
 STAY = "; sleep 86400'"
 FAILED = "sudo docker service ps injected_ends --format '{{.CurrentState}}'"
 KEEP = "ip -4 -o address show enP2p1s0f0np0 | awk '{print $4}' > /var/tmp/half"
+#: what is found of a container that runs for moments, at such a moment
+BETWEEN = ("container_ended", "container_memlock", "container_without_fabric", "images_differ")
 WRONG = "HF_TOKEN=x NCCL_IB_GID_INDEX=3 NCCL_IB_DISABLE=1 NCCL_SOCKET_IFNAME=no0"
 
 
@@ -196,7 +198,7 @@ FAULTS = {
         elsewhere=("images_differ",),
     ),
     "a container that is started again and again": Fault(
-        contained("--restart always", "'exit 1'"), GONE, ("containers_restarting",), also=("container_ended",)
+        contained("--restart always", "'exit 1'"), GONE, ("containers_restarting",), also=BETWEEN
     ),
     "a container that was killed": Fault(f"{contained('')} && sudo docker kill vllm", GONE, ("container_killed",)),
     "what logs say": Fault(

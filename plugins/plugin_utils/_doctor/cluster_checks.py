@@ -136,16 +136,15 @@ def cages_crossed(hosts: Hosts) -> Iterator[Seen]:
 
 
 def images_differ(hosts: Hosts) -> Iterator[Seen]:
-    """By the servings that several hosts have: the image of each container of that name."""
+    """By the servings that several hosts have: the images of all running containers of that name."""
     for name in sorted({serving["name"] for host in hosts for serving in host.servings()}):
-        images = {
-            host.name: one["image_id"]
-            for host in hosts
-            for one in host.containers("ours", running=True)
-            if one["name"] == name or one["name"].startswith(f"{name}_")
-        }
-        if len(set(images.values())) > 1:
-            told = ", ".join(f"{host} {image[7:19]}" for host, image in images.items())
+        images: dict[str, set[str]] = {}
+        for host in hosts:
+            for one in host.containers("ours", running=True):
+                if one["name"] == name or one["name"].startswith(f"{name}_"):
+                    images.setdefault(host.name, set()).add(one["image_id"][7:19])
+        if len(set(map(frozenset, images.values()))) > 1:
+            told = ", ".join(f"{host} {' and '.join(sorted(some))}" for host, some in images.items())
             yield Seen(f"{name}: {told}", tuple(images))
 
 
