@@ -12,6 +12,7 @@ import re
 from functools import partial
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import FORMS, cause
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import (
@@ -31,6 +32,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.checks 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.facts import Facts, NotLookedError, Seen
 
 UNREACHABLE = "unreachable"
+WAITS = f"dgx-spark: {contract.WAITING}: "  #: how a line of our supervisor begins that says for what it waits
 FAIL_AT = (*SEVERITIES, "never")
 
 HostJudge = Callable[[Facts], Iterable[Seen]]
@@ -69,10 +71,13 @@ def cluster_judge(check: Check) -> ClusterJudge:
 
 
 def said_in_logs(check: Check, facts: Facts) -> Iterable[Seen]:
-    """Where a log has a line of a check's pattern: the last such line of each container."""
+    """Where a log has a line of a check's pattern: the last such line of each container.
+
+    That a serving of ours waits is told by its state while it lasts, and is over when that says so no more.
+    """
     pattern = check.pattern or re.compile(r"(?!)")
     for name, lines in facts.get("logs").items():
-        said = [line for line in lines if pattern.search(line)]
+        said = [line for line in lines if pattern.search(line) and not line.startswith(WAITS)]
         if said:
             again = f" (the last of {len(said)} such lines)" if len(said) > 1 else ""
             yield Seen(f"{name}: {said[-1].strip()[:240]}{again}")

@@ -522,6 +522,12 @@ def test_whose_cache_it_is_says_the_finding() -> None:
     assert "/x are not those of hf" in found(told, "model_foreign")[0]["seen"]
 
 
+def test_what_a_serving_has_waited_for_is_no_failure() -> None:
+    waited = "dgx-spark: waiting: 127.0.0.1:8355 cannot be bound yet (Address already in use; ss -ltnp tells who)"
+    assert found(damaged(said(waited)), "log_port") == []
+    assert found(damaged(said("OSError: [Errno 98] Address already in use")), "log_port") != []
+
+
 def test_of_a_log_the_last_line_is_told_and_the_others_are_counted() -> None:
     lines = [f"CUDA out of memory {n}" for n in range(3)]
     seen = found(damaged({f"{S1}.logs": {"x": lines}}), "log_cuda_oom")[0]["seen"]
