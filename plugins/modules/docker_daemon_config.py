@@ -48,7 +48,8 @@ options:
       - V(merged) makes the file say what is asked for.
       - >-
         V(restored) takes back what O(role) asked for. Once no other role's settings are left this puts the original
-        back, byte for byte, or removes the file if there was none.
+        back, byte for byte, or removes the file if there was none. Of a file that others have changed since, it takes
+        the settings of O(role) out where they still stand, and leaves all else as it is.
       - >-
         V(reverted) puts back the configuration that the engine last started with, for an engine that does not start
         with the new one. The engine is not asked.
@@ -92,7 +93,9 @@ options:
     elements: str
     default: []
   force:
-    description: With O(state=restored), restore the file even if others have changed it since.
+    description: >-
+      With O(state=restored), put the original back even if others have changed the file since, which loses their
+      change.
     type: bool
     default: false
   dockerd:
@@ -170,6 +173,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     running_containers,
     same,
     with_settings,
+    without,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.dockerd import (
     beside_flags,
@@ -245,24 +249,29 @@ def others_of(module: AnsibleModule, path: str) -> dict[str, Settings]:
 def restored_text(module: AnsibleModule, originals: Originals, path: str, text: str) -> tuple[str, bool]:
     """Return the text without the role's part, and whether the file is to be restored.
 
-    :raises OriginalError: where others have changed the file since.
+    Of a file that others have changed since, the role's settings are taken out, and all else stays.
     """
-    problem = None if module.params["force"] else originals.problem(path)
-    if problem:
-        raise OriginalError(problem)
     if originals.record(path) is None:
         return text, False
-    others = others_of(module, path)
-    after = with_settings(decode(originals.original_content(path) or b"")[1], others.values())
+    others, original = others_of(module, path), decode(originals.original_content(path) or b"")[1]
+    after = with_settings(original, others.values())
+    if not module.params["force"] and originals.problem(path):
+        config, mine = parse(text), noted(path).get(module.params["role"], Settings())
+        left = without(config, parse(original), mine)
+        if others or not same(left, parse(original)):
+            after = edit(text, left)
+            return after, after != text
     return after, after != text or (not others and not originals.is_restored(path))
 
 
 def restore(module: AnsibleModule, originals: Originals, path: str, bom: bytes, after: str) -> None:
     """Undo the role's part; with the last part goes the ledger's entry."""
-    others = others_of(module, path)
-    if others:
+    others, original = others_of(module, path), originals.original_content(path)
+    if others or after != decode(original or b"")[1]:
         if decode(read_file(Path(path)) or b"")[1] != after:
             originals.change(path, bom + after.encode())
+        if not others:
+            originals.forget(path)  # what is left is somebody else's
     else:
         originals.restore(path)
     note(path, others)

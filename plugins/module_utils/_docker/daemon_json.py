@@ -153,6 +153,19 @@ def with_settings(original: str, roles: Iterable[Settings]) -> str:
     return text
 
 
+def without(current: dict[str, Any], original: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return the content that daemon.json has without a role's settings, for one that others have changed since.
+
+    Where it says what the role asked for, it is to say what the original did. All else stays as it is.
+    """
+    left = copy.deepcopy(current)
+    for asked in (settings.values, settings.defaults):
+        _take(left, original, asked)
+    if settings.kind is not None:
+        _take_resources(left, original, settings)
+    return left
+
+
 @_reads_answers
 def not_in_effect(wanted: dict[str, Any], info: dict[str, Any]) -> list[str]:
     """Return the keys that the running engine (its ``/info``) does not follow yet."""
@@ -260,6 +273,35 @@ def _put_resources(target: dict[str, Any], kind: str, values: Sequence[str]) -> 
         target[RESOURCES] = entries
     elif present:
         del target[RESOURCES]  # nothing but ours was in it
+
+
+def _take(target: dict[str, Any], original: dict[str, Any], asked: dict[str, Any]) -> None:
+    for key, value in asked.items():
+        if key not in target:
+            continue
+        if isinstance(value, dict) and isinstance(target[key], dict):
+            was = original.get(key)
+            _take(target[key], was if isinstance(was, dict) else {}, value)
+            if not target[key] and key not in original:
+                del target[key]
+        elif same(target[key], value):
+            if key in original:
+                target[key] = copy.deepcopy(original[key])
+            else:
+                del target[key]
+
+
+def _take_resources(target: dict[str, Any], original: dict[str, Any], settings: Settings) -> None:
+    present, had = target.get(RESOURCES, []), original.get(RESOURCES, [])
+    if not isinstance(present, list) or not isinstance(had, list):
+        return
+    ours = {f"{settings.kind}={value}" for value in settings.resources}
+    left = [entry for entry in present if entry not in ours or entry in had]
+    left += [entry for entry in had if str(entry).split("=")[0].strip() == settings.kind and entry not in left]
+    if left or RESOURCES in original:
+        target[RESOURCES] = left
+    else:
+        target.pop(RESOURCES, None)
 
 
 def _blank(text: str, place: int) -> int:

@@ -170,6 +170,41 @@ class TestDaemonConfig:
         assert run(capsys, docker_daemon_config, **restore)["changed"] is False
         assert path.read_text() == before
 
+    @pytest.mark.parametrize("there", [True, False])
+    def test_what_others_have_changed_since_stays(self, capsys, path, options, there, tmp_path) -> None:
+        if not there:
+            path.unlink()
+        parts = {
+            "toolkit": {"settings": {"default-runtime": "nvidia"}},
+            "swarm": {"settings": {}, "resource_kind": "gpu", "resource_values": ["GPU-1"]},
+        }
+        for role, part in parts.items():
+            run(capsys, docker_daemon_config, **{**options, **part, "role": role})
+        path.write_text(json.dumps({**json.loads(path.read_text()), "max-concurrent-uploads": 4}, indent=4))
+        for role in parts:
+            restore = {**options, "state": "restored", "role": role}
+            foretold = run(capsys, docker_daemon_config, check_mode=True, **restore)
+            done = run(capsys, docker_daemon_config, **restore)
+            assert (foretold["changed"], foretold["diff"]) == (True, done["diff"])
+        assert json.loads(path.read_text()) == {**({"debug": True} if there else {}), "max-concurrent-uploads": 4}
+        assert not (tmp_path / "notes").exists()
+        assert not (tmp_path / "originals").exists()
+        assert run(capsys, docker_daemon_config, **restore)["changed"] is False
+
+    def test_force_puts_the_original_back_whatever_others_changed(self, capsys, path, options) -> None:
+        before = path.read_text()
+        run(capsys, docker_daemon_config, **options)
+        path.write_text('{"log-level": "warn"}')
+        assert run(capsys, docker_daemon_config, force=True, **{**options, "state": "restored"})["changed"]
+        assert path.read_text() == before
+
+    def test_an_original_that_others_put_into_another_layout_is_put_back(self, capsys, path, options) -> None:
+        before = path.read_text()
+        run(capsys, docker_daemon_config, **options)
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=8))
+        assert run(capsys, docker_daemon_config, **{**options, "state": "restored"})["changed"]
+        assert path.read_text() == before
+
     # NVIDIA/nvidia-docker#761 (2018-06-09) and #1345 (2020-07-08): all that is wanted comes from dockerd's flags
     def test_what_flags_give_is_not_written_beside_them(self, capsys, path, options, engine, monkeypatch) -> None:
         uuid = "GPU-2dee1e25-b3b5-007e-2b55-79f2d0f2ebe5"
@@ -302,10 +337,8 @@ class TestDaemonConfig:
     def test_does_not_overwrite_somebody_elses_change(self, capsys, path, options) -> None:
         run(capsys, docker_daemon_config, **options)
         path.write_text("{}")
-        options = {**options, "state": "restored"}
-        assert "changed by another program or person" in run(capsys, docker_daemon_config, **options)["msg"]
-        assert run(capsys, docker_daemon_config, force=True, **options)["changed"]
-        assert path.read_text() == '{"debug": true}'
+        assert run(capsys, docker_daemon_config, **{**options, "state": "restored"})["changed"] is False
+        assert path.read_text() == "{}"
 
     def test_an_undo_of_nothing_needs_no_docker_and_no_valid_file(self, capsys, path, options, tmp_path) -> None:
         path.write_text("{ broken")

@@ -20,6 +20,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.daemon_
     running_containers,
     same,
     why_not_started,
+    without,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -244,6 +245,40 @@ def test_taking_out_what_was_put_in_gives_the_same_bytes(content: dict, indent: 
     text = json.dumps(content, indent=indent)
     with_it = edit(text, merge(parse(text), {}, kind="gpu", values=[UUID]))
     assert edit(with_it, merge(parse(with_it), {}, kind="gpu")) == text
+
+
+OURS = Settings({"default-runtime": "nvidia"}, {"runtimes": {"nvidia": {"path": "n", "args": []}}}, "gpu", ("GPU-1",))
+
+
+@pytest.mark.parametrize(
+    ("original", "theirs", "left"),
+    [
+        ({}, {"debug": True}, {"debug": True}),
+        ({"debug": True}, {"debug": False}, {"debug": False}),
+        ({"default-runtime": "runc"}, {"debug": True}, {"default-runtime": "runc", "debug": True}),
+        ({}, {"default-runtime": "crun"}, {"default-runtime": "crun"}),
+        ({"runtimes": {}}, {"debug": True}, {"runtimes": {}, "debug": True}),
+        ({}, {"node-generic-resources": ["gpu=GPU-1", "fpga=1"]}, {"node-generic-resources": ["fpga=1"]}),
+        (
+            {"node-generic-resources": ["gpu=GPU-1", "gpu=GPU-9"]},
+            {"debug": True},
+            {"node-generic-resources": ["gpu=GPU-1", "gpu=GPU-9"], "debug": True},
+        ),
+        ({}, {"node-generic-resources": "none"}, {"node-generic-resources": "none"}),
+    ],
+    ids=["added", "changed", "ours back", "ours changed", "empty", "a resource", "theirs of our kind", "no list"],
+)
+def test_what_others_have_changed_since_stays(original: dict, theirs: dict, left: dict) -> None:
+    current = {**OURS.merged(original), **theirs}
+    assert without(current, original, OURS) == left
+
+
+@given(files, st.dictionaries(st.text(), scalars, max_size=3))
+def test_without_our_settings_a_file_is_the_original_and_what_others_changed(original: dict, theirs: dict) -> None:
+    owned = {*OURS.values, *OURS.defaults, "node-generic-resources"}
+    theirs = {key: value for key, value in theirs.items() if key not in owned}
+    current = {**OURS.merged(original), **theirs}
+    assert same(without(current, original, OURS), {**original, **theirs})
 
 
 @pytest.mark.parametrize(
