@@ -38,6 +38,8 @@ STRANGER = (
     "tar --create --dereference /bin/sleep /lib/x86_64-linux-gnu/libc.so.6 /lib64/ld-linux-x86-64.so.2"
     " | sudo docker import - stranger"
 )
+#: A unit that was enabled since the last boot is not brought along, as docs/faults.md says.
+DOCKER_AGAIN = "sudo systemctl start docker; ! systemctl cat dgx-spark-trtllm || sudo systemctl start dgx-spark-trtllm"
 STAY = "; sleep 86400'"
 FAILED = "sudo docker service ps injected_ends --format '{{.CurrentState}}'"
 KEEP = "ip -4 -o address show enP2p1s0f0np0 | awk '{print $4}' > /var/tmp/half"
@@ -214,13 +216,13 @@ FAULTS = {
     ),
     "Docker's service alone that was stopped": Fault(  # its socket would start it for whoever asks
         "sudo systemctl start docker.socket && sudo systemctl stop docker.service",
-        "sudo systemctl start docker",
+        DOCKER_AGAIN,
         ("docker_stopped",),
         also=("serving_stopped", "serving_failing", "serving_without_container", "swarm_node_down"),
     ),
     "Docker that was stopped": Fault(
         "sudo systemctl stop docker docker.socket",
-        "sudo systemctl start docker",
+        DOCKER_AGAIN,
         ("docker_stopped",),
         "docker_stopped",
         also=("serving_stopped", "serving_failing", "serving_without_container", "swarm_node_down"),
