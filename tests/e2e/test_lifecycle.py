@@ -318,7 +318,7 @@ def test_a_worker_alone_says_whom_it_waits_for(serving: Pair) -> None:
 
 def test_an_undo_of_what_is_stopped_leaves_nothing(serving: Pair) -> None:
     good(serving.play("stop.yml", spark_drain_seconds=0))
-    good(serving.serve("undo.yml"))
+    good(serving.serve("undo.yml", spark_undo_packages=True))
     for spark in SPARKS:
         host = serving.host(spark)
         assert host.check_output("sudo docker ps --all --quiet --filter name=dgx-spark-trtllm") == ""
@@ -326,5 +326,5 @@ def test_an_undo_of_what_is_stopped_leaves_nothing(serving: Pair) -> None:
         for path in ("/etc/dgx-spark", "/var/lib/dgx-spark", f"/etc/systemd/system/{UNIT}.service"):
             assert not host.file(path).exists, path
         assert host.check_output("sudo docker info --format '{{.Swarm.LocalNodeState}}'") == "inactive"
-    again = good(serving.serve("undo.yml"))
+    again = good(serving.serve("undo.yml", spark_undo_packages=True))
     assert again.changed == {}, again.made()
