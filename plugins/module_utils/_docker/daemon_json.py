@@ -297,7 +297,7 @@ def _take_resources(target: dict[str, Any], original: dict[str, Any], settings: 
         return
     ours = {f"{settings.kind}={value}" for value in settings.resources}
     left = [entry for entry in present if entry not in ours or entry in had]
-    left += [entry for entry in had if str(entry).split("=")[0].strip() == settings.kind and entry not in left]
+    left += [entry for entry in had if str(entry).partition("=")[0].strip() == settings.kind and entry not in left]
     if left or RESOURCES in original:
         target[RESOURCES] = left
     else:
