@@ -189,16 +189,20 @@ class Loading:
         if self._ended:
             return
         self._ended = True
-        with self._told():
-            answer = self._connection.getresponse()
-            text = answer.read().decode(errors="replace")
+        try:
+            with self._told():
+                answer = self._connection.getresponse()
+                text = answer.read().decode(errors="replace")
+        finally:
+            self._connection.close()
         _checked(answer.status, text)
         for message in map(_read, text.splitlines()):
             if isinstance(message, dict) and "error" in message:
                 raise DockerError(str(message["error"]).strip())
 
-    def close(self) -> None:
-        """Leave the engine."""
+    def leave(self) -> None:
+        """Break off: the engine loads nothing of this archive."""
+        self._ended = True
         self._connection.close()
 
     @contextmanager

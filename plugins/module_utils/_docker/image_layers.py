@@ -13,8 +13,7 @@ import stat
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import COMPARE_VERSIONS
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import reads_answers
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import release_pages
 
 _LARGE = 1 << 20  # bytes: of an image of 20 GB, all but a small part is in files that are larger
@@ -24,10 +23,8 @@ CONTAINERD = tuple(
     for name in ("io.containerd.content.v1.content", "io.containerd.snapshotter.v1.overlayfs")
 )
 
-_reads_answers = reads(ValueError, "Docker Engine's answer about an image", COMPARE_VERSIONS)
 
-
-@_reads_answers
+@reads_answers
 def folders_of(image: Mapping[str, Any], containerd: Sequence[Path] = CONTAINERD) -> list[Path]:
     """Return the directories that hold an image's layers; with containerd, those of all images.
 

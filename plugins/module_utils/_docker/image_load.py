@@ -31,6 +31,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_source import (
     CONTAINERD,
     LABEL,
+    PART,
     Image,
     ImageError,
     Part,
@@ -105,13 +106,15 @@ class Receiver:
         self.whole = self.moved + sum(sizes[one] for one in lacking)
         before: Loading | None = None
         try:
-            for part in parts_of(image, first, known, sizes, self._store):
+            for part in parts_of(image, first, known, sizes, self._store, PART):
                 before = self._load(source, part, sizes, before)
+        except BaseException:
             if before:
-                before.end()
-        finally:
-            if before:
-                before.close()
+                with suppress(DockerError):
+                    before.end()  # it has come whole, and the next run goes on from there
+            raise
+        if before:
+            before.end()
 
     def _document(self, source: Source, name: str) -> bytes | None:
         size = source.ask(sha256_of(name), 0)[0]
@@ -153,7 +156,7 @@ class Receiver:
                 before.end()
             loading.send(member(*last[-1]) + bytes(2 * _BLOCK))
         except BaseException:
-            loading.close()
+            loading.leave()
             raise
         return loading
 

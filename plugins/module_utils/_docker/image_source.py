@@ -87,6 +87,12 @@ def sha256_of(name: str) -> str:
     return match[1]
 
 
+def _name(name: Any) -> str:
+    """Return a name that a document has."""
+    sha256_of(name)
+    return str(name)
+
+
 def path_of(name: str) -> str:
     """Return where a blob lies in an archive."""
     return f"blobs/sha256/{sha256_of(name)}"
@@ -118,16 +124,16 @@ def described(image: str, get: Callable[[str], bytes | None], has: Callable[[str
     if root is None:
         raise ImageError(f"it is not there: {image}")
     if "rootfs" in root:
-        return Image(image, documents, root, [Layer(one, one) for one in root["rootfs"]["diff_ids"] or []])
-    manifests = [root] if "layers" in root else [read(one["digest"]) for one in root["manifests"]]
+        return Image(image, documents, root, [Layer(one, one) for one in map(_name, root["rootfs"]["diff_ids"] or [])])
+    manifests = [root] if "layers" in root else [read(_name(one["digest"])) for one in root["manifests"]]
     whole: list[tuple[dict[str, Any], dict[str, Any]]] = []
     beside: list[str] = []
     for manifest in manifests:
-        config = read(manifest["config"]["digest"]) if manifest and "config" in manifest else None
+        config = read(_name(manifest["config"]["digest"])) if manifest and "config" in manifest else None
         if not manifest or config is None:
             continue  # of another processor, for which nothing was pulled
-        blobs = [one["digest"] for one in manifest["layers"]]
-        diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
+        blobs = [_name(one["digest"]) for one in manifest["layers"]]
+        diff_ids = [_name(one) for one in (config.get("rootfs") or {}).get("diff_ids") or []]
         if len(diff_ids) == len(blobs) and config.get("architecture") == machine and all(map(has, blobs)):
             whole.append((manifest, config))
         beside += [one for one in blobs if has(one)]

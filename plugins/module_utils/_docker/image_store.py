@@ -286,6 +286,7 @@ def is_readable(info: Mapping[str, Any]) -> bool:
     return store_of(info) == CONTAINERD or (info.get("Driver") == "overlay2" and native)
 
 
+@reads_answers
 def images_root(info: Mapping[str, Any], config: Path = Path(CONTAINERD_CONFIG)) -> str:
     """Return where an engine keeps its images: below its own root, or where its containerd does.
 

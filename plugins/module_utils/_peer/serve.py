@@ -111,7 +111,7 @@ def handed_over(program: socket.socket, user: int) -> list[int]:
     for level, kind, content in about:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
-    if who not in (user, 0) or len(numbers) != 3:
+    if who != user or len(numbers) != 3:
         for number in numbers:
             os.close(number)
         return []

@@ -9,8 +9,16 @@ import io
 import json
 import tarfile
 from typing import Any, Sequence
+from urllib.parse import quote
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_source import Image, digest_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_source import (
+    LABEL,
+    Image,
+    Layer,
+    digest_of,
+    equal_beginning,
+    path_of,
+)
 from fake_docker import Engine
 from hypothesis import strategies as st
 
@@ -32,7 +40,7 @@ def graph_image(layers: Sequence[bytes], machine: str = "arm64") -> tuple[str, d
 
 
 def containerd_image(layers: Sequence[bytes], beside: bool = False) -> tuple[str, dict[str, bytes]]:
-    """An image whose layers are packed; ``beside``: below an index, with an attestation and a platform that is absent."""
+    """An image whose layers are packed; ``beside``: below an index, with an attestation and an absent platform."""
     blobs: dict[str, bytes] = {}
     image = _manifest(blobs, [b"packed " + layer for layer in layers], [digest_of(layer) for layer in layers], "arm64")
     if beside:
@@ -41,8 +49,6 @@ def containerd_image(layers: Sequence[bytes], beside: bool = False) -> tuple[str
         entries = [absent, *({"digest": one, "size": len(blobs[one])} for one in (attestation, image))]
         image = _add(blobs, {"schemaVersion": 2, "manifests": entries})
     return image, blobs
-
-
 
 
 def layer_names(image: Image) -> list[str]:
@@ -74,56 +80,56 @@ def _add(blobs: dict[str, bytes], document: dict[str, Any]) -> str:
 class Loads:
     """SIMULATED: what an engine makes of the archives that it is given, with its graph driver or with containerd."""
 
-    def __init__(self, engine: Engine, machine: str = "arm64") -> None:
-        self.engine, self.machine = engine, machine
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self.blobs: dict[str, bytes] = {}
-        self.images: dict[str, list[str]] = {}  # diff IDs by ID
-        self.archives: list[list[str]] = []
-        engine.on["POST", "/images/load"] = self.load
+        self.images: dict[str, dict[str, Any]] = {}  # configurations by ID
+        self.archives: list[list[bytes]] = []  # the layers of each
+        engine.on["POST", "/images/load"] = self._load
         self.show()
 
-    @property
-    def containerd(self) -> bool:
-        return bool(self.engine.info.get("DriverStatus") == [["driver-type", "io.containerd.snapshotter.v1"]])
-
-    def load(self, archive: bytes) -> None:
+    def _load(self, archive: bytes) -> None:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             found = {one.name: tar.extractfile(one).read() for one in tar}  # type: ignore[union-attr]
-        self.archives.append([name for name, content in found.items() if name.startswith("blobs/")])
-        self.blobs.update({digest_of(content): content for name, content in found.items() if name.startswith("blobs/")})
-        if self.containerd:
+        came = {digest_of(content): content for name, content in found.items() if name.startswith("blobs/")}
+        assert {path_of(name) for name in came} == {name for name in found if name.startswith("blobs/")}
+        self.archives.append([one for one in came.values() if not one.startswith(b"{")])
+        if "index.json" in found:
+            self.blobs.update(came)
             (entry,) = json.loads(found["index.json"])["manifests"]
-            image = entry["digest"]
-            root = json.loads(self.blobs[image])
-            config = self._config(root)
-            lacking = [one["digest"] for one in config["blobs"] if one["digest"] not in self.blobs]
+            image, needed = entry["digest"], self._main(json.loads(self.blobs[entry["digest"]]))
+            config = json.loads(self.blobs[needed["config"]["digest"]])
+            lacking = [one["digest"] for one in needed["layers"] if one["digest"] not in self.blobs]
         else:
             (entry,) = json.loads(found["manifest.json"])
-            image = "sha256:" + entry["Config"].rpartition("/")[2]
-            config = json.loads(self.blobs[image])
-            there = max((self._beginning(config, one) for one in self.images.values()), default=0)
-            lacking = [one for one in config["rootfs"]["diff_ids"][there:] if f"blobs/sha256/{one[7:]}" not in found]
-        if lacking:
-            self.engine.answers["POST", "/images/load"] = json.dumps({"error": f"no layer {lacking[0]}"}).encode()
-            return
-        self.engine.answers["POST", "/images/load"] = json.dumps({"stream": f"Loaded image ID: {image}"}).encode()
-        self.images[image] = config["rootfs"]["diff_ids"]
-        self.show((config.get("config") or {}).get("Labels"), image)
+            image = f"sha256:{entry['Config'].rpartition('/')[2]}"
+            config = json.loads(came[image])
+            own = [Layer(one, one) for one in config["rootfs"]["diff_ids"]]
+            there = equal_beginning(own, [one["rootfs"]["diff_ids"] for one in self.images.values()])
+            lacking = [one.blob for one in own[there:] if one.blob not in came]
+        said = {"error": f"no layer {lacking[0]}"} if lacking else {"stream": f"Loaded image ID: {image}"}
+        self.engine.answers["POST", "/images/load"] = json.dumps(said).encode()
+        if not lacking:
+            self.images[image] = config
+            self.show()
 
-    def _config(self, root: dict[str, Any]) -> dict[str, Any]:
-        manifests = [root] if "layers" in root else [json.loads(self.blobs[one["digest"]]) for one in root["manifests"][2:]]
-        config = json.loads(self.blobs[manifests[0]["config"]["digest"]])
-        return {**config, "blobs": manifests[0]["layers"]}
+    def _main(self, root: dict[str, Any]) -> dict[str, Any]:
+        """The manifest of the platform that has a configuration of its own."""
+        if "layers" in root:
+            return root
+        return dict(json.loads(self.blobs[root["manifests"][-1]["digest"]]))
 
-    @staticmethod
-    def _beginning(config: dict[str, Any], other: list[str]) -> int:
-        own = config["rootfs"]["diff_ids"]
-        return next((n for n, (one, two) in enumerate(zip(own, other)) if one != two), min(len(own), len(other)))
-
-    def show(self, labels: dict[str, str] | None = None, image: str = "") -> None:
+    def show(self) -> None:
         """Have the engine tell of its images."""
+        parts = [one for one, config in self.images.items() if LABEL in (config.get("config") or {}).get("Labels", {})]
         self.engine.answers["GET", "/images/json"] = [{"Id": one} for one in self.images]
-        if image:
-            about = {"Id": image, "RootFS": {"Layers": self.images[image]}, "Config": {"Labels": labels}}
+        chosen = quote(json.dumps({"label": [LABEL]}))
+        self.engine.answers["GET", f"/images/json?filters={chosen}"] = [{"Id": one} for one in parts]
+        for image, config in self.images.items():
+            about = {"Id": image, "RootFS": {"Layers": config["rootfs"]["diff_ids"]}}
             self.engine.answers["GET", f"/images/{image}/json"] = about
-            self.engine.on["DELETE", f"/images/{image}"] = lambda _body: self.remove(image)
+            self.engine.on["DELETE", f"/images/{image}"] = lambda _body, image=image: self._remove(image)
+
+    def _remove(self, image: str) -> None:
+        del self.images[image], self.engine.answers["GET", f"/images/{image}/json"]
+        self.show()

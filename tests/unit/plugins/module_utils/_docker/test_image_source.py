@@ -53,9 +53,12 @@ def test_of_several_platforms_that_of_this_host_is_taken() -> None:
     [b"{", b"[]", b"{}", b'{"rootfs": 7}', b'{"rootfs": {"diff_ids": [7]}}', b'{"layers": [7], "config": {}}'],
 )
 def test_documents_that_cannot_be_read_are_named(document: bytes) -> None:
-    with pytest.raises(source.ImageError):
+    def described() -> None:
         found = source.described("sha256:aa", lambda _name: document, lambda _name: True, "arm64")
         source.parts_of(found, 0, [], {}, "graph driver")
+
+    with pytest.raises(source.ImageError):
+        described()
 
 
 def test_what_is_not_there_is_named() -> None:
