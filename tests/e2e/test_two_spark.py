@@ -55,38 +55,17 @@ def test_a_model_that_does_not_fit_is_refused_before_a_byte_of_it_moves(pair: Pa
     assert pair.hub_bytes() - served < 10**6, "the plans read config.json, and no weights"
 
 
-#: of a lab's image the unpacked layers do not fit into this beside the GB that is to stay free, though the model does
-SMALL = "size=1000m,mode=0777"
-
-
-@pytest.mark.parametrize(
-    ("member", "place", "named"),
-    [
-        ("spark2", "/small", "the image's copied files in /small"),
-        ("spark1", "/var/lib/dgx-spark-image", "the image's export for the other Sparks in /var/lib/dgx-spark-image"),
-    ],
-    ids=["the worker's copy", "the leader's export"],
-)
-def test_a_disk_that_is_too_small_for_the_image_on_its_way_is_named(
-    pair: Pair, member: str, place: str, named: str
-) -> None:
-    options = {"peer_copy_dir": "/small"} if place == "/small" else {}
+def test_a_disk_that_is_too_small_for_the_image_on_its_way_is_named(pair: Pair) -> None:
     before = pair.state()
-    for name in SPARKS:
-        pair.host(name).check_output("sudo mkdir -p %s && sudo chmod 0777 %s", place, place)
-    pair.host(member).check_output(f"sudo mount -t tmpfs -o {SMALL} none {place}")
-    try:
-        refused(
-            pair.serve(**options),
-            f"{member}: what will lie on {place} does not fit",
-            named,
-            "1 GB are to stay free (engine_serve_reserve_gb)",
-            "peer_copy_dir",
-        )
-    finally:
-        pair.host(member).check_output("sudo umount %s", place)
-        for name in SPARKS:
-            pair.host(name).check_output("sudo rmdir %s", place)
+    refused(
+        pair.serve(engine_serve_reserve_gb=10**6),
+        "spark1: what will lie on /var/lib/docker does not fit",
+        "the image's layers while they are pulled",
+        "spark2: what will lie on /var/lib/docker does not fit",
+        "docker load's own copy, of the largest layers",
+        "1000000 GB are to stay free (engine_serve_reserve_gb)",
+        '"data-root" in /etc/docker/daemon.json',
+    )
     assert pair.state() == before
 
 

@@ -48,11 +48,11 @@ def of_docker(size: int, store: str) -> Image:
     return of_registry(size) if store == CONTAINERD else Image(int(size / UNPACKED), size)
 
 
-def leader_needs(found: Mapping[str, Any], image: Image, pulled: bool, copied: Image | None) -> Iterator[Need]:
+def leader_needs(found: Mapping[str, Any], image: Image, pulled: bool, copied: bool) -> Iterator[Need]:
     """Yield what the image takes on the leader.
 
     :param found: ``store`` and ``room`` of its Docker. :param pulled: whether the image is yet to be pulled.
-    :param copied: what the other Sparks lack, None where they lack nothing.
+    :param copied: whether other Sparks get it from here.
     """
     room, containerd = found["room"], found["store"] == CONTAINERD
     if pulled:
@@ -121,9 +121,8 @@ def needs(
     if image is None:
         return {name: [] for name in members}
     copies = _copies(members, found, image_id, image)
-    largest = max(copies.values(), key=lambda one: one.unpacked, default=None)
     return {
-        members[0]: list(leader_needs(leader, image, not there, largest)) if leader.get("room") else [],
+        members[0]: list(leader_needs(leader, image, not there, bool(copies))) if leader.get("room") else [],
         **{name: [] for name in members[1:]},
         **{name: list(worker_needs(found[name], copied)) for name, copied in copies.items() if found[name].get("room")},
     }

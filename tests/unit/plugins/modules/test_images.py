@@ -41,6 +41,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6WZb0P1Qf0m1bM4uJ0q3XbTq7C0m0r9cX0k
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     engine, leader, short = Engine(), Engine(), Path(tempfile.mkdtemp())
     leader.answers["GET", f"/images/{ID}/json"] = {"Id": ID}
+    engine.info["DriverStatus"] = [["Backing Filesystem", "extfs"]]
     content = tmp_path / "containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
     content.mkdir(parents=True)
     for name, blob in BLOBS.items():
@@ -61,12 +62,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
         monkeypatch.setattr(image_pull_progress, "Docker", lambda timeout: Docker(socket, timeout))
         monkeypatch.setattr(image_pull_progress.progress_file, "PULL", str(tmp_path / "progress"))
         yield SimpleNamespace(
-            engine=engine,
-            leader=leader,
-            loads=Loads(engine),
-            here=tmp_path,
-            content=content,
-            served=tmp_path / "served",
+            engine=engine, loads=Loads(engine), here=tmp_path, content=content, served=tmp_path / "served"
         )
     shutil.rmtree(short)
 
