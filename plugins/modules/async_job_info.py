@@ -57,7 +57,9 @@ there:
   type: bool
   sample: true
 result:
-  description: What the step returned, empty while it runs.
+  description:
+    - What the step returned, empty while it runs.
+    - Of a step that no process runs any more, as after a restart of the host, it says so and has V(true) as C(failed).
   returned: success
   type: dict
   sample: {"changed": true}
@@ -71,10 +73,17 @@ progress:
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+PROC = Path("/proc")
+ENDED = (
+    "the step has ended without a result, as where the host was restarted or the step was killed: see 'journalctl "
+    "--dmesg' for a lack of memory, and run the playbook again"
+)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -92,6 +101,30 @@ def result_of(path: Path) -> dict[str, Any]:
     return {} if not found or ("started" in found and not found.get("finished")) else found
 
 
+def runs(jid: str, proc: Path) -> bool:
+    """Whether a process of Ansible still runs a step: its command line has the first half of the step's ID."""
+    wanted = jid.partition(".")[0].encode()
+    for path in proc.glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended just now
+            if wanted in path.read_bytes().split(b"\0"):
+                return True
+    return False
+
+
+def state_of(path: Path, jid: str, until: float, proc: Path) -> dict[str, Any]:
+    """Return what a step returned, as soon as it ends, empty where it runs at a time."""
+    alive = runs(jid, proc)
+    while True:
+        result = result_of(path)
+        if result or not path.exists():
+            return result
+        if not alive:
+            return {"failed": True, "msg": ENDED}
+        if time.monotonic() >= until:
+            return {}
+        time.sleep(0.1)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -105,11 +138,9 @@ def main() -> None:
     )
     asked, until = module.params, time.monotonic() + module.params["wait"]
     path = Path(asked["dir"], Path(asked["jid"]).name)
-    while path.exists() and not (result := result_of(path)) and time.monotonic() < until:
-        time.sleep(0.1)
-    there = path.exists()
+    result = state_of(path, asked["jid"], until, PROC)
     progress = [about for about in map(read, map(Path, asked["progress"])) if about]
-    module.exit_json(changed=False, there=there, result=result if there else {}, progress=progress)
+    module.exit_json(changed=False, there=path.exists(), result=result, progress=progress)
 
 
 if __name__ == "__main__":

@@ -129,10 +129,11 @@ from typing import Any, Iterator
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET, Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET, Docker, DockerError, id_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import release_image
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_load import (
     Receiver,
+    WrongError,
     image_ids,
     remove_parts,
 )
@@ -161,7 +162,10 @@ def alone() -> Iterator[None]:
 
 
 def load(receiver: Receiver, asked: dict[str, Any]) -> str:
-    """Load the image, in some attempts; return why it is not there, or an empty string."""
+    """Load the image, in some attempts; return why it is not there, or an empty string.
+
+    :raises DockerError: and others, when another attempt would fail too.
+    """
     place, reason = Place(asked["dir"], asked["name"]), ""
     how = Connection(asked["address"], asked["port"], asked["user"], 1, asked["encrypted"])
     place.connect(how, asked["host_keys"])
@@ -173,15 +177,35 @@ def load(receiver: Receiver, asked: dict[str, Any]) -> str:
                 peer.be_served()
                 receiver.load(peer)
             return ""
-        except (BrokenError, ImageError, DockerError) as exc:
+        except WrongError as exc:
+            reason = str(exc)
+        except BrokenError as exc:
             reason = transfer.reason(str(exc))
     return reason
 
 
-def forget_key(place: Place) -> None:
-    """Remove the key of the copy."""
-    shutil.rmtree(place.folder, ignore_errors=True)
-    drop_if_empty(place.top)
+@contextmanager
+def key_of_this_run(place: Place) -> Iterator[None]:
+    """Remove the key of the copy at the end, but no key of a play that runs by then."""
+    own = public_key(place)
+    try:
+        yield
+    finally:
+        if public_key(place) == own:
+            shutil.rmtree(place.folder, ignore_errors=True)
+            drop_if_empty(place.top)
+
+
+def public_key(place: Place) -> str:
+    """Return the public key of a copy, empty where there is none."""
+    path = place.key.with_suffix(".pub")
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def is_there(docker: Docker, image: str) -> bool:
+    """Whether the engine has an image of this very ID."""
+    about = docker.image(image)
+    return about is not None and id_of(about) == image
 
 
 def named(tag: str) -> str:
@@ -219,26 +243,25 @@ def main() -> None:
                 with alone():
                     going = remove_parts(docker)
             module.exit_json(changed=bool(going), removed=going)
-        lacking = asked["id"] not in image_ids(docker)
+        lacking = not is_there(docker, asked["id"])
         found: dict[str, Any] = {"id": asked["id"], "lacking": lacking}
         if not lacking or module.check_mode:
             module.exit_json(changed=lacking, **found)
         if not (asked["address"] and asked["user"]):
             module.fail_json(msg=f"address or user is missing: from where {asked['id']} comes. Nothing was changed.")
-        with alone():
+        with key_of_this_run(Place(asked["dir"], asked["name"])), alone():
             receiver = Receiver(docker, asked["id"], os.uname().machine)
-            what, path = f"{asked['tag'] or asked['id']} copied", Path(progress_file.COPY)
-            with progress_file.written(path, what, lambda: receiver.whole, lambda: receiver.moved):
-                reason = load(receiver, asked)
-                forget_key(Place(asked["dir"], asked["name"]))
-            image = docker.image(asked["id"])
-            if image is None or image["Id"] != asked["id"]:
+            what, path, reason = f"{asked['tag'] or asked['id']} copied", Path(progress_file.COPY), ""
+            if not is_there(docker, asked["id"]):  # an earlier run may have brought it by now
+                with progress_file.written(path, what, lambda: receiver.whole, lambda: receiver.moved):
+                    reason = load(receiver, asked)
+            if not is_there(docker, asked["id"]):
                 reason = reason or "Docker has loaded another image"
                 module.fail_json(msg=f"{asked['id']} could not be copied: {reason}")
             if asked["tag"]:
                 docker.ask("POST", f"/images/{asked['id']}/tag?{named(asked['tag'])}")
-            remove_parts(docker, [asked["id"]])
-            release_image(image)
+            remove_parts(docker)
+            release_image(docker.image(asked["id"]))
     except (CopyError, DockerError, ImageError, PullError, OSError) as exc:
         module.fail_json(msg=f"{asked['id'] or 'The parts'} could not be copied: {told(exc)}")
     found.update(moved_bytes=receiver.moved, seconds=round(time.monotonic() - began, 1))

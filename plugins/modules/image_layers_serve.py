@@ -83,7 +83,7 @@ import pwd
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError, id_of
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_layers import release_image
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_source import ImageError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_store import store_for
@@ -107,7 +107,7 @@ def main() -> None:
     problems: list[str] = []
     try:
         about = docker.image(asked["id"])
-        if not about or about["Id"] != asked["id"]:
+        if not about or id_of(about) != asked["id"]:
             module.fail_json(msg=f"{asked['id']} cannot be copied: this host's Docker has no such image")
         if module.check_mode:
             module.exit_json(changed=True, id=asked["id"])

@@ -17,7 +17,7 @@ import json
 import tarfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Iterable, Mapping, Protocol, Sequence
+from typing import Callable, Iterable, Mapping, Protocol
 from urllib.parse import quote
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
@@ -220,9 +220,9 @@ def whole_blobs(store: Store, image: str, machine: str) -> set[str]:
     return set()
 
 
-def remove_parts(docker: Docker, but: Sequence[str] = ()) -> list[str]:
+def remove_parts(docker: Docker) -> list[str]:
     """Remove images that are parts of one, and return their IDs. Layers that other images have stay."""
-    going = [one for one in image_ids(docker, parts_of_image=True) if one not in but]
+    going = image_ids(docker, parts_of_image=True)
     for one in going:
         with suppress(DockerError):  # it went just now
             docker.ask("DELETE", f"/images/{one}?force=1")

@@ -19,7 +19,17 @@ RUNS = {"started": True, "finished": False, "ansible_job_id": "j1.7"}
 
 
 @pytest.fixture
-def ask(tmp_path: Path, capsys: pytest.CaptureFixture):
+def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one process of the host: Ansible's, which runs the step."""
+    path = tmp_path / "proc" / "4" / "cmdline"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"/usr/bin/python3\0/root/.ansible/tmp/async_wrapper.py\0j1\x0086400\0")
+    monkeypatch.setattr(async_job_info, "PROC", tmp_path / "proc")
+    return path
+
+
+@pytest.fixture
+def ask(tmp_path: Path, process: Path, capsys: pytest.CaptureFixture):
     def run(wait: float = 0, **more: Any) -> dict[str, Any]:
         asked = {"jid": "j1.7", "dir": str(tmp_path), "wait": wait, **more}
         with patch_module_args(asked), pytest.raises(SystemExit):
@@ -45,6 +55,17 @@ def test_a_step_that_has_ended(ask, tmp_path: Path, ended: dict[str, Any]) -> No
 def test_a_step_that_the_host_does_not_know(ask) -> None:
     assert ask(wait=60)["there"] is False
     assert ask(jid="../../../etc/passwd")["there"] is False
+
+
+@pytest.mark.parametrize("text", ["", json.dumps(RUNS)])
+def test_a_step_that_was_killed_is_not_waited_for(ask, tmp_path: Path, process: Path, text: str) -> None:
+    (tmp_path / "j1.7").write_text(text)
+    process.write_bytes(b"another\0j11\0")
+    told = ask(wait=60)["result"]
+    assert told["failed"]
+    assert "has ended without a result" in told["msg"]
+    process.unlink()
+    assert ask(wait=60)["result"] == told
 
 
 def test_the_end_is_seen_when_it_comes(ask, tmp_path: Path) -> None:
