@@ -138,6 +138,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_l
     remove_parts,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_source import ImageError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_store import DOCKER_ROOT
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import progress as progress_file
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
@@ -149,16 +150,21 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access im
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.pull import BrokenError, PullError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.transfer import ATTEMPT_OPTIONS, Transfer
 
-LOCK = Path("/run/dgx-spark-image.lock")
 _UNPACKING = 3600  # seconds that an engine may be silent about a layer
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Wait for an earlier run, which goes on where its play was interrupted."""
-    with LOCK.open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def alone(docker: Docker) -> Iterator[None]:
+    """Wait for an earlier run, which goes on where its play was interrupted.
+
+    The engine's own directory is locked, which root alone may open: there is no file that stays.
+    """
+    folder = os.open(docker.info().get("DockerRootDir") or DOCKER_ROOT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(folder)
 
 
 def load(receiver: Receiver, asked: dict[str, Any]) -> str:
@@ -240,7 +246,7 @@ def main() -> None:
         if asked["state"] == "parts_absent":
             going = image_ids(docker, parts_of_image=True) if Path(SOCKET).exists() else []
             if going and not module.check_mode:
-                with alone():
+                with alone(docker):
                     going = remove_parts(docker)
             module.exit_json(changed=bool(going), removed=going)
         lacking = not is_there(docker, asked["id"])
@@ -249,7 +255,7 @@ def main() -> None:
             module.exit_json(changed=lacking, **found)
         if not (asked["address"] and asked["user"]):
             module.fail_json(msg=f"address or user is missing: from where {asked['id']} comes. Nothing was changed.")
-        with key_of_this_run(Place(asked["dir"], asked["name"])), alone():
+        with key_of_this_run(Place(asked["dir"], asked["name"])), alone(docker):
             receiver = Receiver(docker, asked["id"], os.uname().machine)
             what, path, reason = f"{asked['tag'] or asked['id']} copied", Path(progress_file.COPY), ""
             if not is_there(docker, asked["id"]):  # an earlier run may have brought it by now

@@ -41,7 +41,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6WZb0P1Qf0m1bM4uJ0q3XbTq7C0m0r9cX0k
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     engine, leader, short = Engine(), Engine(), Path(tempfile.mkdtemp())
     leader.answers["GET", f"/images/{ID}/json"] = {"Id": ID}
-    engine.info["DriverStatus"] = [["Backing Filesystem", "extfs"]]
+    engine.info.update(DriverStatus=[["Backing Filesystem", "extfs"]], DockerRootDir=str(tmp_path))
     content = tmp_path / "containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
     content.mkdir(parents=True)
     for name, blob in BLOBS.items():
@@ -54,7 +54,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
     )
     with listening(engine, short / "d") as socket, listening(leader, short / "l") as leaders:
         monkeypatch.setattr(image_layers_load, "SOCKET", socket)
-        monkeypatch.setattr(image_layers_load, "LOCK", tmp_path / "lock")
         monkeypatch.setattr(image_layers_load.progress_file, "COPY", str(tmp_path / "progress"))
         monkeypatch.setattr(image_layers_load, "Docker", lambda timeout: Docker(socket, timeout))
         monkeypatch.setattr(image_layers_serve, "Docker", lambda: Docker(leaders))
