@@ -255,9 +255,10 @@ def main() -> None:
             module.exit_json(changed=lacking, **found)
         if not (asked["address"] and asked["user"]):
             module.fail_json(msg=f"address or user is missing: from where {asked['id']} comes. Nothing was changed.")
-        with key_of_this_run(Place(asked["dir"], asked["name"])), alone(docker):
+        place = Place(asked["dir"], asked["name"])
+        with key_of_this_run(place), alone(docker):
             receiver = Receiver(docker, asked["id"], os.uname().machine)
-            what, path, reason = f"{asked['tag'] or asked['id']} copied", Path(progress_file.COPY), ""
+            what, path, reason = f"{asked['tag'] or asked['id']} copied", place.progress, ""
             if not is_there(docker, asked["id"]):  # an earlier run may have brought it by now
                 with progress_file.written(path, what, lambda: receiver.whole, lambda: receiver.moved):
                     reason = load(receiver, asked)

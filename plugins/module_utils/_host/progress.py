@@ -18,8 +18,6 @@ from typing import Any, Callable, Iterator, Mapping
 
 #: of the pull of an image, of which a host makes one at a time
 PULL = "/run/dgx-spark-image.progress"
-#: of an image that comes from another Spark
-COPY = "/run/dgx-spark-image-copy.progress"
 
 
 def describe(about: Mapping[str, Any], now: float) -> str:

@@ -54,7 +54,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
     )
     with listening(engine, short / "d") as socket, listening(leader, short / "l") as leaders:
         monkeypatch.setattr(image_layers_load, "SOCKET", socket)
-        monkeypatch.setattr(image_layers_load.progress_file, "COPY", str(tmp_path / "progress"))
         monkeypatch.setattr(image_layers_load, "Docker", lambda timeout: Docker(socket, timeout))
         monkeypatch.setattr(image_layers_serve, "Docker", lambda: Docker(leaders))
         monkeypatch.setattr(docker_log_info, "Docker", lambda: Docker(socket))
