@@ -238,7 +238,6 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "parts_absent"], "default": "present"},
             **ATTEMPT_OPTIONS,
         },
-        required_if=[("state", "present", ["id"])],
         supports_check_mode=True,
     )
     asked, docker, began = module.params, Docker(timeout=_UNPACKING), time.monotonic()
@@ -249,6 +248,8 @@ def main() -> None:
                 with alone(docker):
                     going = remove_parts(docker)
             module.exit_json(changed=bool(going), removed=going)
+        if not asked["id"]:
+            module.fail_json(msg="id is missing: which image is to be there. Nothing was changed.")
         lacking = not is_there(docker, asked["id"])
         found: dict[str, Any] = {"id": asked["id"], "lacking": lacking}
         if not lacking or module.check_mode:
