@@ -8,7 +8,6 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
@@ -63,7 +62,7 @@ def why(failed: Sequence[Mapping[str, Any]], unreached: Sequence[str]) -> str:
     items = [item for one in failed for item in one.get("results") or [] if item.get("failed")]
     unsaid = f"{', '.join(unreached)} cannot be reached" if unreached else UNTOLD
     said = next((str(one["msg"]) for one in [*items, *failed] if one.get("msg")), unsaid)
-    return re.sub("[.]?$", ".", said)
+    return said if said.endswith(".") else f"{said}."
 
 
 def not_kept(kept: Sequence[Mapping[str, Any]], silent: Sequence[str], keys_lost: bool) -> list[str]:
