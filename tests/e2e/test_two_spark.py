@@ -55,17 +55,28 @@ def test_a_model_that_does_not_fit_is_refused_before_a_byte_of_it_moves(pair: Pa
     assert pair.hub_bytes() - served < 10**6, "the plans read config.json, and no weights"
 
 
+#: of a lab's image the unpacked layers do not fit into this beside the GB that is to stay free
+SMALL = "size=1000m,mode=0777"
+
+
 def test_a_disk_that_is_too_small_for_the_image_on_its_way_is_named(pair: Pair) -> None:
-    before = pair.state()
-    refused(
-        pair.serve(engine_serve_reserve_gb=10**6),
-        "spark1: what will lie on /var/lib/docker does not fit",
-        "the image's layers while they are pulled",
-        "spark2: what will lie on /var/lib/docker does not fit",
-        "docker load's own copy, of the largest layers",
-        "1000000 GB are to stay free (engine_serve_reserve_gb)",
-        '"data-root" in /etc/docker/daemon.json',
-    )
+    """Docker's own, on the worker: the model lies elsewhere, and fits."""
+    before, worker = pair.state(), pair.host("spark2")
+    config = '{"data-root": "/small/docker"}'
+    worker.check_output(f"sudo mkdir /small && sudo mount -t tmpfs -o {SMALL} none /small")
+    worker.check_output("sudo mkdir -p /etc/docker && echo %s | sudo tee /etc/docker/daemon.json", config)
+    worker.check_output("sudo systemctl restart docker")
+    try:
+        refused(
+            pair.serve(),
+            "spark2: what will lie on /small does not fit",
+            "docker load's own copy, of the largest layers in /small/docker",
+            "1 GB are to stay free (engine_serve_reserve_gb)",
+            '"data-root" in /etc/docker/daemon.json',
+        )
+    finally:
+        worker.check_output("sudo rm /etc/docker/daemon.json && sudo systemctl restart docker")
+        worker.check_output("sudo umount /small && sudo rmdir /small")
     assert pair.state() == before
 
 
