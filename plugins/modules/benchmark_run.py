@@ -102,7 +102,7 @@ EXAMPLES = r"""
     endpoint: "{{ planned.endpoint }}"
     model: "{{ planned.head.model.name }}"
     tokenizer: "{{ tokenizer.directory }}"
-    environment: ~/.cache/dgx-spark/benchmark
+    environment: ~/.cache/dgx-spark/aiperf
     cells: "{{ planned.cells }}"
     head: "{{ planned.head }}"
     out: spark-benchmark/{{ planned.head.name }}.json

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """playbooks/benchmark.yml against an endpoint whose timing is set, and on a pair of virtual Sparks.
 
-Those that measure need AIPerf, which the playbook installs (1.2 GB): BENCHMARK_ENVIRONMENT names a directory that it is
+Those that measure need AIPerf, which the playbook installs (1.2 GB): BENCHMARK_CACHE names a directory that it is
 kept in from one session to the next. BENCHMARK_TABLE names a file that the accuracy is written to, as a table.
 """
 
@@ -56,14 +56,14 @@ def nothing(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 @pytest.fixture(scope="session")
 def client(nothing: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """AIPerf as the playbook installs it, and a small tokenizer that is a real one."""
-    folder = os.environ.get("BENCHMARK_ENVIRONMENT") or str(tmp_path_factory.mktemp("environment") / "aiperf")
+    folder = os.environ.get("BENCHMARK_CACHE") or str(tmp_path_factory.mktemp("cache"))
     tasks = [{"name": "It", "ansible.builtin.include_tasks": str(ROOT / "playbooks/tasks/benchmark_client.yml")}]
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
-    run = nothing.play([play], benchmark_environment=folder)
+    run = nothing.play([play], benchmark_cache=folder)
     assert run.status == "successful", run.said
     made = tmp_path_factory.mktemp("tokenizer") / "tiny"
-    subprocess.run([f"{folder}/bin/python", "-c", TOKENIZER, str(made)], check=True)
-    return {"benchmark_environment": folder, "benchmark_tokenizer": str(made)}
+    subprocess.run([f"{folder}/aiperf/bin/python", "-c", TOKENIZER, str(made)], check=True)
+    return {"benchmark_cache": folder, "benchmark_tokenizer": str(made)}
 
 
 def benchmark(lab: Lab, out: Path, check: bool = False, **options: Any) -> tuple[dict[str, Any], Run]:
@@ -87,7 +87,7 @@ def at(endpoint: SetTiming, **options: Any) -> dict[str, Any]:
 def test_check_tells_what_would_run_and_how_long_and_does_nothing(nothing: Lab, tmp_path: Path) -> None:
     with SetTiming() as endpoint:
         asked = at(endpoint, benchmark_profile="short", benchmark_concurrency="1,8,32")
-        where = {"benchmark_environment": str(tmp_path / "none"), "benchmark_tokenizer": str(tmp_path / "tokenizer")}
+        where = {"benchmark_cache": str(tmp_path / "none"), "benchmark_tokenizer": str(tmp_path / "tokenizer")}
         _told, run = benchmark(nothing, tmp_path / "out", check=True, **asked, **where)
         assert "tokenizer is no directory, and benchmark_tokenizer names it" in run.words
         (tmp_path / "tokenizer").mkdir()
