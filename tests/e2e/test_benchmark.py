@@ -18,9 +18,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import document
 
-from .conftest import ROOT, Lab, Run
+from .conftest import ROOT, Lab, Pair, Run, eventually
 from .set_timing import BUSY, CUT, ERROR, TOLD_CUT, TORN, SetTiming
+from .state import BY_SERVING, captured, differences
 
 SCHEMA = json.loads((ROOT / "docs" / "benchmark.schema.json").read_text())
 #: this machine as a Spark that serves nothing
@@ -211,3 +213,50 @@ def test_what_is_measured_is_the_truth(nothing: Lab, client: dict[str, str], tmp
     if table := os.environ.get("BENCHMARK_TABLE"):
         with Path(table).open("a", encoding="utf-8") as stream:
             stream.write("\n".join(rows) + "\n")
+
+
+# On virtual Sparks
+
+
+@pytest.fixture(scope="module")
+def serving(pair: Pair, first: tuple[Run, int]) -> Pair:
+    """The pair after two_spark.yml."""
+    eventually(lambda: bool(pair.asked()), True, seconds=240)
+    return pair
+
+
+@pytest.mark.matrix
+def test_a_pair_is_measured_through_a_tunnel_and_recorded_with_all_that_it_is(
+    serving: Pair, client: dict[str, str], tmp_path: Path
+) -> None:
+    before = captured(serving)
+    asked = {"benchmark_output": 16, "benchmark_requests": 4, "benchmark_runs": 2, "benchmark_out": str(tmp_path)}
+    noise = serving.play("benchmark.yml", **asked, benchmark_cache=client["benchmark_cache"])
+    assert noise.status == "failed"
+    assert "give a directory on this controller that has the model's tokenizer (benchmark_tokenizer)" in noise.words
+    run = serving.play("benchmark.yml", **asked, **client, benchmark_name="it")
+    assert run.status == "successful", run.said
+    told = json.loads((tmp_path / "it.json").read_text())
+    jsonschema.validate(told, SCHEMA)
+    assert (told["good"], told["virtual"], told["meanwhile"]) == (True, True, [])
+    assert (told["model"]["repo"], len(told["model"]["commit"])) == ("lab/tiny-chat", 40)
+    assert told["endpoint"] == "http://127.0.0.1:8355/v1 on spark1"
+    about = told["serving"]
+    assert about["image"]["base_digest"].startswith("sha256:")
+    assert about["flags"][0].endswith("trtllm-serve"), about["flags"]
+    assert "kv_cache_config" in about["yaml"]
+    assert [(rank["host"], rank["transport"]) for rank in about["ranks"]] == [("spark1", "IB"), ("spark2", "IB")]
+    assert about["nccl"]
+    assert told["cluster"]["shape"] == "2 Sparks"
+    for spark in told["cluster"]["sparks"]:
+        assert all(spark[name] for name in ("kernel", "driver", "firmware", "gpu", "docker", "virtual", "machine")), (
+            spark
+        )
+        assert {link["mtu"] for link in spark["links"] if link["state"] == "up"} == {9000}, spark["links"]
+    for moment in ("before", "after"):
+        assert [one["temperature_c"] > 0 < one["memory_available_mib"] for one in told[moment]["sparks"]] == [True] * 2
+    assert document.VIRTUAL in run.words
+    assert subprocess.run(["pgrep", "-f", f"ssh .*{serving.name}.* -L "], check=False).returncode == 1, (
+        "a tunnel is left"
+    )
+    assert differences(before, captured(serving), BY_SERVING) == []

@@ -430,7 +430,7 @@ def _each(pairs: Any) -> str:
 
 def _mtu(spark: Mapping[str, Any]) -> str:
     return " and ".join(
-        sorted({str(link["mtu"]) for link in spark["links"] if link["mtu"] and link["state"] != "DOWN"})
+        sorted({str(link["mtu"]) for link in spark["links"] if link["mtu"] and link["state"] != "down"})
     )
 
 
