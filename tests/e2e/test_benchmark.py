@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import document
 
 from .conftest import ROOT, Lab, Pair, Run, eventually
@@ -182,6 +185,29 @@ def test_a_benchmark_goes_on_where_it_was_interrupted(nothing: Lab, client: dict
         again, run = benchmark(nothing, tmp_path, **asked, **client)
         assert len(endpoint.requests) == count * 3 // 2, "nothing twice"
         assert again["cells"] == told["cells"]
+
+
+@pytest.mark.matrix
+def test_an_interrupt_leaves_no_client_behind(nothing: Lab, client: dict[str, str], tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text(yaml.safe_dump(ALONE))
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    with SetTiming(ttft_s=1, itl_s=0.1) as endpoint:
+        asked = json.dumps({**at(endpoint, benchmark_out=str(tmp_path / "out"), benchmark_runs=1), **client})
+        command = ["ansible-playbook", "-i", str(hosts), "playbooks/benchmark.yml", "-e", asked]
+        environment = {**os.environ, "TMPDIR": str(scratch)}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 300
+        while len(endpoint.requests) < 3:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()[0].decode()
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[0].decode()
+    assert "[ERROR]: User interrupted execution" in said or process.returncode == 99, said
+    assert subprocess.run(["pgrep", "-f", str(scratch)], check=False, stdout=subprocess.DEVNULL).returncode == 1
+    eventually(lambda: [one.name for one in scratch.iterdir() if "benchmark" in one.name], [])
 
 
 #: of what is measured, the part by which it may be off: TTFT carries 2 to 20 ms of the client's own, and more where the

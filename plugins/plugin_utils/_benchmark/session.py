@@ -17,6 +17,7 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, Callable, Iterator, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import aiperf, cells, figures, judge
@@ -87,14 +88,31 @@ def _client(job: cells.Job, target: aiperf.Target, program: Path, key: str, work
         except OSError as error:
             log.write(f"{program} cannot be started: {error}\n".encode())
             return None
-        try:
+        with _ended_with_us(process, work):
             count = _Count(out / aiperf.RECORDS)
             while process.poll() is None:
                 say(count.now(), job.cell.requests)
                 time.sleep(PAUSE_S)
-        finally:
-            _end(process)
     return process.returncode
+
+
+@contextmanager
+def _ended_with_us(process: subprocess.Popen[bytes], work: Path) -> Iterator[None]:
+    """End the client with the block, and also where a signal ends this process of Ansible's without its finally."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        _end(process)
+        shutil.rmtree(work, ignore_errors=True)
+        signal.signal(signum, before[signal.Signals(signum)])
+        os.kill(os.getpid(), signum)
+
+    before = {signum: signal.signal(signum, end) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+        _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -73,8 +73,7 @@ def opened(options: Mapping[str, Any], host: str, remote_port: int, name: str) -
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,
-            start_new_session=True,
-        )
+        )  # in this process's group, which Ansible ends as a whole where the play is interrupted
         try:
             _wait(process, port)
             if process.poll() is not None:
