@@ -170,7 +170,9 @@ def known_variables() -> set[str]:
     ]
     for path in readers:
         names |= set(
-            re.findall(r"\b(?:spark|validate|doctor|setup|status|preflight|prune|download)_[a-z_]+", path.read_text())
+            re.findall(
+                r"\b(?:spark|validate|doctor|setup|status|preflight|prune|download|benchmark)_[a-z_]+", path.read_text()
+            )
         )
     return names
 
