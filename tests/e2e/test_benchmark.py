@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ import pytest
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import document
 
+from .benchmark_client import installed
 from .conftest import ROOT, Lab, Pair, Run, eventually
 from .set_timing import BUSY, CUT, ERROR, TOLD_CUT, TORN, SetTiming
 from .state import BY_SERVING, captured, differences
@@ -35,21 +38,6 @@ ALONE = {
         "vars": {"benchmark_become": False},
     }
 }
-TOKENIZER = """
-import json, pathlib, sys
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-folder = pathlib.Path(sys.argv[1])
-made = Tokenizer(models.BPE())
-made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-words = ["the cat and the dog have found that all was well when they came back to see where he had been"]
-made.train_from_iterator(words, trainers.BpeTrainer(
-    vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
-folder.mkdir(parents=True)
-made.save(str(folder / "tokenizer.json"))
-about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
-         "model_max_length": 131072}
-(folder / "tokenizer_config.json").write_text(json.dumps(about))
-"""
 
 
 @pytest.fixture(scope="session")
@@ -60,15 +48,8 @@ def nothing(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.fixture(scope="session")
 def client(nothing: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """AIPerf as the playbook installs it, and a small tokenizer that is a real one."""
-    folder = os.environ.get("BENCHMARK_CACHE") or str(tmp_path_factory.mktemp("cache"))
-    tasks = [{"name": "It", "ansible.builtin.include_tasks": str(ROOT / "playbooks/tasks/benchmark_client.yml")}]
-    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
-    run = nothing.play([play], benchmark_cache=folder)
-    assert run.status == "successful", run.said
-    made = tmp_path_factory.mktemp("tokenizer") / "tiny"
-    subprocess.run([f"{folder}/aiperf/bin/python", "-c", TOKENIZER, str(made)], check=True)
-    return {"benchmark_cache": folder, "benchmark_tokenizer": str(made)}
+    """AIPerf, and a tokenizer."""
+    return installed(nothing, tmp_path_factory.mktemp("client"))
 
 
 def benchmark(lab: Lab, out: Path, check: bool = False, **options: Any) -> tuple[dict[str, Any], Run]:
@@ -191,8 +172,7 @@ def test_a_benchmark_goes_on_where_it_was_interrupted(nothing: Lab, client: dict
 def test_an_interrupt_leaves_no_client_behind(nothing: Lab, client: dict[str, str], tmp_path: Path) -> None:
     hosts = tmp_path / "hosts.yml"
     hosts.write_text(yaml.safe_dump(ALONE))
-    scratch = tmp_path / "tmp"
-    scratch.mkdir()
+    scratch = Path(tempfile.mkdtemp(prefix="sp-"))  # a short name, since the client's sockets have paths
     with SetTiming(ttft_s=1, itl_s=0.1) as endpoint:
         asked = json.dumps({**at(endpoint, benchmark_out=str(tmp_path / "out"), benchmark_runs=1), **client})
         command = ["ansible-playbook", "-i", str(hosts), "playbooks/benchmark.yml", "-e", asked]
@@ -208,6 +188,7 @@ def test_an_interrupt_leaves_no_client_behind(nothing: Lab, client: dict[str, st
     assert "[ERROR]: User interrupted execution" in said or process.returncode == 99, said
     assert subprocess.run(["pgrep", "-f", str(scratch)], check=False, stdout=subprocess.DEVNULL).returncode == 1
     eventually(lambda: [one.name for one in scratch.iterdir() if "benchmark" in one.name], [])
+    shutil.rmtree(scratch)
 
 
 #: of what is measured, the part by which it may be off: TTFT carries 2 to 20 ms of the client's own, and more where the
