@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import benchmark_cases as cases
 import jsonschema
 import pytest
 import yaml
@@ -84,6 +85,29 @@ def test_check_tells_what_would_run_and_how_long_and_does_nothing(nothing: Lab, 
         assert "3 loads x 3 runs, about" in run.words
         assert "i256-o256-c32: 50 requests of 256 tokens, 256 tokens back, 32 at once" in run.words
         assert (told, endpoint.paths, [one.name for one in tmp_path.iterdir()]) == ({}, [], ["tokenizer"])
+
+
+@pytest.mark.matrix
+def test_the_report_says_no_difference_of_what_is_alike_and_names_what_is_slower(nothing: Lab, tmp_path: Path) -> None:
+    for name, change in (("one", {}), ("same", {"seed": 2}), ("slower", {"seed": 3, "slower": 1.2})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(cases.result(name=name, **change)))
+    where = {"benchmark_out": str(tmp_path), "benchmark_baseline": "one"}
+    where |= {"benchmark_cache": os.environ.get("BENCHMARK_CACHE") or str(tmp_path / "cache")}
+    run = nothing.play("benchmark_report.yml", inventory=ALONE, **where)
+    assert run.status == "successful", run.said
+    words = run.words
+    alike, slower = words.index("same against one"), words.index("slower against one")
+    assert words[alike:slower].strip() == "same against one no difference exceeds the spread"
+    assert "ITL p50 10" in words[slower:] or "inter-token latency" in words[slower:], words[slower:]
+    assert ": worse" in words[slower:]
+    assert ": better" not in words[alike:]
+    schema = json.loads((ROOT / "docs" / "benchmark_report.schema.json").read_text())
+    jsonschema.validate(json.loads((tmp_path / "benchmark.json").read_text()), schema)
+    assert all((tmp_path / f"benchmark.{kind}").stat().st_size for kind in ("html", "csv", "md"))
+    (tmp_path / "virtual.json").write_text(json.dumps(cases.result(name="virtual", virtual=True)))
+    run = nothing.play("benchmark_report.yml", inventory=ALONE, **where)
+    assert run.status == "failed"
+    assert "virtual: measured on virtual Sparks" in run.words
 
 
 def test_what_cannot_be_measured_is_refused_before_anything_is_asked(nothing: Lab, tmp_path: Path) -> None:
