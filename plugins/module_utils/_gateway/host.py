@@ -23,7 +23,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.host im
     packages,
     unit,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway import admin, certificate, clients
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway import admin, certificate, clients, log
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway.layout import (
     ETC,
     PACKAGES,
@@ -139,3 +139,8 @@ def is_unit(pid: int, unit_name: str, proc: Path = Path("/proc")) -> bool:
         return f"/{unit_name}" in (proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
+
+
+def journal_arguments(places: Layout) -> list[str]:
+    """What journalctl is asked to print the newest lines of a gateway's log."""
+    return ["--unit", places.unit, "--output", "cat", "--no-pager", "--quiet", "--lines", str(log.LINES)]
