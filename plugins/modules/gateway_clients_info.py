@@ -43,7 +43,7 @@ lines:
   returned: success
   type: list
   elements: str
-  sample: ["alice, key 0123456789ab (playbook): 12 requests and 3400 tokens within the hour, last at 2026-11-30 16:14:31 UTC"]
+  sample: ["alice, key 0123456789ab (playbook): the log has nothing of it"]
 without_key:
   description: What the log has of requests without a key that is known, null where it has nothing.
   returned: success
@@ -57,6 +57,7 @@ authority:
 import os
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -85,6 +86,8 @@ def main() -> None:
         known, damaged = host.clients_here(places)
     except OSError as error:
         known, damaged = {}, told(error)
+    if not (problem or damaged or Path(places.directory).is_dir()):
+        problem = f"there is no gateway ({places.directory} is not there): run serve.yml with spark_api_exposure: key"
     if problem or damaged:
         module.fail_json(msg=f"{name}: {problem or damaged}. Nothing was changed.")
     command = [module.get_bin_path("journalctl", required=True), *host.journal_arguments(places)]
