@@ -13,6 +13,7 @@ description:
   - >-
     With O(state=kept) the files of what last served are copied beside those that a play is about to write. A supervisor
     that was started with that configuration goes by them from then on, so that what serves can start again at any time.
+    What served on other Sparks than O(members) is not kept.
   - >-
     With O(state=started), under systemd, the container that was made beside the running one takes its place. The one
     that last served keeps another name, and the unit starts the new one. All of that is one call.
@@ -26,6 +27,7 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.docker
+  - sparkops.dgx_spark.serving
 attributes:
   check_mode:
     support: full
@@ -55,24 +57,6 @@ options:
       where a worker's was started again.
     type: bool
     default: false
-  layout:
-    description: Paths and names of the serving, as the role engine_serve plans them.
-    type: dict
-    required: true
-  launcher:
-    description: Who starts the containers.
-    type: str
-    choices: [swarm, docker]
-    required: true
-  members:
-    description: The Sparks that serve, leader first, by inventory name. What served on others is not kept.
-    type: list
-    elements: str
-    required: true
-  leader:
-    description: Whether this host is the leader.
-    type: bool
-    required: true
   entry:
     description: >-
       What is added to the history, with C(repo), C(commit), C(config), C(outcome), C(why) and C(asked). Empty for
@@ -150,6 +134,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import (
     history,
     host,
+    instances,
     last_good,
     lifecycle,
 )
@@ -210,11 +195,8 @@ def main() -> None:
             "good": {"type": "str", "default": ""},
             "config": {"type": "str", "default": ""},
             "anew": {"type": "bool", "default": False},
-            "layout": {"type": "dict", "required": True},
-            "launcher": {"type": "str", "choices": ["swarm", "docker"], "required": True},
-            "members": {"type": "list", "elements": "str", "required": True},
-            "leader": {"type": "bool", "required": True},
             "entry": {"type": "dict", "default": {}},
+            **instances.SERVING_OPTIONS,
             **SOCKET_OPTION,
         },
         supports_check_mode=True,

@@ -21,6 +21,7 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.docker
+  - sparkops.dgx_spark.serving
 attributes:
   check_mode:
     support: full
@@ -33,24 +34,6 @@ options:
     description: V(stopped), or V(started), which also starts anew what a supervisor has given up.
     type: str
     choices: [started, stopped]
-    required: true
-  layout:
-    description: Paths and names of the serving, as M(sparkops.dgx_spark.engine_host_info) returns them.
-    type: dict
-    required: true
-  launcher:
-    description: Who starts the containers.
-    type: str
-    choices: [swarm, docker]
-    required: true
-  members:
-    description: The Sparks that serve, leader first.
-    type: list
-    elements: str
-    required: true
-  leader:
-    description: Whether this host is the first of O(members).
-    type: bool
     required: true
   leader_only:
     description: Whether under a Swarm the leader's service alone is stopped.
@@ -292,13 +275,10 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": [STARTED, contract.STOPPED], "required": True},
-            "layout": {"type": "dict", "required": True},
-            "launcher": {"type": "str", "choices": ["swarm", "docker"], "required": True},
-            "members": {"type": "list", "elements": "str", "required": True},
-            "leader": {"type": "bool", "required": True},
             "leader_only": {"type": "bool", "default": False},
             "address": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 120},
+            **instances.SERVING_OPTIONS,
             **SOCKET_OPTION,
         },
         supports_check_mode=True,

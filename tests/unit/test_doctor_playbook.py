@@ -89,15 +89,16 @@ def test_who_judges_is_in_the_run(limit: str, refused: bool, tmp_path: Path) -> 
     assert ("leaves out localhost, which judges" in " ".join(run.stdout.split())) is refused
 
 
-@pytest.mark.parametrize(("state", "rests"), [("active", False), ("inactive", True), ("failed", True), (None, False)])
-def test_a_stopped_docker_is_asked_by_no_plan(state: str | None, rests: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("told", "rests"), [({"rests": False}, False), ({"rests": True}, True), ({}, False), (None, False)]
+)
+def test_a_stopped_docker_is_asked_by_no_plan(told: dict[str, bool] | None, rests: bool, tmp_path: Path) -> None:
     """It would start for the question; and one that could not be read is no reason."""
     play = next(play for play in PREFLIGHT if play.get("name") == "Plan")
     whole, model = (task for task in play["tasks"][0]["block"])
     assert "not __preflight_docker_rests" in whole["when"]
     assert "or __preflight_docker_rests" in model["when"]
-    unit = {} if state is None else {"active": state}
-    read = {"host": {"root": True}, "docker_service": {"unit": unit}}
+    read = {"host": {"root": True}, **({} if told is None else {"docker_service": told})}
     variables = {"spark": {"hosts": {"spark1": {"spark_doctor_read": {"read": read}}, "spark2": {}}}}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(variables))
     check = {"ansible.builtin.assert": {"that": f"__preflight_docker_rests is {'true' if rests else 'false'}"}}

@@ -171,7 +171,8 @@ def known_variables() -> set[str]:
     for path in readers:
         names |= set(
             re.findall(
-                r"\b(?:spark|validate|doctor|setup|status|preflight|prune|download|api_key)_[a-z_]+", path.read_text()
+                r"\b(?:spark|validate|doctor|setup|status|preflight|prune|download|benchmark|api_key)_[a-z_]+",
+                path.read_text(),
             )
         )
     return names

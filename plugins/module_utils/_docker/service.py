@@ -12,7 +12,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import UnreadError, run
 
 UNIT = "docker.service"
-RESTS = ("inactive", "failed", "deactivating")
+RESTS = ("inactive", "failed", "deactivating")  # states of the unit in which a question would start it
 
 
 def rests(path: str = SOCKET) -> str:

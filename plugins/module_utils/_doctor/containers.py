@@ -15,7 +15,12 @@ import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import daemon_json, dockerd, toolkit_config
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import (
+    daemon_json,
+    dockerd,
+    service,
+    toolkit_config,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
     SOCKET,
     Docker,
@@ -90,13 +95,14 @@ def asked(docker: Docker, target: str) -> Any:
 
 
 def docker_service() -> dict[str, Any]:
-    """Whether Docker is ``installed``, and its ``unit``, or why that is not told (``problem``)."""
+    """Whether Docker is ``installed``, its ``unit`` and whether it ``rests``, or why that is not told (``problem``)."""
     if tool("dockerd") is None and tool("docker") is None:
-        return {"installed": False, "unit": {}, "problem": ""}
+        return {"installed": False, "unit": {}, "rests": False, "problem": ""}
     try:
-        return {"installed": True, "unit": unit("docker.service"), "problem": ""}
+        found = unit(service.UNIT)
     except UnreadError as error:
-        return {"installed": True, "unit": {}, "problem": str(error)}
+        return {"installed": True, "unit": {}, "rests": False, "problem": str(error)}
+    return {"installed": True, "unit": found, "rests": found["active"] in service.RESTS, "problem": ""}
 
 
 def docker_info(docker: Docker) -> dict[str, Any]:

@@ -14,6 +14,13 @@ from typing import Any, Iterable, Mapping
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import INSTANCE, RESERVED
 
 SWARM, SYSTEMD = "swarm", "docker"  # launchers, as the option names them
+#: of a module, as the doc fragment ``serving`` describes them
+SERVING_OPTIONS = {
+    "layout": {"type": "dict", "required": True},
+    "launcher": {"type": "str", "choices": [SWARM, SYSTEMD], "required": True},
+    "members": {"type": "list", "elements": "str", "required": True},
+    "leader": {"type": "bool", "required": True},
+}
 
 
 def instances_in(engine: str, names: Iterable[str]) -> list[str]:

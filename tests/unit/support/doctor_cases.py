@@ -198,6 +198,7 @@ def host(rank: int) -> dict[str, Any]:
         "docker_service": {
             "installed": True,
             "unit": {"active": "active", "sub": "running", "result": "success"},
+            "rests": False,
             "problem": "",
         },
         "docker": {

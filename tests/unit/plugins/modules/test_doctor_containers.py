@@ -247,6 +247,18 @@ def test_a_unit_that_systemd_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UnreadError, match="has not been booted with systemd as init"):
         containers.unit("docker.service")
     monkeypatch.setattr(containers, "tool", lambda _name: "/usr/bin/docker")
-    assert containers.docker_service()["problem"]
+    unread = containers.docker_service()
+    assert (bool(unread["problem"]), unread["rests"]) == (True, False)
     monkeypatch.setattr(containers, "tool", lambda _name: None)
-    assert containers.docker_service() == {"installed": False, "unit": {}, "problem": ""}
+    assert containers.docker_service() == {"installed": False, "unit": {}, "rests": False, "problem": ""}
+
+
+@pytest.mark.parametrize(
+    ("state", "rests"),
+    [("inactive", True), ("failed", True), ("deactivating", True), ("active", False), ("activating", False)],
+)
+def test_a_docker_whose_unit_rests(monkeypatch: pytest.MonkeyPatch, state: str, rests: bool) -> None:
+    monkeypatch.setattr(containers, "tool", lambda _name: "/usr/bin/docker")
+    monkeypatch.setattr(containers, "run", lambda _argv: (0, f"LoadState=loaded\nActiveState={state}\n"))
+    found = containers.docker_service()
+    assert (found["unit"]["active"], found["rests"]) == (state, rests)

@@ -1,0 +1,161 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measure an endpoint; the module of this name documents it."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Iterator
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told as told_of
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import (
+    aiperf,
+    cells,
+    document,
+    figures,
+    judge,
+    session,
+    tunnel,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.in_place import InPlace
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+
+SSH = ("ssh", "ansible.builtin.ssh")
+LOCAL = ("local", "ansible.builtin.local")
+
+
+class ActionModule(Planner):
+    """Runs on the controller."""
+
+    SPEC: ClassVar[dict[str, Any]] = {
+        "endpoint": {"type": "dict", "required": True},
+        "model": {"type": "str", "required": True},
+        "tokenizer": {"type": "path", "required": True},
+        "environment": {"type": "path", "required": True},
+        "cells": {"type": "list", "elements": "dict", "required": True},
+        "runs": {"type": "int", "default": 3},
+        "seed": {"type": "int", "default": 1},
+        "api_key": {"type": "str", "default": "", "no_log": True},
+        "extra": {"type": "dict", "default": {}},
+        "bust_cache": {"type": "bool", "default": True},
+        "request_seconds": {"type": "int", "default": 600},
+        "slo": {"type": "dict", "default": {}},
+        "head": {"type": "dict", "default": {}},
+        "out": {"type": "path", "required": True},
+    }
+    ERRORS: ClassVar[tuple[type[Exception], ...]] = (cells.CellsError, tunnel.TunnelError)
+
+    def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Measure every run that no earlier call has measured well. Return the document."""
+        some = [cells.Cell(**one) for one in asked["cells"]]
+        order = cells.jobs(some, asked["runs"], asked["seed"])
+        path = Path.cwd() / Path(asked["out"]).expanduser()
+        if self._task.check_mode:
+            return {"document": {}, "file": "", "measured": 0, "skipped": False}
+        with self._way(asked["endpoint"], task_vars["inventory_hostname"]) as url:
+            return self._measured(asked, url, path, some, order, task_vars["inventory_hostname"])
+
+    @contextmanager
+    def _way(self, endpoint: dict[str, Any], host: str) -> Iterator[str]:
+        """The endpoint's URL as this controller reaches it; by a tunnel where it is one of the leader's loopback."""
+        if endpoint["url"]:
+            yield str(endpoint["url"])
+            return
+        address, port = str(endpoint["host"]), int(endpoint["port"])
+        if self._connection.transport in LOCAL:
+            yield f"http://{f'[{address}]' if ':' in address else address}:{port}"
+            return
+        if self._connection.transport not in SSH:
+            raise PlanError(
+                f"{host} is reached by {self._connection.transport}, which gives no tunnel: give an address that this "
+                "controller reaches (benchmark_url). Nothing was measured."
+            )
+        options = {name: self._connection.get_option(name) for name in tunnel.OPTIONS}
+        with tunnel.opened(options, address, port, host) as url:
+            yield url
+
+    def _measured(
+        self, asked: dict[str, Any], url: str, path: Path, some: list[cells.Cell], order: list[cells.Job], host: str
+    ) -> dict[str, Any]:
+        slo = figures.Slo(**asked["slo"])
+        target = aiperf.Target(
+            url=url,
+            model=asked["model"],
+            tokenizer=asked["tokenizer"],
+            key=bool(asked["api_key"]),
+            extra=asked["extra"],
+            request_s=float(asked["request_seconds"]),
+            bust=asked["bust_cache"],
+        )
+        program = session.program_of(Path(asked["environment"]))
+        found = _earlier(path, some) or document.begun(
+            {"at": time.time(), "runs": asked["runs"], "seed": asked["seed"], **asked["head"]}, some
+        )
+        there = session.resumed(found)
+        todo = [job for job in order if (job.cell.key, job.run) not in there]
+        shown = InPlace(self._display, host)
+        for number, job in enumerate(todo, 1):
+            words = f"{job.cell.key}, run {job.run} of {asked['runs']} ({number} of {len(todo)})"
+
+            def say(came: int, of: int, words: str = words) -> None:
+                shown.say(words, f": {came} of {of} requests")
+
+            raw = path.with_suffix("") / f"{job.cell.key}-run{job.run}"
+            run = session.measured(job, target, program, asked["api_key"], raw, slo, say)
+            found = document.with_run(found, job.cell.key, run, asked["runs"])
+            _write(path, found)  # each run at once, so that a later call goes on from there
+        shown.end()
+        return self._told(found, path, len(todo))
+
+    def _told(self, found: dict[str, Any], path: Path, measured: int) -> dict[str, Any]:
+        lines = document.table(found)
+        self._display.display("\n".join(lines))  # as it is: a result's long lines are folded or quoted
+        problems = [
+            f"{cell['key']}, run {run['run']}: {problem}"
+            for cell in found["cells"]
+            for run in cell["runs"]
+            for problem in run["problems"]
+        ]
+        return {
+            "document": found,
+            "file": str(path),
+            "measured": measured,
+            "good": found["good"],
+            "problems": problems,
+            "mend": judge.mend(problems) if problems else "",
+            "_ansible_verbose_override": True,  # the table is shown already
+        }
+
+
+def _earlier(path: Path, some: list[cells.Cell]) -> dict[str, Any] | None:
+    """What an earlier call has written there, None for nothing. :raises PlanError: where that is of other cells."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise PlanError(
+            f"{path} is there on the controller, and is no result that can be gone on with ({error}): name another "
+            "one (benchmark_name). Nothing was measured."
+        ) from error
+    if [cell.get("load") for cell in found.get("cells", [])] != [cell.to_json() for cell in some]:
+        raise PlanError(
+            f"{path} on the controller has other cells than are asked for now: name another result (benchmark_name). "
+            "Nothing was measured."
+        )
+    return dict(found)
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, json.dumps(found, indent=2) + "\n", mode=0o644)
+    except (OSError, FileError) as error:
+        raise PlanError(
+            f"{told_of(error)}, or name another directory on this controller (benchmark_out). No Spark was changed."
+        ) from error

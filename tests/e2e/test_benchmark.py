@@ -1,0 +1,288 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""playbooks/benchmark.yml against an endpoint whose timing is set, and on a pair of virtual Sparks.
+
+Those that measure need AIPerf, which the playbook installs (1.2 GB): BENCHMARK_CACHE names a directory that it is
+kept in from one session to the next. BENCHMARK_TABLE names a file that the accuracy is written to, as a table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import document
+
+from .conftest import ROOT, Lab, Pair, Run, eventually
+from .set_timing import BUSY, CUT, ERROR, TOLD_CUT, TORN, SetTiming
+from .state import BY_SERVING, captured, differences
+
+SCHEMA = json.loads((ROOT / "docs" / "benchmark.schema.json").read_text())
+#: this machine as a Spark that serves nothing
+ALONE = {
+    "spark": {
+        "hosts": {"spark1": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}},
+        "vars": {"benchmark_become": False},
+    }
+}
+TOKENIZER = """
+import json, pathlib, sys
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+folder = pathlib.Path(sys.argv[1])
+made = Tokenizer(models.BPE())
+made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+words = ["the cat and the dog have found that all was well when they came back to see where he had been"]
+made.train_from_iterator(words, trainers.BpeTrainer(
+    vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+folder.mkdir(parents=True)
+made.save(str(folder / "tokenizer.json"))
+about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
+         "model_max_length": 131072}
+(folder / "tokenizer_config.json").write_text(json.dumps(about))
+"""
+
+
+@pytest.fixture(scope="session")
+def nothing(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A way to run playbooks, without a lab."""
+    return Lab(tmp_path_factory.mktemp("benchmark"))
+
+
+@pytest.fixture(scope="session")
+def client(nothing: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """AIPerf as the playbook installs it, and a small tokenizer that is a real one."""
+    folder = os.environ.get("BENCHMARK_CACHE") or str(tmp_path_factory.mktemp("cache"))
+    tasks = [{"name": "It", "ansible.builtin.include_tasks": str(ROOT / "playbooks/tasks/benchmark_client.yml")}]
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    run = nothing.play([play], benchmark_cache=folder)
+    assert run.status == "successful", run.said
+    made = tmp_path_factory.mktemp("tokenizer") / "tiny"
+    subprocess.run([f"{folder}/aiperf/bin/python", "-c", TOKENIZER, str(made)], check=True)
+    return {"benchmark_cache": folder, "benchmark_tokenizer": str(made)}
+
+
+def benchmark(lab: Lab, out: Path, check: bool = False, **options: Any) -> tuple[dict[str, Any], Run]:
+    """Run the playbook. Returns the result that it wrote, empty where it wrote none, and the run."""
+    run = lab.play("benchmark.yml", check, inventory=ALONE, benchmark_out=str(out), benchmark_name="it", **options)
+    path = out / "it.json"
+    told = json.loads(path.read_text()) if path.exists() else {}
+    if told:
+        jsonschema.validate(told, SCHEMA)
+        assert told["good"] == (run.status == "successful"), run.said
+    return told, run
+
+
+def at(endpoint: SetTiming, **options: Any) -> dict[str, Any]:
+    return {"benchmark_url": endpoint.url, "benchmark_model": endpoint.model, **options}
+
+
+# Without the client
+
+
+def test_check_tells_what_would_run_and_how_long_and_does_nothing(nothing: Lab, tmp_path: Path) -> None:
+    with SetTiming() as endpoint:
+        asked = at(endpoint, benchmark_profile="short", benchmark_concurrency="1,8,32")
+        where = {"benchmark_cache": str(tmp_path / "none"), "benchmark_tokenizer": str(tmp_path / "tokenizer")}
+        _told, run = benchmark(nothing, tmp_path / "out", check=True, **asked, **where)
+        assert "tokenizer is no directory, and benchmark_tokenizer names it" in run.words
+        (tmp_path / "tokenizer").mkdir()
+        (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
+        told, run = benchmark(nothing, tmp_path / "out", check=True, **asked, **where)
+        assert run.status == "successful", run.said
+        assert "BENCHMARK short of set-timing at" in run.words
+        assert "3 loads x 3 runs, about" in run.words
+        assert "i256-o256-c32: 50 requests of 256 tokens, 256 tokens back, 32 at once" in run.words
+        assert (told, endpoint.paths, [one.name for one in tmp_path.iterdir()]) == ({}, [], ["tokenizer"])
+
+
+def test_what_cannot_be_measured_is_refused_before_anything_is_asked(nothing: Lab, tmp_path: Path) -> None:
+    with SetTiming() as endpoint:
+        _told, run = benchmark(nothing, tmp_path, **at(endpoint, benchmark_profile="fast"))
+        assert "benchmark_profile is 'fast', and the profiles are quick, short" in run.words
+        _told, run = benchmark(nothing, tmp_path)
+        assert "no Spark of this run serves anything: serve a model first, or name the endpoint" in run.words
+        assert endpoint.paths == []
+
+
+# With the client
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("mode", [CUT, TOLD_CUT, TORN, ERROR])
+def test_a_stream_that_ends_early_is_a_failure_and_no_fast_answer(
+    nothing: Lab, client: dict[str, str], tmp_path: Path, mode: str
+) -> None:
+    with SetTiming(mode=mode, every=5, spared=2) as endpoint:
+        asked = at(endpoint, benchmark_concurrency=2, benchmark_output=20, benchmark_runs=1)
+        told, run = benchmark(nothing, tmp_path, **asked, **client)
+    assert run.status == "failed"
+    (cell,) = told["cells"]
+    (one,) = cell["runs"]
+    assert (one["good"], one["figures"], one["good_requests"], cell["over_runs"]) == (False, None, 8, {})
+    assert "2 of 10 requests: " in run.words
+    assert "So no figure of these runs counts" in run.words
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(("every", "failed"), [(4, 3), (1, 12)])
+def test_a_busy_endpoint_is_a_failure(
+    nothing: Lab, client: dict[str, str], tmp_path: Path, every: int, failed: int
+) -> None:
+    with SetTiming(mode=BUSY, every=every, spared=2) as endpoint:
+        asked = at(endpoint, benchmark_concurrency=2, benchmark_output=20, benchmark_runs=1, benchmark_requests=12)
+        told, run = benchmark(nothing, tmp_path, **asked, **client)
+    assert run.status == "failed"
+    assert told["cells"][0]["runs"][0]["good_requests"] == 12 - failed
+    assert f"{failed} of 12 requests: 503" in run.words
+    assert "ask for fewer at once (benchmark_concurrency)" in run.words
+
+
+@pytest.mark.matrix
+def test_a_key_reaches_the_endpoint_and_nothing_else(nothing: Lab, client: dict[str, str], tmp_path: Path) -> None:
+    key = "planted-0123456789abcdef"
+    with SetTiming(key=key) as endpoint:
+        asked = at(endpoint, benchmark_output=8, benchmark_requests=2, benchmark_runs=1)
+        told, run = benchmark(nothing, tmp_path / "out", spark_api_key=key, **asked, **client)
+        assert run.status == "successful", run.said
+        assert len(endpoint.requests) == 3
+        prompts = [json.dumps(one["messages"]) for one in endpoint.requests]
+        assert len(set(prompts)) == 3
+        assert {path for path in endpoint.paths if "metrics" in path} == set()
+        _told, refused = benchmark(nothing, tmp_path / "other", **asked, **client)
+    assert "401" in refused.words
+    assert "give the endpoint's key (spark_api_key)" in refused.words
+    left = [
+        path for path in (tmp_path / "out").rglob("*") if path.is_file() and key in path.read_text(errors="replace")
+    ]
+    assert (left, key in json.dumps(run.events)) == ([], False)
+    assert told["virtual"] in (True, False)
+
+
+@pytest.mark.matrix
+def test_a_benchmark_goes_on_where_it_was_interrupted(nothing: Lab, client: dict[str, str], tmp_path: Path) -> None:
+    with SetTiming(ttft_s=0.02, itl_s=0.002) as endpoint:
+        asked = at(endpoint, benchmark_output=8, benchmark_requests=2, benchmark_runs=2)
+        first, run = benchmark(nothing, tmp_path, **asked, **client)
+        assert run.status == "successful", run.said
+        count = len(endpoint.requests)
+        path = tmp_path / "it.json"
+        first["cells"][0]["runs"] = first["cells"][0]["runs"][:1]
+        path.write_text(json.dumps(first))
+        told, run = benchmark(nothing, tmp_path, **asked, **client)
+        assert run.status == "successful", run.said
+        assert len(endpoint.requests) == count * 3 // 2, "one run of two"
+        assert told["cells"][0]["runs"][0] == first["cells"][0]["runs"][0]
+        again, run = benchmark(nothing, tmp_path, **asked, **client)
+        assert len(endpoint.requests) == count * 3 // 2, "nothing twice"
+        assert again["cells"] == told["cells"]
+
+
+@pytest.mark.matrix
+def test_an_interrupt_leaves_no_client_behind(nothing: Lab, client: dict[str, str], tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text(yaml.safe_dump(ALONE))
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    with SetTiming(ttft_s=1, itl_s=0.1) as endpoint:
+        asked = json.dumps({**at(endpoint, benchmark_out=str(tmp_path / "out"), benchmark_runs=1), **client})
+        command = ["ansible-playbook", "-i", str(hosts), "playbooks/benchmark.yml", "-e", asked]
+        environment = {**os.environ, "TMPDIR": str(scratch)}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 300
+        while len(endpoint.requests) < 3:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()[0].decode()
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[0].decode()
+    assert "[ERROR]: User interrupted execution" in said or process.returncode == 99, said
+    assert subprocess.run(["pgrep", "-f", str(scratch)], check=False, stdout=subprocess.DEVNULL).returncode == 1
+    eventually(lambda: [one.name for one in scratch.iterdir() if "benchmark" in one.name], [])
+
+
+#: of what is measured, the part by which it may be off: TTFT carries 2 to 20 ms of the client's own, and more where the
+#: machine is busy
+ITL_SHARE, TTFT_SHARE = 0.05, 0.05
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("ttft_ms", [200, 40])
+def test_what_is_measured_is_the_truth(nothing: Lab, client: dict[str, str], tmp_path: Path, ttft_ms: int) -> None:
+    with SetTiming(ttft_s=ttft_ms / 1000, itl_s=0.01) as endpoint:
+        asked = at(endpoint, benchmark_profile="custom", benchmark_input=128, benchmark_output=100, benchmark_runs=1)
+        told, run = benchmark(
+            nothing, tmp_path, **asked, **client, benchmark_concurrency="1,8,32", benchmark_requests_each=4
+        )
+    assert run.status == "successful", run.said
+    rows = []
+    for cell in told["cells"]:
+        at_once, (one,) = cell["load"]["concurrency"], cell["runs"]
+        measured = one["figures"]
+        ttft, itl, tpot = measured["ttft_ms"]["p50"], measured["itl_ms"]["mean"], measured["tpot_ms"]["mean"]
+        rows.append(f"| {ttft_ms} / 10 | {at_once} | {ttft:.1f} ({ttft / ttft_ms - 1:+.1%}) | {itl:.2f} | {tpot:.2f} |")
+        assert itl == pytest.approx(10, rel=ITL_SHARE), rows
+        assert tpot == pytest.approx(10, rel=ITL_SHARE), rows
+        assert measured["input_tokens"] > 0
+        if ttft_ms == 200 and at_once in (1, 8):
+            assert ttft == pytest.approx(ttft_ms, rel=TTFT_SHARE), rows
+    print("\n".join(rows))
+    if table := os.environ.get("BENCHMARK_TABLE"):
+        with Path(table).open("a", encoding="utf-8") as stream:
+            stream.write("\n".join(rows) + "\n")
+
+
+# On virtual Sparks
+
+
+@pytest.fixture(scope="module")
+def serving(pair: Pair, first: tuple[Run, int]) -> Pair:
+    """The pair after two_spark.yml."""
+    eventually(lambda: bool(pair.asked()), True, seconds=240)
+    return pair
+
+
+@pytest.mark.matrix
+def test_a_pair_is_measured_through_a_tunnel_and_recorded_with_all_that_it_is(
+    serving: Pair, client: dict[str, str], tmp_path: Path
+) -> None:
+    before = captured(serving)
+    asked = {"benchmark_output": 16, "benchmark_requests": 4, "benchmark_runs": 2, "benchmark_out": str(tmp_path)}
+    noise = serving.play("benchmark.yml", **asked, benchmark_cache=client["benchmark_cache"])
+    assert noise.status == "failed"
+    assert "give a directory on this controller that has the model's tokenizer (benchmark_tokenizer)" in noise.words
+    run = serving.play("benchmark.yml", **asked, **client, benchmark_name="it")
+    assert run.status == "successful", run.said
+    told = json.loads((tmp_path / "it.json").read_text())
+    jsonschema.validate(told, SCHEMA)
+    assert (told["good"], told["virtual"], told["meanwhile"]) == (True, True, [])
+    assert (told["model"]["repo"], len(told["model"]["commit"])) == ("lab/tiny-chat", 40)
+    assert told["endpoint"] == "http://127.0.0.1:8355/v1 on spark1"
+    about = told["serving"]
+    assert about["image"]["base_digest"].startswith("sha256:")
+    assert about["flags"][0].endswith("trtllm-serve"), about["flags"]
+    assert "kv_cache_config" in about["yaml"]
+    assert [(rank["host"], rank["transport"]) for rank in about["ranks"]] == [("spark1", "IB"), ("spark2", "IB")]
+    assert about["nccl"]
+    assert told["cluster"]["shape"] == "2 Sparks"
+    for spark in told["cluster"]["sparks"]:
+        assert all(spark[name] for name in ("kernel", "driver", "firmware", "gpu", "docker", "virtual", "machine")), (
+            spark
+        )
+        assert {link["mtu"] for link in spark["links"] if link["state"] == "up"} == {9000}, spark["links"]
+    for moment in ("before", "after"):
+        assert [one["temperature_c"] > 0 < one["memory_available_mib"] for one in told[moment]["sparks"]] == [True] * 2
+    assert document.VIRTUAL in run.words
+    assert subprocess.run(["pgrep", "-f", f"ssh .*{serving.name}.* -L "], check=False).returncode == 1, (
+        "a tunnel is left"
+    )
+    assert differences(before, captured(serving), BY_SERVING) == []
