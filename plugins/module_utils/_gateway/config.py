@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What HAProxy is told, and the unit that runs it. Pure functions.
 
-It is written for HAProxy 2.6, 2.8 and 3.0 alike, which Debian 12, Ubuntu 24.04 and Debian 13 have.
+Nothing in it is newer than HAProxy 2.6. The tests run Debian 13's 3.0; Debian 12's 2.6 was seen to take it, let in and
+refuse, stream and tell of the engine. Ubuntu 24.04's 2.8 lies between the two, and has not been tried.
 
 This module util is private to the collection.
 """
