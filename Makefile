@@ -17,13 +17,15 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
 LAB ?= lab
 SPARKS ?= 2
 CABLING ?= auto
+# The environment that vLLM for processors is in: tests/bench/beside_vllm.py says how it gets there.
+VLLM ?= build/vllm
 lab_vars = -e virtual_spark_lab='"$(LAB)"' -e virtual_spark_count=$(SPARKS) -e virtual_spark_cabling=$(CABLING)
 
 # What runs on hosts and is no module.
 programs = $(wildcard roles/*/files/*.py)
 
 help: ## show this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 # Debian keeps venv and the ssh client in packages of their own.
 $(VENV)/.for-use: requirements.txt
@@ -98,6 +100,9 @@ bench: $(VENV)/.for-tests ## a converged run in remote calls and beside ansible 
 bench-copy: $(VENV)/.for-tests ## a table of ways to copy a model from Spark to Spark, in one lab
 	python -m tests.bench.copy_model
 
+bench-endpoint: $(VENV)/.for-tests ## benchmark.yml beside vLLM's own benchmark, of one server on this machine; VLLM: where it is
+	PYTHONPATH=playbooks/collections python -m tests.bench.beside_vllm --vllm $(VLLM)
+
 changelog: $(VENV)/.for-tests ## write CHANGELOG.md anew from changelogs/fragments and the modules' documentation
 	antsibull-changelog release --refresh --reload-plugins
 
@@ -107,5 +112,5 @@ troubleshooting: $(VENV)/.for-tests ## write docs/troubleshooting.md anew from t
 pre-commit: $(VENV)/.for-tests ## have git run the linters before a commit, and the unit tests before a push
 	pre-commit install --hook-type pre-commit --hook-type pre-push
 
-.PHONY: bench bench-copy changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
+.PHONY: bench bench-copy bench-endpoint changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
         test test-all troubleshooting

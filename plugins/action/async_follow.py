@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
-from typing import Any
+from typing import Any, Mapping
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.progress import PULL, describe
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.in_place import InPlace
+
+MODULE = "sparkops.dgx_spark.async_job_info"
 
 
 class ActionModule(ActionBase):
@@ -32,30 +32,35 @@ class ActionModule(ActionBase):
         started = asked["started"]
         if "ansible_job_id" not in started:
             return {**started, "changed": bool(started.get("changed"))}
-        paths = list(dict.fromkeys([*asked["progress"], PULL]))
-        pause, shown = 0.5, InPlace(self._display, task_vars["inventory_hostname"])
+        job = {
+            "jid": started["ansible_job_id"],
+            "dir": self._remote_expand_user(self.get_shell_option("async_dir", "~/.ansible_async")),
+            "progress": list(dict.fromkeys([*asked["progress"], PULL])),
+        }
+        wait, shown = 1.0, InPlace(self._display, task_vars["inventory_hostname"])
         while True:
-            done = self._status(started["ansible_job_id"], task_vars)
-            if done.get("finished") or "started" not in done:
+            found = self._execute_module(MODULE, module_args={**job, "wait": wait}, task_vars=task_vars)
+            ended = end_of(started["ansible_job_id"], found)
+            if ended:
                 shown.end()
-                return done
-            progress = "; ".join(filter(None, (self._progress(path, task_vars) for path in paths)))
+                return ended
+            progress = "; ".join(describe(about, time.time()) for about in found["progress"])
             if progress:
                 shown.say(progress)
-            time.sleep(pause)
-            pause = min(pause * 2, asked["interval"])
+            wait = min(wait * 2, asked["interval"])
 
-    def _status(self, job: str, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Return what the background process has written, as ansible.builtin.async_status does."""
-        options = {
-            "jid": job,
-            "_async_dir": self._remote_expand_user(self.get_shell_option("async_dir", "~/.ansible_async")),
+
+def end_of(job: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of a step that has ended, empty while it runs.
+
+    :param found: what the module async_job_info returned.
+    """
+    if found.get("failed") or found.get("unreachable"):
+        return dict(found)
+    if not found["there"]:
+        return {
+            "failed": True,
+            "finished": True,
+            "msg": f"the host knows of no step {job}: its result was removed from Ansible's async_dir. Run this again",
         }
-        return self._execute_module("ansible.legacy.async_status", module_args=options, task_vars=task_vars)
-
-    def _progress(self, path: str, task_vars: dict[str, Any]) -> str:
-        """Return how far a step is, empty where no such file is there."""
-        read = self._execute_module("ansible.legacy.slurp", module_args={"src": path}, task_vars=task_vars)
-        if read.get("failed"):
-            return ""
-        return describe(json.loads(base64.b64decode(read["content"])), time.time())
+    return {**found["result"], "ansible_job_id": job, "finished": True} if found["result"] else {}

@@ -252,8 +252,8 @@ def refuse_full_disks(sums: dict[str, list[room.Sum]], reserve_gb: int) -> None:
     """Refuse what does not fit. :raises ServeError: with host, filesystem, sum, free bytes and mend."""
     full = [
         f"{name}: what will lie on {each.filesystem['mount']} does not fit: {room.line(each)}, and {reserve_gb} GB are "
-        "to stay free (engine_serve_reserve_gb). Make room there, or name a larger disk for the cache (hf_cache_dir), "
-        'for copies (peer_copy_dir) or for Docker ("data-root" in /etc/docker/daemon.json)'
+        "to stay free (engine_serve_reserve_gb). Make room there, or name a larger disk for the cache (hf_cache_dir) "
+        'or for Docker ("data-root" in /etc/docker/daemon.json)'
         for name, some in sums.items()
         for each in room.lacking(some, reserve_gb)
     ]

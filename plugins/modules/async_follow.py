@@ -38,7 +38,7 @@ options:
     elements: str
     default: []
   interval:
-    description: Seconds between two questions.
+    description: Seconds after which the progress is asked for again, with M(sparkops.dgx_spark.async_job_info).
     type: int
     default: 5
 author:

@@ -65,16 +65,6 @@ options:
     type: list
     elements: str
     default: []
-  copy_dir:
-    description: >-
-      Where the files of an image that is copied are on their way to Docker, to read how much room there is; C(~) is the
-      home directory of O(copy_owner). Empty for nowhere.
-    type: str
-    default: ""
-  copy_owner:
-    description: The user who copies. Empty for the one who has become root.
-    type: str
-    default: ""
 author:
   - sparkops contributors (@sparkops)
 """
@@ -188,8 +178,9 @@ docker:
       type: str
     room:
       description: >-
-        By what lies there (C(images), C(docker) for its temporary files, C(export), C(copy)) the C(path), and the
-        C(filesystem) with its C(device), C(mount) and C(free_bytes).
+        By what lies there (C(images), C(docker) for its temporary files, C(saved) where an image can only be served
+        from what C(docker save) writes) the C(path), and the C(filesystem) with its C(device), C(mount) and
+        C(free_bytes).
       type: dict
     build_proxies:
       description: Docker's own proxies, as arguments of a build, where nothing else gives a build proxies.
@@ -293,8 +284,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
 
     docker, places, packages = Docker(), layout(asked["engine"], asked["instance"]), host.packages(run, PACKAGES)
     try:
-        copy_dir = host.copy_directory(asked["copy_dir"], asked["copy_owner"], os.environ)
-        engine = host.docker_of(docker, asked["base_image"], places, copy_dir)
+        engine = host.docker_of(docker, asked["base_image"], places)
         listen = host.listeners(docker, asked["listen"], places["name"])
         instances = host.instances_here(docker, asked["engine"])
     except DockerError as error:
@@ -332,8 +322,6 @@ def main() -> None:
             "instance": {"type": "str", "default": ""},
             "meminfo_path": {"type": "str", "default": contract.MEMINFO},
             "base_image": {"type": "str", "default": ""},
-            "copy_dir": {"type": "str", "default": ""},
-            "copy_owner": {"type": "str", "default": ""},
             "downloads": {"type": "list", "elements": "str", "default": []},
             "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "ufw"},
             "rdma_devices": {"type": "list", "elements": "str", "default": []},

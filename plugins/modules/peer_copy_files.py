@@ -34,11 +34,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Copy an image's files from the leader
+- name: Copy a checkpoint's files from the leader
   sparkops.dgx_spark.peer_copy_files:
-    name: image
-    directory: ~/.dgx-spark/copy-image.files
-    files: "{{ hostvars['spark1'].exported.files }}"
+    name: checkpoint
+    directory: /data/checkpoint
+    files: "{{ files }}"
 """
 
 RETURN = r"""
@@ -46,7 +46,7 @@ directory:
   description: The directory, absolute.
   returned: success
   type: str
-  sample: /home/nvidia/.dgx-spark/copy-image.files
+  sample: /data/checkpoint
 moved_bytes:
   description: Bytes that crossed the wire for the files, without ssh's own.
   returned: when something was copied

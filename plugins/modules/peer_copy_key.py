@@ -41,12 +41,6 @@ options:
     description: Its ssh port.
     type: int
     default: 22
-  files_too:
-    description: >-
-      With O(state=absent) and O(name), remove as well the files that are on their way to another place,
-      C(copy-NAME.files) in O(dir).
-    type: bool
-    default: false
   state:
     description: Whether there is to be a key.
     type: str
@@ -84,7 +78,7 @@ progress:
     Not returned in check mode.
   returned: O(state=present)
   type: str
-  sample: /home/nvidia/.dgx-spark/copy-image.progress
+  sample: /home/nvidia/.dgx-spark/copy-openai--gpt-oss-120b.progress
 """
 
 import os
@@ -144,7 +138,6 @@ def main() -> None:
             "dir": DIR_OPTION,
             "peer": {"type": "str"},
             "port": {"type": "int", "default": 22},
-            "files_too": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["name", "peer"])],
@@ -156,8 +149,7 @@ def main() -> None:
         if asked["state"] == "absent":
             going = places(top)
             if asked["name"]:
-                place = Place(top, asked["name"])
-                going = [place.folder, *([place.files, place.progress] if asked["files_too"] else [])]
+                going = [Place(top, asked["name"]).folder]
             module.exit_json(changed=remove(top, going, module.check_mode))
         place = Place(top, asked["name"])
         address = source_address(asked["peer"], asked["port"])

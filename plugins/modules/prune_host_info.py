@@ -83,17 +83,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import service
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_store import images_root
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.images import (
     containers_of,
     images,
     services_of,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import needed
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.host import (
-    DOCKER_ROOT,
-    copy_directory,
-    images_root,
-)
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.host import copy_directory
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._hf.cache import list_models
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room import filesystem
@@ -110,7 +107,7 @@ def of_docker(socket: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]], 
         return [], [], ""
     docker = Docker(socket)
     info, containers = docker.info(), containers_of(docker)
-    root = images_root(info, str(info.get("DockerRootDir") or DOCKER_ROOT))
+    root = images_root(info)
     return images(docker, containers), [*containers, *services_of(docker)], root
 
 

@@ -133,7 +133,8 @@ def measure(lab: Lab, size: str, shards: str) -> None:
         print(f"| {name:26} | {speed:4.2f} | {speed / peers:8.2f} | {speed / limit:12.2f} | {used:14.2f} |")
     print(f"| {'limit: iperf3':26} | {rate:4.2f} | {rate / peers:8.2f} | {rate / limit:12.2f} | {'':14} |")
     worker.check_output(f"rm -rf ~/copy {CACHE}")
-    copy_image.measure(lab, ssh, LEADER, {"peer_copy_members": ["spark1", "spark2"], "peer_copy_address": LEADER})
+    options = {"peer_copy_members": ["spark1", "spark2"], "peer_copy_address": LEADER}
+    copy_image.measure(lab, ssh, LEADER, options, lambda: processor_seconds(lab))
 
 
 if __name__ == "__main__":

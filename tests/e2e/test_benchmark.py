@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import benchmark_cases as cases
 import jsonschema
 import pytest
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import document
 
+from .benchmark_client import installed
 from .conftest import ROOT, Lab, Pair, Run, eventually
 from .set_timing import BUSY, CUT, ERROR, TOLD_CUT, TORN, SetTiming
 from .state import BY_SERVING, captured, differences
@@ -35,21 +39,6 @@ ALONE = {
         "vars": {"benchmark_become": False},
     }
 }
-TOKENIZER = """
-import json, pathlib, sys
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-folder = pathlib.Path(sys.argv[1])
-made = Tokenizer(models.BPE())
-made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-words = ["the cat and the dog have found that all was well when they came back to see where he had been"]
-made.train_from_iterator(words, trainers.BpeTrainer(
-    vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
-folder.mkdir(parents=True)
-made.save(str(folder / "tokenizer.json"))
-about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
-         "model_max_length": 131072}
-(folder / "tokenizer_config.json").write_text(json.dumps(about))
-"""
 
 
 @pytest.fixture(scope="session")
@@ -60,15 +49,8 @@ def nothing(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.fixture(scope="session")
 def client(nothing: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """AIPerf as the playbook installs it, and a small tokenizer that is a real one."""
-    folder = os.environ.get("BENCHMARK_CACHE") or str(tmp_path_factory.mktemp("cache"))
-    tasks = [{"name": "It", "ansible.builtin.include_tasks": str(ROOT / "playbooks/tasks/benchmark_client.yml")}]
-    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
-    run = nothing.play([play], benchmark_cache=folder)
-    assert run.status == "successful", run.said
-    made = tmp_path_factory.mktemp("tokenizer") / "tiny"
-    subprocess.run([f"{folder}/aiperf/bin/python", "-c", TOKENIZER, str(made)], check=True)
-    return {"benchmark_cache": folder, "benchmark_tokenizer": str(made)}
+    """AIPerf, and a tokenizer."""
+    return installed(nothing, tmp_path_factory.mktemp("client"))
 
 
 def benchmark(lab: Lab, out: Path, check: bool = False, **options: Any) -> tuple[dict[str, Any], Run]:
@@ -103,6 +85,29 @@ def test_check_tells_what_would_run_and_how_long_and_does_nothing(nothing: Lab, 
         assert "3 loads x 3 runs, about" in run.words
         assert "i256-o256-c32: 50 requests of 256 tokens, 256 tokens back, 32 at once" in run.words
         assert (told, endpoint.paths, [one.name for one in tmp_path.iterdir()]) == ({}, [], ["tokenizer"])
+
+
+@pytest.mark.matrix
+def test_the_report_says_no_difference_of_what_is_alike_and_names_what_is_slower(nothing: Lab, tmp_path: Path) -> None:
+    for name, change in (("one", {}), ("same", {"seed": 2}), ("slower", {"seed": 3, "slower": 1.2})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(cases.result(name=name, **change)))
+    where = {"benchmark_out": str(tmp_path), "benchmark_baseline": "one"}
+    where |= {"benchmark_cache": os.environ.get("BENCHMARK_CACHE") or str(tmp_path / "cache")}
+    run = nothing.play("benchmark_report.yml", inventory=ALONE, **where)
+    assert run.status == "successful", run.said
+    words = run.words
+    alike, slower = words.index("same against one"), words.index("slower against one")
+    assert words[alike:slower].strip() == "same against one no difference exceeds the spread"
+    assert "ITL p50 10" in words[slower:] or "inter-token latency" in words[slower:], words[slower:]
+    assert ": worse" in words[slower:]
+    assert ": better" not in words[alike:]
+    schema = json.loads((ROOT / "docs" / "benchmark_report.schema.json").read_text())
+    jsonschema.validate(json.loads((tmp_path / "benchmark.json").read_text()), schema)
+    assert all((tmp_path / f"benchmark.{kind}").stat().st_size for kind in ("html", "csv", "md"))
+    (tmp_path / "virtual.json").write_text(json.dumps(cases.result(name="virtual", virtual=True)))
+    run = nothing.play("benchmark_report.yml", inventory=ALONE, **where)
+    assert run.status == "failed"
+    assert "virtual: measured on virtual Sparks" in run.words
 
 
 def test_what_cannot_be_measured_is_refused_before_anything_is_asked(nothing: Lab, tmp_path: Path) -> None:
@@ -191,8 +196,7 @@ def test_a_benchmark_goes_on_where_it_was_interrupted(nothing: Lab, client: dict
 def test_an_interrupt_leaves_no_client_behind(nothing: Lab, client: dict[str, str], tmp_path: Path) -> None:
     hosts = tmp_path / "hosts.yml"
     hosts.write_text(yaml.safe_dump(ALONE))
-    scratch = tmp_path / "tmp"
-    scratch.mkdir()
+    scratch = Path(tempfile.mkdtemp(prefix="sp-"))  # a short name, since the client's sockets have paths
     with SetTiming(ttft_s=1, itl_s=0.1) as endpoint:
         asked = json.dumps({**at(endpoint, benchmark_out=str(tmp_path / "out"), benchmark_runs=1), **client})
         command = ["ansible-playbook", "-i", str(hosts), "playbooks/benchmark.yml", "-e", asked]
@@ -208,6 +212,7 @@ def test_an_interrupt_leaves_no_client_behind(nothing: Lab, client: dict[str, st
     assert "[ERROR]: User interrupted execution" in said or process.returncode == 99, said
     assert subprocess.run(["pgrep", "-f", str(scratch)], check=False, stdout=subprocess.DEVNULL).returncode == 1
     eventually(lambda: [one.name for one in scratch.iterdir() if "benchmark" in one.name], [])
+    shutil.rmtree(scratch)
 
 
 #: of what is measured, the part by which it may be off: TTFT carries 2 to 20 ms of the client's own, and more where the

@@ -133,9 +133,10 @@ def test_labels_of_nodes_are_written_as_a_whole() -> None:
     assert calls("docker", "node", "update") == []
 
 
-def test_images_are_loaded_by_dockers_own_client() -> None:
-    """Docker Engine answers ``/images/load`` with 200 for a broken archive; the client ends with 1 then."""
-    assert [str(path) for path in files(".py") if "/images/load" in path.read_text()] == []
+def test_images_are_loaded_by_dockers_own_client_or_in_one_place() -> None:
+    """Docker Engine answers ``/images/load`` with 200 for a broken archive: that place reads the text of the answer."""
+    found = [str(path.relative_to(ROOT)) for path in files(".py") if "/images/load" in path.read_text()]
+    assert found == ["plugins/module_utils/_docker/api.py"]
 
 
 def test_nothing_reads_what_loop_results_have_no_more() -> None:

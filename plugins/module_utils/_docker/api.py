@@ -104,6 +104,10 @@ class Docker:
                         raise DockerError(str(message["error"]).strip())
                     on_message(message)
 
+    def load(self, length: int) -> Loading:
+        """Begin to load an archive of images. :param length: its bytes."""
+        return Loading(self.path, self.timeout, length)
+
     def offered(self, name: str, login: tuple[str, str] | None) -> dict[str, Any]:
         """Return what its registry says of an image, of which nothing is pulled: ``Descriptor`` and ``Platforms``."""
         with self._answer("GET", f"/distribution/{quote(name, safe='/:@')}/json", None, _login(name, login)) as answer:
@@ -148,6 +152,68 @@ class Docker:
             if error.status != 404:
                 raise
             return None
+
+
+class Loading:
+    """An archive on its way into an engine, as a stream.
+
+    An engine that is left before the end of an archive loads nothing of it.
+    """
+
+    def __init__(self, path: str, timeout: float, length: int) -> None:
+        self._connection = _UnixConnection(path, timeout)
+        self._path, self._left, self._ended = path, length, False
+        with self._told():
+            self._connection.putrequest("POST", "/images/load?quiet=1")
+            self._connection.putheader("Content-Type", "application/x-tar")
+            self._connection.putheader("Content-Length", str(length))
+            self._connection.endheaders()
+
+    def send(self, content: bytes | memoryview) -> None:
+        """Give the engine some of the archive.
+
+        :raises DockerError: where the engine has refused it.
+        """
+        self._left -= len(content)
+        try:
+            self._connection.send(content)
+        except (BrokenPipeError, ConnectionResetError):
+            self.end()
+            raise DockerError("Docker Engine has ended the loading of an image") from None
+
+    def end(self) -> None:
+        """Wait until the archive is loaded.
+
+        :raises DockerError: where the engine refuses it: it answers with status 200, and with the error as the text.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            with self._told():
+                answer = self._connection.getresponse()
+                text = answer.read().decode(errors="replace")
+        finally:
+            self._connection.close()
+        _checked(answer.status, text)
+        for message in map(_read, text.splitlines()):
+            if isinstance(message, dict) and "error" in message:
+                raise DockerError(str(message["error"]).strip())
+
+    def leave(self) -> None:
+        """Break off: the engine loads nothing of this archive."""
+        self._ended = True
+        self._connection.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as exc:
+            raise DockerError(
+                f"Docker Engine does not answer at {self._path} ({exc or type(exc).__name__}): see 'systemctl status "
+                "docker', and whether its disk is full"
+            ) from None
 
 
 @reads_answers

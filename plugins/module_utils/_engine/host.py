@@ -22,6 +22,12 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
     Docker,
     store_of,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_store import (
+    DOCKER_ROOT,
+    SAVED,
+    images_root,
+    is_readable,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.swarm_update import replicas
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, instances
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import KEPT_SUFFIX, NEXT_SUFFIX, ROOTS
@@ -33,13 +39,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.room impo
 #: runs a program and returns its exit status and what it printed
 Run = Callable[[Sequence[str]], "tuple[int, str]"]
 UNITS = Path("/etc/systemd/system")
-#: where the leader exports an image for the others: ``__peer_copy_image_out`` of the role peer_copy
-EXPORT = "/var/lib/dgx-spark-image"
-DOCKER_ROOT, CONTAINERD_ROOT, CONTAINERD_CONFIG = (
-    "/var/lib/docker",
-    "/var/lib/containerd",
-    "/etc/containerd/config.toml",
-)
 
 
 def platform(run: Run, sysfs: Path = Path("/sys/class/infiniband")) -> dict[str, str]:
@@ -184,11 +183,10 @@ def _filtered(docker: Docker, target: str, **filters: Sequence[str]) -> list[dic
     return docker.ask("GET", f"{target}{mark}filters={quote(json.dumps(filters))}")
 
 
-def docker_of(docker: Docker, base_image: str, places: Mapping[str, str], copy_dir: str = "") -> dict[str, Any]:
+def docker_of(docker: Docker, base_image: str, places: Mapping[str, str]) -> dict[str, Any]:
     """What Docker has of the serving.
 
     :param base_image: an image to look up. :param places: as :func:`layout.layout` returns them.
-    :param copy_dir: where the files of a copy are on their way to Docker; empty for nowhere.
     """
     name = places["name"]
     info = docker.info()
@@ -203,7 +201,7 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str], copy_d
     specs = [one["Spec"] for one in (_filtered(docker, "/services", label=mine) if manager else [])]
     return {
         "store": store_of(info),
-        "room": room_of(info, copy_dir),
+        "room": room_of(info),
         "build_proxies": build_proxies(info, Path.home() / ".docker" / "config.json"),
         "swarm": {"manager": manager, "state": swarm.get("LocalNodeState", "")},
         "base": image_named(docker, base_image),
@@ -226,28 +224,14 @@ def docker_of(docker: Docker, base_image: str, places: Mapping[str, str], copy_d
     }
 
 
-def room_of(info: Mapping[str, Any], copy_dir: str) -> dict[str, dict[str, Any]]:
-    """Where an image lies on its way: ``images``, ``docker`` (its temporary files), ``export`` and ``copy``.
+def room_of(info: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Where an image lies on its way: ``images``, ``docker`` (its temporary files), ``saved`` where it is saved first.
 
     :returns: of each the ``path``, and the ``filesystem`` as :func:`room.filesystem` returns it.
     """
-    root = info.get("DockerRootDir") or DOCKER_ROOT
-    paths = {"images": images_root(info, root), "docker": root, "export": EXPORT, "copy": copy_dir}
-    return {name: {"path": path, "filesystem": filesystem(path)} for name, path in paths.items() if path}
-
-
-def images_root(info: Mapping[str, Any], root: str, config: Path = Path(CONTAINERD_CONFIG)) -> str:
-    """Where an engine keeps its images: below its own root, or where its containerd does.
-
-    :param root: of the engine. :param config: of a containerd that the engine did not start.
-    """
-    if store_of(info) != "containerd":
-        return root
-    if "/docker/containerd/" in str((info.get("Containerd") or {}).get("Address", "")):
-        return f"{root}/containerd/daemon"  # the engine has started a containerd of its own
-    text = config.read_text(encoding="utf-8") if config.is_file() else ""
-    match = re.search(r"""^root\s*=\s*["']([^"']+)["']""", text.partition("\n[")[0], re.MULTILINE)
-    return match[1] if match else CONTAINERD_ROOT
+    paths = {"images": images_root(info), "docker": info.get("DockerRootDir") or DOCKER_ROOT}
+    paths.update({} if is_readable(info) else {"saved": SAVED})
+    return {name: {"path": path, "filesystem": filesystem(path)} for name, path in paths.items()}
 
 
 def build_proxies(info: Mapping[str, Any], config: Path) -> dict[str, str]:

@@ -5,9 +5,10 @@
 
 This module util is private to the collection.
 
-Docker keeps images in one of two ways. The graph driver keeps unpacked layers, exports unpacked layers, and ``docker
-load`` unpacks the whole archive into a directory of its own before it looks at it (moby 28, image/tarexport/load.go).
-containerd keeps each layer twice, as it was pulled and unpacked, exports it as it was pulled, and loads without a copy.
+Docker keeps images in one of two ways. The graph driver keeps unpacked layers, which travel unpacked, and ``docker
+load`` unpacks each archive into a directory of its own before it looks at it (moby 28, image/tarexport/load.go).
+containerd keeps each layer twice, as it was pulled and unpacked, sends it as it was pulled, and loads without a copy.
+The leader's layers are read where they are; where Docker keeps images in yet another way, ``docker save`` writes them.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ def of_docker(size: int, store: str) -> Image:
     return of_registry(size) if store == CONTAINERD else Image(int(size / UNPACKED), size)
 
 
-def leader_needs(found: Mapping[str, Any], image: Image, pulled: bool, copied: Image | None) -> Iterator[Need]:
+def leader_needs(found: Mapping[str, Any], image: Image, pulled: bool, copied: bool) -> Iterator[Need]:
     """Yield what the image takes on the leader.
 
     :param found: ``store`` and ``room`` of its Docker. :param pulled: whether the image is yet to be pulled.
-    :param copied: what is exported for the other Sparks, None where nothing is.
+    :param copied: whether other Sparks get it from here.
     """
     room, containerd = found["room"], found["store"] == CONTAINERD
     if pulled:
@@ -60,20 +61,17 @@ def leader_needs(found: Mapping[str, Any], image: Image, pulled: bool, copied: I
             yield _need(room["images"], "the image's layers as they were pulled", image.packed)
         else:
             yield _need(room["docker"], "the image's layers while they are pulled", image.packed, PULL)
-    if copied:
-        bytes_ = copied.packed if containerd else copied.unpacked
-        yield _need(room["export"], "the image's export for the other Sparks", bytes_, COPY)
+    if copied and "saved" in room:
+        yield _need(room["saved"], "the image as docker save writes it for the other Sparks", image.unpacked, COPY)
 
 
 def worker_needs(found: Mapping[str, Any], copied: Image) -> Iterator[Need]:
     """Yield what the image takes on a Spark that gets it from the leader."""
     room = found["room"]
     if found["store"] == CONTAINERD:
-        yield _need(room["copy"], "the image's copied files", copied.packed, COPY)
         yield _need(room["images"], "the image's layers as they were copied", copied.packed)
     else:
-        yield _need(room["copy"], "the image's copied files", copied.unpacked, COPY)
-        yield _need(room["docker"], "docker load's own copy", copied.unpacked, COPY)
+        yield _need(room["docker"], "docker load's own copy, of the largest layers", copied.unpacked, COPY)
     yield _need(room["images"], "the image's layers", copied.unpacked)
 
 
@@ -123,9 +121,8 @@ def needs(
     if image is None:
         return {name: [] for name in members}
     copies = _copies(members, found, image_id, image)
-    largest = max(copies.values(), key=lambda one: one.unpacked, default=None)
     return {
-        members[0]: list(leader_needs(leader, image, not there, largest)) if leader.get("room") else [],
+        members[0]: list(leader_needs(leader, image, not there, bool(copies))) if leader.get("room") else [],
         **{name: [] for name in members[1:]},
         **{name: list(worker_needs(found[name], copied)) for name, copied in copies.items() if found[name].get("room")},
     }

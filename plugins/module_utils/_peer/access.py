@@ -66,7 +66,6 @@ class Place:
         self.key = self.folder / "id_ed25519"
         self.known_hosts = self.folder / "known_hosts"
         self.connection = self.folder / "connection.json"
-        self.files = self.top / f"{self.folder.name}.files"  # files that are on their way to another place
         self.progress = self.top / f"{self.folder.name}.progress"
 
     def connect(self, how: Connection, host_keys: Iterable[str], check_mode: bool = False) -> bool:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Sequence, cast
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, new_hash, release_pages
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.send import SERVED
 
 _PIECE = 1 << 20
 _PIPE = getattr(fcntl, "F_SETPIPE_SZ", 1031)  # Python names it from 3.10 on
@@ -107,13 +108,22 @@ class Peer:
         -2 where the other Spark's download lives.
         """
         self._ask(f"{name} {offset}\n".encode())
+        size, grown = self._line().split()
+        return int(size), int(grown)
+
+    def _line(self) -> bytes:
         line = bytearray()
         while not line.endswith(b"\n"):
             one = bytearray(1)
             self._read(self._answers, memoryview(one))
             line += one
-        size, grown = line.split()
-        return int(size), int(grown)
+        return bytes(line)
+
+    def be_served(self) -> None:
+        """Have the program that listens in the directory answer from now on."""
+        self._ask(SERVED)
+        if self._line() != b"0 0\n":
+            raise BrokenError("the other Spark serves nothing there")
 
     def read_into(self, piece: memoryview) -> int:
         """Read some of a file's bytes, at least one."""

@@ -11,22 +11,29 @@ model: then waiting makes sense whatever has grown. Nothing else can be asked fo
 A first line `PLAIN PORT TOKEN` has the files' bytes, and these alone, sent over a connection of their own to the asking
 Spark, which ssh does not encrypt. The token, which ssh did encrypt, tells that Spark who connects.
 
+A line `SERVED` hands the connection over to a program that listens in the directory, such as the one that serves an
+image out of what only root may read. That program answers by the same rules, the first time `0 0`.
+
 What is written to the leader is this file, a function that releases a file's pages, and the call of ``main``.
 This module util is private to the collection.
 """
 
 from __future__ import annotations
 
+import array
 import fcntl
 import os
 import re
 import socket
 import sys
+import time
 from pathlib import Path
-from typing import BinaryIO, Callable
+from typing import BinaryIO, Callable, Sequence
 
 REQUEST = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) ([0-9]{1,15})\n")
 PLAIN = re.compile(rb"PLAIN ([0-9]{1,5}) ([0-9a-f]{32})\n")
+SERVED = b"SERVED\n"
+SOCKET = "served"  # in the directory
 PIECE = 1 << 20
 
 
@@ -67,6 +74,27 @@ def plain_connection(port: int, token: bytes) -> int:
     return connection.detach()
 
 
+def hand_over(folder: Path, connection: Sequence[int], seconds: float = 20) -> int:
+    """Give the connection to the program that listens in the directory, and wait for its end; return the exit status.
+
+    :param connection: file descriptors: what is asked, answers, data. :param seconds: to wait for that program.
+    """
+    deadline = time.monotonic() + seconds
+    with socket.socket(socket.AF_UNIX) as program:
+        while True:
+            try:
+                program.connect(str(folder / SOCKET))
+                break
+            except OSError as exc:  # it is about to begin
+                if time.monotonic() > deadline:
+                    sys.stderr.write(f"nothing is served in {folder}: {exc.strerror}\n")
+                    return 4
+                time.sleep(0.1)
+        program.sendmsg([b"\1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", connection))])
+        program.recv(1)
+    return 0
+
+
 def send(folder: Path, asked: BinaryIO, answers: int, release: Callable[[Path], None]) -> int:
     """Answer until nothing more is asked; return the exit status.
 
@@ -79,6 +107,8 @@ def send(folder: Path, asked: BinaryIO, answers: int, release: Callable[[Path], 
         if plain and data == answers:
             data = plain_connection(int(plain.group(1)), plain.group(2))
             continue
+        if line == SERVED:
+            return hand_over(folder, [asked.fileno(), answers, data])
         request = REQUEST.fullmatch(line)
         if request is None:
             return 2

@@ -46,17 +46,28 @@ class Transfer:
 
         :raises PullError: when another attempt would fail too.
         """
-        pull = Pull(lambda: Peer(self._argv, self._stall, self._plain), files, target, partial, on_whole, self._stall)
+        pull = Pull(self.connected, files, target, partial, on_whole, self._stall)
         try:
             reason = pull.run(self._streams)
         finally:
             self.moved += pull.moved
             for what, seconds in pull.seconds.items():
                 self._spent[what] += seconds
-        lasting = access.final(reason, self.address)
+        return self.reason(reason)
+
+    def connected(self) -> Peer:
+        """Return a connection to the leader."""
+        return Peer(self._argv, self._stall, self._plain)
+
+    def reason(self, said: str) -> str:
+        """Return why a connection broke, with what that means.
+
+        :raises PullError: when another attempt would fail too.
+        """
+        lasting = access.final(said, self.address)
         if lasting:
             raise PullError(lasting)
-        return reason + access.turned_away(reason)
+        return said + access.turned_away(said)
 
     def figures(self, netdev: str) -> dict[str, Any]:
         """Return what modules tell of a copy that is done; nothing where no byte was copied.

@@ -12,6 +12,7 @@ This plugin util is private to the collection.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.cells import Job
@@ -23,6 +24,9 @@ RECORDS, SUMMARY = "profile_export.jsonl", "profile_export_aiperf.json"
 SCHEMA = "1."  #: its export's versions that are read here: no field is removed or renamed without another number
 KEY_VARIABLE = "OPENAI_API_KEY"
 MEASURED = "profiling"  #: of a record, that it is none of the warm-up
+LETTERS = 300  #: of what it says
+BOX = " │\t"  #: around what its log draws into boxes
+_ERROR = re.compile(r"\bERROR\s+(.+)$")
 #: with these set, a tokenizer in a directory is taken for one of the hub, and refused
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 
@@ -93,6 +97,23 @@ def configuration(job: Job, target: Target, folder: str) -> dict[str, Any]:
         "server_metrics": {"enabled": False},
         "runtime": {"ui": "none"},
     }
+
+
+def complaint(log: str) -> str:
+    """Why the client did not measure, by its log; empty where that says nothing.
+
+    >>> complaint("12:00:01.5 ERROR    Error running it: no socket (base.py:153)\\n12:00:02 ERROR    later")
+    'Error running it: no socket (base.py:153)'
+    >>> complaint("│ x.TokenizerError: Failed to load tokenizer    │\\n│ '/a/b': KeyError: 'added_tokens'  │\\n│ │")
+    "Failed to load tokenizer '/a/b': KeyError: 'added_tokens'"
+    """
+    lines = [line.strip(BOX) for line in log.splitlines()]
+    found = re.search(
+        r"Failed to load tokenizer '[^']+': [^\n]+", "\n".join(lines).replace("tokenizer\n", "tokenizer ")
+    )
+    if found:
+        return found.group(0)[:LETTERS]
+    return next((match.group(1)[:LETTERS] for line in lines if (match := _ERROR.search(line))), "")
 
 
 def command(program: str, config: str, seconds: float) -> list[str]:

@@ -79,6 +79,8 @@ def exit_words(status: int | None) -> str:
 def mend(problems: Sequence[str]) -> str:
     """What to do, by the first problem that tells."""
     whole = " ".join(problems)
+    if "Failed to load tokenizer" in whole:
+        return "give a directory on this controller that has the model's tokenizer (benchmark_tokenizer)"
     if "401" in whole or "403" in whole:
         return "give the endpoint's key (spark_api_key)"
     if "answer ended after" in whole or UNTOLD in whole:

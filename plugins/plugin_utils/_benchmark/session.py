@@ -25,6 +25,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark impo
 LOG = "client.log"
 KEPT = (aiperf.RECORDS, aiperf.SUMMARY, LOG)
 PAUSE_S = 0.5
+#: the client's sockets have paths, of which a system takes 104 letters, 82 of them the client's own
+SHORT, LETTERS = Path("/", "tmp"), 22
 
 Say = Callable[[int, int], None]
 
@@ -41,8 +43,10 @@ def measured(
     with _workshop() as work:
         status = _client(job, target, program, key, work, say)
         export = _export(work)
+        says = "" if export.requests else aiperf.complaint(_text(work / LOG) or "")
         _keep(work, folder)
     good, problems = judge.of_run(export, job.cell, status)
+    problems += [f"the client says: {says}"] if says else []
     return {
         "run": job.run,
         "seed": job.seed,
@@ -61,7 +65,8 @@ def measured(
 @contextmanager
 def _workshop() -> Iterator[Path]:
     """A directory that nobody else reads, and that is gone afterwards: the client leaves files in the temporary one."""
-    folder = Path(tempfile.mkdtemp(prefix="dgx-spark-benchmark-"))
+    usual = tempfile.gettempdir()
+    folder = Path(tempfile.mkdtemp(prefix="dgx-spark-benchmark-", dir=usual if len(usual) <= LETTERS else SHORT))
     try:
         yield folder
     finally:
@@ -145,15 +150,14 @@ class _Count:
 
 def _export(work: Path) -> aiperf.Export:
     out = work / "out"
+    return aiperf.read((_text(out / aiperf.RECORDS) or "").splitlines(), _text(out / aiperf.SUMMARY))
+
+
+def _text(path: Path) -> str | None:
     try:
-        records = (out / aiperf.RECORDS).read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        records = []
-    try:
-        summary: str | None = (out / aiperf.SUMMARY).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        summary = None
-    return aiperf.read(records, summary)
+        return None
 
 
 def _keep(work: Path, folder: Path) -> None:

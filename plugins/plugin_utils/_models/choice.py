@@ -47,7 +47,7 @@ def _named(entries: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Map
         short = {handle.rpartition("/")[2].lower(): handle for handle in entries}
         near = [short[one] for one in difflib.get_close_matches(name.lower(), short, 3, 0.5)]
         raise ChoiceError(
-            f"spark_models_only has {name!r}, which is part of no model's handle in the catalogue: give the handle, "
+            f"{name!r} is asked for, and is part of no model's handle in the catalogue: give the handle, "
             f"such as {' or '.join(near or ['openai/gpt-oss-20b'])}. Nothing was changed."
         )
     return found

@@ -284,7 +284,7 @@ def test_workers_whose_caches_differ_cannot_be_one_service_of_a_swarm() -> None:
 def with_room(one: dict[str, Any], free_gb: int) -> dict[str, Any]:
     """A Spark whose one disk has so much room."""
     filesystem = {"device": 1, "mount": "/", "free_bytes": free_gb * 10**9}
-    room = {name: {"path": f"/{name}", "filesystem": filesystem} for name in ("images", "docker", "export", "copy")}
+    room = {name: {"path": f"/{name}", "filesystem": filesystem} for name in ("images", "docker")}
     return {**one, "docker": {**one["docker"], "room": room}}
 
 
@@ -304,10 +304,10 @@ def model_of(size_gb: int, frees: dict[str, int]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("frees", "full"),
     [
-        # the leader: 100 of the model + 50 of layers + 50 of export + 20; the worker: 100 + 50 + 50 + 50 + 20
-        ({"spark1": 220, "spark2": 270}, ""),
-        ({"spark1": 219, "spark2": 270}, "spark1"),
-        ({"spark1": 220, "spark2": 269}, "spark2"),
+        # the leader: 100 of the model + 50 of layers + 20 as they are pulled + 20; the worker: 100 + 50 + 50 + 20
+        ({"spark1": 190, "spark2": 220}, ""),
+        ({"spark1": 189, "spark2": 220}, "spark1"),
+        ({"spark1": 190, "spark2": 219}, "spark2"),
     ],
 )
 def test_what_does_not_fit_beside_the_model_is_refused(frees: dict[str, int], full: str) -> None:
@@ -323,17 +323,17 @@ def test_what_does_not_fit_beside_the_model_is_refused(frees: dict[str, int], fu
         assert by_another_tag["moves"] == {"spark2": plan["moves"]["spark2"]}, "nothing is to be pulled"
         lines = plan["room"]
         assert "100.00 GB for lab/tiny" in lines["spark1"][0]
-        assert "= 250.00 GB at once, 270.00 GB are free" in lines["spark2"][0]
+        assert "= 200.00 GB at once, 220.00 GB are free" in lines["spark2"][0]
         return
     said = refusal(asked, found)
     assert f"{full}: what will lie on / does not fit" in said
     assert f"{frees[full]}.00 GB are free, and 20 GB are to stay free (engine_serve_reserve_gb)" in said
-    assert "peer_copy_dir" in said
+    assert "data-root" in said
     assert said.endswith("Nothing was changed.")
 
 
 def test_a_registry_that_does_not_tell_is_taken_to_have_a_large_image() -> None:
-    frees = {"spark1": 219, "spark2": 270}
+    frees = {"spark1": 189, "spark2": 220}
     asked = {**asked_for(PAIR), "model": model_of(100, frees)}
     found = {name: with_room(blank(name), free) for name, free in frees.items()}
     assert "does not fit" in refusal({**asked, "base_bytes": 0}, found)
@@ -342,7 +342,7 @@ def test_a_registry_that_does_not_tell_is_taken_to_have_a_large_image() -> None:
 
 
 def test_what_is_pulled_and_built_by_now_is_no_news_of_the_room() -> None:
-    frees = {"spark1": 220, "spark2": 270}
+    frees = {"spark1": 190, "spark2": 220}
     asked = {**asked_for(PAIR), "model": model_of(100, frees), "base_bytes": 20 * 10**9}
     found = {name: with_room(blank(name), free) for name, free in frees.items()}
     rooms = [

@@ -11,10 +11,7 @@ list where a string is, a key that is not there, a text that breaks off. 100 exa
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import tarfile
 from pathlib import Path
 from typing import Any, Callable
 
@@ -26,6 +23,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import 
     gpu_probe,
     host_facts,
     image_layers,
+    image_source,
+    image_store,
     registry,
     swarm,
     swarm_host,
@@ -304,6 +303,23 @@ def layers(message: Any) -> Any:
     return found.there, found.whole
 
 
+DIGEST, CONFIG_NAME, MANIFEST_NAME, INDEX_NAME = (f"sha256:{number * 64}" for number in "0123")
+CONFIGURATION = {"architecture": "arm64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [DIGEST]}}
+MANIFEST = {"config": {"digest": CONFIG_NAME, "size": 1}, "layers": [{"digest": DIGEST, "size": 1}]}
+INDEX = {"manifests": [{"digest": MANIFEST_NAME, "size": 1}]}
+
+
+def described(configuration: Any, manifest: Any = None, index: Any = None) -> Any:
+    """The parts of an image that these documents describe."""
+    documents = {CONFIG_NAME: configuration, MANIFEST_NAME: manifest, INDEX_NAME: index}
+    root = INDEX_NAME if index is not None else MANIFEST_NAME if manifest is not None else CONFIG_NAME
+    texts = {name: json.dumps(one).encode() for name, one in documents.items()}
+    store = "graph driver" if root == CONFIG_NAME else "containerd"
+    found = image_source.described(root, texts.get, lambda _name: True, "arm64")
+    sizes = dict.fromkeys([layer.blob for layer in found.layers], 7)
+    return image_source.parts_of(found, 0, [], sizes, store, 1)
+
+
 VALUES: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "daemon.json": (lambda value: SETTINGS.wanted(value), DAEMON),
     "daemon.json, followed or not": (lambda value: daemon_json.not_in_effect(value, INFO), DAEMON),
@@ -335,6 +351,11 @@ VALUES: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "/tasks, and their GPUs": (lambda value: gpu_probe.reserved(value, "n", "gpu"), TASKS),
     "/tasks, and what they saw": (lambda value: gpu_probe.task_problem(value, [UUID], -1), TASKS[0]),
     "/images/ID/json": (image_layers.folders_of, IMAGE),
+    "/info, and what is read of an image": (image_store.is_readable, INFO),
+    "/info, and where images are": (image_store.images_root, INFO),
+    "an image's configuration": (described, CONFIGURATION),
+    "an image's manifest": (lambda value: described(CONFIGURATION, value), MANIFEST),
+    "an image's index": (lambda value: described(CONFIGURATION, MANIFEST, value), INDEX),
     "/images/create": (layers, MESSAGE),
     "/distribution": (lambda value: api.other_platforms(value, "aarch64"), OFFERED),
     "ip -j addr": (lambda value: routes.own_addresses(json.dumps(value)), ADDRESSES),
@@ -426,9 +447,3 @@ def test_whatever_lies_where_a_file_is_expected(tmp_path: Path, reader: str, wha
     path = tmp_path / "here"
     FILES[what](path)
     meant_for_people(READERS[reader], path)
-
-
-@given(st.binary(max_size=2000))
-def test_what_is_no_tar_is_named(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    with contextlib.suppress(image_layers.ImageError, tarfile.TarError):  # which save() takes
-        image_layers.unpack(io.BytesIO(content), tmp_path_factory.getbasetemp(), set())

@@ -45,9 +45,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     fabric_netplan,
     fabric_ping_check,
     ibdev2netdev_info,
-    image_layers_export,
-    image_layers_import,
-    image_layers_info,
+    image_layers_load,
+    image_layers_serve,
     ledger_file,
     ledger_packages,
     nvidia_toolkit_config,
@@ -133,9 +132,9 @@ CALLS: dict[str, tuple[ModuleType, dict[str, Any], bool]] = {
     "docker_gpu_image": (docker_gpu_image, {}, True),
     "container_toolkit_info": (container_toolkit_info, {}, False),
     "swarm_gpu_info": (swarm_gpu_info, {"wanted": {"advertise_address": "127.0.0.1"}}, False),
-    "image_layers_info": (image_layers_info, {}, False),
-    "image_layers_export": (image_layers_export, {"image": "sha256:1", "directory": "/x", "receivers": [{}]}, True),
-    "image_layers_import": (image_layers_import, {"id": "sha256:1", "directory": "/x", "files": []}, True),
+    "image_layers_serve": (image_layers_serve, {"id": "sha256:1"}, True),
+    "image_layers_load": (image_layers_load, {"id": "sha256:1"}, True),
+    "image_layers_load, parts": (image_layers_load, {"state": "parts_absent"}, True),
 }
 PROGRAMS = {
     "nvidia-smi": f"echo '0, {UUID}, NVIDIA GB10, 580.95.05, 12.1, [N/A]'",
@@ -201,8 +200,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleName
     monkeypatch.setattr(ufw_rules, "NOTE", str(tmp_path / "ufw.json"))
     engine, short = Engine(), Path(tempfile.mkdtemp())
     with listening(engine, short / "d") as socket:
-        for module in (docker_log_info, image_layers_export, image_layers_import, image_layers_info):
-            monkeypatch.setattr(module, "Docker", lambda: Docker(socket))
+        monkeypatch.setattr(image_layers_load, "SOCKET", socket)
+        for module in (docker_log_info, image_layers_load, image_layers_serve):
+            monkeypatch.setattr(module, "Docker", lambda **_more: Docker(socket))
         yield SimpleNamespace(engine=engine, socket=socket, here=tmp_path)
     shutil.rmtree(short)
 

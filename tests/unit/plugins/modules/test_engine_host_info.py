@@ -16,6 +16,7 @@ import fake_docker
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_store import images_root
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import host, layout
 from ansible_collections.sparkops.dgx_spark.plugins.modules import engine_host_info
 
@@ -83,17 +84,18 @@ def test_what_docker_has(engine: Any, look: Any) -> None:
     assert docker["services"] == {"dgx-spark-trtllm_leader": {"c": "d"}}
 
 
-def test_where_an_image_lies_on_its_way(engine: Any, look: Any, tmp_path: Path) -> None:
+def test_where_an_image_lies_on_its_way(engine: Any, look: Any) -> None:
     engine.info["DockerRootDir"] = "/dev/shm/docker"
-    room = look(copy_dir=str(tmp_path / "copies"))["docker"]["room"]
-    shared, here = Path("/dev/shm").stat().st_dev, Path(tmp_path).stat().st_dev
+    room = look()["docker"]["room"]
+    shared = Path("/dev/shm").stat().st_dev
     assert {name: place["filesystem"]["device"] for name, place in room.items()} == {
-        **{"images": shared, "docker": shared, "copy": here},
-        "export": Path("/var/lib").stat().st_dev,
+        **{"images": shared, "docker": shared},
+        "saved": Path("/var/lib").stat().st_dev,
     }
     assert room["images"]["path"] == "/dev/shm/docker"
     assert room["images"]["filesystem"]["mount"] == "/dev/shm"
-    assert "copy" not in look()["docker"]["room"]
+    engine.info.update(Driver="overlay2", DriverStatus=[["Native Overlay Diff", "true"]])
+    assert "saved" not in look()["docker"]["room"], "its layers are read where they are"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_where_an_image_lies_on_its_way(engine: Any, look: Any, tmp_path: Path) 
 )
 def test_where_images_are_kept(tmp_path: Path, info: dict[str, Any], config: str, root: str) -> None:
     (tmp_path / "config.toml").write_text(config)
-    assert host.images_root(info, "/docker", tmp_path / "config.toml") == root
+    assert images_root({"DockerRootDir": "/docker", **info}, tmp_path / "config.toml") == root
 
 
 PROXY = {"HttpProxy": "http://proxy:3128", "HttpsProxy": "", "NoProxy": "localhost"}
@@ -151,11 +153,6 @@ def test_a_build_goes_by_dockers_own_proxy(
 def test_the_directory_of_copies_is_the_login_users() -> None:
     assert host.copy_directory("~/.dgx-spark", "", {"SUDO_USER": "daemon"}) == "/usr/sbin/.dgx-spark"
     assert host.copy_directory("~/.dgx-spark", "root", {"SUDO_USER": "daemon"}) == "/root/.dgx-spark"
-
-
-def test_the_role_that_copies_exports_where_the_room_is_asked_for() -> None:
-    text = (Path(__file__).parents[4] / "roles" / "peer_copy" / "vars" / "main.yml").read_text()
-    assert f"__peer_copy_image_out: {host.EXPORT}\n" in text
 
 
 def test_a_worker_is_asked_for_no_services_and_a_missing_image_is_none(engine: Any, look: Any) -> None:

@@ -408,10 +408,7 @@ def test_key(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> No
     assert not run(peer_copy_key, name="lab/tiny", **gone)["changed"]
     for name in ("image", "lab/tiny"):
         run(peer_copy_key, **{**asked, "name": name})
-    (top / "copy-image.files").mkdir()
     assert run(peer_copy_key, name="image", **gone)["changed"]
-    assert (top / "copy-image.files").exists()
-    assert run(peer_copy_key, name="image", files_too=True, **gone)["changed"]
     assert [path.name for path in top.iterdir()] == ["copy-lab--tiny"]
     assert run(peer_copy_key, **gone)["changed"], "what every copy left"
     assert not top.exists()

@@ -1,67 +1,67 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An image from one simulated engine to another, with a small program in the place of docker."""
+"""An image from one simulated engine to another, over the real sender; and from a registry."""
 
 from __future__ import annotations
 
 import base64
-import io
 import json
+import os
+import pwd
 import shutil
 import sys
-import tarfile
 import tempfile
+import threading
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import image_load
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_source import LABEL, digest_of
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import access
 from ansible_collections.sparkops.dgx_spark.plugins.modules import (
     docker_log_info,
-    image_layers_export,
-    image_layers_import,
-    image_layers_info,
+    image_layers_load,
+    image_layers_serve,
     image_pull_progress,
 )
 from fake_docker import Engine, listening
+from image_cases import Loads, graph_image
 
-ID, LAYERS = "sha256:1d", ["sha256:aa", "sha256:bb"]
-DOCKER = """#!{python}
-# SIMULATED: stands in for docker.
-import pathlib, sys
-saved = pathlib.Path({saved!r})
-if sys.argv[1] == "save":
-    sys.stdout.buffer.write(saved.read_bytes())
-else:
-    saved.with_suffix(".loaded").write_bytes(sys.stdin.buffer.read())
-"""
+LAYERS = [b"lower" * 1000, b"upper" * 1000]
+ID, BLOBS = graph_image(LAYERS)
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6WZb0P1Qf0m1bM4uJ0q3XbTq7C0m0r9cX0kq1Z8f3v"
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    saved = io.BytesIO()
-    with tarfile.open(fileobj=saved, mode="w") as tar:
-        for name, content in (("blobs/sha256/aa", b"lower"), ("blobs/sha256/bb", b"upper"), ("manifest.json", b"[]")):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    (tmp_path / "image.tar").write_bytes(saved.getvalue())
-    (tmp_path / "docker").write_text(DOCKER.format(python=sys.executable, saved=str(tmp_path / "image.tar")))
-    (tmp_path / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    engine, short = Engine(), Path(tempfile.mkdtemp())
-    engine.answers["GET", f"/images/{ID}/json"] = {"Id": ID, "RootFS": {"Layers": LAYERS}}
-    engine.answers["GET", "/images/json"] = [{"Id": ID}]
-    engine.info["DriverStatus"] = [["Backing Filesystem", "extfs"]]
-    with listening(engine, short / "d") as socket:
-        for module in (image_layers_export, image_layers_import, image_layers_info, docker_log_info):
-            monkeypatch.setattr(module, "Docker", lambda: Docker(socket))
+    engine, leader, short = Engine(), Engine(), Path(tempfile.mkdtemp())
+    leader.answers["GET", f"/images/{ID}/json"] = {"Id": ID}
+    engine.info.update(DriverStatus=[["Backing Filesystem", "extfs"]], DockerRootDir=str(tmp_path))
+    content = tmp_path / "containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
+    content.mkdir(parents=True)
+    for name, blob in BLOBS.items():
+        (content / name.partition(":")[2]).write_bytes(blob)
+    # Its blobs are called as a graph driver calls them, so that no layers in Docker's own form are needed here.
+    leader.info.update(
+        DriverStatus=[["driver-type", "io.containerd.snapshotter.v1"]],
+        DockerRootDir=str(tmp_path),
+        Containerd={"Address": "/run/docker/containerd/x.sock"},
+    )
+    with listening(engine, short / "d") as socket, listening(leader, short / "l") as leaders:
+        monkeypatch.setattr(image_layers_load, "SOCKET", socket)
+        monkeypatch.setattr(image_layers_load, "Docker", lambda timeout: Docker(socket, timeout))
+        monkeypatch.setattr(image_layers_serve, "Docker", lambda: Docker(leaders))
+        monkeypatch.setattr(docker_log_info, "Docker", lambda: Docker(socket))
         monkeypatch.setattr(image_pull_progress, "Docker", lambda timeout: Docker(socket, timeout))
         monkeypatch.setattr(image_pull_progress.progress_file, "PULL", str(tmp_path / "progress"))
-        yield SimpleNamespace(engine=engine, here=tmp_path, files=tmp_path / "files")
+        yield SimpleNamespace(
+            engine=engine, loads=Loads(engine), here=tmp_path, content=content, served=tmp_path / "served"
+        )
     shutil.rmtree(short)
 
 
@@ -75,45 +75,79 @@ def run(capsys: pytest.CaptureFixture):
     return run_module
 
 
-def test_images_that_containerd_keeps(run, place: SimpleNamespace) -> None:
-    place.engine.info["DriverStatus"] = [["driver-type", "io.containerd.snapshotter.v1"]]
-    assert run(image_layers_info)["store"] == "containerd"
+@pytest.fixture
+def served(place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """How the image is loaded from a leader that serves it, by the program of the copy's key in the place of ssh."""
+    argv = [sys.executable, "-c", access.program(), str(place.served)]
+    monkeypatch.setattr(access, "ssh_argv", lambda _place, _how: argv)
+    store = image_layers_serve.store_for(image_layers_serve.Docker(), ID, place.here / "saved", "docker")
+    server = image_layers_serve.Server(place.served, os.geteuid(), store.find)
+    thread = threading.Thread(target=server.run, args=(60,))
+    thread.start()
+    (place.here / "keys" / "copy-image").mkdir(parents=True)
+    how = {"address": "127.0.0.1", "user": "nvidia", "host_keys": [KEY], "dir": str(place.here / "keys"), "attempts": 1}
+    yield {"id": ID, "tag": "dgx-spark/x:1", **how}
+    (place.served / "served").unlink(missing_ok=True)
+    thread.join()
 
 
-def test_from_one_engine_to_another(run, place: SimpleNamespace) -> None:
-    there = run(image_layers_info)
-    assert (there["changed"], there["images"], there["store"]) == (False, {ID: LAYERS}, "graph driver")
-    asked = {"image": ID, "directory": str(place.files), "receivers": [{"sha256:other": LAYERS[:1]}]}
-    foretold = run(image_layers_export, check_mode=True, **asked)
-    assert (foretold["changed"], foretold["left_out"], place.files.exists()) == (True, 1, False)
-    exported = run(image_layers_export, **asked)
-    assert (exported["id"], exported["left_out"], exported["bytes"]) == (ID, 1, 7)
-    assert [file["path"] for file in exported["files"]] == ["blobs/sha256/bb", "manifest.json"]
-
-    brought = {"id": ID, "directory": str(place.files), "files": exported["files"]}
-    assert not run(image_layers_import, **brought)["changed"], "it is there already"
-    place.engine.answers["GET", "/images/json"] = []
-    assert run(image_layers_import, check_mode=True, **brought)["changed"]
-    assert not (place.here / "image.loaded").exists()
-    assert run(image_layers_import, **brought)["changed"]
-    with tarfile.open(place.here / "image.loaded") as tar:
-        assert tar.getnames() == ["blobs/sha256/bb", "manifest.json"]
+def test_from_one_engine_to_another(run, place: SimpleNamespace, served: dict[str, Any]) -> None:
+    foretold = run(image_layers_load, check_mode=True, id=ID)
+    assert (foretold["changed"], foretold["lacking"], place.engine.told) == (True, True, [])
+    told = run(image_layers_load, **served)
+    assert (told["changed"], told["id"], told["moved_bytes"]) == (True, ID, sum(map(len, BLOBS.values())))
+    assert list(place.loads.images) == [ID]
+    assert ("POST", f"/images/{ID}/tag?repo=dgx-spark%2Fx&tag=1", None) in place.engine.told
+    assert not (place.here / "keys").exists(), "the key of the copy"
+    assert not (place.here / "progress").exists()
+    again = run(image_layers_load, **served)
+    assert (again["changed"], again["lacking"]) == (False, False)
 
 
-def test_what_a_step_leaves_in_the_page_cache_is_given_back(run, place: SimpleNamespace, monkeypatch) -> None:
-    """Of Docker's own layers: the export reads them, the import and the pull write them; a dry run does neither."""
+def test_an_interrupted_one_goes_on_and_leaves_no_parts(
+    run, place: SimpleNamespace, served: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_load, "PART", 1)
+    upper = place.content / digest_of(LAYERS[1]).partition(":")[2]
+    content = upper.read_bytes()
+    upper.write_bytes(content[:-1] + b"?")
+    told = run(image_layers_load, **served)
+    assert told["failed"]
+    assert f"{ID} could not be copied: {digest_of(LAYERS[1])} came wrong" in told["msg"]
+    (part,) = place.loads.images
+    assert run(image_layers_load, state="parts_absent", check_mode=True)["removed"] == [part]
+    upper.write_bytes(content)
+    (place.here / "keys" / "copy-image").mkdir(parents=True)
+    told = run(image_layers_load, **served)
+    assert told["moved_bytes"] < sum(map(len, LAYERS)), "the lower layer is there"
+    assert list(place.loads.images) == [ID], "the part has been removed"
+    assert not run(image_layers_load, state="parts_absent")["changed"]
+
+
+def test_parts_are_removed_and_images_stay(run, place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"rootfs": {"diff_ids": []}}
+    place.loads.images.update({ID: config, "sha256:2e": {**config, "config": {"Labels": {LABEL: ID}}}})
+    place.loads.show()
+    assert run(image_layers_load, state="parts_absent")["removed"] == ["sha256:2e"]
+    assert list(place.loads.images) == [ID]
+    monkeypatch.setattr(image_layers_load, "SOCKET", "/nowhere")
+    assert run(image_layers_load, state="parts_absent")["removed"] == [], "there is no Docker"
+
+
+def test_what_a_step_leaves_in_the_page_cache_is_given_back(
+    run, place: SimpleNamespace, served: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of Docker's own layers: to serve reads them, to load and to pull writes them; a dry run does neither."""
     released: list[str] = []
-    for module in (image_layers_export, image_layers_import, image_pull_progress):
+    for module in (image_layers_serve, image_layers_load, image_pull_progress):
         monkeypatch.setattr(module, "release_image", lambda image: released.append(image["Id"]))
-    asked = {"image": ID, "directory": str(place.files), "receivers": [{}]}
-    run(image_layers_export, check_mode=True, **asked)
+    serving = {"id": ID, "user": pwd.getpwuid(os.geteuid()).pw_name, "directory": str(place.here / "another")}
+    run(image_layers_serve, check_mode=True, **serving)
+    run(image_layers_load, check_mode=True, **served)
     assert released == []
-    exported = run(image_layers_export, **asked)
+    assert run(image_layers_serve, idle_minutes=0, **serving)["problems"] == []
     assert released == [ID]
-    place.engine.answers["GET", "/images/json"] = []
-    brought = {"id": ID, "directory": str(place.files), "files": exported["files"]}
-    run(image_layers_import, check_mode=True, **brought)
-    run(image_layers_import, **brought)
+    run(image_layers_load, **served)
     assert released == [ID] * 2
     pull = registry(place, PULLED)
     run(image_pull_progress, check_mode=True, **pull)
@@ -123,34 +157,28 @@ def test_what_a_step_leaves_in_the_page_cache_is_given_back(run, place: SimpleNa
 
 
 @pytest.mark.parametrize(
-    ("ends", "says"),
+    ("asked", "says"),
     [
-        ("print('Error processing tar file: unexpected EOF', file=sys.stderr); sys.exit(1)", "unexpected EOF"),
-        # The engine answers 200 with the error in the stream (Docker 20.10.24 and 26.1.5); its client ends with 1.
-        ("sys.exit(0)", "No such image"),
+        ({"id": "sha256:2e"}, "sha256:2e cannot be copied: this host's Docker has no such image"),
+        ({"id": ID}, "user is missing"),
+        ({"id": ID, "user": "nobody-of-this-name"}, "nobody-of-this-name is no user of this host"),
     ],
 )
-def test_a_broken_archive_is_an_error_whatever_docker_ends_with(
-    run, place: SimpleNamespace, ends: str, says: str
-) -> None:
-    exported = run(image_layers_export, image=ID, directory=str(place.files), receivers=[{}])
-    place.engine.answers["GET", "/images/json"] = []
-    place.engine.answers["GET", f"/images/{ID}/json"] = (404, {"message": f"No such image: {ID}"})
-    (place.here / "docker").write_text(f"#!{sys.executable}\nimport sys\nsys.stdin.buffer.read()\n{ends}\n")
-    told = run(image_layers_import, id=ID, directory=str(place.files), files=exported["files"])
-    assert f"{ID} cannot be made of {place.files}: " in told["msg"]
+def test_what_cannot_be_served_is_named(run, place: SimpleNamespace, asked: dict[str, str], says: str) -> None:
+    told = run(image_layers_serve, **asked, directory=str(place.served))
     assert says in told["msg"]
+    assert not place.served.exists()
 
 
-def test_an_image_that_is_another_one_afterwards_is_an_error(run, place: SimpleNamespace) -> None:
-    exported = run(image_layers_export, image=ID, directory=str(place.files), receivers=[{}])
-    told = run(image_layers_import, id="sha256:2e", directory=str(place.files), files=exported["files"])
-    assert "sha256:2e cannot be made of" in told["msg"]
-
-
-def test_an_image_that_is_not_there_is_named(run, place: SimpleNamespace) -> None:
-    told = run(image_layers_export, image="nobody", directory=str(place.files), receivers=[{}])
-    assert "nobody cannot be exported: no /images/nobody/json" in told["msg"]
+def test_what_cannot_be_loaded_is_named(run, place: SimpleNamespace, served: dict[str, Any]) -> None:
+    assert "address or user is missing" in run(image_layers_load, id=ID)["msg"]
+    told = run(image_layers_load, **{**served, "id": f"sha256:{'0' * 64}"})["msg"]
+    assert told == f"sha256:{'0' * 64} could not be copied: it is not there: sha256:{'0' * 64}"
+    place.engine.on["POST", "/images/load"] = lambda _body: None
+    place.engine.answers["POST", "/images/load"] = b'{"error":"unexpected EOF"}'
+    assert run(image_layers_load, **served)["msg"] == f"{ID} could not be copied: unexpected EOF"
+    place.engine.answers["POST", "/images/load"] = b'{"stream":"Loaded image ID: sha256:2e"}'
+    assert run(image_layers_load, **served)["msg"] == f"{ID} could not be copied: Docker has loaded another image"
 
 
 NAME = "nvcr.test:5000/nvidia/release:1.3"
@@ -211,16 +239,6 @@ def test_a_pull_that_fails_on_the_way_says_why(run, place: SimpleNamespace) -> N
     assert "cannot be pulled: toomanyrequests: slow down" in run(image_pull_progress, **asked)["msg"]
     place.engine.answers["POST", "/images/create"] = (401, {"message": "unauthorized"})
     assert "cannot be pulled: unauthorized" in run(image_pull_progress, **asked)["msg"]
-
-
-def test_the_files_of_an_image_that_were_swapped_are_not_loaded(run, place: SimpleNamespace) -> None:
-    exported = run(image_layers_export, image=ID, directory=str(place.files), receivers=[{}])
-    manifest = next(file for file in exported["files"] if file["path"] == "manifest.json")
-    (place.files / manifest["sha256"]).write_bytes(b"{}")
-    place.engine.answers["GET", "/images/json"] = []
-    told = run(image_layers_import, id=ID, directory=str(place.files), files=exported["files"])
-    assert told["failed"]
-    assert "manifest.json is not what was exported" in told["msg"]
 
 
 def test_a_dry_run_tells_of_an_image_that_cannot_be_had(run, place: SimpleNamespace, monkeypatch) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import room
@@ -17,11 +17,9 @@ GB = 10**9
 PAIR = ["spark1", "spark2"]
 
 
-def docker(
-    store: str = "graph driver", devices: tuple[int, int, int, int] = (1, 1, 1, 1), **more: Any
-) -> dict[str, Any]:
+def docker(store: str = "graph driver", devices: Sequence[int] = (1, 1, 1), **more: Any) -> dict[str, Any]:
     """What engine_host_info tells of a Docker, with its places on these filesystems."""
-    places = zip(("images", "docker", "export", "copy"), devices)
+    places = zip(("images", "docker", "saved"), devices)
     filesystems = {
         name: {"path": f"/{name}", "filesystem": {"device": device, "mount": f"/{device}", "free_bytes": 10**15}}
         for name, device in places
@@ -40,22 +38,26 @@ def sums(found: dict[str, Any], image_id: str = "", base_bytes: int = 20 * GB) -
 @pytest.mark.parametrize(
     ("store", "leader", "worker"),
     [
-        ("graph driver", 50 + 50, 50 + 50 + 50),  # layers + export; copied files + load's own copy + layers
-        ("containerd", 50 + 20 + 20, 50 + 20 + 20),  # unpacked + pulled + export; unpacked + copied + files
+        ("graph driver", 50 + 20, 50 + 50),  # layers + as they are pulled; layers + load's own copy
+        ("containerd", 50 + 20, 50 + 20),  # unpacked + as they came
     ],
 )
 def test_a_blank_pair_on_one_disk_each(store: str, leader: float, worker: float) -> None:
-    found = {name: docker(store) for name in PAIR}
+    found = {name: docker(store, (1, 1)) for name in PAIR}
     assert sums(found) == {"spark1": {1: leader}, "spark2": {1: worker}}
 
 
+def test_an_image_that_docker_has_to_save_lies_twice_on_the_leader() -> None:
+    assert sums({name: docker() for name in PAIR}) == {"spark1": {1: 50 + 50}, "spark2": {1: 50 + 50}}
+
+
 def test_each_disk_has_its_own_sum() -> None:
-    found = {name: docker(devices=(1, 1, 2, 3)) for name in PAIR}
-    assert sums(found) == {"spark1": {1: 50 + 20, 2: 50}, "spark2": {1: 50 + 50, 3: 50}}
+    found = {name: docker(devices=(1, 2, 3)) for name in PAIR}
+    assert sums(found) == {"spark1": {1: 50, 2: 20, 3: 50}, "spark2": {1: 50, 2: 50}}
 
 
-def test_one_spark_exports_nothing() -> None:
-    assert sums({"spark1": docker()}) == {"spark1": {1: 50 + 20}}
+def test_one_spark_saves_nothing() -> None:
+    assert sums({"spark1": docker(devices=(1, 1, 1))}) == {"spark1": {1: 50 + 20}}
     assert sums({"spark1": docker("containerd")}) == {"spark1": {1: 50 + 20}}
 
 
@@ -69,9 +71,9 @@ BUILT = {"id": "sha256:i", "bytes": 45 * GB, "layers": ["a", "b", "c"]}
 
 def test_what_docker_has_is_as_large_as_docker_says() -> None:
     found = {"spark1": docker(base=BASE), "spark2": docker()}
-    assert sums(found, base_bytes=-1) == {"spark1": {1: 44}, "spark2": {1: 3 * 44}}, "it is built, exported, copied"
+    assert sums(found, base_bytes=-1) == {"spark1": {1: 44}, "spark2": {1: 2 * 44}}, "saved and loaded"
     found["spark1"] = docker(base=BASE, built=[BUILT], images=["sha256:i"])
-    assert sums(found, "sha256:i", -1) == {"spark1": {1: 45}, "spark2": {1: 3 * 45}}
+    assert sums(found, "sha256:i", -1) == {"spark1": {1: 45}, "spark2": {1: 2 * 45}}
     found["spark2"] = docker(images=["sha256:i"])
     assert sums(found, "sha256:i", -1) == {"spark1": {}, "spark2": {}}, "it is everywhere"
 
@@ -79,17 +81,9 @@ def test_what_docker_has_is_as_large_as_docker_says() -> None:
 def test_layers_that_a_worker_has_do_not_travel() -> None:
     older = {"id": "sha256:o", "bytes": 45 * GB, "layers": ["a", "b", "d"]}
     found = {"spark1": docker(base=BASE, built=[BUILT], images=["sha256:i"]), "spark2": docker(built=[older])}
-    assert sums(found, "sha256:i", -1) == {"spark1": {1: 1}, "spark2": {1: 3}}
-    for one in found.values():
-        one["store"] = "containerd"  # there, all layers travel
-    assert sums(found, "sha256:i", -1)["spark1"] == {1: 45}
-
-
-def test_the_largest_copy_is_exported() -> None:
-    older = {"id": "sha256:o", "bytes": 45 * GB, "layers": ["a", "b", "d"]}
-    first = docker(base=BASE, built=[BUILT], images=["sha256:i"])
-    found = {"spark1": first, "spark2": docker(built=[older]), "spark3": docker()}
-    assert sums(found, "sha256:i", -1) == {"spark1": {1: 45}, "spark2": {1: 3}, "spark3": {1: 135}}
+    assert sums(found, "sha256:i", -1) == {"spark1": {1: 45}, "spark2": {1: 2}}
+    found["spark3"] = docker()
+    assert sums(found, "sha256:i", -1) == {"spark1": {1: 45}, "spark2": {1: 2}, "spark3": {1: 90}}
 
 
 def moves(found: dict[str, Any], image_id: str = "", base_bytes: int = 20 * GB) -> dict[str, tuple[str, float]]:
@@ -119,13 +113,13 @@ def test_what_is_there_does_not_come() -> None:
     assert moves(found, "sha256:i", -1) == {"spark2": ("copy", 1)}, "but for the layers that it has"
 
 
-DEVICES = st.tuples(*[st.integers(1, 3)] * 4)
+DEVICES = st.tuples(*[st.integers(1, 3)] * 3)
 STORES = st.sampled_from(["graph driver", "containerd"])
 
 
 @given(STORES, DEVICES, DEVICES, st.integers(1, 100))
 def test_disks_of_their_own_never_need_more_together_than_one_disk_needs_at_most(
-    store: str, one: tuple[int, int, int, int], other: tuple[int, int, int, int], size: int
+    store: str, one: tuple[int, int, int], other: tuple[int, int, int], size: int
 ) -> None:
     spread = sums({"spark1": docker(store, one), "spark2": docker(store, other)}, base_bytes=size * GB)
     together = sums({name: docker(store) for name in PAIR}, base_bytes=size * GB)

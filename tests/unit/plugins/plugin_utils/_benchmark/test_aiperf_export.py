@@ -10,10 +10,11 @@ which each test's name says what it did wrong (40 ms to a token, 10 ms between t
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import aiperf, figures, judge
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import aiperf, figures, judge, session
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.cells import Cell, Job
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +98,34 @@ def test_the_run_as_a_whole_counts_too(change: dict[str, object], words: str) ->
     summary = {**json.loads((folder / aiperf.SUMMARY).read_text()), **change}
     found = aiperf.read((folder / aiperf.RECORDS).read_text().splitlines(), json.dumps(summary))
     assert words in " ".join(judge.of_run(found, CELL, 0)[1])
+
+
+def test_a_client_that_cannot_measure_says_why(tmp_path: Path) -> None:
+    program = tmp_path / "client"
+    program.write_text("#!/bin/sh\necho '12:00:01 ERROR    it has no socket'\n")
+    program.chmod(0o755)
+    job = Job(CELL, 1, 1)
+    run = session.measured(job, TARGET, program, "", tmp_path / "kept", figures.Slo(), lambda *_count: None)
+    assert run["problems"][-1] == "the client says: it has no socket"
+    assert not run["good"]
+    words = "Failed to load tokenizer '/a': KeyError: 'added_tokens'"
+    assert judge.mend([f"the client says: {words}"]).endswith("(benchmark_tokenizer)")
+
+
+def test_the_clients_sockets_have_short_paths_wherever_temporary_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    seen = tmp_path / "seen"
+    program = tmp_path / "client"
+    program.write_text(f"#!/bin/sh\necho $TMPDIR > {seen}\n")
+    program.chmod(0o755)
+    session.measured(Job(CELL, 1, 1), TARGET, program, "", tmp_path / "kept", figures.Slo(), lambda *_count: None)
+    place = seen.read_text().strip()
+    assert len(f"{place}/tmpabcdefgh/aiperf/event_bus_proxy_frontend.ipc") < 104
+    assert not Path(place).exists()
 
 
 def test_a_failed_warm_up_is_a_failure() -> None:

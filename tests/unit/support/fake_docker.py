@@ -44,7 +44,11 @@ def listening(engine: Engine, path: Path) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def respond(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
+            raw = self.rfile.read(length)
+            if len(raw) < length:  # its client has gone: what it sent is none of the engine's images
+                return
+            of_tar = self.headers.get("Content-Type") == "application/x-tar"
+            body = raw if of_tar else json.loads(raw) if length else None
             engine.logins.append(self.headers.get("X-Registry-Auth", ""))
             status, value = engine.answer(self.command, self.path, body)
             text = value if isinstance(value, bytes) else json.dumps(value).encode()
