@@ -42,7 +42,8 @@ class ActionModule(Planner):
             name = (found["serving"] or {}).get("name", "")
             changed = provenance.changed(found["before"], after, name)
             found = {**found, "after": after, "meanwhile": changed, "good": found["good"] and not changed}
-            replace_text(path, json.dumps(found, indent=2) + "\n", mode=0o644)
+            if not self._task.check_mode:
+                replace_text(path, json.dumps(found, indent=2) + "\n", mode=0o644)
         except (OSError, FileError, ValueError) as error:
             raise PlanError(f"{told_of(error)}: the state after the benchmark is not in {path}.") from error
         return {"good": found["good"], "meanwhile": changed}

@@ -179,6 +179,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         "stack": stack,
         "hosts": {name: planning.host_plan(request, name) for name in one.members},
         "exposed": exposed.sentences(one.cluster, one.launcher, asked["found"]),
+        "gateways": asked["found"][one.members[0]].get("gateways", []),
         "require_rdma": asked["require_rdma"] and len(one.members) > 1,
         "load_timeout": one.cluster["limits"]["load_timeout_s"] + lifecycle.BEYOND_A_LOAD_S,
         # A supervisor that gave up, or is to be started again, does not count.

@@ -18,8 +18,8 @@ extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
   check_mode:
-    support: none
-    details: There is no result to add to.
+    support: full
+    details: In check mode nothing is written.
   diff_mode:
     support: N/A
     details: A record of a measurement is no change.

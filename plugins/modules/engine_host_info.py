@@ -216,6 +216,12 @@ docker:
     replicas:
       description: On a manager, how many containers each of these services is to have; 0 of one that was stopped.
       type: dict
+gateways:
+  description: The instances that have an API gateway here, the empty name for the one without a name.
+  returned: success
+  type: list
+  elements: str
+  sample: [""]
 listen:
   description: O(listen), each with C(taken), whether another program has the port, and C(holders), who listens there.
   returned: success
@@ -249,6 +255,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._fabric.rdma_co
     read,
     total,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway.host import instances as gateways
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import ufw
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import unavailable
@@ -290,6 +297,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "memory_available_mib": host.memory_available_mib(asked["meminfo_path"]),
         "instances": instances,
         "others": host.others(places),
+        "gateways": gateways(),
         "entries": host.entries(places, asked["downloads"]),
         "kept": last_good.left_in(Path(places["config_dir"])),
         "state": host.state_in(Path(places["state_dir"])),

@@ -295,6 +295,12 @@ exposed:
   description: By name what answers on which networks while the model is served, and how to close it, where ufw is off.
   returned: success
   type: dict
+gateways:
+  description: The instances that have an API gateway on the leader, the empty name for the one without a name.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 instance:
   description: The instance's name, empty for that without a name.
   returned: success

@@ -171,7 +171,8 @@ def known_variables() -> set[str]:
     for path in readers:
         names |= set(
             re.findall(
-                r"\b(?:spark|validate|doctor|setup|status|preflight|prune|download|benchmark)_[a-z_]+", path.read_text()
+                r"\b(?:spark|validate|doctor|setup|status|preflight|prune|download|benchmark|api_key)_[a-z_]+",
+                path.read_text(),
             )
         )
     return names
@@ -232,8 +233,8 @@ def test_yaml_of_a_page_is_what_the_code_takes(path: Path, text: str) -> None:
 
 
 def exists_as_key(name: str) -> bool:
-    """Keys of other tools' files, such as requirements.yml."""
-    return name in ("collections", "roles", "dependencies")
+    """Keys of other tools' files, such as requirements.yml, and LiteLLM's configuration."""
+    return name in ("collections", "roles", "dependencies", "model_list")
 
 
 #: not **, which would find those of an environment in the checkout
