@@ -231,8 +231,9 @@ class Lab:
             "packages": "dpkg-query --show",
             "addresses": "ip -oneline address show | sed 's/valid_lft.*//' | sort",
             "netdevs": "ip -oneline link show | sort",
-            "docker": "docker ps --all --quiet; docker image ls --quiet; docker network ls --quiet;"
-            " docker volume ls --quiet; docker info --format '{{.Swarm.LocalNodeState}} {{.DefaultRuntime}}'",
+            "docker": "docker ps --all --quiet; docker image ls --quiet; "
+            "docker network ls --format '{{.Name}} {{.ID}}'; docker volume ls --quiet;"
+            " docker info --format '{{.Swarm.LocalNodeState}} {{.DefaultRuntime}}'",
         }
         return {
             name: {

@@ -84,9 +84,9 @@ class LayerContent:
     def __init__(self, note: Path, folder: Path) -> None:
         """Read how large it is.
 
-        :param note: tar-split's. :param folder: the layer's own.
+        :param note: tar-split's. :param folder: the layer's own, out of which no link leads.
         """
-        self._note, self._folder = note, folder
+        self._note, self._folder = note, folder.resolve()
         self.size = sum(piece.size for piece in self._pieces())
 
     def _pieces(self) -> Iterator[Piece]:
@@ -138,10 +138,10 @@ def piece_of(line: bytes) -> Piece:
 def _opened(folder: Path, piece: Piece) -> IO[bytes]:
     file = os.open(folder / piece.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     stream = os.fdopen(file, "rb", buffering=0)
-    if os.fstat(file).st_size != piece.size:
-        stream.close()
-        raise ImageError(f"{folder / piece.path} has changed since Docker wrote it")
-    return stream
+    if os.fstat(file).st_size == piece.size and Path(f"/proc/self/fd/{file}").readlink().is_relative_to(folder):
+        return stream
+    stream.close()
+    raise ImageError(f"{folder / piece.path} has changed since Docker wrote it, or lies behind a link out of its layer")
 
 
 def _write(target: int, content: bytes | bytearray) -> None:

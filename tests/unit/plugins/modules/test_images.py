@@ -102,6 +102,8 @@ def test_from_one_engine_to_another(run, place: SimpleNamespace, served: dict[st
     assert not (place.here / "progress").exists()
     again = run(image_layers_load, **served)
     assert (again["changed"], again["lacking"]) == (False, False)
+    place.engine.answers["GET", f"/images/{ID}/json"] = {"Id": "sha256:2e"}
+    assert run(image_layers_load, check_mode=True, id=ID)["lacking"], "another image is known by this name"
 
 
 def test_an_interrupted_one_goes_on_and_leaves_no_parts(

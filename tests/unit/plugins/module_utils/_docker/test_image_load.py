@@ -12,7 +12,7 @@ from typing import Any, Iterator
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import image_load
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError, Loading
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_source import (
     LABEL,
     ImageError,
@@ -135,17 +135,33 @@ def other(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("which", ["the first layer", "the last layer", "the ID's document"])
 @pytest.mark.parametrize("change", [other, lambda one: one[:-1], lambda one: one + b"x", lambda _one: b""])
-def test_what_was_tampered_with_is_never_loaded(spark: Spark, which: str, change: Any) -> None:
+def test_what_was_tampered_with_is_never_loaded(
+    spark: Spark, monkeypatch: pytest.MonkeyPatch, which: str, change: Any
+) -> None:
+    given, send = bytearray(), Loading.send
+    monkeypatch.setattr(Loading, "send", lambda self, content: (given.extend(content), send(self, content)))
     image, blobs = spark.made(LAYERS)
     packed = [name for name, content in blobs.items() if not content.startswith(b"{")]
     name = {"the first layer": packed[0], "the last layer": packed[-1]}.get(which, image)
-    with pytest.raises(ImageError, match=r"came wrong|bytes instead of"):
+    with pytest.raises(ImageError, match="came wrong"):
         spark.take(image, Leader({**blobs, name: change(blobs[name])}))
     assert image not in spark.loads.images
+    assert not change(blobs[name]) or change(blobs[name]) not in given, "its last bytes were kept back"
     came = [layer for archive in spark.loads.archives for layer in archive]
     assert all(digest_of(layer) in blobs for layer in came), "the engine has been given nothing that is wrong"
     spark.take(image, Leader(blobs))
     assert image in spark.loads.images
+
+
+def test_a_layer_of_another_size_than_it_had_is_not_taken(spark: Spark) -> None:
+    """The engine was told how long the archive is."""
+    image, blobs = spark.made(LAYERS)
+    leader = Leader(blobs)
+    ask = leader.ask
+    leader.ask = lambda name, offset: (ask(name, offset)[0] - 100 * bool(offset), 0)  # type: ignore[method-assign]
+    with pytest.raises(ImageError, match=r"has 20000\d\d bytes instead of 19999\d\d"):
+        spark.take(image, leader)
+    assert spark.loads.images == {}
 
 
 def test_a_document_larger_than_any_is_not_read(spark: Spark) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sys
 import tarfile
 import threading
@@ -84,19 +85,42 @@ def test_an_images_configuration_and_nothing_of_other_images(root: Path) -> None
     one.close()
 
 
-@pytest.mark.parametrize("change", ["longer", "link", "gone"])
+@pytest.mark.parametrize("change", ["longer", "gone", "a link", "below a link"])
 def test_a_file_that_is_not_what_docker_wrote_is_not_sent(root: Path, change: str) -> None:
+    """A link leads to a file of the same size and name, which is none of the layer's."""
     content = store.LayerStore(root, "overlay2", f"sha256:{IMAGE}").find(DIFF_ID)
     assert content is not None
     path = root / "overlay2" / "c1" / "diff" / "dir" / "hard"
+    outside = shutil.copytree(path.parent, root / "outside")
+    (outside / "hard").write_bytes(b"other\n")
+    path.unlink()
     if change == "longer":
         path.write_bytes(b"hello \n")
-    else:
-        path.unlink()
-    if change == "link":
-        path.symlink_to("/etc/hostname")
+    elif change == "a link":
+        path.symlink_to(outside / "hard")
+    elif change == "below a link":
+        shutil.rmtree(path.parent)
+        path.parent.symlink_to(outside)
     with pytest.raises((ImageError, OSError)):
         sent(content)
+
+
+def test_a_link_within_a_layer_is_followed_wherever_docker_keeps_it(root: Path) -> None:
+    """An archive may name a directory by a link that it has brought itself; so may its owner name Docker's."""
+    layer = root / "overlay2" / "c1" / "diff"
+    (layer / "dir").rename(layer / "other")
+    (layer / "dir").symlink_to("other")
+    (root / "by another name").symlink_to(root)
+    content = store.LayerStore(root / "by another name", "overlay2", f"sha256:{IMAGE}").find(DIFF_ID)
+    assert content is not None
+    assert hashlib.sha256(sent(content)).hexdigest() == DIFF_ID
+
+
+def test_a_layer_that_is_put_together_is_sent_from_its_beginning(root: Path) -> None:
+    content = store.LayerStore(root, "overlay2", f"sha256:{IMAGE}").find(DIFF_ID)
+    assert content is not None
+    with pytest.raises(ImageError, match="is sent from its beginning"):
+        sent(content, 5)
 
 
 @pytest.mark.parametrize("line", [b"{", b"{}", b'{"type":2,"payload":7}', b'{"type":1,"size":"x"}'])
@@ -117,6 +141,9 @@ def test_containerds_blobs(tmp_path: Path) -> None:
     assert content is not None
     assert (sent(content), sent(content, 5)) == (CONFIG, CONFIG[5:])
     assert blobs.find("0" * 64) is None
+    (tmp_path / IMAGE).write_bytes(CONFIG[:-1])
+    with pytest.raises(ImageError, match="was cut while it was sent"):
+        sent(content)
 
 
 def saved(folder: Path, members: dict[str, bytes], status: int = 0) -> store.SavedStore:
