@@ -104,7 +104,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors
 
 #: seconds that one answer may take
 PATIENCE_S = 60
-CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+CHAT = "/v1/chat/completions"
+COMPLETION = "/v1/completions"
 #: what an engine has beside what clients may ask, of which no spelling gets through
 CLOSED = ("/metrics", "/server_info", "/v1/models/", "//v1/models", "/v1/%6dodels", "/v1/../release_memory")
 

@@ -14,7 +14,7 @@ from .conftest import Lab, Run, eventually
 
 IMAGE, BASE, LABEL = "lab.test/large:1", "lab.test/base:1", "dgx-spark.part-of"
 LAYER_MIB = 257  # a part of its own
-STORES = ("graph driver", "containerd")
+STORES = ("graph driver", pytest.param("containerd", marks=pytest.mark.matrix))
 PARTS = f"sudo docker image ls --quiet --filter label={LABEL}"
 LEFT = (
     "sudo sh -c 'ls -d /run/dgx-spark-* /home/*/.dgx-spark /root/.dgx-spark /var/lib/dgx-spark-image' 2>/dev/null;"
