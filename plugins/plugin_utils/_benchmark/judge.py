@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.export import Export, Request
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.cells import Cell
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.export import Export, Request
 
 UNTOLD = "the stream ended without the number of its tokens: it was cut, or an error came in it"
 KINDS = 5  #: of problems, so many are told
@@ -84,6 +84,11 @@ def mend(problems: Sequence[str]) -> str:
     whole = " ".join(problems)
     if "Failed to load tokenizer" in whole:
         return "give a directory on this controller that has the model's tokenizer (benchmark_tokenizer)"
+    if "cannot open shared object file" in whole or "CUDA" in whole:
+        return (
+            "the client of this image does not begin without a GPU: let it see the GPU beside the engine "
+            "(benchmark_client_gpu=true), or measure with benchmark_client=aiperf"
+        )
     if "401" in whole or "403" in whole:
         return "give the endpoint's key (spark_api_key)"
     if "answer ended after" in whole or UNTOLD in whole:

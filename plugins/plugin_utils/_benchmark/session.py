@@ -49,7 +49,9 @@ def measured(
     return told(job, began, export, status, says, slo)
 
 
-def told(job: cells.Job, began: float, export: Export, status: int | None, says: str, slo: figures.Slo) -> dict[str, Any]:
+def told(
+    job: cells.Job, began: float, export: Export, status: int | None, says: str, slo: figures.Slo
+) -> dict[str, Any]:
     """What the document says of a run.
 
     :param began: seconds since the epoch. :param status: the client's exit status, None where it never began.

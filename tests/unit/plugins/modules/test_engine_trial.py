@@ -193,7 +193,9 @@ def test_the_container_of_a_run_that_is_at_work_is_left_alone(place: Place, caps
     place.run.mkdir()
     (place.run / watch.ALIVE).touch()
     done = start(place, capsys)
-    assert done["msg"] == "another validation is at work on this host: wait for its end. Nothing was changed"
+    assert (
+        done["msg"] == "another validation or benchmark is at work on this host: wait for its end. Nothing was changed"
+    )
     assert place.calls() == []
     os.utime(place.run / watch.ALIVE, (time.time() - 30,) * 2)
     place.engine.on["GET", "/containers/json"] = lambda _body: place.containers(*([] if place.calls() else [OURS]))
