@@ -14,8 +14,8 @@ description:
     Runs a client once for each run of each load, and judges each request: a run is good where all requests were
     answered, without an error, by as many tokens as were asked for. Figures of other runs are not told.
   - >-
-    AIPerf runs on the controller. Where the endpoint is one of the host's own addresses, and the host is reached by ssh, a tunnel leads there, whose
-    login must need no password.
+    AIPerf runs on the controller. Where the endpoint is one of the host's own addresses, and the host is reached by
+    ssh, a tunnel leads there, whose login must need no password.
   - >-
     With O(client=image) TensorRT-LLM's C(benchmark_serving) runs on the host, in a container of the image that serves,
     with a limit of memory and without a GPU. It ends where this module does, also by Ctrl-C, and nothing of it is left

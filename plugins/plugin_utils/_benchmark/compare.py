@@ -63,7 +63,8 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Differ
     mine, its = clients.name_of(one), clients.name_of(other)
     if mine != its:
         raise CompareError(
-            f"{one['name']} was measured by {mine}, and {other['name']} by {its}: they ask other prompts, from another place, and count otherwise. Compare results of one client."
+            f"{one['name']} was measured by {mine}, and {other['name']} by {its}: they ask other "
+            "prompts, from another place, and count otherwise. Compare results of one client."
         )
     loads = {cell["key"]: cell for cell in other["cells"]}
     both = [

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import signal
 import time
 import zlib
@@ -135,8 +136,10 @@ def _start(job: cells.Job, target: benchmark_serving.Target, container: Containe
 
 def _watched(job: cells.Job, host: str, say: Say, call: Call) -> Mapping[str, Any]:
     """Wait for the container's end. Return what was said of it last."""
-    pause = 0.5
+    pause, parent = 0.5, os.getppid()
     while True:
+        if os.getppid() != parent:  # the play was killed, and nobody is left to tell
+            raise SystemExit(1)
         seen = _asked(call, host, state="watched")
         progress = mapping(seen.get("result"))
         came = whole(progress.get("came")) if progress.get("name") == benchmark_serving.MEASURED else 0
