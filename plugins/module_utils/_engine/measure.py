@@ -9,8 +9,8 @@
 (:class:`Progress`), ``client.log`` gets what the client says, and what it writes there as ``NAME.json`` becomes
 ``NAME.json.gz``. Where there is a ``key``, the client gets it by its environment alone, and the file is removed.
 
-It runs beside the engine, in the engine's image, so it is one file, of the standard library alone. This module util is
-private to the collection.
+It runs beside the engine, in the engine's image, so it is one file, of the standard library alone.
+This module util is private to the collection.
 """
 
 from __future__ import annotations
