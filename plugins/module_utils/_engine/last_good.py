@@ -24,7 +24,11 @@ from urllib.parse import quote
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, history
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.instances import SWARM
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import KEPT_SUFFIX, NEXT_SUFFIX
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
+    KEPT_SUFFIX,
+    NEXT_SUFFIX,
+    STACK_VERSION,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write_atomically
 
 #: runs a program and returns its exit status and what it printed
@@ -282,7 +286,7 @@ def without_containers(members: int) -> dict[str, Any]:
     {'version': '3.8', 'services': {'leader': {'deploy': {'replicas': 0}}}}
     """
     names = ["leader", "worker"][:members]
-    return {"version": "3.8", "services": {name: {"deploy": {"replicas": 0}} for name in names}}
+    return {"version": STACK_VERSION, "services": {name: {"deploy": {"replicas": 0}} for name in names}}
 
 
 def service(docker: Docker, name: str) -> dict[str, Any]:
