@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -61,6 +62,12 @@ def processor_seconds(lab: Lab) -> float:
         elif of_v2.exists():
             total += int(of_v2.read_text().split()[1]) / 1e6
     return total
+
+
+def pin(lab: Lab, processors: str) -> None:
+    """Have both Sparks use these processors of the machine alone."""
+    names = [f"{lab.name}-{name}" for name in ("spark1", "spark2")]
+    subprocess.run(["docker", "update", "--cpuset-cpus", processors, *names], check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
@@ -142,6 +149,9 @@ def measure(lab: Lab, size: str, shards: str) -> None:
     own = (processor_seconds(lab) - used) / whole
     plain = {"peer_copy_encrypted": False}
     timed("hf_cache, not encrypted", lambda: role(lab, ["spark1", "spark2"], **plain)["spark2"]["seconds"])
+    pin(lab, "0")
+    timed("hf_cache, both on 1 core", lambda: role(lab, ["spark1", "spark2"])["spark2"]["seconds"])
+    pin(lab, f"0-{(os.cpu_count() or 1) - 1}")
     timed("rsync -a over ssh", shell(f"rsync -a -e '{by_hand}' {LEADER}:{BLOBS}/ ~/copy/"))
     timed(
         "rsync -avP, AES-GCM", shell(f"rsync -avP -e '{by_hand} -c aes128-gcm@openssh.com' {LEADER}:{BLOBS}/ ~/copy/")
