@@ -156,8 +156,8 @@ def _serving(head: dict[str, Any]) -> dict[str, Any]:
     if serving["engine"] != ENGINE or not image or not commit:
         raise PlanError(
             f"{serving['leader']} tells no {ENGINE} image and commit of what it serves (engine {serving['engine']}, "
-            f"image {image}, commit {commit}), and benchmark_client=image measures by TensorRT-LLM's client in that image: use "
-            "benchmark_client=aiperf, or read the Spark as root (benchmark_become). Nothing was measured."
+            f"image {image}, commit {commit}), and benchmark_client=image measures by TensorRT-LLM's client in that "
+            "image: use benchmark_client=aiperf, or read the Spark as root (benchmark_become). Nothing was measured."
         )
     flags = serving["flags"] or []
     return {
