@@ -421,3 +421,8 @@ def test_a_client_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     order = {"calls": [{"name": "warmup", "argv": ["sleep", "60"], "seconds": 1, "requests": 1}]}
     (tmp_path / measure.ORDER).write_text(json.dumps(order))
     assert measure.main([str(tmp_path)]) == 124
+
+
+def test_its_environment_has_no_proxy_and_no_other_key(tmp_path: Path) -> None:
+    base = {"HTTP_PROXY": "http://a", "https_proxy": "http://b", "OPENAI_API_KEY": "another", "HOME": "/root"}
+    assert measure.environment(tmp_path, base) == {"HOME": "/root", "PYTHONUNBUFFERED": "1"}
