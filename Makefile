@@ -103,6 +103,9 @@ bench-copy: $(VENV)/.for-tests ## a table of ways to copy a model from Spark to 
 bench-endpoint: $(VENV)/.for-tests ## benchmark.yml beside vLLM's own benchmark, of one server on this machine; VLLM: where it is
 	PYTHONPATH=playbooks/collections python -m tests.bench.beside_vllm --vllm $(VLLM)
 
+bench-gateway: $(VENV)/.for-tests ## what the API gateway costs in time, and how many streams it holds
+	python -m tests.bench.gateway
+
 changelog: $(VENV)/.for-tests ## write CHANGELOG.md anew from changelogs/fragments and the modules' documentation
 	antsibull-changelog release --refresh --reload-plugins
 
@@ -112,5 +115,5 @@ troubleshooting: $(VENV)/.for-tests ## write docs/troubleshooting.md anew from t
 pre-commit: $(VENV)/.for-tests ## have git run the linters before a commit, and the unit tests before a push
 	pre-commit install --hook-type pre-commit --hook-type pre-push
 
-.PHONY: bench bench-copy bench-endpoint changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
+.PHONY: bench bench-copy bench-endpoint bench-gateway changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
         test test-all troubleshooting

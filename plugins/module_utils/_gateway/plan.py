@@ -160,7 +160,7 @@ def needs_first_key(asked: Request) -> bool:
 
 def text_of_config(asked: Request) -> str:
     """The text of ``haproxy.cfg``, which changes with the program that HAProxy runs."""
-    return config.haproxy(asked.settings, hashlib.sha256(asked.program.encode()).hexdigest())
+    return config.haproxy(asked.settings, config.digest_of(asked.program))
 
 
 def changes(asked: Request) -> list[dict[str, Any]]:
