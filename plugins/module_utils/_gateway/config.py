@@ -261,6 +261,8 @@ frontend api
     default_backend engine
 
 backend engine
+    # An engine leaves a connection that is not used for some seconds: a request at that moment would get no answer.
+    option http-server-close
     server engine {settings.engine} check inter 1s fall 2 rise 1
 
 backend clients

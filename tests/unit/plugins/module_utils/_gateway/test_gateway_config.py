@@ -50,6 +50,12 @@ def test_tokens_are_passed_on_at_once_and_a_client_that_leaves_is_told_of() -> N
     assert {"option http-no-delay", "option abortonclose", "retries 0"} <= set(lines())
 
 
+def test_a_request_goes_over_no_connection_that_an_engine_is_about_to_leave() -> None:
+    """HAProxy 2.6 was seen to leave a client without an answer where an engine did so at the same moment."""
+    text = lines()
+    assert text.index("option http-server-close") > text.index("backend engine")
+
+
 def test_whole_paths_are_compared_and_nothing_else_gets_on() -> None:
     acls = [line for line in lines() if line.startswith("acl") and " path " in line]
     assert [line.split(" -m ")[1].split()[0] for line in acls] == ["str", "str", "str"]
