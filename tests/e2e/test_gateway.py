@@ -234,7 +234,8 @@ def test_the_log_and_the_status_tell_what_each_client_asked(client: Client, tmp_
     (gateway,) = json.loads(path.read_text())["gateways"]
     assert (gateway["host"], gateway["state"], gateway["listens"]) == ("spark1", "active", "0.0.0.0:443")
     told = {one["name"]: one for one in gateway["clients"]}
-    assert told["default"]["requests"] == len([line for line in logged if line["client"] == "default"])
+    recent = [line for line in logged if line["client"] == "default" and line["at"] > time.time() - 3000]
+    assert told["default"]["requests"] >= len(recent) > 0
     assert told["default"]["tokens"] >= int(last["tokens"])
     assert told["default"]["ttft_ms"] <= told["default"]["slowest_ttft_ms"]
     assert told[""]["refused"] >= 1
@@ -505,36 +506,40 @@ def test_a_certificate_that_is_about_to_end_is_renewed_and_no_stream_is_cut(clie
     lab = client.lab
     shorter = {
         "name": "Make a certificate that ends soon",
-        "sparkops.dgx_spark.gateway_certificate": {"names": ["spark1"], "days": 10, "renew_days": 1000},
+        "sparkops.dgx_spark.gateway_certificate": {
+            "names": [client.address, "spark1"],
+            "days": 10,
+            "renew_days": 1000,
+        },
         "become": True,
     }
     run = lab.play([{"hosts": "spark1", "gather_facts": False, "tasks": [shorter]}])
     assert run.status == "successful", run.said
     lab.host("spark1").check_output("sudo systemctl reload dgx-spark-gateway")
-    eventually(lambda: days_left(client, client.trust) <= 10, True)
+    eventually(lambda: days_left(client) <= 10, True)
+    foretold = lab.serve(PLAY, check=True, **GATEWAY)
+    renewed = {"Create the gateway's certificate", "Reload the gateway"}
     streamed: list[str] = []
-    program = threading.Thread(target=lambda: streamed.append(client.stream(client.key())))
+    more = {"max_tokens": 1000, "ignore_eos": True}
+    program = threading.Thread(target=lambda: streamed.append(client.stream(client.key(), **more)))
     with slow(lab, 2):
         program.start()
-        foretold = lab.serve(PLAY, check=True, **GATEWAY)
         run = lab.serve(PLAY, **GATEWAY)
-        renewed = {"Create the gateway's certificate", "Reload the gateway"}
         assert program.is_alive(), "the stream goes on while the certificate is renewed"
-        program.join()
+    program.join()
     assert run.status == "successful", run.said
     assert foretold.planned()["spark1"] == renewed
     assert run.made()["spark1"] == renewed
     assert "data: [DONE]" in streamed[0]
-    assert days_left(client, client.trust) > 390, "and the clients trust it as before"
+    assert days_left(client) > 390, "and the clients trust it as before"
     again = lab.serve(PLAY, **GATEWAY)
     assert (again.status, again.changed) == ("successful", {}), again.said
 
 
-def days_left(client: Client, trust: ssl.SSLContext) -> float:
+def days_left(client: Client) -> float:
     """For how many days the certificate is good that the gateway shows."""
-    trust.check_hostname = False  # the one that ends soon is for one name alone
     plain = socket.create_connection((client.address, client.port), timeout=20)
-    with trust.wrap_socket(plain) as secure:
+    with client.trust.wrap_socket(plain, server_hostname=client.address) as secure:
         shown = secure.getpeercert()
     assert shown
     return (ssl.cert_time_to_seconds(str(shown["notAfter"])) - time.time()) / 86400
