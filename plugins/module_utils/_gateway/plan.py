@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway import certificate, clients, config
@@ -329,7 +329,7 @@ def plan(asked: Request) -> dict[str, Any]:
         ],
         "unit": config.unit(settings.layout),
         "certificate_names": wanted_names(asked) if settings.certificate == config.CA else [],
-        "declared": [asdict(one) for one in asked.declared] if settings.exposure == KEY else [],
+        "declared": list(map(clients.as_asked, asked.declared)) if settings.exposure == KEY else [],
         "clients": list(wanted_clients(asked)) if settings.exposure == KEY else [],
         "told": config.told_digest(text),
         "firewall_rules": firewall_rules(asked),
