@@ -97,8 +97,11 @@ test-all: test ## and the whole matrix: every cabling, size, fault and variant; 
 bench: $(VENV)/.for-tests ## a converged run in remote calls and beside ansible -m ping, compared with an older build
 	python -m tests.bench.converged
 
-bench-copy: $(VENV)/.for-tests ## a table of ways to copy a model from Spark to Spark, in one lab
+bench-copy: $(VENV)/.for-tests ## tables of ways to copy a model and an image from Spark to Spark, in one lab
 	python -m tests.bench.copy_model
+
+bench-growth: $(VENV)/.for-tests ## a first run, a converged one and a copy with 1, 2, 4 and 8 virtual Sparks
+	python -m tests.bench.growth
 
 bench-endpoint: $(VENV)/.for-tests ## benchmark.yml beside vLLM's own benchmark, of one server on this machine; VLLM: where it is
 	PYTHONPATH=playbooks/collections python -m tests.bench.beside_vllm --vllm $(VLLM)
@@ -115,5 +118,5 @@ troubleshooting: $(VENV)/.for-tests ## write docs/troubleshooting.md anew from t
 pre-commit: $(VENV)/.for-tests ## have git run the linters before a commit, and the unit tests before a push
 	pre-commit install --hook-type pre-commit --hook-type pre-push
 
-.PHONY: bench bench-copy bench-endpoint bench-gateway changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
+.PHONY: bench bench-copy bench-endpoint bench-gateway bench-growth changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
         test test-all troubleshooting

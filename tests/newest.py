@@ -26,7 +26,7 @@ IMAGES = "sparkops/virtual-spark"
 RUN = ["docker", "run", "--rm", "--init", "--entrypoint=python3"]
 ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
 TELL = "import ansible.release as a, sys; print('ansible-core', a.__version__, 'on Python', sys.version.split()[0])"
-TESTS = ("-m", "pytest", "-q", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider")
+TESTS = ("-m", "pytest", "-q", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider", "--hypothesis-profile=brief")
 SETTINGS = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 

@@ -31,5 +31,11 @@ class ActionModule(Planner):
         return {
             "changes": {name: list(planning.undo_changes(found, name, ending)) for name in found},
             "ending": ending,
-            "left": sorted({name for one in found.values() for name in planning.left_of(one, ending)}),
+            "left": sorted(
+                {
+                    name
+                    for one in found.values()
+                    for name in (*planning.left_of(one, ending), *planning.left_by_others(one, ending))
+                }
+            ),
         }

@@ -5,24 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
-
-FACTS = (
-    *("instance", "endpoint", "model", "image", "image_id", "base_image", "ranks", "load_s", "kv_tokens"),
-    *("speculative", "answer", "picture", "exposed"),
-)
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._engine.report import EngineReport
 
 
-class ActionModule(Planner):
+class ActionModule(EngineReport):
     """Runs on the controller."""
-
-    SPEC: ClassVar[dict[str, Any]] = {
-        "plan": {"type": "dict", "required": True},
-        "report": {"type": "dict", "required": True},
-    }
-
-    def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Return the facts of the serving's report, and the engine's version."""
-        return {**{name: asked["report"][name] for name in FACTS}, "version": asked["plan"]["engine"]["version"]}

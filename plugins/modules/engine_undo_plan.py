@@ -47,8 +47,8 @@ ending:
   sample: [dgx-spark-trtllm]
 left:
   description: >-
-    The names of other instances of the engine that are left on any host. As long as there is one, the image stays, and
-    what other roles have made is needed.
+    The names of other instances, of any engine, that are left on any host. As long as there is one, what other roles
+    have made is needed; as long as there is one of this engine, its image stays.
   returned: success
   type: list
   elements: str

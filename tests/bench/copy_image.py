@@ -16,7 +16,7 @@ from typing import Any, Callable
 from tests.e2e.conftest import Lab
 from tests.e2e.test_internet import control
 
-IMAGE, BASE, LAYERS, LAYER_MIB = "nvcr.test/lab/large:1", "nvcr.test/lab/base:1", 4, 256
+IMAGE, BASE, LAYERS = "nvcr.test/lab/large:1", "nvcr.test/lab/base:1", 4
 BY_HAND = "docker save, ssh, docker load"
 ID_OF = f"sudo docker image inspect --format '{{{{.Id}}}}' {IMAGE}"
 #: containerd cannot stack its layers on a container's own, and a virtual Spark is one: its root is below a volume
@@ -28,29 +28,31 @@ TO_CONTAINERD = (
 )
 
 
-def measure(lab: Lab, ssh: str, address: str, options: dict[str, Any], processor_seconds: Callable[[], float]) -> None:
+def measure(
+    lab: Lab, ssh: str, address: str, options: dict[str, Any], processor_seconds: Callable[[], float], layer_mib: int
+) -> None:
     """Print a table for each store of images.
 
     :param ssh: how the worker reaches the leader, which is at ``address``. :param options: variables of peer_copy.
-    :param processor_seconds: returns what both Sparks have used.
+    :param processor_seconds: returns what both Sparks have used. :param layer_mib: the size of each layer.
     """
     for store in ("graph driver", "containerd"):
         if store == "containerd":
             for name in ("spark1", "spark2"):
                 lab.host(name).check_output("sudo docker image prune --all --force")
                 lab.host(name).check_output(TO_CONTAINERD)
-        _build(lab)
+        _build(lab, layer_mib)
         ident = lab.host("spark1").check_output(ID_OF)
-        rows = _rows(lab, ssh, address, {**options, "peer_copy_image": ident}, processor_seconds)
-        _print(store, rows)
+        rows = _rows(lab, ssh, address, {**options, "peer_copy_image": ident}, processor_seconds, layer_mib)
+        _print(store, rows, layer_mib)
 
 
-def _build(lab: Lab) -> None:
+def _build(lab: Lab, layer_mib: int) -> None:
     """Build the image on the leader, and push what a Spark may have of it."""
     steps = [
         "mkdir -p ~/image && cd ~/image && echo FROM scratch > Dockerfile",
         *(
-            f"(test -f {one} || head -c {LAYER_MIB}M /dev/urandom > {one}) && echo COPY {one} / >> Dockerfile"
+            f"(test -f {one} || head -c {layer_mib}M /dev/urandom > {one}) && echo COPY {one} / >> Dockerfile"
             for one in range(1, LAYERS + 1)
         ),
         f"sudo DOCKER_BUILDKIT=0 docker build --quiet --tag {IMAGE} . && sudo docker push --quiet {IMAGE}",
@@ -61,7 +63,7 @@ def _build(lab: Lab) -> None:
 
 
 def _rows(
-    lab: Lab, ssh: str, address: str, options: dict[str, Any], processor_seconds: Callable[[], float]
+    lab: Lab, ssh: str, address: str, options: dict[str, Any], processor_seconds: Callable[[], float], layer_mib: int
 ) -> list[tuple[str, list[float], list[float], float]]:
     """For each way the seconds and the processor seconds, from nothing and from all layers but one, and GB pulled."""
     worker, ident = lab.host("spark2"), options["peer_copy_image"]
@@ -111,15 +113,15 @@ def _rows(
             assert worker.check_output(ID_OF) == ident
             served = control(lab, "GET", "/stats")["services"]["registry"]["content_bytes"] / 1e9
             if not had:
-                pulled = LAYERS * LAYER_MIB * 2**20 / 1e9 + served  # the leader's own pull, which every way needs
+                pulled = LAYERS * layer_mib * 2**20 / 1e9 + served  # the leader's own pull, which every way needs
         rows.append((name, seconds, used, pulled))
     return rows
 
 
-def _print(store: str, rows: list[tuple[str, list[float], list[float], float]]) -> None:
+def _print(store: str, rows: list[tuple[str, list[float], list[float], float]], layer_mib: int) -> None:
     """Print one table."""
     by_hand = next(seconds for name, seconds, _used, _pulled in rows if name == BY_HAND)
-    size = LAYERS * LAYER_MIB * 2**20 / 1e9
+    size = LAYERS * layer_mib * 2**20 / 1e9
     heads = ["s, has nothing", "by hand", "processor s", f"s, has {LAYERS - 1} layers", "by hand", "processor s"]
     heads.append("GB from the registry, both Sparks")
     print(f"\nAn image of {size:.2f} GB in {LAYERS} layers, Docker with its {store}, virtual Sparks on one machine\n")

@@ -32,8 +32,8 @@ def containerd(lab: Lab, name: str) -> None:
     )
 
 
-@pytest.fixture(params=STORES)
-def image(request: pytest.FixtureRequest, lab: Lab) -> Iterator[str]:
+@pytest.fixture(scope="module", params=STORES)
+def on_leader(request: pytest.FixtureRequest, lab: Lab) -> Iterator[str]:
     """The ID of an image of three layers on the leader, whose lower two are an image as well."""
     if request.param == "containerd":
         for name in lab.names:
@@ -51,6 +51,13 @@ def image(request: pytest.FixtureRequest, lab: Lab) -> Iterator[str]:
         lab.host(name).check_output("sudo docker image prune --all --force")
         lab.host(name).run("sudo rm -f /etc/docker/daemon.json /etc/containerd/config.toml")
         lab.host(name).check_output("sudo systemctl restart containerd docker")
+
+
+@pytest.fixture
+def image(lab: Lab, on_leader: str) -> str:
+    """The same, of which the worker has nothing."""
+    lab.host("spark2").check_output("sudo docker image prune --all --force")
+    return on_leader
 
 
 def copied(lab: Lab, image: str, name: str = IMAGE, **options: Any) -> Run:

@@ -26,7 +26,15 @@ def support(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    "name", ["tests.bench.converged", "tests.e2e.pace", "tests.e2e.state", "tests.table", "tests.troubleshooting"]
+    "name",
+    [
+        "tests.bench.converged",
+        "tests.bench.profile",
+        "tests.e2e.pace",
+        "tests.e2e.state",
+        "tests.table",
+        "tests.troubleshooting",
+    ],
 )
 def test_examples_in_docstrings_are_true(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))

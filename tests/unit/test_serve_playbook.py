@@ -25,7 +25,7 @@ def evaluated(name: str, launcher: str, changing: str = "") -> Any:
     plans = {f"{role}_plan": SOMETHING if role == changing else NOTHING for role in PLANS}
     if launcher != "swarm":
         del plans["swarm_gpu_plan"]  # which is not planned then
-    variables = {**own, **plans, "trtllm_serve_launcher": launcher}
+    variables = {**own, **plans, "__spark_launcher": launcher}
     return Templar(DataLoader(), variables=variables).template(trust_as_template(f"{{{{ {name} }}}}"))
 
 

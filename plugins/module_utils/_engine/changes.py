@@ -543,6 +543,12 @@ def left_of(own: Mapping[str, Any], ending: Collection[str] = ()) -> list[str]:
     return [name for name in names if name not in ending]
 
 
+def left_by_others(own: Mapping[str, Any], ending: Collection[str] = ()) -> list[str]:
+    """The names of what other engines serve on a host. :param ending: as :func:`undo_changes` takes it."""
+    others = [one for one in own.get("others", []) if one["engine"] != own["layout"]["engine"]]
+    return [one["name"] for one in others if one["name"] not in ending]
+
+
 def places_of(places: Mapping[str, str]) -> list[str]:
     """The directories that belong to a serving alone."""
     return [places["config_dir"], places["state_dir"], places["build_dir"]]

@@ -88,6 +88,14 @@ def plan(asked: Request) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     return cluster, each
 
 
+def check_api_host(host: str) -> None:
+    """Refuse what is no address to listen on. :raises ServeError: with the mend."""
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        raise ServeError(f"the API cannot listen on {host!r}: give an IPv4 address such as 127.0.0.1") from None
+
+
 def nodes_of(members: Sequence[str], fabric: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Name, control address and links of each member; a Spark that is alone talks to itself."""
     if not members:

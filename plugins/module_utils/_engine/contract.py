@@ -114,8 +114,8 @@ class EngineSettings(TypedDict, total=False):
 
     name: str  # of a module in supervisor/engines
     metrics_follow: bool  # TensorRT-LLM up to 1.2: /metrics does not end while there is something new to tell
-    fit_kv_cache: bool  # TensorRT-LLM: nobody has said how large the KV cache is to be, so that the memory decides
-    min_kv_tokens: int  # TensorRT-LLM: a start whose KV cache holds fewer has failed
+    fit_kv_cache: bool  # nobody has said how large the KV cache is to be, so that the memory decides
+    min_kv_tokens: int  # a start whose KV cache holds fewer has failed
 
 
 class Cluster(TypedDict):

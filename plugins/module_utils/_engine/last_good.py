@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
@@ -23,7 +24,11 @@ from urllib.parse import quote
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, history
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.instances import SWARM
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import KEPT_SUFFIX, NEXT_SUFFIX
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
+    KEPT_SUFFIX,
+    NEXT_SUFFIX,
+    STACK_VERSION,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import write_atomically
 
 #: runs a program and returns its exit status and what it printed
@@ -258,11 +263,30 @@ def keep_log(one: Serving, docker: Docker) -> None:
 
 
 def restore_stack(one: Serving, docker: Docker, run: Run) -> bool:
-    """Deploy the stack that last served, on the leader. Returns whether that starts containers."""
-    starts = config_of(service(docker, f"{one.name}_leader")) != one.good
-    stack = str(one.config_dir / STACK)
-    tell(run, "docker", "stack", "deploy", "--prune", "--resolve-image", "never", "--compose-file", stack, one.name)
+    """Deploy the stack that last served, on the leader. Returns whether that starts containers.
+
+    One that stop.yml had stopped is deployed without containers: one that a busy Swarm starts late could come after
+    what stops it again has looked, and would say last that it was not stopped on purpose.
+    """
+    starts = config_of(service(docker, f"{one.name}_leader")) != one.good and not one.was_stopped
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as none:
+        files = ["--compose-file", str(one.config_dir / STACK)]
+        if one.was_stopped:
+            json.dump(without_containers(len(one.members)), none)
+            none.flush()
+            files += ["--compose-file", none.name]
+        tell(run, "docker", "stack", "deploy", "--prune", "--resolve-image", "never", *files, one.name)
     return starts
+
+
+def without_containers(members: int) -> dict[str, Any]:
+    """What is laid over a stack of so many members so that it has none of its containers.
+
+    >>> without_containers(1)
+    {'version': '3.8', 'services': {'leader': {'deploy': {'replicas': 0}}}}
+    """
+    names = ["leader", "worker"][:members]
+    return {"version": STACK_VERSION, "services": {name: {"deploy": {"replicas": 0}} for name in names}}
 
 
 def service(docker: Docker, name: str) -> dict[str, Any]:
@@ -290,7 +314,7 @@ def keep(one: Serving, docker: Docker) -> str:
 def restore(one: Serving, docker: Docker, run: Run, anew: bool = False) -> bool:
     """Put back what last served, and start it. Returns whether something was started.
 
-    What stop.yml had stopped is not started by systemd, and has to be stopped again where a stack was deployed.
+    What stop.yml had stopped is not started, and is noted as stopped by engine_running, which the play asks next.
 
     :param anew: whether another Spark's container was started again, without which this one cannot go on.
     :raises LastGoodError: where it is not kept, or cannot be started.

@@ -23,6 +23,8 @@ INSTANCE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,14}[a-z0-9])?")
 RESERVED = "image"  # the directory of a build ends with it
 #: behind the name of a container of systemd's: the one that is made while another serves, and the one that served
 NEXT_SUFFIX, KEPT_SUFFIX = ".next", ".kept"
+#: of the format of stack files; files that are laid over one another have to share it
+STACK_VERSION = "3.8"
 
 
 def instance_problem(name: str) -> str:

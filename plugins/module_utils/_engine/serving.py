@@ -22,6 +22,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout 
     CONTEXT_LABEL,
     OPTIONS_LABEL,
     ROOTS,
+    STACK_VERSION,
     layout,
 )
 
@@ -180,7 +181,7 @@ def stack(serving: Serving) -> dict[str, Any]:
     whole = digest(services)
     for one in services.values():
         one["deploy"]["labels"] = {OPTIONS_LABEL: whole}
-    return {"version": "3.8", "services": services, "networks": {"host": {"name": "host", "external": True}}}
+    return {"version": STACK_VERSION, "services": services, "networks": {"host": {"name": "host", "external": True}}}
 
 
 def stack_file(serving: Serving) -> dict[str, Any]:

@@ -8,14 +8,21 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field, replace
 from typing import Any, Iterable, Mapping, Protocol, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_issues as issues
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_speculative as speculative
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError, check_api_host
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.findings import Finding
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.of_model import (
+    heads_problem,
+    inside,
+    mapping,
+    merged,
+    sees,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import FLAGS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_environment import (
     environment,
@@ -23,7 +30,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import (
     TRANSCRIBED,
-    Finding,
     Image,
     arguments_findings,
     autodeploy_findings,
@@ -68,10 +74,6 @@ class Schema(Protocol):
 
     def findings(self, options: Mapping[str, Any]) -> Sequence[Finding]:
         """What is wrong with the options. :raises ValueError: where the schema cannot tell."""
-
-
-#: keys of ``config.json``: of a model that has one of them, the encoder of pictures
-VISION = ("vision_config", "vision_tower", "mm_vision_tower", "vit_config", "vision_model")
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def plan(asked: Request) -> dict[str, Any]:
         "settings": {
             "name": NAME,
             "metrics_follow": metrics_follow(known, asked.image),
-            "fit_kv_cache": "free_gpu_memory_fraction" not in _mapping(said.get("kv_cache_config")),
+            "fit_kv_cache": "free_gpu_memory_fraction" not in mapping(said.get("kv_cache_config")),
             "min_kv_tokens": asked.min_kv_tokens,
         },
         "serve": command(asked),
@@ -267,12 +269,12 @@ def with_entry(asked: Request, image: Image) -> tuple[Request, list[str]]:
     options: dict[str, Any] = {}
     doubts: list[str] = []
     nothing = replace(asked, arguments={}, options={}, environment={})
-    for name, value in _mapping(asked.entry.get("arguments")).items():
+    for name, value in mapping(asked.entry.get("arguments")).items():
         findings = judge(replace(nothing, arguments={name: value}), {}, image).findings
         if not findings:
             arguments.update({} if name in FLAGS and FLAGS[name].option in own else {name: value})
         doubts += [_left_out(name, findings[0])] if findings else []
-    for key, value in flatten(_mapping(asked.entry.get("options"))):
+    for key, value in flatten(mapping(asked.entry.get("options"))):
         nested = _nested(key, value)
         findings = judge(replace(nothing, options=nested), nested, image).findings
         options = options if findings else merged(options, nested)
@@ -281,7 +283,7 @@ def with_entry(asked: Request, image: Image) -> tuple[Request, list[str]]:
         asked,
         arguments={**arguments, **asked.arguments},
         options=merged(options, asked.options),
-        environment={**_mapping(asked.entry.get("environment")), **asked.environment},
+        environment={**mapping(asked.entry.get("environment")), **asked.environment},
     )
     return said, doubts
 
@@ -300,20 +302,6 @@ def _left_out(name: str, finding: Finding) -> str:
     return f"{name}, which the catalogue has for this model, is left out: {finding.text}"
 
 
-def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings as one; what is in ``over`` wins.
-
-    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}, "d": None})
-    {'a': {'b': 1, 'c': 3}, 'd': None}
-    """
-    both = dict(under)
-    for name, value in over.items():
-        inner = both.get(name)
-        nested = isinstance(value, Mapping) and isinstance(inner, Mapping)
-        both[name] = merged(inner, value) if nested else value  # type: ignore[arg-type]
-    return both
-
-
 def world(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> int:
     """The number of ranks that the sizes make."""
     if is_autodeploy(arguments, options):
@@ -326,54 +314,12 @@ def world(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> int:
 
 def _split_problems(asked: Request, options: Mapping[str, Any]) -> list[str]:
     ways = size("tensor_parallel_size", asked.arguments, options)
-    heads = heads_problem(asked.config, ways) if ways > 0 else ""
+    heads = heads_problem(asked.config, ways, "tp_size", "pp_size") if ways > 0 else ""
     ranks = world(asked.arguments, options)
     if heads or ranks == len(asked.members):
         return [heads] if heads else []
     what = "world_size" if is_autodeploy(asked.arguments, options) else "tp_size x pp_size x cp_size"
     return [f"{what} is {ranks}, but there are {len(asked.members)} Sparks with one GPU each: make them equal"]
-
-
-def heads_problem(config: Mapping[str, Any], ways: int) -> str:
-    """Say why a model cannot be split into so many ways of tensor parallelism, or nothing.
-
-    :param config: the model's ``config.json``.
-
-    >>> heads_problem({"text_config": {"num_attention_heads": 64}}, 3)
-    'tp_size 3 does not divide the 64 attention heads of the model: use pp_size instead'
-    >>> heads_problem({"num_attention_heads": 64}, 2)
-    ''
-    """
-    # A model of several parts has its language model's figures in one of them, by whichever name.
-    thinker = _mapping(config.get("thinker_config"))
-    inner = [
-        thinker.get("text_config"),
-        *(config.get(name) for name in ("text_config", "llm_config", "language_config")),
-    ]
-    said = [_mapping(part).get("num_attention_heads") for part in (*inner, config)]
-    heads = next((one for one in said if isinstance(one, int) and not isinstance(one, bool) and one > 0), 0)
-    if heads % ways == 0:
-        return ""
-    return f"tp_size {ways} does not divide the {heads} attention heads of the model: use pp_size instead"
-
-
-def sees(config: Mapping[str, Any]) -> bool:
-    """Whether a model takes pictures beside text, by its ``config.json``; False where that is not known.
-
-    Most name their encoder's part ``vision_config``; Phi-4-multimodal has an embedding layer for pictures, and the
-    first LLaVA the name of a tower. A class of several modalities that is none of these is not taken for one.
-
-    >>> sees({"vision_config": {"depth": 32}}), sees({"vision_config": None}), sees({"model_type": "llama"})
-    (True, False, False)
-    """
-    layer, thinker = _mapping(config.get("embd_layer")), _mapping(config.get("thinker_config"))
-    parts = [config.get(name) for name in VISION] + [thinker.get("vision_config"), layer.get("image_embd_layer")]
-    return any(isinstance(part, (Mapping, str)) and part for part in parts)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """What stands where a mapping is expected; a null, as some models' ``config.json`` has, is an empty one."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def command(asked: Request) -> list[str]:
@@ -382,12 +328,7 @@ def command(asked: Request) -> list[str]:
     :raises ServeError: when the model is not where containers see it, or there is no such address.
     """
     model = inside(contract.MODEL_DIR, asked.snapshot, asked.repo_dir)
-    try:
-        ipaddress.IPv4Address(asked.api_host)
-    except ValueError:
-        raise ServeError(
-            f"the API cannot listen on {asked.api_host!r}: give an IPv4 address such as 127.0.0.1"
-        ) from None
+    check_api_host(asked.api_host)
     return [
         "trtllm-serve",
         model,
@@ -395,18 +336,6 @@ def command(asked: Request) -> list[str]:
         *("--host", asked.api_host, "--port", str(asked.api_port)),
         *("--extra_llm_api_options", f"{contract.CONFIG_DIR}/{OPTIONS_FILE}"),
     ]
-
-
-def inside(mounted: str, snapshot: str, repo_dir: str) -> str:
-    """Where a snapshot is inside the containers. :raises ServeError: when it is not below its repository's directory.
-
-    >>> inside("/models", "/cache/models--a--b/snapshots/abc", "/cache/models--a--b/")
-    '/models/snapshots/abc'
-    """
-    repo_dir = repo_dir.rstrip("/")
-    if not snapshot.startswith(f"{repo_dir}/"):
-        raise ServeError(f"the snapshot {snapshot} is not below {repo_dir}")
-    return mounted + snapshot[len(repo_dir) :]
 
 
 def downloads(asked: Request) -> list[dict[str, str]]:

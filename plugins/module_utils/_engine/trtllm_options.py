@@ -13,6 +13,7 @@ import math
 import re
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.findings import Finding, shown
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import (
     BY_RC20,
     DEAD,
@@ -79,18 +80,6 @@ _TELLING = re.compile(
 )
 
 
-# names whose values nobody else may read; TOKEN at a word's end alone, since TOKENIZERS_PARALLELISM is none
-_SECRET_NAME = re.compile(
-    r"SECRET|PASSWO?R?D|PASSPHRASE|CREDENTIAL|(?:API|AUTH|ACCESS|PRIVATE|ENCRYPTION|SIGNING)_?KEY|(?<!TIK)TOKEN(?![A-Z])",
-    re.IGNORECASE,
-)
-# and values that are secrets under any name: of Hugging Face, NGC, OpenAI and GitHub, and of whoever is in a URL
-_SECRET_VALUE = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{16,}|nvapi-[\w-]{16,}|sk-[\w-]{16,}|gh[pousr]_[A-Za-z0-9]{16,})|://[^/\s:@]*:[^/\s@]+@"
-)
-_LONGEST = 60  # characters of a value in a sentence
-
-
 class Version(NamedTuple):
     """A version of TensorRT-LLM. ``candidate``: of a release candidate, and -1 of what comes before them."""
 
@@ -113,36 +102,6 @@ class Image(NamedTuple):
 
     def __str__(self) -> str:
         return self.version or _eras(self.eras)
-
-
-class Finding(NamedTuple):
-    """What is wrong with a setting, or may be. ``refused``: the engine would not start with it."""
-
-    text: str
-    refused: bool = True
-
-
-def is_secret(name: str, value: Any = "") -> bool:
-    """Whether something is a secret, by its name or by what it looks like.
-
-    >>> is_secret("HF_TOKEN"), is_secret("OPENAI_API_KEY"), is_secret("TOKENIZERS_PARALLELISM"), is_secret("MAX_TOKENS")
-    (True, True, False, False)
-    >>> is_secret("PROXY", "http://me:hidden@proxy:3128")
-    True
-    """
-    return bool(_SECRET_NAME.search(name) or _SECRET_VALUE.search(str(value)))
-
-
-def shown(name: str, value: Any) -> str:
-    """A value in a sentence: short, and without what is a secret.
-
-    >>> shown("max_batch_size", "many"), shown("internal_request_auth_key", 7)
-    ("'many'", 'what is not shown here')
-    """
-    text = repr(value)
-    if is_secret(name, text) or "env_overrides" in name:
-        return "what is not shown here"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def parse_version(version: str) -> Version | None:

@@ -31,6 +31,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed im
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.send import SERVED
 
 _PIECE = 1 << 20
+#: Written bytes after which the disk begins: else it waits for the end of a file, and then the stream for the disk.
+_TO_DISK = 64 << 20
 _PIPE = getattr(fcntl, "F_SETPIPE_SZ", 1031)  # Python names it from 3.10 on
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -278,6 +280,7 @@ class Pull:
 
     def _receive(self, peer: Peer, left: int, piece: memoryview, stream: BinaryIO, digest: Any) -> None:
         spent, now = dict.fromkeys(self.seconds, 0.0), time.monotonic()
+        begun = stream.tell()
 
         def lap(what: str) -> None:
             nonlocal now
@@ -293,6 +296,10 @@ class Pull:
                 written = 0
                 while written < len(some):
                     written += stream.write(some[written:])
+                if stream.tell() - begun >= _TO_DISK:
+                    # Linux begins to write what it is told that nobody needs, and does not wait for it.
+                    os.posix_fadvise(stream.fileno(), begun, stream.tell() - begun, os.POSIX_FADV_DONTNEED)
+                    begun = stream.tell()
                 lap("write")
                 left -= len(some)
                 self.moved += len(some)

@@ -28,6 +28,7 @@ except ImportError:
 else:
     JSONSCHEMA_MISSING = False
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.findings import Finding, shown
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_cli import FLAGS
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import (
     ANY_CASE,
@@ -35,9 +36,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_
     FALSE,
     OWNED,
     TRUE,
-    Finding,
     placed,
-    shown,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import FORMS
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ansible.module_utils.common.yaml import yaml_load
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm import merged
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.of_model import merged
 
 FILE = Path(__file__).with_name("catalogue.yml")
 KINDS = ("text", "vision", "multimodal")

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm import merged
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.of_model import merged
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit, settings
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.architecture import language_part
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.fit import CANNOT_TELL, DOES_NOT, FITS

@@ -31,6 +31,8 @@ from supervisor import nccl
             " 45%|####5     | 9/20 [00:10<00:12]\x1b[0m spark1:120:345 [0] NCCL INFO NET/Socket : Using [0]lo:::1",
             ("spark1", "Socket", "[0]lo:::1"),
         ),
+        ("spark1:412:412 [0] NCCL INFO Using network Socket", ("spark1", "Socket", "")),
+        ("spark1:412:412 [0] NCCL INFO Using network Plugin", None),
         ("spark3:120:345 [0] NCCL INFO NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]", None),
         ("spark1:412:412 [0] NCCL INFO NET/IB : No device found.", None),
         ("spark1:412:412 [0] NCCL INFO Bootstrap : Using enp1s0f0np0:192.168.100.1<0>", None),
@@ -48,6 +50,22 @@ def test_lines_are_noted_by_the_nodes_names_whatever_their_hosts_are_called() ->
     seen.read("40it/s]spark-1b3b:120:345 [0] NCCL INFO NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]\n")
     seen.read("spark1:120:345 [0] NCCL INFO NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]\n")
     assert {name: one["transport"] for name, one in seen.ranks.items()} == {"spark1": "IB", "spark2": "IB"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "transport", "devices"),
+    [
+        (["Using network Socket"], "Socket", "devices not named"),
+        (["NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]", "Using network IB"], "IB", "[0]rocep1s0f0:1/RoCE [RO]"),
+        (["NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]", "Using network Socket"], "Socket", "devices not named"),
+        (["Using network IB", "NET/IB : Using [0]rocep1s0f0:1/RoCE [RO]"], "IB", "[0]rocep1s0f0:1/RoCE [RO]"),
+    ],
+)
+def test_a_build_that_names_no_devices_tells_its_network(lines: list[str], transport: str, devices: str) -> None:
+    seen = nccl.Transports(["spark1"])
+    for line in lines:
+        seen.read(f"spark1:412:412 [0] NCCL INFO {line}\n")
+    assert seen.ranks["spark1"] == {"transport": transport, "devices": devices, "why": ""}
 
 
 @given(st.text())

@@ -96,4 +96,4 @@ def test_an_engine_without_mpi_has_a_command_on_every_node(tmp_path, monkeypatch
     one.causes()
     said = capsys.readouterr().out
     assert "head INFO" in said
-    assert "spark2 runs: env NCCL_DEBUG=INFO serve --rank '1 of 2'" in said
+    assert "spark2 runs: env DGX_SPARK_TETHER=1 NCCL_DEBUG=INFO serve --rank '1 of 2'" in said

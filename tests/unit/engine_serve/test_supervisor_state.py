@@ -106,3 +106,17 @@ def test_what_it_was_started_with_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("DGX_SPARK_CONFIG", OLD)
     assert main(["config"]) == 0
     assert capsys.readouterr().out == f"{OLD}\n"
+
+
+def test_the_netdev_of_an_address_is_found() -> None:
+    assert network.netdev_of("127.0.0.1") == "lo"
+    assert network.netdev_of("192.0.2.77") == ""
+
+
+def test_a_port_that_something_has_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        first = taken.getsockname()[1]
+        assert first < network.free_port(first) < first + network.PORTS
+        monkeypatch.setattr(network, "PORTS", 1)
+        with pytest.raises(RuntimeError, match=f"no port from {first} to {first} is free"):
+            network.free_port(first)

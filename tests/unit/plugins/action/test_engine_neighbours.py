@@ -292,6 +292,15 @@ def test_the_image_stays_until_the_last_instance_goes() -> None:
     assert (planning.REMOVE_IMAGES in names(plan), plan["left"]) == (True, [])
 
 
+def test_what_another_engine_serves_keeps_what_it_needs_and_no_image_of_this_one() -> None:
+    found = served([""])
+    other = {"name": "dgx-spark-vllm", "engine": "vllm", "instance": ""}
+    found["spark1"]["others"] = [*found["spark1"].get("others", []), other]
+    plan = undo(found)
+    assert (planning.REMOVE_IMAGES in names(plan), plan["left"]) == (True, ["dgx-spark-vllm"])
+    assert undo(found, engine_serve_plan={"ending": ["dgx-spark-vllm"]})["left"] == []
+
+
 def test_a_dry_run_counts_what_the_play_would_have_ended() -> None:
     """There, the instance whose undo came first is still on the host."""
     plan = undo(served(["", "vlm"]), engine_serve_plan={"ending": ["dgx-spark-trtllm-vlm"]})

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from typing import Any
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.action import engine_report, trtllm_plan, trtllm_report
+from ansible_collections.sparkops.dgx_spark.plugins.action import (
+    engine_report,
+    trtllm_plan,
+    trtllm_report,
+    vllm_plan,
+    vllm_report,
+)
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._engine.report import FACTS
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.speculative import SpeculativeError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
 
@@ -42,9 +50,10 @@ def test_a_report() -> None:
     assert found["kv_tokens"] == 86720
     assert (found["instance"], found["picture"]) == ("vlm", "256x192")
     assert found["speculative"] == {}
-    assert tuple(found) == trtllm_report.FACTS
+    assert tuple(found) == FACTS
     own = run(trtllm_report, {"plan": {"engine": {"version": "1.3.0rc5"}}, "report": found})
     assert own == {**found, "version": "1.3.0rc5"}
+    assert run(vllm_report, {"plan": {"engine": {"version": ""}}, "report": found}) == {**found, "version": ""}
 
 
 @pytest.mark.parametrize("answer", [{}, {"usage": {"completion_tokens": 0}}, {"usage": None}])
@@ -223,3 +232,40 @@ def test_what_cannot_be_told_is_refused(options: dict[str, Any], says: str) -> N
     with pytest.raises((PlanError, *trtllm_plan.ActionModule.ERRORS)) as refused:
         engine(**options)
     assert says in str(refused.value)
+
+
+def vllm_engine(**options: Any) -> dict[str, Any]:
+    wanted: dict[str, Any] = {"members": ["spark1"], "model": {**MODEL, "bytes": 7}, **options}
+    spec = vllm_plan.ActionModule.SPEC
+    defaults = {name: about["default"] for name, about in spec.items() if "default" in about}
+    return run(vllm_plan, {**defaults, **wanted})
+
+
+def test_what_vllm_is_told_is_no_change_of_its_own() -> None:
+    found = vllm_engine(arguments={"seed": 1}, image="vllm/vllm-openai:v0.28.0")
+    assert found["changes"] == {"spark1": []}
+    assert found["engine"]["serve"][:3] == ["vllm", "serve", "/models/snapshots/a"]
+    assert found["engine"]["version"] == "0.28.0"
+    assert "warnings" not in found
+    assert found["engine"]["asked"] == {
+        **{"arguments": {"seed": 1}, "environment": {}, "min_kv_tokens": 0, "vision": "auto"},
+        "image": "vllm/vllm-openai:v0.28.0",
+    }
+
+
+def test_what_only_vllm_can_judge_is_a_warning() -> None:
+    assert "warmup_config is no flag of vLLM" in vllm_engine(arguments={"warmup_config": "x"})["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"model": {}}, "snapshot and repo_dir of the model are not known: run the role hf_cache before"),
+        ({"speculative": "catalogue"}, "say speculative_config in vllm_serve_arguments. Nothing was changed."),
+        ({"arguments": {"max_modle_len": 1}}, "did you mean max_model_len? Nothing was changed."),
+        ({"arguments": {"tp": 2}}, "but there are 1 Sparks with one GPU each: make them equal. Nothing was changed."),
+    ],
+)
+def test_what_vllm_cannot_do_is_refused_with_the_mend(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(says)):
+        vllm_engine(**options)

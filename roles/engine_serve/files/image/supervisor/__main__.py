@@ -6,8 +6,8 @@
 ``leader``: wait for the workers, clear what an earlier run left on them, start the engine, check by a generated token
 whether it serves, and end when it ends. ``worker``: run an sshd for the leader, nothing else. ``rank -- COMMAND``: give
 a rank what differs from node to node, watch its node's memory, and become the command. ``reset``, ``memory``, ``rdma``,
-``signs``, ``loaded``, ``name`` and ``config``: asked by the leader, on a worker. ``alert``: post one message, for the
-leader. ``health``: read the state file, and nothing else.
+``signs``, ``loaded``, ``name``, ``identity`` and ``config``: asked by the leader, on a worker. ``alert``: post one
+message, for the leader. ``health``: read the state file, and nothing else.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ WORDS = {
     "signs": ("progress", "main"),
     "loaded": ("progress", "loaded"),
     "name": ("rank", "print_name"),
+    "identity": ("identity", "main"),
     "alert": ("webhook", "main"),
     "config": ("state", "print_config"),
     "health": ("state", "health"),

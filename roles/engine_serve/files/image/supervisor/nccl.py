@@ -12,6 +12,8 @@ from . import contract
 
 #: anywhere in a line, since a progress bar in front of it has no end of its own, and mpirun joins all ranks' output
 LINE = re.compile(r"(?P<host>[\w.-]+):\d+:\d+ \[\d+\] NCCL INFO NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")
+#: what it settles on, beside the line above; without that, of a build that leaves it out, it is all that is said
+NETWORK = re.compile(r"(?P<host>[\w.-]+):\d+:\d+ \[\d+\] NCCL INFO Using network (?P<transport>IB|Socket)\s*$")
 NAMED = re.compile(r"dgx-spark: (?P<name>\S+) is (?P<hostname>\S+) to NCCL$")
 VERSION = re.compile(r"NCCL version (?P<build>\d+\.\d+[\w.+-]*)")
 WITHOUT = re.compile(r"dgx-spark: rank \d+ on (?P<host>\S+) is without RDMA: (?P<why>.*)$")
@@ -26,11 +28,12 @@ def transport_of(line: str, hosts: Iterable[str]) -> tuple[str, str, str] | None
     >>> transport_of(line, ["spark1", "spark2"])
     ('spark2', 'IB', '[0]rocep1s0f0:1/RoCE [RO]')
     """
-    said = LINE.search(line)
+    said = LINE.search(line) or NETWORK.search(line)
     if not said:
         return None
     known = [host for host in hosts if said["host"].endswith(host)]
-    return (max(known, key=len), said["transport"], said["devices"]) if known else None
+    devices = said.groupdict().get("devices", "")
+    return (max(known, key=len), said["transport"], devices) if known else None
 
 
 class Transports:
@@ -60,5 +63,8 @@ class Transports:
         if found:
             host, transport, devices = found
             host = self._names[host]
+            before = self.ranks.get(host)
+            if not devices:
+                devices = before["devices"] if before and before["transport"] == transport else "devices not named"
             self.ranks[host] = {"transport": transport, "devices": devices, "why": self.without.get(host, "")}
         return bool(named or without)

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import struct
 import time
 from typing import Any, Mapping, Sequence
 
 from . import contract
 from .state import State
+
+SIOCGIFADDR = 0x8915  # netdevice(7)
+PORTS = 100  # that are tried
 
 
 def others(cluster: Mapping[str, Any], node: Mapping[str, Any]) -> list[str]:
@@ -26,6 +31,36 @@ def has_address(address: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def netdev_of(address: str) -> str:
+    """The netdev that has an IPv4 address; empty where none has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _index, name in socket.if_nameindex():
+            try:
+                told = fcntl.ioctl(asked.fileno(), SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+            except OSError:
+                continue  # it has no address, or is gone
+            if socket.inet_ntoa(told[20:24]) == address:
+                return name
+    return ""
+
+
+def free_port(first: int) -> int:
+    """The first port from this one on that nothing has on any address of this node.
+
+    :raises RuntimeError: where many in a row are taken.
+    """
+    for port in range(first, first + PORTS):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", port))
+                probe.listen()
+            except OSError:
+                continue
+            return port
+    raise RuntimeError(f"no port from {first} to {first + PORTS - 1} is free: ss -ltnp tells who has them")
 
 
 def await_address(address: str, state: State, others: Sequence[str] = ()) -> None:

@@ -32,6 +32,13 @@ class Probe(NamedTuple):
 
 def ask(connection: http.client.HTTPConnection, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """One request on a connection that stays open; the JSON of its answer, None where that is empty."""
+    text = _answer(connection, method, path, body)
+    return json.loads(text) if text.strip() else None
+
+
+def _answer(
+    connection: http.client.HTTPConnection, method: str, path: str, body: dict[str, Any] | None = None
+) -> bytes:
     headers = {"Content-Type": "application/json"} if body else {}
     connection.request(method, path, json.dumps(body) if body else None, headers)
     reply = connection.getresponse()
@@ -39,7 +46,7 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: di
     if reply.status != 200:
         kind, said = RefusedError if 400 <= reply.status < 500 else OSError, text.decode(errors="replace")[:300]
         raise kind(": ".join([f"{path} answers {reply.status} {reply.reason}", *filter(None, [said.strip()])]))
-    return json.loads(text) if text.strip() else None
+    return text
 
 
 def get(address: str, path: str, timeout: float) -> Any:
@@ -47,6 +54,15 @@ def get(address: str, path: str, timeout: float) -> Any:
     connection = http.client.HTTPConnection(address, timeout=timeout)
     try:
         return ask(connection, "GET", path)
+    finally:
+        connection.close()
+
+
+def text(address: str, path: str, timeout: float) -> str:
+    """The text that one GET on a connection of its own answers."""
+    connection = http.client.HTTPConnection(address, timeout=timeout)
+    try:
+        return _answer(connection, "GET", path).decode(errors="replace")
     finally:
         connection.close()
 

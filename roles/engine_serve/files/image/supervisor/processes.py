@@ -12,12 +12,14 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Iterator
 
-from . import contract
+from . import contract, paths
 
 PROC = Path("/proc")
+SESSION = "session"  # a file: the session of this node's rank
 
 
 def end_by_sigterm() -> None:
@@ -57,6 +59,42 @@ def kill(entry: Path) -> None:
     """SIGKILL to a process, unless it has ended by itself."""
     with contextlib.suppress(OSError):
         os.kill(int(entry.name), signal.SIGKILL)
+
+
+def session_of(entry: Path) -> int:
+    """The session of a process that runs; 0 of one that has ended, reaped or not."""
+    try:
+        state, _parent, _group, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+    except (OSError, ValueError):
+        return 0
+    return 0 if state in "ZX" else int(session)
+
+
+def note_session(session: int) -> None:
+    """Note which session this node's rank has."""
+    (paths.RUN / SESSION).write_text(str(session))
+
+
+def noted_session() -> int:
+    """The session of this node's rank; 0 where none was noted."""
+    try:
+        return int((paths.RUN / SESSION).read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def end_session(session: int) -> int:
+    """Kill all processes of a session but this one, and those that they start meanwhile. Returns how many."""
+    ended: set[str] = set()
+    for _again in range(100):
+        left = [one for one in entries() if int(one.name) != os.getpid() and session_of(one) == session]
+        if not left:
+            break
+        for entry in left:
+            kill(entry)
+        ended.update(entry.name for entry in left)
+        time.sleep(0.05)
+    return len(ended)
 
 
 def parents() -> set[int]:

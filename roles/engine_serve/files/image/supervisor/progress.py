@@ -51,10 +51,11 @@ def bytes_loaded(counters: str) -> int:
 
 def counters_here() -> Iterator[str]:
     """The text of ``/proc/PID/io`` of each process of this node's rank."""
-    mark = f"{MARK}=".encode()
+    mark, session = f"{MARK}=".encode(), processes.noted_session()
     for entry in processes.entries():
         try:
-            if any(one.startswith(mark) for one in (entry / "environ").read_bytes().split(b"\0")):
+            marked = any(one.startswith(mark) for one in (entry / "environ").read_bytes().split(b"\0"))
+            if marked or (session and processes.session_of(entry) == session):
                 yield (entry / "io").read_text()
         except OSError:
             continue  # it ended by itself

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 
-from . import contract, engines, memory, paths, processes, rdma, state
+from . import contract, engines, keeper, memory, paths, processes, rdma, state
 
 MARK = "DGX_SPARK_RANK"  # in the environment of a rank and of all that it starts: its process number
 SEARCHED = ("PATH", "LD_LIBRARY_PATH")
@@ -43,6 +43,11 @@ def end_all(watched: int) -> None:
     os.killpg(watched, signal.SIGKILL)
 
 
+def end_session(watched: int) -> None:
+    """Kill all that a rank started, of an engine whose processes write their titles over their environment."""
+    processes.end_session(os.getsid(watched))
+
+
 def print_name() -> int:
     """Answer the leader's question, by MPI."""
     print("node", state.node()["name"])
@@ -65,6 +70,8 @@ def run(command: list[str]) -> int:
         return contract.EXIT_FAILED  # now, and not after a load of minutes
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)  # what the launcher starts is ended with it
-    memory.guard(node, limits, end_all, cluster.get("api_listen", ""))
+    if engine.leaves_children:
+        keeper.keep()
+    memory.guard(node, limits, end_session if engine.leaves_children else end_all, cluster.get("api_listen", ""))
     os.execvp(command[0], command)
     return contract.EXIT_FAILED

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any
 
-from . import contract, nccl, processes
+from . import contract, keeper, nccl, processes
 from .engines import Engine
 from .state import say
 
@@ -36,20 +36,23 @@ class Running:
         self._listeners: list[threading.Thread] = []
         try:
             for name, command in engine.commands().items():
-                self._start(command if name == nodes[0]["name"] else self._remote(name, command))
+                is_here = name == nodes[0]["name"]
+                self._start(command if is_here else self._remote(name, command), tethered=not is_here)
         except OSError:
             self.end(0, False)
             raise
 
     def _remote(self, name: str, command: list[str]) -> list[str]:
-        """The command on another node, by ssh, which carries no environment."""
-        equal = [f"{key}={value}" for key, value in sorted(self.engine.environment().items())]
+        """The command on another node, by ssh, which carries no environment. It ends with its standard input."""
+        equal = [f"{key}={value}" for key, value in sorted({**self.engine.environment(), keeper.TETHER: "1"}.items())]
         return ["ssh", contract.short(name), shlex.join(["env", *equal, *command])]
 
-    def _start(self, argv: list[str]) -> None:
+    def _start(self, argv: list[str], tethered: bool) -> None:
         say(" ".join(argv))
         environment = {**os.environ, **self.engine.environment()}
         pipe: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        if tethered:
+            pipe["stdin"] = subprocess.PIPE  # nothing is ever written there
         process = subprocess.Popen(argv, env=environment, start_new_session=True, text=True, errors="replace", **pipe)
         self._processes.append(process)
         listener = threading.Thread(target=self._listen, args=[process], daemon=True)

@@ -130,7 +130,7 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
 def on_worker(node: dict[str, Any], word: str, timeout: float) -> str:
     """What this program prints on a worker.
 
-    :param word: ``reset``, ``memory``, ``rdma``, ``signs`` or ``loaded``.
+    :param word: ``reset``, ``memory``, ``rdma``, ``signs``, ``loaded`` or ``identity``.
     :raises RuntimeError: with the last words of one that failed.
     """
     argv = ["ssh", contract.short(node["name"]), "python3", contract.PROGRAM, word]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Sequence
 from urllib.parse import parse_qs, urlsplit
@@ -221,6 +222,23 @@ def stopped(one: Serving) -> None:
     one.state_dir.mkdir()
     told = {"phase": contract.STOPPED, "reason": contract.BY_STOP}
     (one.state_dir / contract.STATE).write_text(json.dumps(told))
+
+
+def test_a_stack_that_was_stopped_is_deployed_without_containers(folder: Path) -> None:
+    """One that a busy Swarm starts late would come after what stops it again has looked."""
+    write(folder, OLD, ["spark1", "spark2"])
+    one, laid = replace(serving(folder), members=["spark1", "spark2"]), []
+
+    def run(argv: Sequence[str]) -> tuple[int, str]:
+        _own, over = (path for option, path in zip(argv, argv[1:]) if option == "--compose-file")
+        laid.append(json.loads(Path(over).read_text()))
+        return 0, ""
+
+    stopped(one)
+    last_good.keep(one, Docker())
+    assert last_good.restore(one, Docker(), run) is False
+    assert laid == [last_good.without_containers(2)]
+    assert sorted(laid[0]["services"]) == ["leader", "worker"]
 
 
 def test_what_was_stopped_is_put_back_stopped(folder: Path) -> None:

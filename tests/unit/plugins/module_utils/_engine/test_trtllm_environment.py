@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,9 @@ def test_what_the_plan_and_the_supervisor_set_is_owned() -> None:
         **{"netdev": "enp1s0f0np0", "on_fabric": False},
     }
     names = set(cluster.node_environment(node, require_rdma=True))
-    text = (SUPERVISOR / "engines" / "trtllm.py").read_text()
-    caches = text[text.index("def compile_caches") : text.index("class TensorRTLLM")]
+    texts = [(SUPERVISOR / name).read_text() for name in ("caches.py", "engines/trtllm.py")]
     names |= {
-        word
-        for word in caches.replace('"', " ").split()
-        if word.isupper() and "_" in word and word != "CONFIG_VARIABLE"
+        name for text in texts for name in re.findall(r'"([A-Z]+(?:_[A-Z]+)*_(?:CACHE|BASE)(?:_[A-Z]+)?)":', text)
     }
     assert {"TRITON_CACHE_DIR", "NCCL_IB_HCA", "PMIX_HOSTNAME", "TLLM_AUTOTUNER_CACHE_PATH"} <= names
     assert [name for name in sorted(names) if not problems({name: "x"})] == []

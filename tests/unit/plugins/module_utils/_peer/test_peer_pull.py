@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import sys
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.hashed import HashedFile, release_pages
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import pull as peer_pull
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer import send as peer_send
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import program
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.counters import bound_by
@@ -82,6 +84,27 @@ def test_whatever_breaks_all_comes_once(breaks: list[int], streams: int, plain: 
         }
         assert list(partial.iterdir()) == []
         assert moved == sum(map(len, CONTENTS)), "what came before a connection broke is not sent again"
+
+
+def test_the_disk_begins_before_a_file_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else every stream waits for the disk at the end of its file, and the disk for the streams before that."""
+    source, target, partial = folders(tmp_path)
+    told: list[tuple[int, int]] = []
+    begin = os.posix_fadvise
+
+    def noted(file: int, offset: int, length: int, advice: int) -> None:
+        told.append((offset, length))
+        begin(file, offset, length, advice)
+
+    monkeypatch.setattr(peer_pull, "_TO_DISK", 1 << 19)
+    monkeypatch.setattr(os, "posix_fadvise", noted)
+    long = [file for file in FILES if file.size == 9000 * 256]
+    assert Pull(Wires(source, []), long, target, partial, lambda *_about: None).run(1) == ""
+    *early, at_the_end = told
+    assert early
+    assert [offset for offset, _length in early] == [sum(length for _o, length in early[:n]) for n in range(len(early))]
+    assert min(length for _offset, length in early) >= 1 << 19
+    assert at_the_end == (0, 0), "all of it is released"
 
 
 def test_who_does_not_know_the_token_is_not_listened_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

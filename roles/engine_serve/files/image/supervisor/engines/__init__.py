@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Mapping, Sequence
 
 from ..memory import Reading
+from ..state import say
 
 
 class Engine(ABC):
@@ -24,12 +25,19 @@ class Engine(ABC):
     :param cluster: ``cluster.json``, of the shape ``contract.Cluster``.
     """
 
+    #: whether its main process may leave processes behind, and no MPI ends those of other nodes: keeper does both then
+    leaves_children = False
+
     def __init__(self, cluster: dict[str, Any]) -> None:
         self.cluster = cluster
         self.settings: dict[str, Any] = cluster.get("engine", {})
         self.memory: Mapping[str, Reading] = {}  #: of each node, before the start
 
     # --- before a start ----------------------------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, str]:
+        """What has to be equal on all nodes, as it is on this one; of what the engine itself compares, nothing."""
+        return {}
 
     @abstractmethod
     def check_nodes(self) -> None:
@@ -78,9 +86,24 @@ class Engine(ABC):
         """How many tokens fit into the KV cache, if a line of the log tells that; else 0. The last line counts."""
         return 0
 
+    #: how more tokens fit into the KV cache, beside what helps any engine
+    more_tokens = ""
+
     def too_few(self, kv_tokens: int) -> str:
-        """Why a start has failed whose KV cache takes so many tokens, with the mend; empty where they will do."""
-        return ""
+        """Why a start has failed whose KV cache takes so many tokens, with the mend; empty where they will do.
+
+        Where the log did not tell how many it takes, nothing can be said.
+        """
+        least, option = self.settings.get("min_kv_tokens", 0), f"{self.settings.get('name')}_serve_min_kv_tokens"
+        if least and not kv_tokens:
+            say(f"the log does not tell how many tokens fit into the KV cache, and so not whether {least} do")
+        if not kv_tokens or kv_tokens >= least:
+            return ""
+        return (
+            f"{kv_tokens} tokens fit into the KV cache, fewer than {option}, which is {least}: the page cache may have "
+            f"taken the memory (engine_serve_drop_caches: true), or other programs. Else {self.more_tokens}, lower "
+            "engine_serve_memory_load_floor_mib, or ask for fewer tokens"
+        )
 
     def redact(self, line: str) -> str:
         """A line of the log without secrets."""

@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 from typing import Sequence
 
-from .. import contract, mpi, paths, probe
+from .. import caches, contract, mpi, paths, probe
 from ..state import folder, say
 from . import Engine
 
+CACHES = {"TRTLLM_DG_CACHE_DIR": "deep_gemm"}
 QUIET = 2  # seconds without anything new after which a /metrics ends that follows its counters
 KEY = re.compile(r"(KEY=)[0-9a-f]{16,}")  # the launcher's own, which its trace would write into the log
 ERROR = re.compile(r"\[E\] (?P<message>.+)|(?:^|[\s>])(?P<raised>[\w.]*(?:Error|Exception): .+)")
@@ -89,19 +90,6 @@ def makes_tokens(address: str, timeout: float, pause: float, follows: bool = Fal
         return False
 
 
-def compile_caches() -> dict[str, str]:
-    """Where kernels that were compiled or tuned are kept for the next start: on the node, for this image alone."""
-    folder = paths.STATE / "cache" / os.environ.get(contract.CONFIG_VARIABLE, "").rpartition("-")[2]
-    names = {
-        "TRITON_CACHE_DIR": "triton",
-        "TORCHINDUCTOR_CACHE_DIR": "inductor",
-        "FLASHINFER_WORKSPACE_BASE": "flashinfer",
-        "TRTLLM_DG_CACHE_DIR": "deep_gemm",
-        "CUDA_CACHE_PATH": "cuda",
-    }
-    return {name: str(folder / place) for name, place in names.items()}
-
-
 def autotuner_cache() -> dict[str, str]:
     """Where this node keeps what the autotuner found, for this image and configuration alone.
 
@@ -122,6 +110,8 @@ def autotuner_cache() -> dict[str, str]:
 class TensorRTLLM(Engine):
     """mpirun and all its ranks, or the only one."""
 
+    more_tokens = "raise free_gpu_memory_fraction below kv_cache_config in trtllm_serve_options"
+
     @property
     def _alone(self) -> bool:
         return len(self.cluster["nodes"]) == 1
@@ -133,7 +123,7 @@ class TensorRTLLM(Engine):
 
     def environment(self) -> dict[str, str]:
         """What the plan says, and where compiled kernels are kept."""
-        return {**self.cluster["environment"], **compile_caches(), **(mpi.UNBOUND if self._alone else {})}
+        return {**self.cluster["environment"], **caches.environment(CACHES), **(mpi.UNBOUND if self._alone else {})}
 
     def rank_environment(self) -> dict[str, str]:
         """Where this node keeps what the autotuner found."""
@@ -213,20 +203,6 @@ class TensorRTLLM(Engine):
     def kv_tokens(self, line: str) -> int:
         """By its line about memory."""
         return kv_tokens_of(line)
-
-    def too_few(self, kv_tokens: int) -> str:
-        """Fewer than ``trtllm_serve_min_kv_tokens``; where the log did not tell, nothing can be said."""
-        least = self.settings.get("min_kv_tokens", 0)
-        if least and not kv_tokens:
-            say(f"the log does not tell how many tokens fit into the KV cache, and so not whether {least} do")
-        if not kv_tokens or kv_tokens >= least:
-            return ""
-        return (
-            f"{kv_tokens} tokens fit into the KV cache, fewer than trtllm_serve_min_kv_tokens, which is {least}: the "
-            "page cache may have taken the memory (engine_serve_drop_caches: true), or other programs. Else raise "
-            "free_gpu_memory_fraction below kv_cache_config in trtllm_serve_options, lower "
-            "engine_serve_memory_load_floor_mib, or ask for fewer tokens"
-        )
 
     def redact(self, line: str) -> str:
         """Without the key that the launcher's trace shows."""

@@ -1,0 +1,105 @@
+#!/usr/bin/python
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vllm_plan
+short_description: Plan the configuration of vLLM to serve a model
+version_added: 0.1.0
+description:
+  - >-
+    Computes the command line and the environment of vLLM, and refuses what would only fail minutes into a start, such
+    as a misspelt argument or a tensor parallel size that the Sparks cannot fill.
+  - Runs on the controller and asks no host.
+extends_documentation_fragment:
+  - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.attributes.info
+options:
+  members:
+    description: The names of the Sparks, leader first.
+    type: list
+    elements: str
+    required: true
+  model:
+    description: >-
+      C(snapshot), the path of the pinned commit in the Hugging Face cache, and C(repo_dir), the path of the model's own
+      directory above; both are the same on every Spark. C(repo) is the name that requests give, unless O(arguments) has
+      C(served_model_name). C(bytes), the size of its files, tells how long the ranks wait for one another.
+    type: dict
+    required: true
+  config:
+    description: The model's C(config.json), by which the split is checked. Empty where it is not known.
+    type: dict
+    default: {}
+  arguments:
+    description:
+      - Flags of C(vllm serve) by name, without dashes. Underscores stand for dashes, as they do to vLLM itself.
+      - >-
+        True and false for one that has a contrary, a mapping for one that takes JSON, a list for one that takes several
+        words; null to leave one out. What the role or the supervisor says itself is refused, and secrets are.
+    type: dict
+    default: {}
+  environment:
+    description: >-
+      Further environment of all ranks. What the role, the supervisor or the image sets is refused, and what looks like
+      a secret.
+    type: dict
+    default: {}
+  api_host:
+    description: The address that the API listens on.
+    type: str
+    default: 127.0.0.1
+  image:
+    description: The image, whose tag tells the version of vLLM in its makers' own repository.
+    type: str
+    default: ""
+  min_kv_tokens:
+    description: How many tokens must fit into the KV cache, so that a start has not failed. 0 for no limit.
+    type: int
+    default: 0
+  speculative:
+    description: What C(spark_speculative) says, which is refused, since O(arguments) say how tokens are guessed.
+    type: raw
+    default: ""
+  vision:
+    description: >-
+      Whether the model is asked about a picture once it serves. With V(auto) where its config.json has an encoder of
+      pictures.
+    type: str
+    choices: [auto, always, never]
+    default: auto
+author:
+  - sparkops contributors (@sparkops)
+"""
+
+EXAMPLES = r"""
+- name: Plan a single Spark
+  sparkops.dgx_spark.vllm_plan:
+    members: [spark1]
+    model:
+      repo: openai/gpt-oss-20b
+      snapshot: /home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b/snapshots/0123456789abcdef
+      repo_dir: /home/nvidia/.cache/huggingface/hub/models--openai--gpt-oss-20b
+    arguments: {max_num_seqs: 32}
+  register: planned
+"""
+
+RETURN = r"""
+engine:
+  description: What M(sparkops.dgx_spark.engine_plan) takes as O(sparkops.dgx_spark.engine_plan#module:engine).
+  returned: success
+  type: dict
+changes:
+  description: For each member an empty list, since the changes are those of M(sparkops.dgx_spark.engine_plan).
+  returned: success
+  type: dict
+  sample: {"spark1": []}
+at:
+  description: When it was planned, in seconds since the epoch.
+  returned: success
+  type: float
+  sample: 1795953600.0
+"""
