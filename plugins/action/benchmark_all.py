@@ -16,7 +16,13 @@ from ansible import constants, context
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import history
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told as told_of
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import cells, children, every, provenance
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import (
+    cells,
+    children,
+    clients,
+    every,
+    provenance,
+)
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit, report, switch
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status.document import document as status_of
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.in_place import InPlace
@@ -44,6 +50,10 @@ class ActionModule(Planner):
         "directory": {"type": "path", "required": True},
         "retry": {"type": "bool", "default": False},
         "model": {"type": "str", "default": ""},
+        "client": {"type": "str", "default": clients.AIPERF},
+        "url": {"type": "str", "default": ""},
+        "tokenizer": {"type": "str", "default": ""},
+        "extra": {"type": "dict", "default": {}},
         "profile": {"type": "str", "default": "quick"},
         **{name: {"type": "raw"} for name in cells.OPTIONS},
         "runs": {"type": "int", "default": 3},
@@ -53,7 +63,7 @@ class ActionModule(Planner):
         "memory_floor_mib": {"type": "int", "default": 8192},
         "memory_load_floor_mib": {"type": "int", "default": 16384},
     }
-    ERRORS: ClassVar[tuple[type[Exception], ...]] = (cells.CellsError, children.ChildError)
+    ERRORS: ClassVar[tuple[type[Exception], ...]] = (cells.CellsError, children.ChildError, clients.ClientError)
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Measure what is not measured yet. Return what became of each model."""
@@ -125,12 +135,14 @@ class _Campaign:
         self.folder = Path.cwd() / Path(asked["directory"]).expanduser() / asked["name"]
         some = cells.cells(asked["profile"], {name: asked[name] for name in cells.OPTIONS})
         jobs = cells.jobs(some, asked["runs"], asked["seed"])
-        self._seconds = sum(cells.seconds_of(job.cell) for job in jobs)
+        clients.refuse(asked["client"], some, asked)
+        self._seconds = sum(cells.seconds_of(job.cell) + clients.START_S[asked["client"]] for job in jobs)
         members = list(asked["hosts"])
         self._settings = {
             "loads": [cell.key for cell in some],
             "runs": asked["runs"],
             "seed": asked["seed"],
+            "client": asked["client"],
             "Sparks": members,
         }
         self.title = f"{asked['profile']} on {provenance.shape(members)}"

@@ -10,13 +10,14 @@ import time
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import aiperf, cells, document, provenance
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import cells, clients, document, provenance
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.report import duration
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status.document import document as status_of
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 #: of a result, what is read
 KEYS = ("read", "unread", "at", "unreachable", "msg", "module_stderr")
+ENGINE = "trtllm"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 
 
@@ -29,6 +30,9 @@ class ActionModule(Planner):
         "runs": {"type": "int", "default": 3},
         "seed": {"type": "int", "default": 1},
         "slo": {"type": "dict", "default": {}},
+        "client": {"type": "str", "default": clients.AIPERF},
+        "tokenizer": {"type": "str", "default": ""},
+        "extra": {"type": "dict", "default": {}},
         "url": {"type": "str", "default": ""},
         "model": {"type": "str", "default": ""},
         "instance": {"type": "str", "default": ""},
@@ -39,13 +43,14 @@ class ActionModule(Planner):
         "name": {"type": "str", "default": ""},
         "label": {"type": "str", "default": ""},
     }
-    ERRORS: ClassVar[tuple[type[Exception], ...]] = (cells.CellsError,)
+    ERRORS: ClassVar[tuple[type[Exception], ...]] = (cells.CellsError, clients.ClientError)
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the cells, whom to ask, and the document's head."""
         some = cells.cells(asked["profile"], {name: asked[name] for name in cells.OPTIONS})
         order = cells.jobs(some, asked["runs"], asked["seed"])
-        seconds = sum(cells.seconds_of(job.cell) for job in order)
+        clients.refuse(asked["client"], some, asked)
+        seconds = sum(cells.seconds_of(job.cell) + clients.START_S[asked["client"]] for job in order)
         slo = _slo(asked["slo"])
         read = _read(asked, task_vars)
         status = status_of(read["status"], time.time())
@@ -65,7 +70,7 @@ class ActionModule(Planner):
             "seed": asked["seed"],
             "slo": slo,
             "virtual": provenance.any_virtual(told["sparks"]),
-            "client": {"name": aiperf.NAME, "version": aiperf.VERSION},
+            "client": {"name": clients.NAMES[asked["client"]], "version": clients.VERSIONS[asked["client"]]},
             "model": model,
             "endpoint": _address(asked, instance),
             "serving": provenance.serving(instance, read["engine"].get(instance["leader"])) if instance else None,
@@ -74,12 +79,14 @@ class ActionModule(Planner):
             "after": None,
             "meanwhile": [],
         }
+        serving = _serving(head) if asked["client"] == clients.IMAGE else {}
         lines = _lines(head, order, seconds)
         self._display.display("\n".join(lines))
         return {
             "cells": [cell.to_json() for cell in some],
             "head": head,
             "endpoint": _endpoint(asked, instance),
+            "serving": serving,
             "leader": instance["leader"] if instance else asked["members"][0],
             "seconds": round(seconds),
             "lines": lines,
@@ -142,6 +149,24 @@ def _name(asked: dict[str, Any], model: dict[str, Any], told: dict[str, Any]) ->
     return name
 
 
+def _serving(head: dict[str, Any]) -> dict[str, Any]:
+    """What the client of the image needs to know. :raises PlanError: where the leader does not tell it."""
+    serving, commit = head["serving"], head["model"]["commit"]
+    image = (serving["image"] or {}).get("id")
+    if serving["engine"] != ENGINE or not image or not commit:
+        raise PlanError(
+            f"{serving['leader']} tells no {ENGINE} image and commit of what it serves (engine {serving['engine']}, "
+            f"image {image}, commit {commit}), and benchmark_client=image measures by TensorRT-LLM's client in that "
+            "image: use benchmark_client=aiperf, or read the Spark as root (benchmark_become). Nothing was measured."
+        )
+    flags = serving["flags"] or []
+    return {
+        "image": image,
+        "commit": commit,
+        "own_code": any(word.lstrip("-") == "trust_remote_code" for word in flags),
+    }
+
+
 def _address(asked: dict[str, Any], instance: Any) -> str:
     """The endpoint for people, without what may be a secret in an address."""
     return str(_url(asked["url"])) if asked["url"] else f"{instance['endpoint']} on {instance['leader']}"
@@ -188,9 +213,11 @@ def _url(text: str) -> str:
 def _lines(head: dict[str, Any], order: list[cells.Job], seconds: float) -> list[str]:
     """The plan for people."""
     some = list(dict.fromkeys(job.cell for job in order))
+    name = head["client"]["name"]
     lines = [
         f"BENCHMARK {head['profile']} of {head['model']['name']} at {head['endpoint']}, {head['cluster']['shape']}: "
         f"{len(some)} loads x {head['runs']} runs, about {duration(seconds)}"
+        f"{f', by {name} on the leader' if name != clients.NAMES[clients.AIPERF] else ''}"
     ]
     lines += [document.VIRTUAL] if head["virtual"] else []
     lines += [

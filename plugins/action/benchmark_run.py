@@ -9,24 +9,31 @@ import json
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Iterator
+from typing import Any, Callable, ClassVar, Iterator, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told as told_of
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import (
     aiperf,
+    benchmark_serving,
     cells,
+    clients,
     document,
     figures,
+    in_image,
     judge,
     session,
     tunnel,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._validate.trial import TrialFailedError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.in_place import InPlace
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 SSH = ("ssh", "ansible.builtin.ssh")
 LOCAL = ("local", "ansible.builtin.local")
+
+#: runs a job, whose raw files go into a directory, and tells how far it is; returns what the document says of the run
+Measure = Callable[[cells.Job, Path, session.Say], "dict[str, Any]"]
 
 
 class ActionModule(Planner):
@@ -35,8 +42,12 @@ class ActionModule(Planner):
     SPEC: ClassVar[dict[str, Any]] = {
         "endpoint": {"type": "dict", "required": True},
         "model": {"type": "str", "required": True},
-        "tokenizer": {"type": "path", "required": True},
-        "environment": {"type": "path", "required": True},
+        "client": {"type": "str", "default": clients.AIPERF},
+        "tokenizer": {"type": "path"},
+        "environment": {"type": "path"},
+        "serving": {"type": "dict", "default": {}},
+        "client_gpu": {"type": "bool", "default": False},
+        "meminfo": {"type": "path", "default": "/proc/meminfo"},
         "cells": {"type": "list", "elements": "dict", "required": True},
         "runs": {"type": "int", "default": 3},
         "seed": {"type": "int", "default": 1},
@@ -48,17 +59,29 @@ class ActionModule(Planner):
         "head": {"type": "dict", "default": {}},
         "out": {"type": "path", "required": True},
     }
-    ERRORS: ClassVar[tuple[type[Exception], ...]] = (cells.CellsError, tunnel.TunnelError)
+    ERRORS: ClassVar[tuple[type[Exception], ...]] = (
+        cells.CellsError,
+        clients.ClientError,
+        tunnel.TunnelError,
+        TrialFailedError,
+    )
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Measure every run that no earlier call has measured well. Return the document."""
         some = [cells.Cell(**one) for one in asked["cells"]]
         order = cells.jobs(some, asked["runs"], asked["seed"])
+        clients.refuse(asked["client"], some, {"url": asked["endpoint"].get("url"), "extra": asked["extra"]})
         path = Path.cwd() / Path(asked["out"]).expanduser()
         if self._task.check_mode:
             return {"document": {}, "file": "", "measured": 0, "skipped": False}
-        with self._way(asked["endpoint"], task_vars["inventory_hostname"]) as url:
-            return self._measured(asked, url, path, some, order, task_vars["inventory_hostname"])
+        host = task_vars["inventory_hostname"]
+        if asked["client"] == clients.IMAGE:
+            return self._measured(asked, self._in_image(asked, host, task_vars), path, some, order, host)
+        for name in ("tokenizer", "environment"):
+            if not asked[name]:
+                raise PlanError(f"{name} is not given, which AIPerf needs. Nothing was measured.")
+        with self._way(asked["endpoint"], host) as url:
+            return self._measured(asked, self._from_here(asked, url), path, some, order, host)
 
     @contextmanager
     def _way(self, endpoint: dict[str, Any], host: str) -> Iterator[str]:
@@ -79,9 +102,8 @@ class ActionModule(Planner):
         with tunnel.opened(options, address, port, host) as url:
             yield url
 
-    def _measured(
-        self, asked: dict[str, Any], url: str, path: Path, some: list[cells.Cell], order: list[cells.Job], host: str
-    ) -> dict[str, Any]:
+    def _from_here(self, asked: dict[str, Any], url: str) -> Measure:
+        """AIPerf on this controller."""
         slo = figures.Slo(**asked["slo"])
         target = aiperf.Target(
             url=url,
@@ -93,7 +115,51 @@ class ActionModule(Planner):
             bust=asked["bust_cache"],
         )
         program = session.program_of(Path(asked["environment"]))
-        found = _earlier(path, some) or document.begun(
+
+        def measure(job: cells.Job, raw: Path, say: session.Say) -> dict[str, Any]:
+            return session.measured(job, target, program, asked["api_key"], raw, slo, say)
+
+        return measure
+
+    def _in_image(self, asked: dict[str, Any], host: str, task_vars: dict[str, Any]) -> Measure:
+        """The client of the image that serves, on the leader."""
+        slo, serving = figures.Slo(**asked["slo"]), asked["serving"]
+        target = benchmark_serving.Target(
+            host=str(asked["endpoint"]["host"]),
+            port=int(asked["endpoint"]["port"]),
+            model=asked["model"],
+            tokenizer=in_image.tokenizer(serving["commit"]),
+            extra=asked["extra"],
+            own_code=bool(serving["own_code"]),
+        )
+        container = in_image.Container(
+            host=host,
+            image=serving["image"],
+            gpu=asked["client_gpu"],
+            request_s=float(asked["request_seconds"]),
+            options={"meminfo": asked["meminfo"]},
+        )
+
+        def call(module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+            return dict(self._execute_module(module, module_args=dict(arguments), task_vars=task_vars))
+
+        def measure(job: cells.Job, raw: Path, say: session.Say) -> dict[str, Any]:
+            if asked["bust_cache"]:  # its prompts come of the seed alone
+                job = job._replace(seed=cells.seed_of(asked["seed"], f"{job.cell.key}/{time.time_ns()}", job.run))
+            return in_image.measured(job, target, container, asked["api_key"], raw, slo, say, call)
+
+        return measure
+
+    def _measured(
+        self,
+        asked: dict[str, Any],
+        measure: Measure,
+        path: Path,
+        some: list[cells.Cell],
+        order: list[cells.Job],
+        host: str,
+    ) -> dict[str, Any]:
+        found = _earlier(path, some, clients.NAMES[asked["client"]]) or document.begun(
             {"at": time.time(), "runs": asked["runs"], "seed": asked["seed"], **asked["head"]}, some
         )
         there = session.resumed(found)
@@ -106,8 +172,8 @@ class ActionModule(Planner):
                 shown.say(words, f": {came} of {of} requests")
 
             raw = path.with_suffix("") / f"{job.cell.key}-run{job.run}"
-            run = session.measured(job, target, program, asked["api_key"], raw, slo, say)
-            found = document.with_run(found, job.cell.key, run, asked["runs"])
+            run = measure(job, raw, say)
+            found = document.with_client(document.with_run(found, job.cell.key, run, asked["runs"]), run["client"])
             _write(path, found)  # each run at once, so that a later call goes on from there
         shown.end()
         return self._told(found, path, len(todo))
@@ -132,8 +198,11 @@ class ActionModule(Planner):
         }
 
 
-def _earlier(path: Path, some: list[cells.Cell]) -> dict[str, Any] | None:
-    """What an earlier call has written there, None for nothing. :raises PlanError: where that is of other cells."""
+def _earlier(path: Path, some: list[cells.Cell], client: str) -> dict[str, Any] | None:
+    """What an earlier call has written there, None for nothing.
+
+    :raises PlanError: where that is of other cells, or of another client.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -147,6 +216,11 @@ def _earlier(path: Path, some: list[cells.Cell]) -> dict[str, Any] | None:
         raise PlanError(
             f"{path} on the controller has other cells than are asked for now: name another result (benchmark_name). "
             "Nothing was measured."
+        )
+    if clients.name_of(found) != client:
+        raise PlanError(
+            f"{path} on the controller was measured by {clients.name_of(found)}, and {client} is asked for now: name "
+            "another result (benchmark_name). Nothing was measured."
         )
     return dict(found)
 

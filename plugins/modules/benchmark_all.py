@@ -82,6 +82,22 @@ options:
     description: Must be empty, since each model is asked by its own name.
     type: str
     default: ""
+  client:
+    description: As for M(sparkops.dgx_spark.benchmark_plan), as are the next ones. What it cannot do is refused first.
+    type: str
+    default: aiperf
+  url:
+    description: The address of another endpoint.
+    type: str
+    default: ""
+  tokenizer:
+    description: A directory on the controller that has a tokenizer for all of them.
+    type: str
+    default: ""
+  extra:
+    description: What goes into every request.
+    type: dict
+    default: {}
   profile:
     description: As for M(sparkops.dgx_spark.benchmark_plan), as are the next ones.
     type: str

@@ -61,6 +61,24 @@ options:
       goodput.
     type: dict
     default: {}
+  client:
+    description:
+      - >-
+        What measures: V(aiperf), AIPerf on the controller; or V(image), TensorRT-LLM's C(benchmark_serving) in the
+        image that serves, on the leader, for which nothing is installed.
+      - >-
+        With V(image), depths, O(url), O(tokenizer) and what O(extra) has beside C(temperature), C(top_p), C(top_k) and
+        C(min_p) are refused.
+    type: str
+    default: aiperf
+  tokenizer:
+    description: A directory on the controller that has another tokenizer than the model's. Only judged here.
+    type: str
+    default: ""
+  extra:
+    description: What goes into every request. Only judged here.
+    type: dict
+    default: {}
   url:
     description: >-
       The address of the endpoint, as this controller reaches it. Empty for that of O(instance), over ssh where the
@@ -130,6 +148,12 @@ head:
   type: dict
 endpoint:
   description: C(url) as the controller reaches it, or C(host) and C(port) as the leader does.
+  returned: success
+  type: dict
+serving:
+  description: >-
+    For O(client=image), C(image), the ID of the image that serves, C(commit) of its model, and C(own_code), whether the
+    tokenizer may be code of the model's own; else empty.
   returned: success
   type: dict
 leader:

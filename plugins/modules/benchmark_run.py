@@ -11,11 +11,15 @@ short_description: Measure an endpoint
 version_added: 0.1.0
 description:
   - >-
-    Runs AIPerf on the controller, once for each run of each load, and judges each request: a run is good where all
-    requests were answered, without an error, by as many tokens as were asked for. Figures of other runs are not told.
+    Runs a client once for each run of each load, and judges each request: a run is good where all requests were
+    answered, without an error, by as many tokens as were asked for. Figures of other runs are not told.
   - >-
-    Where the endpoint is one of the host's own addresses, and the host is reached by ssh, a tunnel leads there, whose
-    login must need no password.
+    AIPerf runs on the controller. Where the endpoint is one of the host's own addresses, and the host is reached by
+    ssh, a tunnel leads there, whose login must need no password.
+  - >-
+    With O(client=image) TensorRT-LLM's C(benchmark_serving) runs on the host, in a container of the image that serves,
+    with a limit of memory and without a GPU. It ends where this module does, also by Ctrl-C, and nothing of it is left
+    there. Needs root.
   - >-
     Each run is written at once; a call with the same O(out) goes on after those that were good. In C(check_mode)
     nothing is measured. What it returns is not printed with C(-v).
@@ -40,14 +44,31 @@ options:
     description: The name that requests give the model.
     type: str
     required: true
+  client:
+    description: As for M(sparkops.dgx_spark.benchmark_plan).
+    type: str
+    default: aiperf
   tokenizer:
-    description: A directory on the controller that has the model's tokenizer.
+    description: A directory on the controller that has the model's tokenizer. Wanted by O(client=aiperf).
     type: path
-    required: true
   environment:
-    description: The environment of Python's on the controller that has AIPerf.
+    description: The environment of Python's on the controller that has AIPerf. Wanted by O(client=aiperf).
     type: path
-    required: true
+  serving:
+    description: >-
+      As RV(sparkops.dgx_spark.benchmark_plan#module:serving) has it. Wanted by O(client=image).
+    type: dict
+    default: {}
+  client_gpu:
+    description: >-
+      Whether the container of O(client=image) sees the GPU beside the engine, for an image whose client does not begin
+      without one.
+    type: bool
+    default: false
+  meminfo:
+    description: The file that tells the host's memory.
+    type: path
+    default: /proc/meminfo
   cells:
     description: The loads, as RV(sparkops.dgx_spark.benchmark_plan#module:cells) has them.
     type: list
@@ -72,10 +93,13 @@ options:
   bust_cache:
     description: >-
       Whether every prompt begins with a word of its own, so that a cache of prefixes has none of an earlier benchmark.
+      With O(client=image), whether each call takes another seed for that.
     type: bool
     default: true
   request_seconds:
-    description: After how many seconds a request has failed.
+    description: >-
+      After how many seconds a request has failed. With O(client=image) none fails by itself; a run is given up when all
+      of its requests would have taken so long.
     type: int
     default: 600
   slo:

@@ -14,7 +14,7 @@ description:
     Starts a container that runs one command, tells how far it is, and removes it. Nothing is pulled, no token is given
     to it, and it has no way to the Hugging Face hub (C(HF_HUB_OFFLINE)).
   - >-
-    The container ends by itself when its time is over, and when nobody has looked after it for a minute, as after
+    The container ends by itself when its time is over, and when nobody has looked after it for O(patience), as after
     Ctrl-C. What an earlier run left is removed when the next one starts.
   - >-
     A command that loads a model is refused where a serving runs, unless that was consented to, and where too little
@@ -57,6 +57,10 @@ options:
       command is one of them.
     type: dict
     default: {}
+  secrets:
+    description: Such files, in plain text, that hold secrets. The command has to remove them when it has read them.
+    type: dict
+    default: {}
   environment:
     description: Environment of the container. No secret belongs here.
     type: dict
@@ -75,6 +79,26 @@ options:
   vocabularies:
     description: A directory of the host that may hold vocabularies (C(*.tiktoken)).
     type: path
+  served_model:
+    description: >-
+      Whether the command reads the model that a container of the same O(image) serves on this host, and loads nothing.
+      It has that model where the serving has it.
+    type: bool
+    default: false
+  memory_mib:
+    description: >-
+      MiB of memory that the container may take, 0 for no limit. With one it is refused where not so much is available,
+      and O(floor_mib) beside it.
+    type: int
+    default: 0
+  floor_mib:
+    description: MiB of memory that have to stay available, on a Spark of 128 GB; the same share of less.
+    type: int
+    default: 8192
+  patience:
+    description: Seconds after which the container ends by itself when nobody looks after it.
+    type: int
+    default: 60
   seconds:
     description: How long it may take.
     type: int
@@ -134,6 +158,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trial as trials
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.ask import RESULT
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trial import Cached, TrialError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_image import Limits, memory_problem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.watch import ALIVE, ENDED
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
@@ -168,7 +193,9 @@ def refuse_another(docker: Docker) -> None:
     """Refuse to take the container away from another run that is at work. :raises TrialError:"""
     running = [one for one in ours(docker) if one.get("State") == "running"]
     if running and (FOLDER / ALIVE).exists() and time.time() - (FOLDER / ALIVE).stat().st_mtime < FRESH:
-        raise TrialError("another validation is at work on this host: wait for its end. Nothing was changed")
+        raise TrialError(
+            "another validation or benchmark is at work on this host: wait for its end. Nothing was changed"
+        )
 
 
 def memory_mib(path: str) -> tuple[int, int]:
@@ -193,6 +220,15 @@ def the_model(asked: dict[str, Any], docker: Docker) -> Cached | None:
     return model
 
 
+def check_memory(asked: dict[str, Any]) -> None:
+    """Refuse a container for which there is too little memory. :raises TrialError:"""
+    if not asked["memory_mib"]:
+        return
+    limits = Limits(memory_mib=asked["memory_mib"], floor_mib=asked["floor_mib"])
+    if why := memory_problem(Path(asked["meminfo"]).read_text(encoding="utf-8"), limits):
+        raise TrialError(f"{asked['what']} is not tried: {why}: end what takes the memory. Nothing was changed")
+
+
 def start(module: AnsibleModule, docker: Docker) -> dict[str, Any]:
     """Start a container, after what an earlier run left was removed."""
     asked = module.params
@@ -204,10 +240,16 @@ def start(module: AnsibleModule, docker: Docker) -> dict[str, Any]:
             "changed"
         )
     model = the_model(asked, docker)
+    served = trials.served_model(docker.running(), id_of(image)) if asked["served_model"] else ""
+    if asked["served_model"] and not served:
+        raise TrialError(f"no container of {asked['image']} serves a model on this host. Nothing was changed")
+    check_memory(asked)
     remove(module, docker)
     FOLDER.mkdir(mode=0o700, parents=True)
     for name, content in {**asked["files"], ALIVE: ""}.items():
         (FOLDER / name).write_bytes(base64.b64decode(content))
+    for name, text in asked["secrets"].items():
+        (FOLDER / name).write_text(str(text), encoding="utf-8")
     inside = model.inside if model else ""
     words = asked["vocabularies"]
     trial = trials.Trial(
@@ -219,6 +261,9 @@ def start(module: AnsibleModule, docker: Docker) -> dict[str, Any]:
         environment={name: str(value) for name, value in asked["environment"].items()},
         model=model,
         vocabularies=words if words and list(Path(words).glob("*.tiktoken")) else "",
+        served=served,
+        memory_mib=asked["memory_mib"],
+        patience=asked["patience"],
     )
     rc, _out, err = module.run_command([module.get_bin_path("docker", required=True), *trials.run_argv(trial)])
     if rc != 0:
@@ -265,11 +310,16 @@ def main() -> None:
             "image": {"type": "str", "default": ""},
             "command": {"type": "list", "elements": "str", "default": []},
             "files": {"type": "dict", "default": {}},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
             "environment": {"type": "dict", "default": {}},
             "gpu": {"type": "bool", "default": True},
             "model": {"type": "str", "default": ""},
             "hub": {"type": "path"},
             "vocabularies": {"type": "path"},
+            "served_model": {"type": "bool", "default": False},
+            "memory_mib": {"type": "int", "default": 0},
+            "floor_mib": {"type": "int", "default": 8192},
+            "patience": {"type": "int", "default": 60},
             "seconds": {"type": "int", "default": 600},
             "beside_serving": {"type": "bool", "default": False},
             "reserve_mib": {"type": "int", "default": 24576},

@@ -18,17 +18,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import benchmark_cases as cases
 import jsonschema
 import pytest
 import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import document
+from set_timing import BUSY, CUT, ERROR, TOLD_CUT, TORN, SetTiming
 
 from .benchmark_client import installed
-from .conftest import ROOT, Lab, Pair, Run, eventually
-from .set_timing import BUSY, CUT, ERROR, TOLD_CUT, TORN, SetTiming
+from .conftest import ROOT, SERVED, Lab, Pair, Run, eventually, stocked, taken_down
 from .state import BY_SERVING, captured, differences
 
 SCHEMA = json.loads((ROOT / "docs" / "benchmark.schema.json").read_text())
@@ -291,3 +291,126 @@ def test_a_pair_is_measured_through_a_tunnel_and_recorded_with_all_that_it_is(
         "a tunnel is left"
     )
     assert differences(before, captured(serving), BY_SERVING) == []
+
+
+# By the client of the serving's image
+
+#: what the benchmark's container is known by, and where its files are
+LEFT = "sudo docker ps --all --quiet --filter label=dgx-spark.validate; sudo ls -d /run/dgx-spark-validate 2>/dev/null"
+KEY = "planted-0123456789abcdef"
+LOAD = {"benchmark_input": 32, "benchmark_output": 16, "benchmark_requests": 6, "benchmark_runs": 2}
+
+
+@pytest.fixture(scope="module")
+def one_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """One Spark that serves."""
+    made = stocked(tmp_path_factory.mktemp("image"), virtual_spark_count=1)
+    run = made.serve("single_spark.yml")
+    assert run.status == "successful", run.said
+    eventually(lambda: bool(made.asked()), True, seconds=240)
+    yield made
+    taken_down(made)
+
+
+def left(spark: Pair) -> str:
+    return str(spark.host("spark1").run(LEFT).stdout).strip()
+
+
+@pytest.mark.matrix
+def test_what_the_image_s_client_cannot_do_is_refused_before_anything_runs(one_spark: Pair, tmp_path: Path) -> None:
+    for option, value in (("depth", 4096), ("url", "http://127.0.0.1:1"), ("tokenizer", str(tmp_path))):
+        asked = {"benchmark_client": "image", "benchmark_out": str(tmp_path / "out"), f"benchmark_{option}": value}
+        run = one_spark.play("benchmark.yml", **asked)
+        assert run.status == "failed"
+        assert f"with benchmark_client=image there is no benchmark_{option}" in run.words
+    assert (left(one_spark), (tmp_path / "out").exists()) == ("", False)
+
+
+@pytest.mark.matrix
+def test_both_clients_measure_one_serving_and_are_not_compared(
+    one_spark: Pair, client: dict[str, str], tmp_path: Path
+) -> None:
+    before = captured(one_spark)
+    asked = {**LOAD, "benchmark_concurrency": "1,2", "benchmark_out": str(tmp_path)}
+    run = one_spark.play("benchmark.yml", check=True, **asked, benchmark_client="image", benchmark_cache=str(tmp_path))
+    assert run.status == "successful", run.said
+    assert "by benchmark_serving on the leader" in run.words
+    assert (left(one_spark), list(tmp_path.iterdir())) == ("", [])
+
+    image = {"benchmark_client": "image", "benchmark_name": "image", "spark_api_key": KEY}
+    run = one_spark.play("benchmark.yml", **asked, **image, benchmark_cache=str(tmp_path / "none"))
+    assert run.status == "successful", run.said
+    assert "an answer is judged by the number of its tokens" in run.words
+    events = json.dumps(run.events)
+    assert (left(one_spark), (tmp_path / "none").exists()) == ("", False), "nothing was installed, and nothing is left"
+    assert differences(before, captured(one_spark), BY_SERVING) == []
+    run = one_spark.play("benchmark.yml", **asked, **client, benchmark_name="aiperf")
+    assert run.status == "successful", run.said
+
+    told = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in ("image", "aiperf")}
+    for one in told.values():
+        jsonschema.validate(one, SCHEMA)
+        assert (one["good"], one["virtual"], one["meanwhile"]) == (True, True, [])
+    assert told["image"]["client"] == {"name": "benchmark_serving", "version": "1.3.0rc13"}
+    for name in ("model", "endpoint", "serving", "cluster", "profile", "slo"):
+        assert told["image"][name] == told["aiperf"][name], name
+    rows = []
+    for mine, its in zip(told["image"]["cells"], told["aiperf"]["cells"]):
+        assert mine["load"] == its["load"]
+        assert [run["figures"]["input_tokens"] for run in mine["runs"]] == [32, 32], "as the server was asked"
+        assert len({run["seed"] for run in mine["runs"]} - {run["seed"] for run in its["runs"]}) == 2
+        for name in ("ttft_p50_ms", "tpot_mean_ms", "e2e_p50_ms", "output_token_throughput"):
+            rows.append(
+                f"{mine['key']} {name}: {mine['over_runs'][name]['mean']:.1f}, {its['over_runs'][name]['mean']:.1f}"
+            )
+    print("benchmark_serving, AIPerf:", *rows, sep="\n  ")
+    found = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert (found, KEY in events) == ([], False)
+    assert {path.name for path in (tmp_path / "image" / "i32-o16-c1-run1").iterdir()} == {
+        "client.log",
+        "measured.json.gz",
+        "warmup.json.gz",
+    }
+
+    again = {path: path.read_bytes() for path in (tmp_path / "image").rglob("*.gz")}
+    run = one_spark.play("benchmark.yml", **asked, **image)
+    assert run.status == "successful", run.said
+    assert {path: path.read_bytes() for path in again} == again, "nothing is measured twice"
+    other = one_spark.play("benchmark.yml", **asked, **client, benchmark_name="image")
+    assert "was measured by benchmark_serving, and aiperf is asked for now: name another result" in other.words
+
+    cache = {
+        "benchmark_cache": client["benchmark_cache"],
+        "benchmark_out": str(tmp_path),
+        "benchmark_baseline": "aiperf",
+    }
+    run = one_spark.play("benchmark_report.yml", **cache)
+    assert run.status == "successful", run.said
+    assert "aiperf was measured by aiperf, and image by benchmark_serving" in run.words
+    assert "image (benchmark_serving)" in (tmp_path / "benchmark.md").read_text()
+
+
+@pytest.mark.matrix
+def test_an_interrupt_ends_the_image_s_client_on_the_spark_and_no_key_is_to_be_seen(
+    one_spark: Pair, tmp_path: Path
+) -> None:
+    path = tmp_path / "options.yml"
+    load = {**LOAD, "benchmark_output": 400, "benchmark_requests": 200, "benchmark_client": "image"}
+    given = {**SERVED, **one_spark.variables, **load, "benchmark_out": str(tmp_path), "spark_api_key": KEY}
+    path.write_text(yaml.safe_dump(given))
+    argv = ["ansible-playbook", "-i", str(one_spark.inventory), "-e", f"@{path}", str(ROOT / "playbooks/benchmark.yml")]
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    spark = one_spark.host("spark1")
+    running = "sudo docker top dgx-spark-validate -o args 2>/dev/null | grep -c '[b]enchmark_serving .*measured.json'"
+    eventually(lambda: process.poll() is not None or int(spark.run(running).stdout or 0) > 0, True, seconds=300)
+    assert process.poll() is None, process.communicate()[0].decode()
+    seen = spark.check_output("sudo docker inspect dgx-spark-validate; ps -eo args; sudo ls /run/dgx-spark-validate")
+    assert "measure.json" in seen
+    assert KEY not in seen
+    assert "key" not in seen.split()
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[0].decode()
+    assert KEY not in said
+    eventually(lambda: left(one_spark), "", seconds=90)
+    assert spark.run("pgrep -f '[b]enchmark_serving'").rc == 1
+    assert one_spark.asked(), "what serves goes on"

@@ -79,6 +79,9 @@ class Trial:
     environment: Mapping[str, str] = field(default_factory=dict)
     model: Cached | None = None
     vocabularies: str = ""  # the directory on the host, empty where there are none
+    served: str = ""  # the directory on the host of a model that is read and not loaded, empty for none
+    memory_mib: int = 0  # that it may take, 0 for no limit
+    patience: int = PATIENCE
 
 
 def run_argv(trial: Trial) -> list[str]:
@@ -90,6 +93,9 @@ def run_argv(trial: Trial) -> list[str]:
     if trial.vocabularies:
         mounts.append(f"type=bind,source={trial.vocabularies},target={VOCABULARIES},readonly")
         environment["TIKTOKEN_ENCODINGS_BASE"] = VOCABULARIES
+    if trial.served:
+        mounts.append(f"type=bind,source={trial.served},target={contract.MODEL_DIR},readonly")
+    memory = f"{trial.memory_mib}m"
     return [
         "run",
         "--detach",
@@ -98,6 +104,7 @@ def run_argv(trial: Trial) -> list[str]:
         f"--label={LABEL}={trial.what}",
         "--network=host",
         *(["--runtime=nvidia"] if trial.gpu else []),
+        *([f"--memory={memory}", f"--memory-swap={memory}"] if trial.memory_mib else []),
         "--ulimit=memlock=-1",
         "--ulimit=stack=67108864",
         "--log-driver=local",
@@ -111,7 +118,7 @@ def run_argv(trial: Trial) -> list[str]:
         f"{FOLDER}/{PROGRAM}",
         FOLDER,
         str(trial.seconds),
-        str(PATIENCE),
+        str(trial.patience),
         *trial.command,
     ]
 
@@ -129,6 +136,23 @@ def serving_here(running: Sequence[Mapping[str, Any]]) -> list[str]:
         for one in running
         if BASE_LABEL in (one.get("Labels") or {}) and LABEL not in (one.get("Labels") or {})
     ]
+
+
+def served_model(running: Sequence[Mapping[str, Any]], image_id: str) -> str:
+    """The directory of the model that a container of an image serves; empty where none does.
+
+    >>> one = {"ImageID": "a", "Labels": {}, "Mounts": [{"Type": "bind", "Source": "/m", "Destination": "/models"}]}
+    >>> served_model([one], "a"), served_model([one], "b")
+    ('/m', '')
+    """
+    mounts = [
+        mount
+        for one in running
+        if one.get("ImageID") == image_id and LABEL not in (one.get("Labels") or {})
+        for mount in one.get("Mounts") or []
+    ]
+    found = (one["Source"] for one in mounts if one.get("Type") == "bind" and one["Destination"] == contract.MODEL_DIR)
+    return next(found, "")
 
 
 def memory_problem(model: Cached, available_mib: int, total_mib: int, reserve_mib: int) -> str:

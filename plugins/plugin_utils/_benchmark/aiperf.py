@@ -16,6 +16,7 @@ import re
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.cells import Job
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.export import Export, Request
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status.told import mapping, number, text, whole
 
 NAME = "aiperf"
@@ -127,28 +128,6 @@ def environment(base: Mapping[str, str], temporary: str, key: str) -> dict[str, 
     kept = {name: value for name, value in base.items() if name not in (*OFFLINE, KEY_VARIABLE)}
     made = {**kept, "TMPDIR": temporary, "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
     return {**made, **({KEY_VARIABLE: key} if key else {})}
-
-
-class Request(NamedTuple):
-    """One request, as the client saw it. Times in ms; None where it tells none."""
-
-    began_ns: int | None
-    ended_ns: int | None
-    ttft_ms: float | None
-    latency_ms: float | None
-    gaps_ms: tuple[float, ...]  # between pieces of the stream, which are tokens where a piece has one
-    input_tokens: int | None
-    output_tokens: int | None  # as the server counts
-    error: str  # empty for none
-
-
-class Export(NamedTuple):
-    """A run, as the client tells it."""
-
-    requests: list[Request]  # those that are measured
-    warmup: list[Request]
-    problem: str  # why there is no more; empty where all of it was read
-    version: str
 
 
 def read(records: Iterable[str], summary: str | None) -> Export:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NamedTuple
 
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import clients
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.figures import METRICS, Metric
 
 LEAST_SHARE = 0.02  #: of the mean, nothing less is a difference
@@ -50,13 +51,20 @@ class Difference(NamedTuple):
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
     """Every metric of every load that both have.
 
-    :raises CompareError: where one was measured on virtual Sparks and the other was not, or no load is in both.
+    :raises CompareError: where one was measured on virtual Sparks and the other was not, or by another client, or no
+        load is in both.
     """
     if one["virtual"] != other["virtual"]:
         virtual, real = (one, other) if one["virtual"] else (other, one)
         raise CompareError(
             f"{virtual['name']} was measured on virtual Sparks, and {real['name']} was not: the former says nothing "
             "about a DGX Spark. Compare results of one kind."
+        )
+    mine, its = clients.name_of(one), clients.name_of(other)
+    if mine != its:
+        raise CompareError(
+            f"{one['name']} was measured by {mine}, and {other['name']} by {its}: they ask other "
+            "prompts, from another place, and count otherwise. Compare results of one client."
         )
     loads = {cell["key"]: cell for cell in other["cells"]}
     both = [

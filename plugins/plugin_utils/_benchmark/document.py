@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import figures
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import clients, figures
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.cells import Cell
 
 SCHEMA = 1
@@ -29,6 +29,20 @@ def with_run(document: Mapping[str, Any], key: str, run: Mapping[str, Any], runs
         **document,
         **_cells([_with(cell, run, runs) if cell["key"] == key else cell for cell in document["cells"]]),
     }
+
+
+def with_client(document: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """The document with its client's version, where that is told by the first run alone.
+
+    >>> with_client({"client": {"name": "a", "version": ""}}, "1.2")
+    {'client': {'name': 'a', 'version': '1.2'}}
+    >>> with_client({"client": {"name": "a", "version": "1"}}, "2")
+    {'client': {'name': 'a', 'version': '1'}}
+    """
+    client = document.get("client") or {}
+    if not client or client.get("version"):
+        return dict(document)
+    return {**document, "client": {**client, "version": version}}
 
 
 def _with(cell: Mapping[str, Any], run: Mapping[str, Any], runs: int) -> dict[str, Any]:
@@ -76,7 +90,8 @@ def table(document: Mapping[str, Any]) -> list[str]:
         for run in cell["runs"]
         for problem in run["problems"]
     ]
-    return [*([VIRTUAL] if document["virtual"] else []), *lines, *(["NOT GOOD", *wrong] if wrong else [])]
+    notes = clients.notes([document]) if clients.name_of(document) != clients.NAMES[clients.AIPERF] else []
+    return [*([VIRTUAL] if document["virtual"] else []), *lines, *(["NOT GOOD", *wrong] if wrong else []), *notes]
 
 
 def _row(cell: Mapping[str, Any], runs: int) -> list[str]:

@@ -14,7 +14,7 @@ import math
 import statistics
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.aiperf import Request
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.export import Request
 
 PERCENTS = (50, 90, 95, 99)
 #: of a request's metrics, what is told of all requests
@@ -68,12 +68,15 @@ def spread_of(values: Sequence[float]) -> dict[str, float] | None:
     }
 
 
-def of_run(good: Sequence[Request], slo: Slo) -> dict[str, Any]:
-    """The figures of a run. :param good: its requests, all of which are good."""
+def of_run(good: Sequence[Request], slo: Slo, duration_s: float | None = None) -> dict[str, Any]:
+    """The figures of a run.
+
+    :param good: its requests, all of which are good. :param duration_s: of all together, where none tells when it was.
+    """
     tpots = [found for one in good if (found := tpot(one)) is not None]
     began = min((one.began_ns for one in good if one.began_ns is not None), default=0)
     ended = max((one.ended_ns for one in good if one.ended_ns is not None), default=0)
-    seconds = (ended - began) / 1e9
+    seconds = (ended - began) / 1e9 if duration_s is None else duration_s
     given = sum(one.input_tokens or 0 for one in good)
     made = sum(one.output_tokens or 0 for one in good)
 

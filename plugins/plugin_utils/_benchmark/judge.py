@@ -11,17 +11,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.aiperf import Export, Request
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.cells import Cell
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.export import Export, Request
 
 UNTOLD = "the stream ended without the number of its tokens: it was cut, or an error came in it"
 KINDS = 5  #: of problems, so many are told
 
 
-def of_request(one: Request, cell: Cell) -> str:
+def of_request(one: Request, cell: Cell, timed: bool = True) -> str:
     """What is wrong with a request, empty where it is good.
 
     A figure that is not there is a failure as an error is: a stream that was cut is a fast one else.
+
+    :param timed: whether the client tells when each request began.
 
     >>> good = Request(1, 2, 200.0, 1270.0, (), 128, 128, "")
     >>> cell = Cell(128, 128, 0, 1, 0, 10, 1)
@@ -30,7 +32,7 @@ def of_request(one: Request, cell: Cell) -> str:
     """
     if one.error:
         return one.error
-    if one.began_ns is None or one.ended_ns is None or one.ended_ns < one.began_ns:
+    if timed and (one.began_ns is None or one.ended_ns is None or one.ended_ns < one.began_ns):
         return "the client tells no time of it"
     if one.output_tokens is None:
         return UNTOLD
@@ -48,15 +50,16 @@ def of_run(export: Export, cell: Cell, status: int | None) -> tuple[list[Request
 
     :param status: the client's exit status, None where it never began.
     """
-    said = Counter(filter(None, (of_request(one, cell) for one in export.requests)))
-    good = [one for one in export.requests if not of_request(one, cell)]
+    timed = export.duration_s is None
+    said = Counter(filter(None, (of_request(one, cell, timed) for one in export.requests)))
+    good = [one for one in export.requests if not of_request(one, cell, timed)]
     problems = [f"{count} of {cell.requests} requests: {words}" for words, count in said.most_common(KINDS)]
     rest = sum(said.values()) - sum(count for _words, count in said.most_common(KINDS))
     problems += [f"{rest} of {cell.requests} requests: other errors"] if rest else []
     came = len(export.requests)
     if came != cell.requests:
         problems.append(f"{came} of {cell.requests} requests were measured")
-    warmup = Counter(filter(None, (of_request(one, cell) for one in export.warmup)))
+    warmup = Counter(filter(None, (of_request(one, cell, timed) for one in export.warmup)))
     problems += [f"{count} requests of the warm-up: {words}" for words, count in warmup.most_common(1)]
     problems += [export.problem] if export.problem else []
     problems += [ended] if (ended := exit_words(status)) else []
@@ -81,6 +84,11 @@ def mend(problems: Sequence[str]) -> str:
     whole = " ".join(problems)
     if "Failed to load tokenizer" in whole:
         return "give a directory on this controller that has the model's tokenizer (benchmark_tokenizer)"
+    if "cannot open shared object file" in whole or "CUDA" in whole:
+        return (
+            "the client of this image does not begin without a GPU: let it see the GPU beside the engine "
+            "(benchmark_client_gpu=true), or measure with benchmark_client=aiperf"
+        )
     if "401" in whole or "403" in whole:
         return "give the endpoint's key (spark_api_key)"
     if "answer ended after" in whole or UNTOLD in whole:

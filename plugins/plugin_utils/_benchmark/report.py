@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import compare
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import clients, compare
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.document import VIRTUAL
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.figures import METRICS, PERCENTS
 from jinja2 import Environment, StrictUndefined
@@ -25,10 +25,6 @@ SCHEMA = 1
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 #: apart for eyes that see few colours, and readable on white as on black (Okabe and Ito)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a00", "#999999")
-CLIENT = (
-    "TTFT carries 2 to 20 ms of the client's own, the more the more requests run at once, so that one below 200 ms is "
-    "not to be trusted to the millisecond."
-)
 
 
 class Comparison(NamedTuple):
@@ -62,7 +58,9 @@ def title(result: Mapping[str, Any]) -> str:
     >>> title({"label": "fp8 KV", "name": "a-1", "virtual": False}), title({"label": "", "name": "a", "virtual": True})
     ('fp8 KV', 'a (virtual)')
     """
-    return f"{result['label'] or result['name']}{' (virtual)' if result['virtual'] else ''}"
+    client = clients.name_of(result)
+    by = f" ({client})" if client != clients.NAMES[clients.AIPERF] else ""
+    return f"{result['label'] or result['name']}{by}{' (virtual)' if result['virtual'] else ''}"
 
 
 # For programs
@@ -104,6 +102,7 @@ HEAD = (
     "result",
     "label",
     "virtual",
+    "client",
     "model",
     "commit",
     "sparks",
@@ -134,6 +133,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
             writer.writerow(
                 [
                     *(result["name"], _plain(result["label"]), "yes" if result["virtual"] else "no"),
+                    clients.name_of(result),
                     *(_plain(_model(result)), result["model"]["commit"] or "", len(result["cluster"]["sparks"])),
                     *(cell["key"], load["input"], load["output"], load["depth"], load["concurrency"], load["rate"]),
                     *(result["runs"], sum(run["good"] for run in cell["runs"])),
@@ -204,7 +204,7 @@ def markdown(results: Sequence[Mapping[str, Any]], baseline: str, when: str) -> 
             figures = [shown(cell, name, digits) for name, _head, digits in COLUMNS]
             row = [title(result), cell["key"], f"{good} of {result['runs']}", *figures]
             lines.append(f"| {' | '.join(_cell(one) for one in row)} |")
-    lines += ["", f"± is half of what the good runs are apart. {CLIENT}", ""]
+    lines += ["", f"± is half of what the good runs are apart. {' '.join(clients.notes(results))}", ""]
     for one in compared(results, baseline):
         lines += [f"## {_cell(one.other)} against {_cell(one.one)}", ""]
         lines += [f"- {_cell(line)}" for line in ([one.problem] if one.problem else compare.told(one.differences))]
@@ -357,7 +357,7 @@ def page(results: Sequence[Mapping[str, Any]], baseline: str, when: str, plotly:
             # Within a script's element, nothing ends it.
             drawn=json.dumps(drawn).replace("<", "\\u003c"),
             plotly=plotly.replace("</script", "<\\/script"),
-            client=CLIENT,
+            client=" ".join(clients.notes(results)),
             when=when,
         )
     )

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, Callable, Iterator, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import aiperf, cells, figures, judge
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.export import Export
 
 LOG = "client.log"
 KEPT = (aiperf.RECORDS, aiperf.SUMMARY, LOG)
@@ -45,6 +46,17 @@ def measured(
         export = _export(work)
         says = "" if export.requests else aiperf.complaint(_text(work / LOG) or "")
         _keep(work, folder)
+    return told(job, began, export, status, says, slo)
+
+
+def told(
+    job: cells.Job, began: float, export: Export, status: int | None, says: str, slo: figures.Slo
+) -> dict[str, Any]:
+    """What the document says of a run.
+
+    :param began: seconds since the epoch. :param status: the client's exit status, None where it never began.
+    :param says: why it did not measure, as it says itself; empty for nothing.
+    """
     good, problems = judge.of_run(export, job.cell, status)
     problems += [f"the client says: {says}"] if says else []
     return {
@@ -57,7 +69,7 @@ def measured(
         "requests": len(export.requests),
         "good_requests": len(good),
         # Those of a run that is not good would be of its fast requests.
-        "figures": figures.of_run(good, slo) if not problems else None,
+        "figures": figures.of_run(good, slo, export.duration_s) if not problems else None,
         "client": export.version,
     }
 
@@ -148,7 +160,7 @@ class _Count:
         return self._count
 
 
-def _export(work: Path) -> aiperf.Export:
+def _export(work: Path) -> Export:
     out = work / "out"
     return aiperf.read((_text(out / aiperf.RECORDS) or "").splitlines(), _text(out / aiperf.SUMMARY))
 

@@ -25,7 +25,7 @@ EVERY = 10  # seconds between two lines of progress
 LONGEST_PAUSE = 5.0  # seconds, far less than the container's patience
 WHY = {
     watch.TIME: "it was ended, since it took longer than {seconds} s",
-    watch.LEFT: "it ended itself, since nobody looked after it for a minute",
+    watch.LEFT: "it ended itself, since nobody looked after it any more",
     watch.ASKED: "somebody ended its container",
     "memory": "the kernel ended it for want of memory",
 }

@@ -16,17 +16,18 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark impo
     judge,
     provenance,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.export import Export, Request
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status.document import document as status_of
 from status_cases import NOW, pair
 
 QUICK = cells.Cell(128, 16, 0, 1, 0, 10, 1)
 
 
-def request(ttft_ms: float, gap_ms: float, cell: cells.Cell, began_ms: float = 0, **change: Any) -> aiperf.Request:
+def request(ttft_ms: float, gap_ms: float, cell: cells.Cell, began_ms: float = 0, **change: Any) -> Request:
     """One that was answered in full."""
     latency = ttft_ms + gap_ms * (cell.output - 1)
     began = round(1e15 + began_ms * 1e6)
-    made = aiperf.Request(
+    made = Request(
         began_ns=began,
         ended_ns=began + round(latency * 1e6),
         ttft_ms=ttft_ms,
@@ -39,7 +40,7 @@ def request(ttft_ms: float, gap_ms: float, cell: cells.Cell, began_ms: float = 0
     return made._replace(**change)
 
 
-def export(cell: cells.Cell, chance: random.Random, slower: float, noise: float) -> aiperf.Export:
+def export(cell: cells.Cell, chance: random.Random, slower: float, noise: float) -> Export:
     """A run of requests, one behind the other as many at once as the cell says, with noise as a share."""
     made, began = [], 0.0
     for number in range(cell.requests):
@@ -48,7 +49,7 @@ def export(cell: cells.Cell, chance: random.Random, slower: float, noise: float)
         made.append(one)
         if number % cell.concurrency == cell.concurrency - 1:
             began += one.latency_ms or 0
-    return aiperf.Export(made, [], "", aiperf.VERSION)
+    return Export(made, [], "", aiperf.VERSION)
 
 
 def result(

@@ -120,7 +120,7 @@ def test_one_that_did_not_start_is_told_with_its_host(host: Host) -> None:
     ("why", "says"),
     [
         ("time", "spark1: import: it was ended, since it took longer than 5 s. It said last: a / b"),
-        ("left", "it ended itself, since nobody looked after it for a minute"),
+        ("left", "it ended itself, since nobody looked after it any more"),
         ("memory", "the kernel ended it for want of memory"),
     ],
 )

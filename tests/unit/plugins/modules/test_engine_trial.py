@@ -80,6 +80,15 @@ def test_weights_and_a_share_of_the_memory_have_to_be_available(available: int, 
     assert (trials.memory_problem(MODEL, available, total, 24576) == "") is fits
 
 
+def test_limits_and_a_served_model_are_told() -> None:
+    argv = trials.run_argv(Trial("benchmark", IMAGE, ["python3"], 60, served="/m", memory_mib=4096, patience=30))
+    assert {"--memory=4096m", "--memory-swap=4096m", "--mount=type=bind,source=/m,target=/models,readonly"} <= set(argv)
+    assert argv[argv.index("python3") :] == [
+        *("python3", "/run/dgx-spark-validate/watch.py", "/run/dgx-spark-validate", "60", "30", "python3"),
+    ]
+    assert not [one for one in trials.run_argv(Trial("text", IMAGE, ["x"], 60)) if "memory" in one]
+
+
 # --- a model in the cache --------------------------------------------------------------------------------------------
 
 
@@ -193,7 +202,9 @@ def test_the_container_of_a_run_that_is_at_work_is_left_alone(place: Place, caps
     place.run.mkdir()
     (place.run / watch.ALIVE).touch()
     done = start(place, capsys)
-    assert done["msg"] == "another validation is at work on this host: wait for its end. Nothing was changed"
+    assert (
+        done["msg"] == "another validation or benchmark is at work on this host: wait for its end. Nothing was changed"
+    )
     assert place.calls() == []
     os.utime(place.run / watch.ALIVE, (time.time() - 30,) * 2)
     place.engine.on["GET", "/containers/json"] = lambda _body: place.containers(*([] if place.calls() else [OURS]))
@@ -217,6 +228,44 @@ def test_what_cannot_be_tried_is_refused_and_nothing_is_started(
         place.containers(SERVES)
     done = start(place, capsys, **{"hub": str(hub), **options})
     assert done["failed"]
+    assert done["msg"].startswith(says)
+    assert (place.calls(), place.run.exists()) == ([], False)
+
+
+SERVING = {
+    **SERVES,
+    "ImageID": IMAGE,
+    "Mounts": [
+        {"Type": "bind", "Source": "/etc/dgx-spark/trtllm", "Destination": "/etc/dgx-spark/engine"},
+        {"Type": "bind", "Source": "/cache/models--a--b", "Destination": "/models"},
+    ],
+}
+
+
+def test_what_is_served_is_read_beside_it_and_a_secret_is_in_no_argument(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.containers(SERVING)
+    done = start(place, capsys, served_model=True, gpu=False, memory_mib=4096, secrets={"key": "planted"})
+    assert done["changed"], done
+    (call,) = place.calls()
+    assert "--mount=type=bind,source=/cache/models--a--b,target=/models,readonly" in call
+    assert (place.run / "key").read_text() == "planted"
+    assert "planted" not in json.dumps([call, done["changed"]])
+
+
+@pytest.mark.parametrize(
+    ("serves", "options", "says"),
+    [
+        ({**SERVING, "ImageID": "sha256:other"}, {}, f"no container of {IMAGE} serves a model on this host"),
+        (SERVING, {"memory_mib": 95000}, "trial is not tried: only 102400 MiB of memory are available, and 103192 are"),
+    ],
+)
+def test_what_cannot_run_beside_the_serving_is_refused(
+    place: Place, capsys: pytest.CaptureFixture[str], serves: dict[str, Any], options: dict[str, Any], says: str
+) -> None:
+    place.containers(serves)
+    done = start(place, capsys, served_model=True, **options)
     assert done["msg"].startswith(says)
     assert (place.calls(), place.run.exists()) == ([], False)
 

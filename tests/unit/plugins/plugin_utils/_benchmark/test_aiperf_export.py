@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import aiperf, figures, judge, session
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.cells import Cell, Job
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.export import Export
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ CELL = Cell(input=32, output=6, depth=0, concurrency=2, rate=0, requests=4, warm
 TARGET = aiperf.Target("http://127.0.0.1:8355", "tiny", "/tokenizer", False, {}, 600.0, True)
 
 
-def export(name: str) -> tuple[aiperf.Export, int]:
+def export(name: str) -> tuple[Export, int]:
     """What was exported, and the exit status."""
     folder = FIXTURES / name
     summary = folder / aiperf.SUMMARY
