@@ -106,6 +106,9 @@ bench-growth: $(VENV)/.for-tests ## a first run, a converged one and a copy with
 bench-endpoint: $(VENV)/.for-tests ## benchmark.yml beside vLLM's own benchmark, of one server on this machine; VLLM: where it is
 	PYTHONPATH=playbooks/collections python -m tests.bench.beside_vllm --vllm $(VLLM)
 
+bench-gateway: $(VENV)/.for-tests ## what the API gateway costs in time, and how many streams it holds
+	python -m tests.bench.gateway
+
 changelog: $(VENV)/.for-tests ## write CHANGELOG.md anew from changelogs/fragments and the modules' documentation
 	antsibull-changelog release --refresh --reload-plugins
 
@@ -115,5 +118,5 @@ troubleshooting: $(VENV)/.for-tests ## write docs/troubleshooting.md anew from t
 pre-commit: $(VENV)/.for-tests ## have git run the linters before a commit, and the unit tests before a push
 	pre-commit install --hook-type pre-commit --hook-type pre-push
 
-.PHONY: bench bench-copy bench-endpoint bench-growth changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
+.PHONY: bench bench-copy bench-endpoint bench-gateway bench-growth changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
         test test-all troubleshooting

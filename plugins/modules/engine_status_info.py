@@ -71,8 +71,14 @@ read:
       description: C(version), the C(swarm), the C(containers) of each instance, and their C(images).
       type: dict
     units:
-      description: What systemd says of the instances' units.
+      description: What systemd says of the units of the instances, and of their gateways.
       type: dict
+    gateways:
+      description: >-
+        The API gateways of the host, each with C(name), C(instance), C(listens), and what its clients asked within the
+        last hour in C(clients), null where C(problem) says why not; C(all) is whether the whole hour was counted.
+      type: list
+      elements: dict
 unread:
   description: Why other parts were not read, by part.
   returned: success
@@ -91,6 +97,9 @@ from typing import Sequence
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import service
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway import use
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway.host import instances
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway.layout import Layout
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.bounded import every_part, run_apart
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._status import gpu, host
@@ -122,13 +131,15 @@ def main() -> None:
     except OSError as error:
         module.fail_json(msg=f"{told(error)}. Nothing was changed.")
     names = [one["name"] for one in configured]
+    units = [*(f"{name}.service" for name in names), *(Layout(one).unit for one in instances())]
     read, unread = every_part(
         {
             "machine": lambda: host.machine(asked["meminfo_path"]),
             "gpus": lambda: gpu.read_answer(*run(gpu.QUERY)),
             "links": lambda: host.links_of("/sys", asked["interval"]),
             "docker": lambda: host.docker_of(service.awake(Docker(timeout=ANSWER_S)), names, now),
-            "units": lambda: host.units_of(run, [f"{name}.service" for name in names]),
+            "units": lambda: host.units_of(run, units),
+            "gateways": lambda: use.gateways(run, now),
         },
         asked["seconds"],
     )

@@ -16,6 +16,7 @@ description:
   - Directories of the collection that are empty then are removed. systemd is not told to read its units again.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.gateway
 attributes:
   check_mode:
     support: full
@@ -24,10 +25,6 @@ attributes:
   idempotent:
     support: full
 options:
-  instance:
-    description: The name of the instance whose gateway is removed, empty for the one without a name.
-    type: str
-    default: ""
   every:
     description: Whether the gateways of all instances are removed.
     type: bool

@@ -18,6 +18,7 @@ description:
   - All is made on the host, by openssl; the keys are root's alone, and leave the host by nothing.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.gateway
 attributes:
   check_mode:
     support: full
@@ -26,10 +27,6 @@ attributes:
   idempotent:
     support: full
 options:
-  instance:
-    description: The name of the instance whose gateway it is, empty for the one without a name.
-    type: str
-    default: ""
   names:
     description: The names and addresses that clients reach the gateway by.
     type: list

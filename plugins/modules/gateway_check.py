@@ -19,11 +19,8 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
+  - sparkops.dgx_spark.gateway
 options:
-  instance:
-    description: The name of the instance whose gateway it is, empty for the one without a name.
-    type: str
-    default: ""
   address:
     description: Where the gateway listens.
     type: str

@@ -17,6 +17,7 @@ description:
   - The files are root's alone. No key comes to the host.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.gateway
 attributes:
   check_mode:
     support: full
@@ -25,10 +26,6 @@ attributes:
   idempotent:
     support: full
 options:
-  instance:
-    description: The name of the instance whose gateway it is, empty for the one without a name.
-    type: str
-    default: ""
   state:
     description:
       - V(declared) has the gateway know O(clients), and of the others those that did not come from the inventory.

@@ -15,11 +15,7 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
-options:
-  instance:
-    description: The name of the instance whose gateway it is, empty for the one without a name.
-    type: str
-    default: ""
+  - sparkops.dgx_spark.gateway
 author:
   - sparkops contributors (@sparkops)
 """
@@ -72,7 +68,8 @@ def line(client: clients.Client, used: dict[str, Any] | None) -> str:
     if used is None:
         return f"{clients.line(client)}: the log has nothing of it"
     last = datetime.fromtimestamp(used["last_at"], timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    counted = f"{used['requests']} requests and {used['tokens']} tokens within the hour"
+    tokens = f" and {used['tokens']} tokens" if used["tokens"] is not None else ""
+    counted = f"{used['requests']} requests{tokens} within the hour"
     return f"{clients.line(client)}: {counted}, last at {last}"
 
 

@@ -16,6 +16,7 @@ description:
   - Runs on the controller and asks no host.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.gateway.keys
 attributes:
   check_mode:
     support: full
@@ -25,10 +26,6 @@ attributes:
     support: partial
     details: With O(state=new) each run makes another key.
 options:
-  directory:
-    description: Where the file is, a directory that this user alone may enter.
-    type: path
-    required: true
   name:
     description: >-
       The name of the client. The file is called after it, and ends with C(.key). Not needed with O(state=absent), which

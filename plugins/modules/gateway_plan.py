@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
+  - sparkops.dgx_spark.gateway
 options:
   members:
     description: The members, the leader first.
@@ -30,10 +31,6 @@ options:
       - V(key) for who has one of the keys, V(open) for whoever reaches the port.
     type: str
     default: loopback
-  instance:
-    description: The name of the instance whose gateway it is, empty for the one without a name.
-    type: str
-    default: ""
   found:
     description: What M(sparkops.dgx_spark.gateway_info) found on the leader. Empty where it was not asked.
     type: dict

@@ -16,6 +16,7 @@ description:
   - Runs on the controller and asks no host.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
+  - sparkops.dgx_spark.gateway.keys
 attributes:
   check_mode:
     support: full
@@ -24,10 +25,6 @@ attributes:
   idempotent:
     support: full
 options:
-  directory:
-    description: Where the file C(ca.crt) is.
-    type: path
-    required: true
   authority:
     description: The certificate, in PEM. Empty for none, and then nothing is written.
     type: str

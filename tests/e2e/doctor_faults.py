@@ -425,6 +425,65 @@ BLANK = {
     ),
 }
 
+ETC_GATEWAY = "/etc/dgx-spark/gateway"
+#: of a file of the gateway's, which keeps its mode and its owner
+AWAY = f"sudo cp --preserve {ETC_GATEWAY}/{{path}} /var/tmp/injected"
+BACK = f"sudo mv /var/tmp/injected {ETC_GATEWAY}/{{path}}"
+PEM = "tls/server.pem"
+CERTIFICATE = (
+    f"{AWAY.format(path=PEM)} && sudo sh -c 'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    f" -subj /CN=injected {{ends}} -keyout /var/tmp/key -out /var/tmp/crt && cat /var/tmp/crt /var/tmp/key"
+    f" > {ETC_GATEWAY}/{PEM} && rm /var/tmp/crt /var/tmp/key'"
+)
+RUNS_AGAIN = "sudo systemctl start dgx-spark-gateway"
+
+#: on a Spark that serves behind a gateway, in test_gateway.py
+GATEWAY = {
+    "a gateway that was stopped": Fault(
+        "sudo systemctl stop dgx-spark-gateway", RUNS_AGAIN, ("gateway_down",), "gateway_down", spark="spark1"
+    ),
+    "a gateway that does not start at boot": Fault(
+        "sudo rm /etc/systemd/system/multi-user.target.wants/dgx-spark-gateway.service",
+        "sudo systemctl enable --no-reload dgx-spark-gateway",
+        ("gateway_disabled",),
+        spark="spark1",
+    ),
+    "a gateway whose port another program has": Fault(
+        "sudo systemctl stop dgx-spark-gateway"
+        " && sudo systemd-run --quiet --unit injected python3 -m http.server --bind 0.0.0.0 443; sleep 1",
+        f"sudo systemctl stop injected; {RUNS_AGAIN}",
+        ("gateway_port_taken", "gateway_down"),
+        spark="spark1",
+    ),
+    "a certificate that ends": Fault(
+        CERTIFICATE.format(ends="-days 10"), BACK.format(path=PEM), ("gateway_certificate_ends",), spark="spark1"
+    ),
+    "a certificate that has ended": Fault(
+        CERTIFICATE.format(ends="-not_before 20250101000000Z -not_after 20250201000000Z"),
+        BACK.format(path=PEM),
+        ("gateway_certificate_ended",),
+        spark="spark1",
+    ),
+    "a list of clients that is none": Fault(
+        f"{AWAY.format(path='clients.json')} && echo '{{' | sudo tee {ETC_GATEWAY}/clients.json",
+        BACK.format(path="clients.json"),
+        ("gateway_clients_damaged",),
+        spark="spark1",
+    ),
+    "a key that others may read": Fault(
+        f"sudo chmod 644 {ETC_GATEWAY}/tls/ca.key",
+        f"sudo chmod 600 {ETC_GATEWAY}/tls/ca.key",
+        ("gateway_keys_readable",),
+        spark="spark1",
+    ),
+    "a gateway that somebody has configured": Fault(
+        f"{AWAY.format(path='haproxy.cfg')} && echo '# mine' | sudo tee --append {ETC_GATEWAY}/haproxy.cfg",
+        BACK.format(path="haproxy.cfg"),
+        ("gateway_changed",),
+        spark="spark1",
+    ),
+}
+
 #: injected by a test of its own
 BY_ITSELF = {
     "unreachable": "test_a_spark_that_is_away_is_told_beside_the_other",

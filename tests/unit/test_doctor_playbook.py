@@ -50,7 +50,7 @@ def test_every_check_that_a_virtual_spark_can_have_is_injected_there() -> None:
     faults = importlib.import_module("tests.e2e.doctor_faults")
     tests = (ROOT / "tests" / "e2e" / "test_doctor.py").read_text()
     assert [name for name in faults.BY_ITSELF.values() if f"def {name}(" not in tests] == []
-    of_a_table = [one for table in (faults.FAULTS, faults.BLANK) for one in table.values()]
+    of_a_table = [one for table in (faults.FAULTS, faults.BLANK, faults.GATEWAY) for one in table.values()]
     injected = {name for one in of_a_table for name in (*one.finds, *one.elsewhere)} | set(faults.BY_ITSELF)
     assert injected == {name for name, check in load().items() if check.tried == "lab"}
 

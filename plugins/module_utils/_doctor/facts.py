@@ -15,6 +15,7 @@ from typing import Any, Mapping, NamedTuple
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import service
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import (
     containers,
+    gateways,
     models,
     network,
     serving,
@@ -70,6 +71,7 @@ def read(asked: Asked) -> Found:
             "containers": lambda: containers.containers(service.awake(docker)),
             "toolkit": containers.toolkit,
             "serving": serving.configured,
+            "gateways": gateways.gateways,
             "models": lambda: _models(asked),
             **({"reach": lambda: system.reach(asked.reach)} if asked.reach else {}),
         },

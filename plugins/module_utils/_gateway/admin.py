@@ -27,6 +27,11 @@ class AdminError(ValueError):
     """HAProxy does not do what it was told, or none runs; the message says which."""
 
 
+def _refused(path: str, said: str) -> AdminError:
+    """The error where HAProxy does not what it was told of a map."""
+    return AdminError(f"HAProxy does not know or change {path} ({said or 'it says nothing'})")
+
+
 def asker(path: str) -> Ask:
     """Return how to ask the HAProxy whose socket is at a path."""
 
@@ -47,7 +52,7 @@ def entries(ask: Ask, path: str) -> dict[str, str]:
     """The entries of a map as HAProxy has them now. :raises AdminError: where it has no such map."""
     said = ask(f"show map {path}")
     if said and not said.startswith("0x"):
-        raise AdminError(f"{path}: {said}")
+        raise _refused(path, said)
     rows = (line.split(None, 2) for line in said.splitlines())
     return {row[1]: row[2] for row in rows if len(row) == 3}
 
@@ -62,7 +67,7 @@ def replace(ask: Ask, path: str, wanted: Mapping[str, str]) -> bool:
     said = ask(f"prepare map {path}")
     match = _ADDED.search(said)
     if not match:
-        raise AdminError(f"{path}: {said}")
+        raise _refused(path, said)
     version, rows = match[1], [f"{key} {value}" for key, value in sorted(wanted.items())]
     for some in _parts(rows):
         _silent(ask, "\n".join([f"add map @{version} {path} <<", *some, ""]), path)
@@ -77,7 +82,7 @@ def _parts(rows: Sequence[str]) -> list[Sequence[str]]:
 def _silent(ask: Ask, command: str, path: str) -> None:
     said = ask(command)
     if said:
-        raise AdminError(f"{path}: {said}")
+        raise _refused(path, said)
 
 
 def description(ask: Ask) -> str:

@@ -189,6 +189,12 @@ def map_text(entries: Mapping[str, str]) -> str:
     return "".join(f"{key} {value}\n" for key, value in sorted(entries.items()))
 
 
+def as_asked(client: Client) -> dict[str, Any]:
+    """A client as the module gateway_clients is asked for one, without a date, which the module finds out itself."""
+    about = {name: value for name, value in asdict(client).items() if name != "created"}
+    return {**about, "models": list(client.models)}
+
+
 def to_text(clients: Mapping[str, Client]) -> str:
     """The clients as their file has them."""
     return json.dumps({name: asdict(one) for name, one in sorted(clients.items())}, indent=2, sort_keys=True) + "\n"

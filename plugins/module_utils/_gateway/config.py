@@ -187,8 +187,22 @@ def haproxy(settings: Settings, files_digest: str = "") -> str:
     :param files_digest: over the other files that HAProxy reads at its start, so that a change of them is one of this.
     """
     body = _haproxy(settings)
-    told = hashlib.sha256((body + files_digest).encode()).hexdigest()[:16]
-    return body.replace("@DIGEST@", told)
+    return body.replace("@DIGEST@", digest_of(body, files_digest)[:16])
+
+
+def is_as_written(text: str, program: str) -> bool:
+    """Whether a ``haproxy.cfg``, with the program beside it, is as :func:`haproxy` wrote it.
+
+    :param program: the text of ``gateway.lua``.
+    """
+    told = told_digest(text)
+    body = text.replace(f" {told}\n", " @DIGEST@\n", 1) if told else text
+    return bool(told) and digest_of(body, digest_of(program)).startswith(told)
+
+
+def digest_of(*texts: str) -> str:
+    """The SHA-256 of texts, one behind the other, in hexadecimal digits."""
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
 def told_digest(text: str) -> str:
@@ -247,6 +261,8 @@ frontend api
     default_backend engine
 
 backend engine
+    # An engine leaves a connection that is not used for some seconds: a request at that moment would get no answer.
+    option http-server-close
     server engine {settings.engine} check inter 1s fall 2 rise 1
 
 backend clients

@@ -70,8 +70,11 @@ def number(value: Any) -> int:
 
 
 def made(entry: Entry) -> int:
-    """The tokens of an answer: as the engine counted them, or else its pieces, of which each is a token or a few."""
-    return max(0, entry.tokens if entry.tokens >= 0 else entry.events)
+    """The tokens of an answer: as the engine counted them, or else its pieces, of which each is a token or a few.
+
+    -1 where neither is known, as of an answer that is no stream and has no usage.
+    """
+    return entry.tokens if entry.tokens >= 0 else entry.events or -1
 
 
 def by_client(entries: Iterable[Entry], now: float, seconds: float = RECENT_S) -> dict[str, dict[str, Any]]:
@@ -80,6 +83,12 @@ def by_client(entries: Iterable[Entry], now: float, seconds: float = RECENT_S) -
     for entry in entries:
         found.setdefault(entry.client, []).append(entry)
     return {client: _summary(some, now - seconds) for client, some in sorted(found.items())}
+
+
+def _sum(values: Iterable[int]) -> int | None:
+    """The sum of what is known, None where nothing is."""
+    known = [value for value in values if value >= 0]
+    return sum(known) if known else None
 
 
 def _summary(entries: Sequence[Entry], since: float) -> dict[str, Any]:
@@ -93,8 +102,8 @@ def _summary(entries: Sequence[Entry], since: float) -> dict[str, Any]:
         # The engine's end of a connection, 'S', went while an answer was sent, 'D'; or the client's, 'C', did.
         "cut": sum(entry.status < 400 and entry.end in ("SD", "sD") for entry in recent),
         "left": sum(entry.status < 400 and entry.end in ("CD", "cD") for entry in recent),
-        "prompt_tokens": sum(max(0, entry.prompt_tokens) for entry in recent),
-        "tokens": sum(map(made, recent)),
+        "prompt_tokens": _sum(entry.prompt_tokens for entry in recent),
+        "tokens": _sum(map(made, recent)),
         "ttft_ms": first[len(first) // 2] if first else None,
         "slowest_ttft_ms": first[-1] if first else None,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway import certificate, clients, config
@@ -160,7 +160,7 @@ def needs_first_key(asked: Request) -> bool:
 
 def text_of_config(asked: Request) -> str:
     """The text of ``haproxy.cfg``, which changes with the program that HAProxy runs."""
-    return config.haproxy(asked.settings, hashlib.sha256(asked.program.encode()).hexdigest())
+    return config.haproxy(asked.settings, config.digest_of(asked.program))
 
 
 def changes(asked: Request) -> list[dict[str, Any]]:
@@ -329,7 +329,7 @@ def plan(asked: Request) -> dict[str, Any]:
         ],
         "unit": config.unit(settings.layout),
         "certificate_names": wanted_names(asked) if settings.certificate == config.CA else [],
-        "declared": [asdict(one) for one in asked.declared] if settings.exposure == KEY else [],
+        "declared": list(map(clients.as_asked, asked.declared)) if settings.exposure == KEY else [],
         "clients": list(wanted_clients(asked)) if settings.exposure == KEY else [],
         "told": config.told_digest(text),
         "firewall_rules": firewall_rules(asked),

@@ -19,6 +19,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import 
     cluster_checks,
     docker_checks,
     fabric_checks,
+    gateway_checks,
     system_checks,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.checks import (
@@ -59,7 +60,7 @@ def host_judge(check: Check) -> HostJudge:
     """The function that judges a host by a check."""
     if check.pattern:
         return lambda facts: said_in_logs(check, facts)
-    for place in (system_checks, fabric_checks, docker_checks):
+    for place in (system_checks, fabric_checks, docker_checks, gateway_checks):
         if hasattr(place, check.name):
             return getattr(place, check.name)
     raise LookupError(f"no judge is called {check.name}")

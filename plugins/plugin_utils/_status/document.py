@@ -32,6 +32,7 @@ GPU_NUMBERS = ("temperature_c", "power_w", "clock_mhz", "clock_max_mhz", "used")
 RECEIPT_NUMBERS = ("at", "port_s", "health_s", "first_token_s", "bytes_loaded", "kv_tokens")
 RECEIPT_TEXTS = ("config", "image", "model", "nccl")
 MEMORY = ("total_mib", "available_mib", "swap_used_mib")
+ASKED = ("requests", "refused", "failed", "cut", "left", "prompt_tokens", "tokens", "ttft_ms", "slowest_ttft_ms")
 
 
 class Here(NamedTuple):
@@ -91,6 +92,7 @@ def document(members: Mapping[str, object], now: float) -> dict[str, Any]:
         "at": now,
         "hosts": [_host(name, one) for name, one in told.items()],
         "instances": [_instance(some, list(told)) for _key, some in sorted(groups.items())],
+        "gateways": [gateway for name, one in told.items() for gateway in _gateways(name, mapping(one.get("read")))],
         "swarm": _swarm(told),
     }
 
@@ -162,6 +164,37 @@ def _swarm(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
 def _node(node: Mapping[str, Any]) -> dict[str, Any]:
     words = {name: text(node.get(name)) for name in ("hostname", "state", "message", "availability")}
     return {**words, "leader": yes(node.get("leader")) or False, "rank": whole(node.get("rank"))}
+
+
+# --- gateways ---------------------------------------------------------------------------------------------------------
+
+
+def _gateways(host: str, read: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_gateway(host, read, one) for one in mappings(read.get("gateways")) if text(one.get("name"))]
+
+
+def _gateway(host: str, read: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+    name, units, clients = text(about.get("name")), read.get("units"), about.get("clients")
+    unit = mapping(units.get(f"{name}.service")) if isinstance(units, Mapping) else None
+    return {
+        "host": text(host),
+        "name": name,
+        "instance": text(about.get("instance")),
+        "listens": text(about.get("listens")) or None,
+        "state": None if unit is None else text(unit.get("active")) or "missing",
+        "problem": text(about.get("problem")),
+        "all": yes(about.get("all")) or False,
+        "clients": [_client(who, mapping(one)) for who, one in sorted(clients.items(), key=lambda item: text(item[0]))]
+        if isinstance(clients, Mapping)
+        else None,
+    }
+
+
+def _client(name: object, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client asked within the hour; its name is empty for requests without a key that is known."""
+    called = text(name, 100)
+    figures_of = {key: whole(asked.get(key)) for key in ASKED}
+    return {"name": "" if called == "-" else called, "last_at": number(asked.get("last_at")), **figures_of}
 
 
 # --- instances -------------------------------------------------------------------------------------------------------

@@ -473,6 +473,25 @@ def _nothing_served(document: Document) -> Iterator[Found]:
         yield Found("", "", "no model is configured on any Spark", "nothing of this collection serves here", mend)
 
 
+# --- gateways ---------------------------------------------------------------------------------------------------------
+
+
+def _gateway_down(document: Document) -> Iterator[Found]:
+    for one in document["gateways"]:
+        if one["state"] not in (None, "active"):
+            value = f"the API gateway does not run: its unit is {one['state']}"
+            cause = f"nobody answers on {one['listens'] or 'its port'}, and no client gets to the model"
+            mend = f"there, see 'journalctl --unit {one['name']}', then run the playbook that serves, which starts it"
+            yield Found(one["host"], one["name"], value, cause, mend)
+
+
+def _gateway_uncounted(document: Document) -> Iterator[Found]:
+    for one in document["gateways"]:
+        if one["problem"]:
+            mend = "run this with --become --ask-become-pass, or add the user to the group systemd-journal"
+            yield Found(one["host"], one["name"], "what its clients asked is not counted", one["problem"], mend)
+
+
 # --- the Swarm -------------------------------------------------------------------------------------------------------
 
 
@@ -529,6 +548,7 @@ KINDS: dict[str, Kind] = {
     "swarm_inactive": Kind(SERIOUS, _swarm_inactive),
     "swarm_node_down": Kind(SERIOUS, _node_down),
     "swarm_refuses": Kind(SERIOUS, _swarm_refuses),
+    "gateway_down": Kind(SERIOUS, _gateway_down),
     "docker_silent": Kind(SERIOUS, _docker_silent),
     "gpu_failed": Kind(SERIOUS, _gpu_failed),
     "link_down": Kind(SERIOUS, _link_down),
@@ -547,6 +567,7 @@ KINDS: dict[str, Kind] = {
     "links_unlike": Kind(WARNING, _links_unlike),
     "drivers_differ": Kind(WARNING, _drivers_differ),
     "files_not_read": Kind(WARNING, _config_unread),
+    "gateway_uncounted": Kind(WARNING, _gateway_uncounted),
     "part_not_read": Kind(WARNING, _part_not_read),
     "starting": Kind(NOTE, _starting),
     "canary_unsure": Kind(NOTE, _canary),

@@ -49,6 +49,8 @@ def lines(document: Mapping[str, Any], width: int = WIDTH) -> list[Line]:
     found += [Line(""), *_table("SPARKS", HOSTS, document["hosts"], width, lambda one: worst.get(one["name"], ""))]
     for one in document["instances"]:
         found += [Line(""), *_instance(one, document["at"], width, _worst(document["anomalies"], "instance"))]
+    for one in document["gateways"]:
+        found += [Line(""), *_gateway(one, width, _worst(document["anomalies"], "instance"))]
     if document["swarm"] and document["swarm"]["nodes"]:
         nodes = document["swarm"]["nodes"]
         found += [Line(""), *_table("SWARM", NODES, nodes, width, lambda one: worst.get(one["hostname"], ""))]
@@ -259,6 +261,44 @@ LINKS = (
     Column("SENT", 8, lambda one: rate(one["sent_bytes_s"]), right=True),
     Column("RECEIVED", 8, lambda one: rate(one["received_bytes_s"]), right=True),
 )
+
+
+CLIENTS = (
+    Column("CLIENT", 9, lambda one: one["name"] or "(no key)"),
+    Column("REQUESTS", 9, lambda one: _count(one["requests"]), right=True),
+    Column("REFUSED", 8, lambda one: _count(one["refused"]), right=True),
+    Column("FAILED", 7, lambda one: _count(one["failed"]), right=True),
+    Column("CUT", 5, lambda one: _count(one["cut"]), right=True),
+    Column("LEFT", 1, lambda one: _count(one["left"]), right=True),
+    Column("TOKENS IN", 3, lambda one: _count(one["prompt_tokens"]), right=True),
+    Column("TOKENS OUT", 6, lambda one: _count(one["tokens"]), right=True),
+    Column("MEDIAN TTFT", 8, lambda one: _figure(one["ttft_ms"], "ms"), right=True),
+    Column("SLOWEST", 2, lambda one: _figure(one["slowest_ttft_ms"], "ms"), right=True),
+    Column("LAST", 4, lambda one: _when(one["last_at"])),
+)
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+# --- gateways ---------------------------------------------------------------------------------------------------------
+
+
+def _gateway(one: Mapping[str, Any], width: int, worst: Mapping[str, str]) -> list[Line]:
+    """A gateway, and what its clients asked within the last hour."""
+    colour = worst.get(one["name"], "") or (GOOD if one["state"] == "active" else "")
+    called = one["instance"] or "without a name"
+    where = f" on {one['listens']}" if one["listens"] else ""
+    head = f"GATEWAY {called} ({one['name']} of {one['host']}): {one['state'] or '?'}{where}"
+    found = [Line(line, colour) for line in _wrapped(head, width, "", "  ")]
+    if one["clients"] is None:
+        return found
+    if not one["clients"]:
+        return [*found, *_plain("nobody asked anything within the last hour", width, "  ")]
+    if not one["all"]:
+        found += _plain("of the last hour, the newest requests were counted", width, "  ")
+    return found + _table("CLIENT", CLIENTS, one["clients"], width, lambda _one: "", "  ")
 
 
 # --- instances -------------------------------------------------------------------------------------------------------

@@ -220,6 +220,7 @@ def host(rank: int) -> dict[str, Any]:
         "containers": [container("dgx-spark-trtllm"), {**container("db", "postgres", ""), "more": {}}],
         "toolkit": {"installed": True, "swarm_resource": "DOCKER_RESOURCE_NVIDIA_GPU"},
         "serving": [serving(rank)],
+        "gateways": [gateway()] if rank == 0 else [],
         "models": [
             {
                 "repo": "lab/tiny",
@@ -260,6 +261,22 @@ def host(rank: int) -> dict[str, Any]:
         "nccl": [dict(NCCL)],
         **({"swarm": swarm()} if rank == 0 else {}),
         **({"hub": {"lab/tiny": {"problem": "", "gated": False}}} if rank == 0 else {}),
+    }
+
+
+def gateway() -> dict[str, Any]:
+    """A sound API gateway."""
+    return {
+        "name": "dgx-spark-gateway",
+        "unit": {"load": "loaded", "active": "active", "sub": "running", "result": "success", "file": "enabled"},
+        "enabled": True,
+        "listens": "0.0.0.0:443",
+        "holders": [],
+        "as_written": True,
+        "reads": True,
+        "clients_problem": "",
+        "readable": [],
+        "ends_at": NOW + 300 * 86400,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 NOW = 1796008365.0
 LLM, VLM = "dgx-spark-trtllm", "dgx-spark-trtllm-vlm"
+GATEWAY = "dgx-spark-gateway"
 SPARKS = ("spark1", "spark2")
 Members = dict[str, Any]
 
@@ -150,12 +151,35 @@ def spark(name: str, instances: list[dict[str, Any]], **read: Any) -> dict[str, 
     }
 
 
-def pair() -> Members:
-    """A model on two Sparks and another on the first of them alone, by systemd."""
+def gateway() -> dict[str, Any]:
+    """A gateway that two clients asked, and one without a key."""
+    nothing = dict.fromkeys(("prompt_tokens", "tokens", "ttft_ms", "slowest_ttft_ms"))
+    counts = {"requests": 12, "refused": 1, "failed": 0, "cut": 0, "left": 1}
+    figures = {"prompt_tokens": 700, "tokens": 12345, "ttft_ms": 180, "slowest_ttft_ms": 950}
+    refused = {"requests": 3, "refused": 3, "failed": 0, "cut": 0, "left": 0, **nothing}
     return {
-        "spark1": spark("spark1", [instance(LLM, 0, SPARKS), instance(VLM, 0, ("spark1",))]),
-        "spark2": spark("spark2", [instance(LLM, 1, SPARKS)]),
+        "name": GATEWAY,
+        "instance": "",
+        "listens": "0.0.0.0:443",
+        "problem": "",
+        "all": True,
+        "clients": {
+            "alice": {"last_at": NOW - 5, **counts, **figures},
+            "batch": {"last_at": NOW - 900, **counts, **nothing},
+            "-": {"last_at": NOW - 60, **refused},
+        },
     }
+
+
+def pair() -> Members:
+    """A model on two Sparks with a gateway, and another model on the first of them alone, by systemd."""
+    members = {
+        "spark1": spark("spark1", [instance(LLM, 0, SPARKS), instance(VLM, 0, ("spark1",))], gateways=[gateway()]),
+        "spark2": spark("spark2", [instance(LLM, 1, SPARKS)], gateways=[]),
+    }
+    units = members["spark1"]["read"]["units"]
+    units[f"{GATEWAY}.service"] = {**units[f"{LLM}.service"]}
+    return members
 
 
 def by_swarm() -> Members:
@@ -275,6 +299,11 @@ CASES: dict[str, tuple[Callable[[], Members], str, str]] = {
         "spark1",
         "no suitable node",
     ),
+    "gateway_down": (
+        put("spark1", "read", "units", f"{GATEWAY}.service", active="failed"),
+        "spark1",
+        "its unit is failed: nobody answers on 0.0.0.0:443",
+    ),
     "docker_silent": (unread("spark2", "docker", "Connection refused"), "spark2", "Connection refused"),
     "gpu_failed": (unread("spark2", "gpus", "a GPU has fallen off the bus: reboot"), "spark2", "fallen off"),
     "link_down": (put(*SECOND, "links", 0, carrier=False), "spark2", "enp1s0f0np0 has no carrier"),
@@ -304,6 +333,11 @@ CASES: dict[str, tuple[Callable[[], Members], str, str]] = {
         put(*SECOND, "instances", 0, problem="state.json cannot be read: Permission denied"),
         "spark2",
         "Permission denied",
+    ),
+    "gateway_uncounted": (
+        put("spark1", "read", "gateways", 0, clients=None, all=False, problem="this user may not read the journal"),
+        "spark1",
+        "may not read the journal",
     ),
     "part_not_read": (unread("spark2", "units", "systemctl did not end within 8 s"), "spark2", "did not end"),
     "starting": (state("starting", "loads weights", starts=3), "spark1", "start 3"),

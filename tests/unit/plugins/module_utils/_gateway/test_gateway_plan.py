@@ -10,12 +10,14 @@ import hashlib
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway import certificate, clients, config
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway import plan as planning
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway.clients import Client
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway.config import Settings
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway.layout import Layout
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway.plan import GatewayError, Request
+from ansible_collections.sparkops.dgx_spark.plugins.modules import gateway_clients
 
 PLACES = Layout()
 SETTINGS = Settings(
@@ -270,6 +272,13 @@ def test_an_open_gateway_is_warned_of_and_one_without_ufw_is_told() -> None:
     assert planned["clients"] == planned["declared"] == []
     asked = planning.plan(request({**blank(), "ufw_enabled": True}))
     assert (asked["warnings"], asked["exposed"]) == ([], [])
+
+
+def test_clients_are_planned_as_the_module_that_writes_them_takes_them() -> None:
+    options = yaml.safe_load(gateway_clients.DOCUMENTATION)["options"]["clients"]["suboptions"]
+    (one,) = planning.plan(request(blank(), declared=[Client("alice", "a" * 64, models=("a/b",))]))["declared"]
+    assert set(one) == set(options)
+    assert (one["origin"], one["models"]) == (clients.INVENTORY, ["a/b"])
 
 
 def test_a_plan_holds_no_key() -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 CHECKS = checks.load()
 S1, S2 = "spark1.read", "spark2.read"
 SERVES = f"{S1}.serving.0"
+GATEWAY = f"{S1}.gateways.0"
 MORE = f"{S1}.containers.0.more"
 
 
@@ -320,6 +321,23 @@ RED: dict[str, list[tuple[dict[str, Any], str]]] = {
         )
     ],
     "nccl_known": [({f"{S1}.nccl.0.version": "2.28.9+cuda13.0"}, "NCCL 2.28.9")],
+    "gateway_down": [
+        ({f"{GATEWAY}.unit": of_state(active="failed", result="exit-code")}, r"gateway.service is failed .exit-code"),
+        ({f"{GATEWAY}.unit": of_state(active="inactive"), f"{GATEWAY}.reads": None}, "gateway.service is inactive"),
+    ],
+    "gateway_disabled": [({f"{GATEWAY}.enabled": False}, "gateway.service is not enabled")],
+    "gateway_port_taken": [({f"{GATEWAY}.holders": ["nginx (process 7)"]}, "0.0.0.0:443, which nginx .process 7. has")],
+    "gateway_certificate_ended": [
+        ({f"{GATEWAY}.ends_at": NOW - 3 * 86400}, "ended 3 days ago"),
+        ({f"{GATEWAY}.ends_at": 0}, "no certificate that openssl can read"),
+    ],
+    "gateway_certificate_ends": [({f"{GATEWAY}.ends_at": NOW + 29 * 86400}, "ends in 29 days")],
+    "gateway_clients_damaged": [({f"{GATEWAY}.clients_problem": "clients.json is damaged"}, "is damaged")],
+    "gateway_keys_readable": [({f"{GATEWAY}.readable": ["/x (mode 0644, user 0)"]}, "/x .mode 0644")],
+    "gateway_changed": [
+        ({f"{GATEWAY}.as_written": False}, "is not as the role has written it"),
+        ({f"{GATEWAY}.reads": False}, "another configuration than its haproxy.cfg"),
+    ],
     "same_hostname": [({f"{S2}.host.hostname": "spark1"}, "spark1 and spark2 have the host name spark1")],
     "same_machine_id": [({f"{S2}.host.machine_id": "0" * 32}, "have the machine ID 000")],
     "same_ssh_keys": [

@@ -16,7 +16,21 @@ import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status import document, judge, table
 from hypothesis import HealthCheck, given, settings
-from status_cases import CASES, LLM, NOW, VLM, by_swarm, container, instance, pair, put, spark, stopped
+from status_cases import (
+    CASES,
+    GATEWAY,
+    LLM,
+    NOW,
+    VLM,
+    by_swarm,
+    container,
+    gone,
+    instance,
+    pair,
+    put,
+    spark,
+    stopped,
+)
 
 SCHEMA = json.loads((Path(__file__).parents[5] / "docs" / "status.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -37,7 +51,7 @@ def kinds(made: dict[str, Any]) -> set[str]:
 def test_the_schema_is_one_and_allows_nothing_else() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     made = judged(pair())
-    for path in ((), ("hosts", 0), ("instances", 0), ("instances", 0, "ranks", 0)):
+    for path in ((), ("hosts", 0), ("instances", 0), ("instances", 0, "ranks", 0), ("gateways", 0)):
         wrong = json.loads(json.dumps(made))
         place = wrong
         for step in path:
@@ -98,6 +112,42 @@ def test_all_instances_are_told_side_by_side() -> None:
         ("spark1", 7200.0, 0, "IB"),
         ("spark2", 7200.0, 0, "IB"),
     ]
+
+
+def test_a_gateways_clients_are_told_with_the_last_hour_of_each() -> None:
+    made = judged(pair())
+    (gateway,) = made["gateways"]
+    assert (gateway["host"], gateway["name"], gateway["state"]) == ("spark1", GATEWAY, "active")
+    assert [(one["name"], one["requests"], one["tokens"]) for one in gateway["clients"]] == [
+        ("", 3, None),
+        ("alice", 12, 12345),
+        ("batch", 12, None),
+    ]
+    text = [line.text for line in table.lines(made)]
+    head = text.index(f"GATEWAY without a name ({GATEWAY} of spark1): active on 0.0.0.0:443")
+    shown = {line.split()[0]: line for line in text[head + 1 : head + 5]}
+    assert list(shown) == ["CLIENT", "(no", "alice", "batch"]
+    assert shown["alice"].split()[1:12] == ["12", "1", "0", "0", "1", "700", "12,345", "180", "ms", "950", "ms"]
+    assert "-" in shown["batch"].split()
+
+
+def test_a_gateway_that_nobody_asked_or_that_was_not_counted_whole_is_told_so() -> None:
+    for changed, words in {
+        "nobody asked anything": {"clients": {}},
+        "the newest requests were counted": {"all": False},
+    }.items():
+        text = "\n".join(line.text for line in table.lines(judged(put("spark1", "read", "gateways", 0, **words)())))
+        assert changed in text
+    untold = judged(gone("spark1", "read", "units")())
+    assert untold["gateways"][0]["state"] is None
+
+
+def test_a_host_without_gateways_has_no_line_of_one() -> None:
+    members = pair()
+    members["spark1"]["read"]["gateways"] = []
+    made = judged(members)
+    assert made["gateways"] == []
+    assert "GATEWAY" not in "\n".join(line.text for line in table.lines(made))
 
 
 def test_sparks_of_their_own_with_one_instance_each_are_two_instances() -> None:
