@@ -101,12 +101,13 @@ def run(folder: Path, call: Call, made: Mapping[str, str], log: BinaryIO) -> int
     progress: Progress = {"name": call["name"], "came": 0, "requests": call["requests"]}
     tell(folder, progress)
     # Nothing of it outlives this program, as that is the container's.
+    said, says = os.pipe()
     child = subprocess.Popen(
-        command(call), env=made, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command(call), env=made, cwd=folder, stdin=subprocess.DEVNULL, stdout=says, stderr=subprocess.STDOUT
     )
-    assert child.stdout
+    os.close(says)
     written, tail, told = 0, b"", time.monotonic()
-    while piece := os.read(child.stdout.fileno(), 1 << 16):
+    while piece := os.read(said, 1 << 16):
         log.write(piece[: max(0, MOST_LOG - written)])
         log.flush()
         written, tail = written + len(piece), (tail + piece)[-4096:]
@@ -114,6 +115,7 @@ def run(folder: Path, call: Call, made: Mapping[str, str], log: BinaryIO) -> int
             told = time.monotonic()
             progress["came"] = max(progress["came"], came(tail, call["requests"]))
             tell(folder, progress)
+    os.close(said)
     progress["came"] = max(progress["came"], came(tail, call["requests"]))
     tell(folder, progress)
     return child.wait()
