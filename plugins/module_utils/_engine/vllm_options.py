@@ -38,7 +38,7 @@ OWNED = {
 #: likewise all whose names begin so
 OWNED_BEGINNINGS = {
     "data-parallel": "each Spark has one rank of one copy of the model: serve another instance for another copy",
-    "ssl-": "the API gateway answers by TLS (docs/gateway.md)",
+    "ssl-": "the API gateway answers by TLS (docs/clients.md)",
 }
 SECRETS = {"api-key": "the API gateway asks for keys (playbooks/api_keys.yml)", "hf-token": "the engine runs offline"}
 
@@ -57,16 +57,18 @@ _WORDS = {
 }
 
 
-def canonical(name: str, flags: Mapping[str, Flag] = FLAGS) -> str:
+def canonical(name: str, flags: Mapping[str, Flag] | None = None) -> str:
     """The long name of a flag, with dashes, as vLLM's parser makes it of one with underscores.
+
+    :param flags: those that the image's parser has; else those of the version that was read.
 
     >>> canonical("max_model_len"), canonical("tp"), canonical("--no-enable-prefix-caching")
     ('max-model-len', 'tensor-parallel-size', 'no-enable-prefix-caching')
     """
-    plain = name.lstrip("-").replace("_", "-")
-    if plain in flags:
+    known, plain = flags or FLAGS, name.lstrip("-").replace("_", "-")
+    if plain in known:
         return plain
-    return next((long for long, flag in flags.items() if plain in flag.short), plain)
+    return next((long for long, flag in known.items() if plain in flag.short), plain)
 
 
 def _split(name: str, flags: Mapping[str, Flag]) -> tuple[str, str]:

@@ -57,7 +57,7 @@ def test_what_vllm_takes_passes(said: dict[str, Any]) -> None:
         ({"data_parallel_size": 2}, "serve another instance for another copy"),
         ({"distributed_executor_backend": "ray"}, "starts a process on every node, without Ray"),
         ({"disable_log_stats": True}, "tells a busy engine from a dead one by these figures"),
-        ({"ssl_keyfile": "/k"}, "docs/gateway.md"),
+        ({"ssl_keyfile": "/k"}, "docs/clients.md"),
         ({"max_num_seqs": "many"}, "max_num_seqs must be a whole number, and is 'many'"),
         ({"max_num_seqs": True}, "max_num_seqs must be a whole number"),
         ({"max_num_seqs": 1.5}, "max_num_seqs must be a whole number"),
