@@ -401,7 +401,7 @@ def test_an_interrupt_ends_the_image_s_client_on_the_spark_and_no_key_is_to_be_s
     argv = ["ansible-playbook", "-i", str(one_spark.inventory), "-e", f"@{path}", str(ROOT / "playbooks/benchmark.yml")]
     process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     spark = one_spark.host("spark1")
-    running = "sudo docker top dgx-spark-validate -o pid,args 2>/dev/null | grep -c '[b]enchmark_serving .*measured.json'"
+    running = "sudo docker top dgx-spark-validate -o pid,args 2>/dev/null | grep -c '[b]enchmark_serving .*measured'"
     eventually(lambda: process.poll() is not None or int(spark.run(running).stdout or 0) > 0, True, seconds=300)
     assert process.poll() is None, process.communicate()[0].decode()
     seen = spark.check_output("sudo docker inspect dgx-spark-validate; ps -eo args; sudo ls /run/dgx-spark-validate")
