@@ -177,11 +177,11 @@ class Bar:
         if self._quiet:
             return
         done, seconds = self._came / self._whole, time.monotonic() - self._began
-        bar = "#" * round(done * 10)
+        shown = "#" * round(done * 10)
         clock = f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
         rate = self._came / seconds if seconds else 0
         sys.stderr.write(
-            f"\rBenchmarking: {done:4.0%}|{bar:10}| {self._came}/{self._whole} [{clock}<?, {rate:.2f}it/s]"
+            f"\rBenchmarking: {done:4.0%}|{shown:10}| {self._came}/{self._whole} [{clock}<?, {rate:.2f}it/s]"
         )
         sys.stderr.flush()
 
@@ -221,12 +221,12 @@ async def measure(asked: argparse.Namespace, some: Sequence[Sample]) -> dict[str
     print(
         f"Traffic request rate: {asked.request_rate}\nMaximum request concurrency: {asked.max_concurrency}", flush=True
     )
-    gate, bar = asyncio.Semaphore(asked.max_concurrency or len(some)), Bar(len(some), asked.disable_tqdm)
+    gate, shown = asyncio.Semaphore(asked.max_concurrency or len(some)), Bar(len(some), asked.disable_tqdm)
 
     async def one(sample: Sample) -> Seen:
         async with gate:
             seen = await load.ask(sample)
-        bar.step()
+        shown.step()
         return seen
 
     began, tasks = time.perf_counter(), []
