@@ -21,6 +21,10 @@ CABLING ?= auto
 VLLM ?= build/vllm
 lab_vars = -e virtual_spark_lab='"$(LAB)"' -e virtual_spark_count=$(SPARKS) -e virtual_spark_cabling=$(CABLING)
 
+# What the newest ansible-core is tried with: all, or in make test only what it has a part in.
+NEWEST ?= lab/tests/unit tests/unit
+of_core = tests/unit/plugins $(wildcard tests/unit/test_*_playbook.py tests/unit/test_role_*.py) tests/unit/test_documented_examples.py
+
 # What runs on hosts and is no module.
 programs = $(wildcard roles/*/files/*.py)
 
@@ -72,10 +76,10 @@ unit: $(VENV)/.for-tests ## parsers, planners, renderers
 	pytest -n 4 --dist worksteal lab/tests/unit tests/unit
 
 unit-newest: $(VENV)/.for-tests ## the same on the newest ansible-core, by a newer Python of this machine or of a virtual Spark
-	python -m tests.newest $(if $(IMAGE_COMES),--wait=600) lab/tests/unit tests/unit
+	python -m tests.newest $(if $(IMAGE_COMES),--wait=600) $(NEWEST)
 
 package: $(VENV)/.for-tests ## the tarballs: installed, documented, ansible-test sanity, galaxy-importer
-	pytest tests/package
+	pytest -m 'not matrix' tests/package
 
 molecule: $(VENV)/.for-tests ## modules and roles, each in a lab of its own
 	molecule test --all
@@ -87,12 +91,13 @@ e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sp
 # What keeps the cores busy beside what mostly waits. Molecule's first scenario builds the image with the newer Python.
 test: ## all of these, 20 minutes on 2 cores
 	$(MAKE) --jobs=2 --output-sync=target lint unit
-	$(MAKE) --jobs=2 molecule package unit-newest IMAGE_COMES=yes
+	$(MAKE) --jobs=2 molecule package unit-newest IMAGE_COMES=yes NEWEST='$(of_core)'
 	$(MAKE) e2e
 
 test-all: test ## and the whole matrix: every cabling, size, fault and variant; some hours
+	$(MAKE) unit-newest
 	MOLECULE_GLOB='molecule/matrix/*/molecule.yml' molecule test --all
-	pytest -m matrix tests/e2e
+	pytest -m matrix tests/package tests/e2e
 
 bench: $(VENV)/.for-tests ## a converged run in remote calls and beside ansible -m ping, compared with an older build
 	python -m tests.bench.converged

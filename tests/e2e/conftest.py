@@ -124,8 +124,8 @@ def at_task(monkeypatch: pytest.MonkeyPatch, task: str, command: str) -> None:
     monkeypatch.setenv("AT_TASK_RUN", command)
 
 
-UP, DOWN = "lab/playbooks/up.yml", "lab/playbooks/down.yml"
-#: held while a lab comes or goes or a part of it is paused, which whoever compares the whole machine waits for
+UP, ENGINE, DOWN = "lab/playbooks/up.yml", "lab/playbooks/engine.yml", "lab/playbooks/down.yml"
+#: held while a lab comes, is stocked or goes or a part of it is paused; who compares the whole machine waits for that
 LABS = FileLock(Path(tempfile.gettempdir()) / "sparkops-e2e-labs.lock")
 
 
@@ -174,7 +174,7 @@ class Lab:
         if inventory is not None:
             hosts = work / "hosts.yml"
             hosts.write_text(yaml.safe_dump(inventory))
-        with LABS if playbook in (UP, DOWN) else nullcontext():
+        with LABS if playbook in (UP, ENGINE, DOWN) else nullcontext():
             done = ansible_runner.run(
                 private_data_dir=str(work),
                 playbook=str(path),
@@ -297,7 +297,7 @@ class Pair(Lab):
     def stock(self) -> None:
         """Bring the Sparks up, and put an image and a model where they fetch them."""
         self.come()
-        run = self.play("lab/playbooks/engine.yml")
+        run = self.play(ENGINE)
         assert run.status == "successful", run.said
 
     def blank(self) -> None:

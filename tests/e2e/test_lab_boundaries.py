@@ -18,6 +18,7 @@ import pytest
 
 from .conftest import LABS, ROOT, Lab, brought_up, eventually
 
+pytestmark = pytest.mark.matrix
 # What programs rewrite by themselves while a lab comes and goes.
 PASSING = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/apt", "/var/lib/systemd", "/var/lib/dhcp", "/etc/mtab")
 

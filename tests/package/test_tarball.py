@@ -170,7 +170,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.parametrize("collection", COLLECTIONS)
+@pytest.mark.parametrize("collection", ["dgx_spark", pytest.param("virtual_spark", marks=pytest.mark.matrix)])
 def test_ansible_test_sanity(installed: Path, home: Path, collection: str) -> None:
     """All of ansible-test's sanity tests that need no container."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
