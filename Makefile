@@ -89,7 +89,7 @@ e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sp
 	pytest -n 2 --dist loadfile --durations=10 -m 'not matrix' tests/e2e
 
 # What keeps the cores busy beside what mostly waits. Molecule's first scenario builds the image with the newer Python.
-test: ## all of these, 20 minutes on 2 cores
+test: ## all of these, some 25 minutes on 2 cores
 	$(MAKE) --jobs=2 --output-sync=target lint unit
 	$(MAKE) --jobs=2 molecule package unit-newest IMAGE_COMES=yes NEWEST='$(of_core)'
 	$(MAKE) e2e
