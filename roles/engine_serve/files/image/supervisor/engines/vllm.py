@@ -207,7 +207,7 @@ class VLLM(Engine):
     def end_signals(self, served: bool, grace: float) -> list[tuple[signal.Signals, float]]:
         """While it loads it does nothing at SIGTERM, and there is nothing to lose.
 
-        Nor is there once it serves: without a time to drain, SIGTERM ends all requests, and only their clients are left.
+        Nor is there later: without a time to drain, SIGTERM ends all requests, and their clients alone are left.
         """
         return super().end_signals(served, min(grace, TERM_S)) if served else [(signal.SIGKILL, 10)]
 
