@@ -259,13 +259,14 @@ def answers(one: Cluster) -> bool:
 
 
 def first_start(one: Cluster, report: Report, what: str) -> None:
-    """Start a cluster, and note what that took. :raises TimeoutError: where it does not serve."""
+    """Start a cluster, and note what that took. :raises RuntimeError: where it does not serve."""
     began = time.monotonic()
     one.start()
-    try:
-        until(lambda: serves(one) and answers(one), BACK_S)
-    except TimeoutError:
-        raise TimeoutError(f"cluster {one.number} did not serve: {one.state()}\n{one.log()[-6000:]}") from None
+    with contextlib.suppress(TimeoutError):
+        until(lambda: gave_up(one) or (serves(one) and answers(one)), BACK_S)
+    if not serves(one):
+        print(one.log()[-6000:], flush=True)
+        raise RuntimeError(f"cluster {one.number} does not serve: {one.state()}")
     state = one.state()
     row = {name: state.get(name) for name in ("load_s", "kv_tokens", "ranks", "receipt", "canary_s")}
     titles = {part: cluster.title(process.pid) for part, process in one.engine().items()}
