@@ -20,7 +20,7 @@ class Case(NamedTuple):
     alone: str  # vLLM 0.26.0 without a supervisor, with VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS=25
     brief_s: float = 0  # after which it is undone; 0 for not by itself
     idle: bool = False  # whether no request runs meanwhile
-    about_s: float = 90  # that it takes, by which the longest come first
+    about_s: float = 70  # that it takes, by which the longest come first
 
 
 _ALONE = {
@@ -32,7 +32,7 @@ _ALONE = {
     ("TERM", "node 1 main"): "serves on for 9 s, then hangs 25 s; the head ends with 0 after 35.3 s",
     ("STOP", "node 1 worker"): "the stream hangs 25.1 s; the head ends with 0 after 29.8 s; node 1 stays",
 }
-_ABOUT = {"KILL": 70, "TERM": 75, "STOP": 120}
+_ABOUT = {"KILL": 65, "TERM": 75, "STOP": 90}
 
 CASES = [
     *(
@@ -41,7 +41,7 @@ CASES = [
         for part in PARTS
     ),
     Case(
-        "cable out until both nodes have ended", "link", "out", "hangs 25 s; the head ends; node 1 stays", about_s=170
+        "cable out until both nodes have ended", "link", "out", "hangs 25 s; the head ends; node 1 stays", about_s=150
     ),
     Case("cable out for 6 s", "link", "out", "goes on (8.6 s out)", brief_s=6, about_s=30),
     Case("node 1 worker stopped for 6 s", "node 1 worker", "STOP", "goes on (10 s stopped)", brief_s=6, about_s=30),
@@ -49,6 +49,6 @@ CASES = [
     Case("the leader's container is killed", "leader", "KILL", "node 1 stays (the head's processes killed)"),
     Case("the worker's container is killed", "worker", "KILL", "error after 0.05 s; the head ends with 0 after 4.0 s"),
     Case("the leader's container is stopped, and started again", "leader", "stop", ONCE),
-    Case("the model's config.json is gone: each start fails", "model", "gone", ONCE, about_s=150),
-    Case("an unknown argument", "arguments", "wrong", "ends with 2 after 17 s", about_s=120),
+    Case("the model's config.json is gone: each start fails", "model", "gone", ONCE, about_s=120),
+    Case("an unknown argument", "arguments", "wrong", "ends with 2 after 17 s", about_s=80),
 ]

@@ -75,6 +75,7 @@ class Setting(NamedTuple):
     arguments: dict[str, Any]  # of vLLM
     environment: dict[str, str]  # of the containers, as an image's
     size: tuple[int, int]  # layers, and hidden size
+    until: float  # when all of it is over, on the clock of time.monotonic
 
 
 class Process(NamedTuple):

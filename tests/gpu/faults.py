@@ -32,38 +32,40 @@ from .cases import CASES, Case
 from .cluster import Cluster, Process, Setting
 from .table import markdown
 
+LOADS = [client.Load(128, 128, 1, 12), client.Load(128, 128, 8, 48), client.Load(2048, 128, 8, 24)]
 ANSWER = 20000  # tokens, so that a request runs until something ends it
 STEADY_S = 15  # for which tokens flow after a fault, before nothing is expected of it any more
 GONE_S, BACK_S = 150, 400
+WAITS_S = 60  # for another node, before a first start has failed
+TAKING = threading.Lock()
 
 
 def main() -> int:
     """Run what is asked for, and write ``result.json``, ``result.md`` and ``logs.tar.gz``."""
     asked = arguments()
-    setting = setting_of(asked)
+    began = time.monotonic()
+    setting = setting_of(asked, began + asked.seconds)
+    check_programs()
     out = Path(asked.out)
     out.mkdir(parents=True, exist_ok=True)
     gpus = Gpus(setting.device)
-    began = time.monotonic()
     report = Report(out / "result.json", about(setting, asked), gpus.used())
     with cluster.places():
         cluster.shim(setting)
         gpus.start()
         try:
-            if asked.figures:
-                with guarded(report, "the figures"):
-                    figures(setting, report, gpus, asked)
-            if asked.clusters:
-                queue = chosen(asked.cases)
-                threads = [
-                    threading.Thread(target=work, args=[setting, number, queue, report, gpus, began + asked.seconds])
-                    for number in range(2, 2 + asked.clusters)
-                ]
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join()
-                report.set("not_run", [case.name for case in queue])
+            alone = measured(setting, report) if asked.figures else None
+            queue = chosen(asked.cases)
+            threads = [threading.Thread(target=with_graphs, args=[alone, report, gpus])] if alone else []
+            threads += [
+                threading.Thread(target=work, args=[setting, number, queue, report, gpus])
+                for number in range(2, 2 + asked.clusters)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            report.set("not_run", [case.name for case in queue])
         finally:
             report.set("seconds", round(time.monotonic() - began))
             report.set("gpu_mib_after", gpus.settled(report.values["gpu_mib_before"]))
@@ -89,7 +91,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--figures", action="store_true", help="also times of a cluster that is alone, with CUDA graphs"
     )
-    parser.add_argument("--seconds", type=int, default=3600, help="after which no further fault is begun")
+    parser.add_argument("--seconds", type=int, default=3600, help="after which it is over")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--hidden", type=int, default=1024)
     parser.add_argument(
@@ -98,8 +100,16 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def setting_of(asked: argparse.Namespace) -> Setting:
-    """What all clusters share."""
+def check_programs() -> None:
+    """Fail now, and not at a start that waits. :raises RuntimeError: with the program, and what it says."""
+    for argv in (["/usr/sbin/sshd", "-?"], ["ssh", "-V"], ["ssh-keygen", "-?"]):
+        said = subprocess.run(argv, capture_output=True, text=True, check=False).stderr
+        if "OpenSSH" not in said and "usage" not in said:
+            raise RuntimeError(f"{argv[0]} does not run: {said.strip()}")
+
+
+def setting_of(asked: argparse.Namespace, until: float) -> Setting:
+    """What all clusters share. :param until: when all of it is over, on the clock of time.monotonic."""
     on_gpu = {"gpu_memory_utilization": 0.1, "kv_cache_memory_bytes": "2G"}
     given = {"load_format": "dummy", "max_num_seqs": 32, "max_num_batched_tokens": 8192, "max_model_len": 32768}
     environment = dict(one.split("=", 1) for one in asked.set)
@@ -114,6 +124,7 @@ def setting_of(asked: argparse.Namespace) -> Setting:
         arguments={**given, **(on_gpu if asked.device == "cuda" else {})},
         environment=environment,
         size=(asked.layers, asked.hidden),
+        until=until,
     )
 
 
@@ -121,6 +132,16 @@ def chosen(parts: list[str]) -> list[Case]:
     """The cases that a run is to have, the longest last, since they are taken from the end."""
     wanted = [case for case in CASES if not parts or any(part in case.name for part in parts)]
     return sorted(wanted, key=lambda case: case.about_s)
+
+
+def taken(queue: list[Case], seconds: float) -> Case | None:
+    """The longest case that can be had in so many seconds; it is no longer in the queue. None where none can."""
+    with TAKING:
+        fits = [case for case in queue if case.about_s < seconds]
+        if not fits:
+            return None
+        queue.remove(fits[-1])
+        return fits[-1]
 
 
 def about(setting: Setting, asked: argparse.Namespace) -> dict[str, Any]:
@@ -263,9 +284,9 @@ def first_start(one: Cluster, report: Report, what: str) -> None:
     began = time.monotonic()
     one.start()
     with contextlib.suppress(TimeoutError):
-        until(lambda: gave_up(one) or (serves(one) and answers(one)), BACK_S)
+        until(lambda: failed_first(one, began) or (serves(one) and answers(one)), BACK_S)
     if not serves(one):
-        print(one.log()[-6000:], flush=True)
+        print(one.log()[-6000:], one.log(1)[-2000:], flush=True)
         raise RuntimeError(f"cluster {one.number} does not serve: {one.state()}")
     state = one.state()
     row = {name: state.get(name) for name in ("load_s", "kv_tokens", "ranks", "receipt", "canary_s")}
@@ -273,39 +294,54 @@ def first_start(one: Cluster, report: Report, what: str) -> None:
     report.add("starts", {"what": what, "served_s": round(time.monotonic() - began, 1), **row, "processes": titles})
 
 
-def work(setting: Setting, number: int, queue: list[Case], report: Report, gpus: Gpus, deadline: float) -> None:
+def failed_first(one: Cluster, began: float) -> bool:
+    """Whether a first start will not serve any more, or there is no time for it."""
+    now, state = time.monotonic(), one.state()
+    waits = now - began > WAITS_S and state.get("phase") == contract.WAITING
+    return "last_end" in state or waits or now > one.setting.until
+
+
+def work(setting: Setting, number: int, queue: list[Case], report: Report, gpus: Gpus) -> None:
     """Take faults from a queue, and try them on one cluster, until there are none or it is late."""
     with guarded(report, f"cluster {number}"):
         one = Cluster(setting, number, {"enforce_eager": True})
         try:
             first_start(one, report, f"cluster {number}, eager, beside others")
-            while queue and time.monotonic() + queue[-1].about_s < deadline:
-                with contextlib.suppress(IndexError):
-                    report.add("cases", tried(one, queue.pop(), gpus))
+            while case := taken(queue, setting.until - time.monotonic()):
+                report.add("cases", tried(one, case, gpus))
                 if not serves(one):
                     raise RuntimeError(f"it does not serve any more: {one.state()}")
         finally:
             one.stop()
 
 
-def figures(setting: Setting, report: Report, gpus: Gpus, asked: argparse.Namespace) -> None:
-    """A cluster that is alone, as vLLM is by default: with compiled graphs, from an empty cache and from a full one."""
+def measured(setting: Setting, report: Report) -> Cluster | None:
+    """Measure a cluster that is alone, as vLLM is by default: with compiled graphs. Returns it, if it serves."""
     one = Cluster(setting, 1, {} if setting.device == "cuda" else {"enforce_eager": True})
-    try:
+    with guarded(report, "the figures"):
         first_start(one, report, "alone, as vLLM is by default, with empty caches")
-        found = []
         client.measure(one.leader, one.address, cluster.REPO, client.Load(128, 32, 4, 8), seed=10**6)  # warms it up
-        loads = [client.Load(128, 128, 1, 12), client.Load(128, 128, 8, 48), client.Load(2048, 128, 8, 24)]
-        for number, load in enumerate(loads):
+        found = []
+        for number, load in enumerate(LOADS):
             found.append(client.measure(one.leader, one.address, cluster.REPO, load, seed=1000 * number))
             print(json.dumps(found[-1]), flush=True)
         report.set("figures", found)
-        case = next(case for case in CASES if case.name == "SIGKILL to node 1 worker")
-        row = tried(one, case, gpus)
-        report.add("cases", {**row, "case": f"{row['case']}, alone, with CUDA graphs"})
-        report.add("starts", {"what": "alone, with full caches", "load_s": one.state().get("load_s")})
-    finally:
-        one.stop()
+        return one
+    one.stop()
+    return None
+
+
+def with_graphs(one: Cluster, report: Report, gpus: Gpus) -> None:
+    """Kill a worker of a cluster with CUDA graphs, and start it from caches that it has filled."""
+    with guarded(report, "the cluster with CUDA graphs"):
+        try:
+            case = next(case for case in CASES if case.name == "SIGKILL to node 1 worker")
+            row = tried(one, case, gpus)
+            report.add("cases", {**row, "case": f"{row['case']}, with CUDA graphs"})
+            what = "as vLLM is by default, with full caches, beside others"
+            report.add("starts", {"what": what, "load_s": one.state().get("load_s")})
+        finally:
+            one.stop()
 
 
 # --- a fault ---------------------------------------------------------------------------------------------------------
@@ -386,13 +422,13 @@ class Trial:
 
     def wait(self, holds: Callable[[], Any], seconds: float, what: str) -> bool:
         """Look until something holds; whether it did in time."""
-        deadline = time.monotonic() + seconds
+        deadline = min(time.monotonic() + seconds, self.one.setting.until)
         while True:
             self.look()
             if holds():
                 return True
             if time.monotonic() > deadline:
-                self.problems.append(f"{what}: not within {seconds:g} s, {self.one.state().get('reason')!r}")
+                self.problems.append(f"{what}: not until {self.now():g} s, {self.one.state().get('reason')!r}")
                 return False
             time.sleep(0.1)
 
