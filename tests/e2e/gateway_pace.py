@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import statistics
 import subprocess
@@ -190,6 +191,8 @@ def held(lab: Lab, address: str, port: int, trust: ssl.SSLContext, key: str, str
         some = [asyncio.ensure_future(_stream(address, port, trust, sent, found)) for _ in range(streams)]
         watch = asyncio.ensure_future(_watch())
         await asyncio.gather(*some, return_exceptions=True)
+        if watch.done():
+            watch.result()  # it goes on until it fails, and says why
         watch.cancel()
 
     async def _watch() -> None:
@@ -226,11 +229,11 @@ def _at_once(spans: Sequence[tuple[float, float]]) -> int:
 
 def _haproxy(lab: Lab) -> tuple[float, float, float]:
     """When this was, the processor time of all HAProxy processes of the gateway, and their memory in MiB."""
-    unit = "dgx-spark-gateway.service"
-    host = lab.host("spark1")
-    shown = host.check_output(f"systemctl show --property=CPUUsageNSec --property=MemoryCurrent {unit}")
-    values = dict(line.partition("=")[::2] for line in shown.splitlines())
-    return time.monotonic(), int(values["CPUUsageNSec"]) / 1e9, int(values["MemoryCurrent"]) / 2**20
+    stats = lab.host("spark1").check_output("cat $(pgrep --exact haproxy | sed 's:.*:/proc/&/stat:')")
+    processes = [line.rpartition(") ")[2].split() for line in stats.splitlines()]  # from the third field of proc(5) on
+    ticks = sum(int(one[11]) + int(one[12]) for one in processes)
+    pages = sum(int(one[21]) for one in processes)
+    return time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def written(path: Path, figures: dict[str, Any]) -> None:

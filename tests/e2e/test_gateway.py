@@ -630,8 +630,8 @@ def test_an_alias_outlives_a_switch_of_the_model(client: Client, tmp_path: Path)
     assert (status, json.loads(text)["model"]) == (200, "chat")
     listed = json.loads(client.ask("GET", "/v1/models", key)[2])
     assert [one["id"] for one in listed["data"]] == ["chat", B]
-    log = lab.host("spark1").check_output("sudo journalctl --unit dgx-spark-gateway --output cat --lines 5")
-    assert B in log
+    tail = "sudo journalctl --unit dgx-spark-gateway --output cat --lines 50"
+    eventually(lambda: B.replace("/", "\\/") in lab.host("spark1").check_output(tail), True, 20)
     back = lab.serve(PLAY, **GATEWAY)
     assert back.status == "successful", back.said
 
