@@ -556,7 +556,7 @@ def row_of(trial: Trial) -> dict[str, Any]:
         phases=trial.phases,
         health=[[round(at - trial.began, 1), answer] for at, answer in trial.health.seen],
         load_s=state.get("load_s") if restarted else None,
-        last_end=state.get("last_end") if restarted else None,
+        last_end=state.get("last_end") if state.get("last_end_at", 0) > trial.began_at else None,
         ends=[[round(at - trial.began, 1), status] for at, status in trial.one.containers[0].ends if at > trial.began],
         problems=trial.problems,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -294,3 +295,23 @@ def test_a_canary_that_fails_while_it_serves_is_noted_for_alerts(lead, monkeypat
     )
     lead(720)
     assert set(noted) == {(False, False), (True, True)}, "one that loads does not fail"
+
+
+def test_an_engine_that_ends_under_a_probe_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank whose peer has gone answers nothing, and the probe would take all of its minute."""
+    looks, over = iter([True, True, True]), threading.Event()
+    running = SimpleNamespace(
+        alive=lambda: next(looks, False), causes=lambda: "a worker died", status=lambda: 0, heard=0.0, progress=""
+    )
+    own = state.State()
+    own.path, own.values = tmp_path / "state.json", {"reason": ""}
+    told = {**NODE, "limits": {**LIMITS, "timeout_s": 60, "interval_s": 15}}
+    monkeypatch.setattr(leader, "token", lambda *_: over.wait(60) and probe.Probe("m", probe.CHAT, None))
+    monkeypatch.setattr(leader, "ALIVE_S", 0.01)
+    canary = leader.Canary(told, running, own, SimpleNamespace(), SimpleNamespace())
+    canary.served_since = 1.0
+    try:
+        assert canary.look() == "a worker died (exit status 0; the engine has ended)"
+        assert not over.is_set()
+    finally:
+        over.set()

@@ -70,6 +70,15 @@ def test_the_transports_are_read_from_every_line() -> None:
     assert one.transports.ranks["spark1"]["transport"] == "Socket"
 
 
+def test_the_last_words_of_what_runs_are_not_waited_for() -> None:
+    one = unstarted()
+    joined: list[str] = []
+    one._processes = [SimpleNamespace(poll=lambda: 0), SimpleNamespace(poll=lambda: None)]
+    one._listeners = [SimpleNamespace(join=lambda _s, name=name: joined.append(name)) for name in ("ended", "runs")]
+    assert one.causes() == ""
+    assert joined == ["ended"]
+
+
 class TwoCommands(engines.Engine):
     """SIMULATED: an engine without MPI, whose rank on every node is a command of its own."""
 

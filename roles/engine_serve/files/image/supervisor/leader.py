@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
 import time
 from typing import Any
 
@@ -17,6 +18,7 @@ from .probe import Probe, RefusedError, token
 from .running import Running
 from .state import State
 
+ALIVE_S = 0.5  # between two looks at the engine's programs, while a probe is asked
 FAREWELL_S, BRIEF_S = 10, 1  #: that messages on their way may take where it gives up, and where the next start goes on
 
 
@@ -181,7 +183,9 @@ class Canary:
         probed = time.monotonic()
         second_look = self.limits["timeout_s"] / 10  # seconds of a probe's time, should it fail
         timeout = self.limits["timeout_s"] - second_look
-        found = token(self.address, timeout, self.path, self._reach) if alive else Probe("", "", "the engine has ended")
+        found = self._ask(timeout) if alive else None
+        alive = alive and self.running.alive()
+        found = found if found and alive else Probe("", "", "the engine has ended")
         if found.problem is None:
             if reason := self._note_token(found, time.monotonic() - probed):
                 return reason
@@ -200,6 +204,17 @@ class Canary:
             return ""
         status = self.running.status()
         return f"{self.running.causes() or decision} (exit status {status}; {found.problem})"
+
+    def _ask(self, timeout: float) -> Probe | None:
+        """A probe; None where the engine ends meanwhile: a rank whose peer has gone is silent for all of its time."""
+        found: list[Probe] = []
+        asking = threading.Thread(
+            target=lambda: found.append(token(self.address, timeout, self.path, self._reach)), daemon=True
+        )
+        asking.start()
+        while asking.is_alive() and self.running.alive():
+            asking.join(ALIVE_S)
+        return found[0] if found else None
 
     def _reach(self, what: str) -> None:
         self.reached.setdefault(what, time.monotonic() - self.started)

@@ -80,8 +80,9 @@ class Running:
 
     def causes(self) -> str:
         """Why it does not serve, as far as the engine and this program's rank wrappers reported; else empty."""
-        for listener in self._listeners:
-            listener.join(2)  # what it wrote last may still be read
+        for process, listener in zip(self._processes, self._listeners):
+            if process.poll() is not None:
+                listener.join(2)  # what it wrote last may still be read
         without = [
             f"rank {self._ranks.get(host)} on {host} is without RDMA: {why}"
             for host, why in self.transports.without.items()
