@@ -65,14 +65,17 @@ def pattern(name: str) -> str:
 
 
 @reads_answers
-def newest(docker: Docker, name: str, count: int) -> tuple[str, list[str]]:
-    """Return the newest container of a name and its last lines, nothing where there is none."""
+def newest(docker: Docker, name: str, count: int, *, times: bool = False) -> tuple[str, list[str]]:
+    """Return the newest container of a name and its last lines, nothing where there is none.
+
+    :param times: whether each line begins with its time.
+    """
     named = quote(json.dumps({"name": [pattern(name)]}))
     found = docker.ask("GET", f"/containers/json?all=1&limit=1&filters={named}")
     if not found:
         return "", []
     try:
-        return found[0]["Names"][0].lstrip("/"), docker.log(found[0]["Id"], count)
+        return found[0]["Names"][0].lstrip("/"), docker.log(found[0]["Id"], count, times=times)
     except DockerError as error:
         if error.status != 404:  # else it was removed just now
             raise
