@@ -51,7 +51,9 @@ class ActionModule(Planner):
         return {
             "document": document,
             "lines": [line.text for line in shown],
-            "file": "" if self._task.check_mode else _write(asked["out"], f"{json.dumps(document, indent=2)}\n", "status_json"),
+            "file": ""
+            if self._task.check_mode
+            else _write(asked["out"], f"{json.dumps(document, indent=2)}\n", "status_json"),
             "page": "" if self._task.check_mode else _write(asked["page"], page.html(document), "status_html"),
             "failing": [f"{one['host'] or one['instance']}: {one['value']}" for one in failing],
             "_ansible_verbose_override": True,  # it is shown already

@@ -60,7 +60,9 @@ class ActionModule(Planner):
                 reach={name: str(hosts[name].get("ansible_host", name)) for name in members},
                 program=_texts(program, "**/*.py"),
                 rules=_texts(Path(asked["files"], "rules"), "*.yml"),
-                ports=config.Ports(*(asked[f"{name}_port"] for name in ("prometheus", "alertmanager", "node_exporter"))),
+                ports=config.Ports(
+                    *(asked[f"{name}_port"] for name in ("prometheus", "alertmanager", "node_exporter"))
+                ),
                 sources=asked["sources"],
                 retention_gb=asked["retention_gb"],
                 scrape_seconds=asked["scrape_seconds"],

@@ -121,8 +121,8 @@ def main() -> None:
         except NotWatchedError as error:
             if time.monotonic() > until:
                 module.fail_json(
-                    msg=f"{os.uname().nodename}: {error}, {asked['seconds']} s on. sudo journalctl --unit 'dgx-spark-*' "
-                    "says more."
+                    msg=f"{os.uname().nodename}: {error}, after {asked['seconds']} s. sudo journalctl --unit "
+                    "'dgx-spark-*' says more."
                 )
         time.sleep(PAUSE_S)
     module.exit_json(changed=False, checks=checks, firing=firing)

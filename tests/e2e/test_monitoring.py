@@ -34,9 +34,7 @@ UNITS = {
     "spark2": ("metrics", "node-exporter"),
 }
 #: what only hardware, another engine, a gateway or an error brings
-NOT_HERE = re.compile(
-    r"(vllm|sglang):.*|dgx_spark_gateway_.*|dgx_spark_certificate_.*|dgx_spark_gpu_xid_.*"
-)
+NOT_HERE = re.compile(r"(vllm|sglang):.*|dgx_spark_gateway_.*|dgx_spark_certificate_.*|dgx_spark_gpu_xid_.*")
 #: what a removed monitoring leaves until the next boot
 REMEMBERED = (
     Allowed(
@@ -62,7 +60,8 @@ class Cause:
 def smi(row: str) -> str:
     """Another nvidia-smi, which prints a row as that of the figures."""
     program = f"#!/bin/sh\\necho '{row}'\\n"
-    return f"sudo mv /usr/bin/nvidia-smi /usr/bin/nvidia-smi.away && printf \"{program}\" | sudo tee /usr/bin/nvidia-smi && sudo chmod 755 /usr/bin/nvidia-smi"
+    own, away = "/usr/bin/nvidia-smi", "/usr/bin/nvidia-smi.away"
+    return f'sudo mv {own} {away} && printf "{program}" | sudo tee {own} && sudo chmod 755 {own}'
 
 
 BACK = "sudo mv /usr/bin/nvidia-smi.away /usr/bin/nvidia-smi"
@@ -183,8 +182,14 @@ def test_the_files_are_whose_they_should_be_and_no_secret_is_readable(watched: P
         for package in ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter"):
             assert not spark.service(package).is_running, package
     leader = watched.host("spark1")
-    assert leader.check_output("sudo stat --format '%a %U' /etc/dgx-spark/monitoring/alertmanager/alertmanager.yml") == "600 root"
-    assert leader.run("grep --recursive --files-with-matches s3cret /etc/dgx-spark/monitoring /run/credentials").stdout == ""
+    assert (
+        leader.check_output("sudo stat --format '%a %U' /etc/dgx-spark/monitoring/alertmanager/alertmanager.yml")
+        == "600 root"
+    )
+    assert (
+        leader.run("grep --recursive --files-with-matches s3cret /etc/dgx-spark/monitoring /run/credentials").stdout
+        == ""
+    )
     assert "s3cret" not in leader.check_output("ps -eo args")
     listening = leader.check_output("sudo ss --listening --tcp --numeric --no-header")
     beyond = [line.split()[3] for line in listening.splitlines() if re.search(r":(9090|9093|9100)$", line.split()[3])]

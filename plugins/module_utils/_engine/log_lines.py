@@ -18,7 +18,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def entries(serving: str, lines: Iterable[str], after: str = "") -> list[dict[str, str]]:
-    """The lines with ``at``, ``serving`` and ``text``, without what cannot be shown; those of a progress bar are its last.
+    """The lines with ``at``, ``serving`` and ``text``, without what cannot be shown; of a progress bar its last state.
 
     :param after: the time of the last line that is known already.
 

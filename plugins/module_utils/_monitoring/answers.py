@@ -39,7 +39,7 @@ def _reads(judge: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
 
 
 def figures(text: str, now: float) -> str:
-    """What the node exporter tells, in words. :raises NotWatchedError: where what the collection writes is not in it."""
+    """What the node exporter tells, in words. :raises NotWatchedError: where the collection's own figures are not in it."""
     names = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
     match = re.search(rf"^{TIMESTAMP} ([0-9]+(?:\.[0-9]+)?(?:e\+[0-9]{{1,2}})?)$", text, re.MULTILINE)
     if not match:
@@ -53,7 +53,7 @@ def figures(text: str, now: float) -> str:
 
 @_reads
 def targets(answer: Any) -> str:
-    """Whom Prometheus asks, in words. :raises NotWatchedError: where one of them, other than an engine, does not answer."""
+    """Whom Prometheus asks, in words. :raises NotWatchedError: where one that is no engine does not answer."""
     active = [one for one in answer["activeTargets"] if one["labels"]["job"] != ENGINE_JOB]
     lost = [one for one in active if one["health"] != "up"]
     if lost or not active:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the programs of the monitoring are told, as text. Pure functions.
 
-Options are those that Prometheus 2.42, Alertmanager 0.25 and the node exporter 1.5 know, which Debian 12 has, and later ones too.
+Options are those that Prometheus 2.42, Alertmanager 0.25 and the node exporter 1.5 know, which Debian 12 has, and later
+ones too.
 
 This plugin util is private to the collection.
 """
@@ -132,7 +133,7 @@ def arguments(settings: Settings, member: Member) -> dict[str, list[str]]:
             f"--collector.textfile.directory={FIGURES}",
             "--collector.ethtool",
             f"--collector.ethtool.metrics-include={ETHTOOL}",
-        ]
+        ],
     }
     if member == settings.leader:
         addresses = dict.fromkeys([LOOPBACK, settings.web_address])
@@ -151,7 +152,7 @@ def arguments(settings: Settings, member: Member) -> dict[str, list[str]]:
 
 
 def prometheus(settings: Settings) -> str:
-    """The text of ``prometheus.yml``. Where the engines are asked, the leader's own program tells, as they come and go."""
+    """The text of ``prometheus.yml``. Where engines are asked, the leader's own program tells, as they come and go."""
     ports, leader = settings.ports, settings.leader
     interval = f"{settings.scrape_seconds}s"
     sparks = [
@@ -270,8 +271,8 @@ _TITLES = {
 
 
 def unit(part: Part) -> str:
-    """The unit of systemd of a part. It says nothing of the configuration, and so stays the same: to read a changed one,
-    systemd would have to read its units again, which takes the GPUs from running containers."""
+    """The unit of systemd of a part. It says nothing of the configuration, and so stays the same: to read a changed
+    one, systemd would have to read its units again, which takes the GPUs from running containers."""
     return f"""{MANAGED}[Unit]
 Description={_TITLES[part.name]}
 After=network-online.target

@@ -91,9 +91,13 @@ def test_what_is_not_known_is_absent_and_never_0(tmp_path: Path) -> None:
     assert not names & {"dgx_spark_engine_kv_tokens", "dgx_spark_engine_load_seconds"}
 
 
-@pytest.mark.parametrize(("engine", "path"), [("trtllm", "/prometheus/metrics"), ("vllm", "/metrics"), ("sglang", "/metrics")])
-def test_an_engine_that_serves_is_asked_where_the_supervisor_does_not_read(tmp_path: Path, engine: str, path: str) -> None:
-    """TensorRT-LLM's /metrics is emptied by each reading, and the supervisor tells a busy engine from a dead one by it."""
+@pytest.mark.parametrize(
+    ("engine", "path"), [("trtllm", "/prometheus/metrics"), ("vllm", "/metrics"), ("sglang", "/metrics")]
+)
+def test_an_engine_that_serves_is_asked_where_the_supervisor_does_not_read(
+    tmp_path: Path, engine: str, path: str
+) -> None:
+    """TensorRT-LLM's /metrics is emptied by each reading, and the supervisor needs what it tells."""
     (target,) = json.loads(engines.targets(*write(tmp_path, engine, cluster={"engine": {"name": engine}})))
     assert target == {
         "targets": ["127.0.0.1:8355"],
@@ -146,7 +150,11 @@ def test_an_older_driver_is_asked_again_without_the_reasons() -> None:
 
     def ask(argv: Any) -> tuple[int, str]:
         asked.append(argv[1])
-        return (2, f'Field "{gpu.REASONS}" is not a valid field to query.') if gpu.REASONS in argv[1] else (0, "0, 36, 1, 2, 3, 4")
+        return (
+            (2, f'Field "{gpu.REASONS}" is not a valid field to query.')
+            if gpu.REASONS in argv[1]
+            else (0, "0, 36, 1, 2, 3, 4")
+        )
 
     found = Metrics()
     gpu.collect(found, ask)
@@ -154,7 +162,9 @@ def test_an_older_driver_is_asked_again_without_the_reasons() -> None:
     assert told(found)['dgx_spark_gpu_temperature_celsius{gpu="0"}'] == 36
 
 
-@pytest.mark.parametrize(("status", "said"), [(127, ""), (124, ""), (9, "NVIDIA-SMI has failed"), (0, ""), (6, "No devices were found")])
+@pytest.mark.parametrize(
+    ("status", "said"), [(127, ""), (124, ""), (9, "NVIDIA-SMI has failed"), (0, ""), (6, "No devices were found")]
+)
 def test_a_gpu_that_does_not_answer_is_told(status: int, said: str) -> None:
     assert smi(said, status) == {"dgx_spark_gpu_up": 0}
 
@@ -163,7 +173,11 @@ def test_a_device_without_counters_hides_no_other(tmp_path: Path) -> None:
     """As it does in the node exporter, without a word."""
     sysfs = tmp_path / "infiniband"
     (sysfs / "broken" / "ports" / "1").mkdir(parents=True)
-    for file, value in {"counters/port_xmit_data": 10, "counters/port_rcv_data": 3, "hw_counters/np_cnp_sent": 7}.items():
+    for file, value in {
+        "counters/port_xmit_data": 10,
+        "counters/port_rcv_data": 3,
+        "hw_counters/np_cnp_sent": 7,
+    }.items():
         path = sysfs / "rocep1s0f0" / "ports" / "1" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n")
@@ -209,7 +223,11 @@ def test_a_gateway_tells_what_it_answered(tmp_path: Path) -> None:
 def test_the_image_of_each_serving_is_told(tmp_path: Path) -> None:
     running = [
         {"Names": ["/dgx-spark-trtllm"], "ImageID": "sha256:0123456789abcdef"},
-        {"Names": ["/dgx-spark-vllm_worker.1.x"], "Labels": {rare.STACK_LABEL: "dgx-spark-vllm"}, "ImageID": "sha256:fe"},
+        {
+            "Names": ["/dgx-spark-vllm_worker.1.x"],
+            "Labels": {rare.STACK_LABEL: "dgx-spark-vllm"},
+            "ImageID": "sha256:fe",
+        },
         {"Names": ["/stranger"], "Labels": None, "ImageID": "sha256:aa"},
     ]
     write(tmp_path, "vllm")
@@ -224,7 +242,10 @@ def test_the_image_of_each_serving_is_told(tmp_path: Path) -> None:
 
 def test_the_last_error_of_the_gpu_is_told_by_its_number() -> None:
     lines = [
-        {"MESSAGE": "NVRM: Xid (PCI:000f:01:00): 79, GPU has fallen off the bus.", "__REALTIME_TIMESTAMP": "1800000000500000"},
+        {
+            "MESSAGE": "NVRM: Xid (PCI:000f:01:00): 79, GPU has fallen off the bus.",
+            "__REALTIME_TIMESTAMP": "1800000000500000",
+        },
         {"MESSAGE": "NVRM: Xid (PCI:000f:01:00): 79, again", "__REALTIME_TIMESTAMP": "1800000001000000"},
         {"MESSAGE": "a line about NVRM: Xid and no more", "__REALTIME_TIMESTAMP": "1"},
     ]
@@ -246,7 +267,9 @@ def test_a_round_writes_both_files_and_tells_which_part_failed(tmp_path: Path, m
     assert 'dgx_spark_collector_success{collector="fabric"} 1\n' in text
     assert "\none 1\n" in text
     assert json.loads((tmp_path / "engines.json").read_text()) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["spark.prom", "engines.json"] or len(list(tmp_path.iterdir())) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["spark.prom", "engines.json"] or len(
+        list(tmp_path.iterdir())
+    ) == 2
     assert len(pauses) == 2
     assert all(0 < pause <= __main__.EVERY_S for pause in pauses)
     stamp = re.search(r"^dgx_spark_metrics_timestamp_seconds (\S+)$", text, re.MULTILINE)

@@ -45,7 +45,9 @@ def read(collectors: Iterable[tuple[str, Collector]]) -> Metrics:
             print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             own, worked = Metrics(), 0
         found.join(own)
-        found.gauge("dgx_spark_collector_success", "Whether a part of these figures could be read.", worked, collector=name)
+        found.gauge(
+            "dgx_spark_collector_success", "Whether a part of these figures could be read.", worked, collector=name
+        )
     return found
 
 
@@ -59,7 +61,9 @@ def main(folder: str, pause: Callable[[float], None] = time.sleep, rounds: int =
             seldom, due = read(SLOW.items()), began + RARELY_S
         found = read(FAST.items())
         found.join(seldom)
-        found.gauge("dgx_spark_metrics_timestamp_seconds", "When these figures were read, since the epoch.", time.time())
+        found.gauge(
+            "dgx_spark_metrics_timestamp_seconds", "When these figures were read, since the epoch.", time.time()
+        )
         found.gauge("dgx_spark_metrics_duration_seconds", "How long that took.", time.monotonic() - began)
         replace(out / TEXTFILE, found.text())
         replace(out / TARGETS, engines.targets())

@@ -17,7 +17,7 @@ MEMINFO = Path("/proc/meminfo")
 #: of state.json
 PHASES = ("waiting", "starting", "serving", "failed", "gave up", "stopped", "listening")
 SERVING, RDMA = "serving", "IB"
-#: where an engine tells its figures. TensorRT-LLM's /metrics is emptied by each reading, and the supervisor needs what it tells.
+#: where an engine tells its figures. TensorRT-LLM's /metrics is emptied by each reading, and the supervisor needs it.
 PATHS = {"trtllm": "/prometheus/metrics", "vllm": "/metrics", "sglang": "/metrics"}
 SPARK_MIB = 122880  #: MemTotal for which the supervisor's floor is meant; less memory has the same share of it
 MIB = 1 << 20
@@ -65,7 +65,10 @@ def servings(etc: Path = ETC, states: Path = STATES) -> list[Serving]:
     folders = sorted(path.parent for path in etc.glob("*/cluster.json"))
     return [
         Serving(
-            folder.name, read(folder / "cluster.json"), read(folder / "node.json"), read(states / folder.name / "state.json")
+            folder.name,
+            read(folder / "cluster.json"),
+            read(folder / "node.json"),
+            read(states / folder.name / "state.json"),
         )
         for folder in folders
     ]
@@ -79,7 +82,8 @@ def collect(found: Metrics, etc: Path = ETC, states: Path = STATES, memory: Path
     sizes = meminfo(memory or MEMINFO)
     available = sizes.get("MemAvailable")
     found.gauge(
-        "dgx_spark_memory_available_bytes", "Available memory as the supervisor reads it.",
+        "dgx_spark_memory_available_bytes",
+        "Available memory as the supervisor reads it.",
         None if available is None else available * 1024,
     )
     for one in servings(etc, states):
@@ -94,12 +98,19 @@ def _phase(found: Metrics, one: Serving) -> None:
     said = one.state.get("phase")
     for phase in PHASES:
         found.gauge(
-            "dgx_spark_engine_phase", "1 for the phase of the supervisor, 0 for the others.", said == phase,
-            serving=one.name, phase=phase,
+            "dgx_spark_engine_phase",
+            "1 for the phase of the supervisor, 0 for the others.",
+            said == phase,
+            serving=one.name,
+            phase=phase,
         )
     found.gauge(
-        "dgx_spark_engine_info", "Which engine serves which model.", 1,
-        serving=one.name, engine=one.engine, model=str(one.state.get("model") or ""),
+        "dgx_spark_engine_info",
+        "Which engine serves which model.",
+        1,
+        serving=one.name,
+        engine=one.engine,
+        model=str(one.state.get("model") or ""),
     )
 
 
@@ -107,13 +118,21 @@ def _times(found: Metrics, one: Serving) -> None:
     state, limits = one.state, one.limits
     for name, about, value in (
         ("starts", "Starts since the last good run.", state.get("starts")),
-        ("last_token_timestamp_seconds", "When the last token that was asked for came, since the epoch.", state.get("canary_at")),
+        (
+            "last_token_timestamp_seconds",
+            "When the last token that was asked for came, since the epoch.",
+            state.get("canary_at"),
+        ),
         ("state_timestamp_seconds", "When the supervisor last noted anything, since the epoch.", state.get("at")),
         ("canary_seconds", "How long the last token that was asked for took.", state.get("canary_s")),
         ("canary_interval_seconds", "How often a token is asked for.", limits.get("interval_s")),
         ("canary_timeout_seconds", "How long a token may take.", limits.get("timeout_s")),
         ("load_seconds", "From the start to the first token.", state.get("load_s")),
-        ("kv_tokens", "Tokens that fit into the KV cache; absent where the engine does not tell.", state.get("kv_tokens") or None),
+        (
+            "kv_tokens",
+            "Tokens that fit into the KV cache; absent where the engine does not tell.",
+            state.get("kv_tokens") or None,
+        ),
     ):
         found.gauge(f"dgx_spark_engine_{name}", about, value, serving=one.name)
 
@@ -122,8 +141,12 @@ def _ranks(found: Metrics, one: Serving) -> None:
     for rank, told in mapping(one.state.get("ranks")).items():
         transport = str(mapping(told).get("transport") or "unknown")
         found.gauge(
-            "dgx_spark_engine_rank_rdma", "Whether a rank talks over RDMA.", transport == RDMA,
-            serving=one.name, rank=str(rank), transport=transport,
+            "dgx_spark_engine_rank_rdma",
+            "Whether a rank talks over RDMA.",
+            transport == RDMA,
+            serving=one.name,
+            rank=str(rank),
+            transport=transport,
         )
 
 
@@ -133,7 +156,9 @@ def _floor(found: Metrics, one: Serving, total: int) -> None:
     if isinstance(floor, int) and floor:
         scaled = floor * min(total or SPARK_MIB, SPARK_MIB) // SPARK_MIB
         found.gauge(
-            "dgx_spark_engine_memory_floor_bytes", "Available memory below which a rank is ended.", scaled * MIB,
+            "dgx_spark_engine_memory_floor_bytes",
+            "Available memory below which a rank is ended.",
+            scaled * MIB,
             serving=one.name,
         )
 

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the RDMA devices carry, and whether those that a rank is to use are on the bus.
 
-The node exporter leaves out all devices where one of them has no directory of counters, and says nothing; this does not.
-Sources: the kernel's Documentation/ABI/stable/sysfs-class-infiniband, and drivers/infiniband/hw/mlx5/counters.c for the names below hw_counters.
+The node exporter leaves out all devices where one of them has no directory of counters, and says nothing; this does
+not. Sources: the kernel's Documentation/ABI/stable/sysfs-class-infiniband, and drivers/infiniband/hw/mlx5/counters.c for
+the names below hw_counters.
 """
 
 from __future__ import annotations
@@ -47,18 +48,27 @@ def collect(found: Metrics, sysfs: Path = SYSFS, etc: Path = engines.ETC, states
         for file, direction in DATA.items():
             words = count(port / "counters" / file)
             found.counter(
-                "dgx_spark_rdma_bytes_total", "Bytes that a port has carried by RDMA.",
-                None if words is None else words * WORD, direction=direction, **labels,
+                "dgx_spark_rdma_bytes_total",
+                "Bytes that a port has carried by RDMA.",
+                None if words is None else words * WORD,
+                direction=direction,
+                **labels,
             )
         for event in EVENTS:
             found.counter(
-                "dgx_spark_rdma_events_total", "Events of a port, by the name of mlx5's counter.",
-                count(port / "hw_counters" / event), event=event, **labels,
+                "dgx_spark_rdma_events_total",
+                "Events of a port, by the name of mlx5's counter.",
+                count(port / "hw_counters" / event),
+                event=event,
+                **labels,
             )
     for one in engines.servings(etc, states):
         devices = one.node.get("rdma_devices")
         for device in devices if isinstance(devices, list) else []:
             found.gauge(
-                "dgx_spark_rdma_device_present", "Whether an RDMA device that a rank is to use is there.",
-                (sysfs / str(device)).exists(), serving=one.name, device=str(device),
+                "dgx_spark_rdma_device_present",
+                "Whether an RDMA device that a rank is to use is there.",
+                (sysfs / str(device)).exists(),
+                serving=one.name,
+                device=str(device),
             )

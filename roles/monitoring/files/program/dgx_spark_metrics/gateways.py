@@ -40,7 +40,9 @@ def collect(found: Metrics, root: Path = RUN, asked: Ask = ask) -> None:
         except OSError:
             said = ""
         rows = list(csv.DictReader(said.lstrip("# ").splitlines()))
-        found.gauge("dgx_spark_gateway_up", "Whether the gateway answers at its admin socket.", bool(rows), gateway=name)
+        found.gauge(
+            "dgx_spark_gateway_up", "Whether the gateway answers at its admin socket.", bool(rows), gateway=name
+        )
         for row in rows:
             _row(found, name, row)
 
@@ -50,18 +52,28 @@ def _row(found: Metrics, name: str, row: dict[str, str]) -> None:
     if kind == ("api", "FRONTEND"):
         for code in CLASSES:
             found.counter(
-                "dgx_spark_gateway_answers_total", "Answers of the gateway, by the class of their status.",
-                whole(row.get(f"hrsp_{code}")), gateway=name, code=code,
+                "dgx_spark_gateway_answers_total",
+                "Answers of the gateway, by the class of their status.",
+                whole(row.get(f"hrsp_{code}")),
+                gateway=name,
+                code=code,
             )
         found.gauge(
-            "dgx_spark_gateway_connections", "Connections of clients that are open.", whole(row.get("scur")), gateway=name
+            "dgx_spark_gateway_connections",
+            "Connections of clients that are open.",
+            whole(row.get("scur")),
+            gateway=name,
         )
     elif kind == ("engine", "engine"):
         found.gauge(
-            "dgx_spark_gateway_engine_up", "Whether the gateway takes the engine for one that answers.",
-            str(row.get("status")).startswith("UP"), gateway=name,
+            "dgx_spark_gateway_engine_up",
+            "Whether the gateway takes the engine for one that answers.",
+            str(row.get("status")).startswith("UP"),
+            gateway=name,
         )
-        found.gauge("dgx_spark_gateway_requests", "Requests that the engine works on.", whole(row.get("scur")), gateway=name)
+        found.gauge(
+            "dgx_spark_gateway_requests", "Requests that the engine works on.", whole(row.get("scur")), gateway=name
+        )
 
 
 def whole(text: str | None) -> int | None:

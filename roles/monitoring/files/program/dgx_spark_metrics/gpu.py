@@ -24,8 +24,8 @@ FIELDS = {
     "utilization.gpu": ("dgx_spark_gpu_used_ratio", "The share of time in which the GPU computed.", 0.01, 0.0),
 }
 REASONS = "clocks_event_reasons.active"
-#: bits of NVML's clocksEventReasons by which a clock is lowered for a fault or for heat; a software cap of the power, which
-#: is on half of the time without any load, is none of them
+#: bits of NVML's clocksEventReasons by which a clock is lowered for a fault or for heat; a software cap of the power,
+#: which is on half of the time without any load, is none of them
 SLOWED = {"hardware": 0x8, "software_thermal": 0x20, "hardware_thermal": 0x40, "power_brake": 0x80}
 TIMEOUT_S = 10.0
 
@@ -74,8 +74,11 @@ def collect(found: Metrics, ask: Run = run) -> None:
         if re.fullmatch(r"0x[0-9a-fA-F]{1,16}", reasons):
             for reason, bit in SLOWED.items():
                 found.gauge(
-                    "dgx_spark_gpu_slowed", "Whether the GPU lowers its clock for a fault or for heat.",
-                    bool(int(reasons, 16) & bit), gpu=told["index"], reason=reason,
+                    "dgx_spark_gpu_slowed",
+                    "Whether the GPU lowers its clock for a fault or for heat.",
+                    bool(int(reasons, 16) & bit),
+                    gpu=told["index"],
+                    reason=reason,
                 )
 
 

@@ -54,8 +54,11 @@ def images(
         for own in [label, *(str(name).lstrip("/") for name in one.get("Names") or [])]:
             if own in names:
                 found.gauge(
-                    "dgx_spark_engine_image_info", "The image that a serving runs from on this Spark.", 1,
-                    serving=names[own], image=str(one.get("ImageID", "")).rpartition(":")[2][:12],
+                    "dgx_spark_engine_image_info",
+                    "The image that a serving runs from on this Spark.",
+                    1,
+                    serving=names[own],
+                    image=str(one.get("ImageID", "")).rpartition(":")[2][:12],
                 )
                 break
 
@@ -74,8 +77,10 @@ def xids(found: Metrics, ask: gpu.Run = gpu.run) -> None:
                 last[match[1]] = max(last.get(match[1], 0.0), int(at) / 1e6)
     for number, when in last.items():
         found.gauge(
-            "dgx_spark_gpu_xid_timestamp_seconds", "When the driver last reported an error of the GPU, since the epoch.",
-            when, xid=number,
+            "dgx_spark_gpu_xid_timestamp_seconds",
+            "When the driver last reported an error of the GPU, since the epoch.",
+            when,
+            xid=number,
         )
 
 
@@ -91,8 +96,10 @@ def certificates(found: Metrics, etc: Path = engines.ETC, ask: gpu.Run = gpu.run
     for path in sorted(etc.glob("gateway*/tls/server.pem")):
         _status, said = ask(["openssl", "x509", "-noout", "-enddate", "-in", str(path)])
         found.gauge(
-            "dgx_spark_certificate_end_timestamp_seconds", "When a certificate ends, since the epoch.",
-            end_of(said), gateway=path.parent.parent.name,
+            "dgx_spark_certificate_end_timestamp_seconds",
+            "When a certificate ends, since the epoch.",
+            end_of(said),
+            gateway=path.parent.parent.name,
         )
 
 

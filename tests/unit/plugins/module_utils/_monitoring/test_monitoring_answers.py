@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import Any, Callable
 
 import pytest
@@ -16,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 NOW = 1_800_000_000.0
-FIGURES = f"# TYPE up gauge\n# TYPE dgx_spark_gpu_up gauge\n# TYPE {answers.TIMESTAMP} gauge\n{answers.TIMESTAMP} {NOW - 3}\n"
+FIGURES = (
+    f"# TYPE up gauge\n# TYPE dgx_spark_gpu_up gauge\n# TYPE {answers.TIMESTAMP} gauge\n{answers.TIMESTAMP} {NOW - 3}\n"
+)
 TARGETS: dict[str, Any] = {
     "activeTargets": [
         {"labels": {"job": "spark"}, "health": "up", "scrapeUrl": "http://127.0.0.1:9100/metrics", "lastError": ""},
@@ -84,14 +87,10 @@ def test_a_damaged_answer_is_said_to_be_one(targets: Any, rules: Any, text: str)
         (answers.firing, rules),
         (answers.alertmanagers, targets),
     ):
-        try:
+        with suppress(NotWatchedError):
             judge(answer)
-        except NotWatchedError as error:
-            assert str(error)
-    try:
+    with suppress(NotWatchedError):
         answers.figures(text, NOW)
-    except NotWatchedError as error:
-        assert str(error)
 
 
 @given(st.text())

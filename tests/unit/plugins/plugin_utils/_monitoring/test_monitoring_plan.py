@@ -97,7 +97,9 @@ def test_sparks_without_a_monitoring_get_all_of_it() -> None:
 
 
 def test_a_second_run_changes_nothing() -> None:
-    asked = request(receivers=config.Receivers(webhook=True), secrets={"webhook_url": "http://a"}, sources=["10.0.0.0/8"])
+    asked = request(
+        receivers=config.Receivers(webhook=True), secrets={"webhook_url": "http://a"}, sources=["10.0.0.0/8"]
+    )
     assert names(dataclasses.replace(asked, found=made(asked))) == {"spark1": [], "spark2": []}
 
 
@@ -106,7 +108,12 @@ def test_a_second_run_changes_nothing() -> None:
     [
         ({"retention_gb": 20}, [planning.WRITE, planning.START], [], ["prometheus"]),
         ({"rules": {"spark.yml": "groups: [1]\n"}}, [planning.WRITE, planning.START], [], ["prometheus"]),
-        ({"rules": {"other.yml": "groups: []\n"}}, [planning.WRITE, planning.REMOVE_FILES, planning.START], [], ["prometheus"]),
+        (
+            {"rules": {"other.yml": "groups: []\n"}},
+            [planning.WRITE, planning.REMOVE_FILES, planning.START],
+            [],
+            ["prometheus"],
+        ),
         ({"secrets": {"webhook_url": "http://b"}}, [planning.WRITE_ALERTS, planning.START], [], ["alertmanager"]),
         (
             {"program": {"dgx_spark_metrics/__main__.py": "print(1)\n"}},
@@ -209,9 +216,19 @@ def test_what_cannot_be_is_refused_by_what_was_asked_for(changed: dict[str, Any]
 @pytest.mark.parametrize(
     ("member", "fact", "value", "said"),
     [
-        ("spark1", "listen", {"prometheus": ["cockpit (process 7)"]}, "spark1: port 9090 is taken by cockpit (process 7)"),
+        (
+            "spark1",
+            "listen",
+            {"prometheus": ["cockpit (process 7)"]},
+            "spark1: port 9090 is taken by cockpit (process 7)",
+        ),
         ("spark2", "listen", {"node-exporter": ["x"]}, "give another monitoring_node_exporter_port"),
-        ("spark2", "unavailable", ["prometheus-node-exporter"], "spark2: no package source has prometheus-node-exporter"),
+        (
+            "spark2",
+            "unavailable",
+            ["prometheus-node-exporter"],
+            "spark2: no package source has prometheus-node-exporter",
+        ),
         ("spark1", "free_bytes", 5 * 10**9, "its disk has 5 GB left"),
     ],
 )
