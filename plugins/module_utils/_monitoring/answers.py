@@ -39,7 +39,7 @@ def _reads(judge: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
 
 
 def figures(text: str, now: float) -> str:
-    """What the node exporter tells, in words. :raises NotWatchedError: where the collection's own figures are not in it."""
+    """What the node exporter tells, in words. :raises NotWatchedError: where the own figures of the collection lack."""
     names = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
     match = re.search(rf"^{TIMESTAMP} ([0-9]+(?:\.[0-9]+)?(?:e\+[0-9]{{1,2}})?)$", text, re.MULTILINE)
     if not match:

@@ -4,8 +4,8 @@
 """What the RDMA devices carry, and whether those that a rank is to use are on the bus.
 
 The node exporter leaves out all devices where one of them has no directory of counters, and says nothing; this does
-not. Sources: the kernel's Documentation/ABI/stable/sysfs-class-infiniband, and drivers/infiniband/hw/mlx5/counters.c for
-the names below hw_counters.
+not. Sources: the kernel's Documentation/ABI/stable/sysfs-class-infiniband, and drivers/infiniband/hw/mlx5/counters.c
+for the names below hw_counters.
 """
 
 from __future__ import annotations
