@@ -11,11 +11,14 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import yaml
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._monitoring import layout
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._monitoring import config
 from dgx_spark_metrics import fabric
+from dgx_spark_metrics.text import Metrics
 
 ROOT = Path(__file__).parents[3]
 RULES = sorted((ROOT / "roles" / "monitoring" / "files" / "rules").glob("*.yml"))
@@ -172,6 +175,30 @@ def rules() -> list[dict[str, Any]]:
 
 def test_the_rules_are_well_formed() -> None:
     assert "SUCCESS" in run("check", "rules", *RULES)
+
+
+def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+    """As Debian 12's checks it; the rules and where the engines are found lie elsewhere on a Spark."""
+    members = [config.Member("spark1", "192.168.1.21"), config.Member("spark2", "fd00::22")]
+    settings = config.Settings(members, config.Ports(), True, 10, 5, config.Receivers())
+    text = (
+        config.prometheus(settings).replace(layout.RULES, str(RULES[0].parent)).replace(layout.FIGURES, str(tmp_path))
+    )
+    (tmp_path / "prometheus.yml").write_text(text)
+    (tmp_path / "engines.json").write_text("[]")
+    said = run("check", "config", tmp_path / "prometheus.yml")
+    assert f"{len(RULES)} rule files found" in said
+
+
+@pytest.mark.parametrize("own", [lambda found: found.gauge("some_name", 'Is "it"?', 1, c='x"\n\\'), lambda _found: None])
+def test_prometheus_reads_what_the_program_writes(own: Callable[[Metrics], None]) -> None:
+    found = Metrics()
+    found.gauge("dgx_spark_gpu_up", "Whether nvidia-smi finds a GPU that answers.", 1)
+    own(found)
+    done = subprocess.run(
+        [str(promtool()), "check", "metrics"], input=found.text(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_nothing_fires_on_sparks_that_are_well(tmp_path: Path) -> None:
