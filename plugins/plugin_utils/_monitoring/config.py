@@ -186,7 +186,8 @@ def prometheus(settings: Settings) -> str:
             },
         ],
     }
-    return MANAGED + yaml.safe_dump(config, sort_keys=False, width=120)
+    plain = json.loads(json.dumps(config))  # Ansible's own kind of string is none that YAML's writer knows
+    return MANAGED + yaml.safe_dump(plain, sort_keys=False, width=120)
 
 
 def alertmanager(receivers: Receivers) -> str:

@@ -174,6 +174,16 @@ def test_the_leader_asks_every_spark_and_each_once() -> None:
     assert jobs["engine"]["file_sd_configs"][0]["files"] == ["/run/dgx-spark-metrics/engines.json"]
 
 
+def test_names_of_the_inventory_are_written_as_any_text() -> None:
+    """Ansible gives text of a kind of its own, which YAML's writer does not know."""
+
+    class Tagged(str):
+        __slots__ = ()
+
+    asked = request(members=(Tagged("spark1"), Tagged("spark2")), reach={"spark1": Tagged("192.168.1.21")})
+    assert yaml.safe_load(config.prometheus(planning.settings_of(asked)))["global"]["scrape_interval"] == "5s"
+
+
 def test_no_job_reads_what_the_supervisor_reads() -> None:
     assert "metrics_path" not in config.prometheus(planning.settings_of(request()))
 
