@@ -60,9 +60,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.container_log import newest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, log_lines
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import ROOTS
-from ansible_collections.sparkops.dgx_spark.plugins.modules.docker_log_info import newest
 
 
 def servings(etc: str = ROOTS[0]) -> list[str]:

@@ -190,7 +190,9 @@ def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
     assert f"{len(RULES)} rule files found" in said
 
 
-@pytest.mark.parametrize("own", [lambda found: found.gauge("some_name", 'Is "it"?', 1, c='x"\n\\'), lambda _found: None])
+@pytest.mark.parametrize(
+    "own", [lambda found: found.gauge("some_name", 'Is "it"?', 1, c='x"\n\\'), lambda _found: None]
+)
 def test_prometheus_reads_what_the_program_writes(own: Callable[[Metrics], None]) -> None:
     found = Metrics()
     found.gauge("dgx_spark_gpu_up", "Whether nvidia-smi finds a GPU that answers.", 1)
