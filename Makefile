@@ -66,6 +66,7 @@ lint-python: $(VENV)/.for-tests
 	mypy -p ansible_collections.sparkops.dgx_spark.plugins -p ansible_collections.sparkops.virtual_spark.plugins
 	mypy $(programs)
 	cd roles/engine_serve/files/image && mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p supervisor
+	cd roles/monitoring/files/program && mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p dgx_spark_metrics
 
 lint-yaml: $(VENV)/.for-tests
 	yamllint --strict .

@@ -15,7 +15,7 @@ from ansible.constants import config
 from ansible.utils.display import Display
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told as told_of
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status import judge, table
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status import judge, page, table
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status.document import judged
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
@@ -33,6 +33,7 @@ class ActionModule(Planner):
         "members": {"type": "list", "elements": "str", "required": True},
         "register": {"type": "str", "required": True},
         "out": {"type": "str", "default": ""},
+        "page": {"type": "str", "default": ""},
         "fail_at": {"type": "str", "choices": list(judge.FAIL_AT), "default": "never"},
     }
 
@@ -50,22 +51,28 @@ class ActionModule(Planner):
         return {
             "document": document,
             "lines": [line.text for line in shown],
-            "file": "" if self._task.check_mode else _write(asked["out"], document),
+            "file": ""
+            if self._task.check_mode
+            else _write(asked["out"], f"{json.dumps(document, indent=2)}\n", "status_json"),
+            "page": "" if self._task.check_mode else _write(asked["page"], page.html(document), "status_html"),
             "failing": [f"{one['host'] or one['instance']}: {one['value']}" for one in failing],
             "_ansible_verbose_override": True,  # it is shown already
         }
 
 
-def _write(out: str, document: dict[str, Any]) -> str:
-    """Write the document on the controller. Return where it is; empty where no file is named."""
+def _write(out: str, content: str, variable: str) -> str:
+    """Write a file on the controller. Return where it is; empty where no file is named.
+
+    :param variable: in which a user of the playbook names the file.
+    """
     if not out:
         return ""
     path = Path.cwd() / Path(out).expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(document, indent=2) + "\n", mode=0o644)
+        replace_text(path, content, mode=0o644)
     except (OSError, FileError) as error:
         raise PlanError(
-            f"{told_of(error)}, or name another file on this controller (status_json). No Spark was changed."
+            f"{told_of(error)}, or name another file on this controller ({variable}). No Spark was changed."
         ) from error
     return str(path)

@@ -48,35 +48,9 @@ lines:
   elements: str
 """
 
-import json
-from urllib.parse import quote
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import (
-    Docker,
-    DockerError,
-    reads_answers,
-)
-
-
-def pattern(name: str) -> str:
-    """What a container's name is that is this one, or of a service of the stack of this name."""
-    return f"^/{name}(_.*)?$"
-
-
-@reads_answers
-def newest(docker: Docker, name: str, count: int) -> tuple[str, list[str]]:
-    """Return the newest container of a name and its last lines, nothing where there is none."""
-    named = quote(json.dumps({"name": [pattern(name)]}))
-    found = docker.ask("GET", f"/containers/json?all=1&limit=1&filters={named}")
-    if not found:
-        return "", []
-    try:
-        return found[0]["Names"][0].lstrip("/"), docker.log(found[0]["Id"], count)
-    except DockerError as error:
-        if error.status != 404:  # else it was removed just now
-            raise
-        return "", []
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.container_log import newest
 
 
 def main() -> None:

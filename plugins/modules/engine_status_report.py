@@ -35,6 +35,10 @@ options:
     description: The file on the controller that the JSON is written to; empty for none.
     type: str
     default: ""
+  page:
+    description: The file on the controller that the table is written to as a page of HTML; empty for none.
+    type: str
+    default: ""
   fail_at:
     description: >-
       Which anomalies RV(failing) names, V(serious) ones, V(warning) for warnings too, or none. The task itself never
@@ -77,6 +81,11 @@ file:
   returned: success
   type: str
   sample: /home/me/status.json
+page:
+  description: The page that was written on the controller; empty for none.
+  returned: success
+  type: str
+  sample: /home/me/status.html
 at:
   description: When the report was made, in seconds since the epoch.
   returned: success

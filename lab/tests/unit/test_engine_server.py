@@ -260,6 +260,11 @@ def test_metrics_are_read_once(start: Any) -> None:
         in text
     )
     assert "trtllm_time_per_output_token_seconds_count" in text
+    assert 'trtllm_generation_tokens_total{engine_type="undefined",model_name="undefined"} 12.0' in text
+    assert (
+        'trtllm_time_to_first_token_seconds_bucket{engine_type="undefined",model_name="undefined",le="10.0"} 3.0'
+        in text
+    )
 
 
 def test_metrics_end_before_1_3_when_nothing_new_comes(start: Any) -> None:

@@ -113,9 +113,12 @@ class Docker:
         with self._answer("GET", f"/distribution/{quote(name, safe='/:@')}/json", None, _login(name, login)) as answer:
             return _checked(answer.status, answer.read().decode(errors="replace"))
 
-    def log(self, container: str, lines: int) -> list[str]:
-        """Return a container's last lines of both its outputs, oldest first."""
-        target = f"/containers/{container}/logs?stdout=1&stderr=1&tail={lines}"
+    def log(self, container: str, lines: int, *, times: bool = False) -> list[str]:
+        """Return a container's last lines of both its outputs, oldest first.
+
+        :param times: whether each begins with its time, such as ``2026-11-30T22:10:11.123456789Z``.
+        """
+        target = f"/containers/{container}/logs?stdout=1&stderr=1&tail={lines}{'&timestamps=1' if times else ''}"
         with self._answer("GET", target, None, {}) as answer:
             raw = answer.read()
             if answer.status >= 400:

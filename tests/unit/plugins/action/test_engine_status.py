@@ -49,6 +49,17 @@ def test_the_document_is_written_where_it_is_asked_for(
     assert found["_ansible_verbose_override"]
 
 
+def test_the_page_has_the_table_and_runs_nothing(tmp_path: Path) -> None:
+    bad = put("spark1", "read", "instances", 0, "state", reason="<script>alert(1)</script>", phase="failed")()
+    found = report(members=bad, page=str(tmp_path / "status.html"))
+    page = Path(found["page"]).read_text()
+    assert "<script" not in page
+    assert "SPARKS" in page
+    assert 'class="' in page
+    assert found["file"] == ""
+    assert report(check_mode=True, members=bad, page=str(tmp_path / "other.html"))["page"] == ""
+
+
 def told(repo: str, outcome: str = "served", why: str = "") -> dict[str, Any]:
     return {"at": 1796000000.0, "repo": repo, "commit": "0123abc", "outcome": outcome, "why": why}
 

@@ -13,7 +13,8 @@ from typing import Any
 import fake_docker
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.sparkops.dgx_spark.plugins.modules import docker_log_info, docker_mounts_info
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker import container_log
+from ansible_collections.sparkops.dgx_spark.plugins.modules import docker_mounts_info
 
 STACK = {"com.docker.stack.namespace": "dgx-spark-trtllm"}
 RUNNING = [
@@ -50,4 +51,4 @@ def test_where_there_is_no_docker_nothing_is_mounted(tmp_path: Path, capsys: pyt
     [("/trtllm", True), ("/trtllm_leader.1.x", True), ("/trtllm-vlm", False), ("/trtllm-vlm_leader.1.x", False)],
 )
 def test_the_log_of_an_instance_is_no_others(container: str, own: bool) -> None:
-    assert bool(re.search(docker_log_info.pattern("trtllm"), container)) is own
+    assert bool(re.search(container_log.pattern("trtllm"), container)) is own

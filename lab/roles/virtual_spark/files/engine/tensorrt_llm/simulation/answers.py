@@ -45,6 +45,10 @@ def stream(text: str, most: int | None, least: int, endless: bool) -> Iterator[s
     return itertools.islice(itertools.chain(own, itertools.repeat(" SIMULATED")), count)
 
 
+#: seconds, up to which a histogram counts
+BOUNDS = (0.001, 0.01, 0.1, 1.0, 10.0)
+
+
 @dataclass
 class Statistics:
     """What /metrics, /perf_metrics and /prometheus/metrics tell."""
@@ -60,7 +64,8 @@ class Statistics:
     iterations: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1000))
     requests: deque[dict[str, Any]] = field(default_factory=deque)
     finished: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    made: int = 0  # tokens of all answers
+    seconds: dict[str, list[float]] = field(default_factory=dict)  # sum, count, and how many were within each bound
 
     def __post_init__(self) -> None:
         self.requests = deque(maxlen=self.requests_kept)
@@ -103,6 +108,7 @@ class Statistics:
         """One request: ``times`` holds arrival, scheduled, first and last, in seconds of a steady clock."""
         with self.lock:
             self.finished[reason] = self.finished.get(reason, 0) + 1
+            self.made += made
             measured = {
                 "e2e_request_latency_seconds": times["last"] - times["arrival"],
                 "request_queue_time_seconds": times["scheduled"] - times["arrival"],
@@ -111,9 +117,11 @@ class Statistics:
             if made > 1:
                 measured["time_per_output_token_seconds"] = (times["last"] - times["first"]) / (made - 1)
             for name, value in measured.items():
-                total = self.seconds.setdefault(name, [0.0, 0])
+                total = self.seconds.setdefault(name, [0.0, 0, *(0 for _bound in BOUNDS)])
                 total[0] += value
                 total[1] += 1
+                for place, bound in enumerate(BOUNDS, 2):
+                    total[place] += value <= bound
             timing = {
                 "server_arrival_time": times["arrival"],
                 "arrival_time": times["arrival"],
@@ -137,15 +145,19 @@ class Statistics:
         return drained
 
     def prometheus(self) -> str:
-        """In Prometheus' text format; sums and counts only, no buckets."""
+        """In Prometheus' text format; of the histograms some bounds alone."""
         labels = 'engine_type="undefined",model_name="undefined"'
         name = "trtllm_request_success_total"
         lines = [f"# HELP {name} Count of successfully processed requests (SIMULATED).", f"# TYPE {name} counter"]
         with self.lock:
             for reason, count in sorted(self.finished.items()):
                 lines.append(f'{name}{{{labels},finished_reason="{reason}"}} {count}.0')
-            for short, (total, count) in sorted(self.seconds.items()):
+            lines += ["# TYPE trtllm_generation_tokens_total counter"]
+            lines += [f"trtllm_generation_tokens_total{{{labels}}} {self.made}.0"]
+            for short, (total, count, *within) in sorted(self.seconds.items()):
                 lines.append(f"# TYPE trtllm_{short} histogram")
+                for bound, below in zip(BOUNDS, within):
+                    lines.append(f'trtllm_{short}_bucket{{{labels},le="{bound}"}} {below}.0')
                 lines.append(f'trtllm_{short}_bucket{{{labels},le="+Inf"}} {count}.0')
                 lines.append(f"trtllm_{short}_count{{{labels}}} {count}.0")
                 lines.append(f"trtllm_{short}_sum{{{labels}}} {total}")
