@@ -9,8 +9,9 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_options as settings
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION, Flag
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import PARSER as settings
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_options as settings
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION, Flag
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import PARSER as settings
 from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
@@ -107,8 +108,7 @@ def spelt(name: str) -> st.SearchStrategy[str]:
 
 
 def is_for_people(name: str) -> bool:
-    taken = name in settings.OWNED or name in settings.SECRETS or name.startswith(tuple(settings.OWNED_BEGINNINGS))
-    return not taken and name not in OWN_FORM
+    return not settings.owner(name) and name not in settings.secrets and name not in OWN_FORM
 
 
 one = st.sampled_from([name for name in FLAGS if is_for_people(name)]).flatmap(
