@@ -63,6 +63,10 @@ class EveryNode(ABC):
     def beneath(self, asked: Request) -> dict[str, Any]:
         """What nobody has said, and the engine's own defaults would get wrong."""
 
+    def overhead_mib(self, asked: Request) -> int:
+        """MiB that the engine takes beside what its share of memory says, where it leaves that to chance; else 0."""
+        return 0
+
     def more_problems(self, asked: Request) -> Iterator[str]:
         """What else would end a start, or have it stand still."""
         return iter(())
@@ -95,6 +99,7 @@ class EveryNode(ABC):
         wrong += self.more_problems(asked)
         if wrong:
             raise ServeError("; ".join(wrong))
+        overhead = self.overhead_mib(asked)
         return {
             "doubts": [*(one.text for one in found if not one.refused), *self.more_doubts(asked)],
             "name": self.name,
@@ -103,6 +108,7 @@ class EveryNode(ABC):
                 "name": self.name,
                 "fit_kv_cache": all(self.parser.said(asked.arguments, one) is None for one in self.memory),
                 "min_kv_tokens": asked.min_kv_tokens,
+                **({"overhead_mib": overhead} if overhead else {}),
             },
             "serve": self.command(asked),
             "environment": {**self.environment, **as_text(asked.environment)},

@@ -20,8 +20,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.finding
 class Flag(NamedTuple):
     """An option of an engine's program.
 
-    ``kind``: ``int``, ``float``, ``str``, ``size``, a number that may end with k or G, ``json``, ``list``, of several
-    words, ``flag``, which takes no value, or ``switch``, which has a contrary that begins with ``no-``.
+    ``kind``: ``int``, ``float``, ``str``, ``size``, a number that may end with k or G, ``si``, one that may end with k,
+    G or Ki, ``json``, ``list``, of several words, ``flag``, which takes no value, or ``switch``, which has a contrary
+    that begins with ``no-``.
     """
 
     kind: str
@@ -31,7 +32,10 @@ class Flag(NamedTuple):
 
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*", re.ASCII)
-_SIZE = re.compile(r"-?\d+(?:\.\d+)?[kKmMgGtT]?", re.ASCII)
+_SIZES = {
+    "size": re.compile(r"-?\d+(?:\.\d+)?[kKmMgGtT]?", re.ASCII),
+    "si": re.compile(r"-?\d+|\d+(?:\.\d+)?[kMGT]|\d+[KMGT]i", re.ASCII),
+}
 _TYPO = 0.85  # likeness of two names from which on one is taken for the other, misspelt
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _WORDS = {
@@ -40,6 +44,7 @@ _WORDS = {
     "int": "a whole number",
     "float": "a number",
     "size": "a whole number, or one such as 16k or 2G",
+    "si": "a whole number, or one such as 16k or 16Ki",
     "json": "a mapping",
     "list": "a list",
 }
@@ -180,6 +185,8 @@ def value_problem(flag: Flag, value: Any) -> str:
 
     >>> value_problem(Flag("int"), "8k"), value_problem(Flag("size"), "8k"), value_problem(Flag("switch"), "maybe")
     ('a whole number', '', 'true or false')
+    >>> value_problem(Flag("si"), "16Ki"), value_problem(Flag("si"), "16K")
+    ('', 'a whole number, or one such as 16k or 16Ki')
     """
     fits = True
     text = str(value)
@@ -193,8 +200,8 @@ def value_problem(flag: Flag, value: Any) -> str:
         return _WORDS.get(flag.kind, "a string")
     elif flag.kind == "int":
         fits = bool(re.fullmatch(r"[+-]?\d+", text, re.ASCII))
-    elif flag.kind == "size":
-        fits = bool(_SIZE.fullmatch(text)) or text in flag.words
+    elif flag.kind in _SIZES:
+        fits = bool(_SIZES[flag.kind].fullmatch(text)) or text in flag.words
     elif flag.kind == "float":
         fits = _is_number(text)
     return "" if fits and "\0" not in text else _WORDS.get(flag.kind, "a string")

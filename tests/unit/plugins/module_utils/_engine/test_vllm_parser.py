@@ -17,7 +17,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import PARSER as settings
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import PARSER
 from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
@@ -108,7 +108,7 @@ def spelt(name: str) -> st.SearchStrategy[str]:
 
 
 def is_for_people(name: str) -> bool:
-    return not settings.owner(name) and name not in settings.secrets and name not in OWN_FORM
+    return not PARSER.owner(name) and name not in PARSER.secrets and name not in OWN_FORM
 
 
 one = st.sampled_from([name for name in FLAGS if is_for_people(name)]).flatmap(
@@ -125,8 +125,8 @@ def test_what_passes_is_taken_by_vllms_own_parser(vllm: tuple[str, list[str], Pa
     version, _names, judge = vllm
     if version != VERSION:
         pytest.skip(f"vLLM {version} is installed ({PYTHON}), and the table is of {VERSION}")
-    assert [found.text for found in settings.findings(said)] == []
-    assert judge(["/models/snapshots/abc", *settings.render(said)]) == ""
+    assert [found.text for found in PARSER.findings(said)] == []
+    assert judge(["/models/snapshots/abc", *PARSER.render(said)]) == ""
 
 
 def test_the_table_has_every_flag_of_this_version(vllm: tuple[str, list[str], Parser]) -> None:
