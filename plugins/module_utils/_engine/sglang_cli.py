@@ -4,7 +4,8 @@
 """What SGLang takes: the flags of its own parser, of one version.
 
 The table is a dump of ``ServerArgs.add_cli_args`` of the version below, and judges where an image has not said its
-flags. ``tp`` and ``pp`` are beginnings of names that it takes as well, as people write them.
+flags. ``tp`` and ``pp`` are what people write: it would take one for the beginning of a name, and the other for that of
+three.
 
 This module util is private to the collection.
 """
