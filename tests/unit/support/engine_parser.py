@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 Judge = Callable[[list[str]], str]
 Found = tuple[str, list[str], Judge]
-#: goes on behind what makes ``parser`` and ``version``: prints the version and the names of all flags, and then for each
+#: follows what makes ``parser`` and ``version``: prints the version and the names of all flags, and then for each
 #: list of words why the parser refuses them
 PROGRAM = """
 import contextlib, io, json, sys

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the plan makes of valid arguments is what SGLang's own parser takes.
 
-Where SGLang can be imported, without a GPU: in the directory that the variable SGLANG names, or in build/sglang.
-CONTRIBUTING.md tells how to make that.
+Where SGLang can be imported, without a GPU: in the virtual environment that the variable SGLANG names, or in
+build/sglang. What its parser needs beside ``pip install --no-deps sglang`` of the table's version are orjson, ipython,
+and what vLLM for processors brings: torch, transformers and their like.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.every_node import Request
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.sglang import ENGINE
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.sglang_options import PARSER, PROGRAM
-from hypothesis import given, settings
 from engine_parser import Found, arguments_of, asked, check_is_of
+from hypothesis import given, settings
 
 ROOT = Path(__file__).parents[5]
 PYTHON = Path(os.environ.get("SGLANG", ROOT / "build" / "sglang")) / "bin" / "python"

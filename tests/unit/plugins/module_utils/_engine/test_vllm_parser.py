@@ -14,8 +14,8 @@ from typing import Any, Iterator
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import PARSER
-from hypothesis import given, settings
 from engine_parser import Found, arguments_of, asked, check_is_of
+from hypothesis import given, settings
 
 ROOT = Path(__file__).parents[5]
 PYTHON = Path(os.environ.get("VLLM", ROOT / "build" / "vllm")) / "bin" / "python"
