@@ -116,7 +116,7 @@ def test_what_the_plan_and_the_supervisor_set_is_owned() -> None:
     }
     names = set(cluster.node_environment(node, require_rdma=True))
     texts = [(SUPERVISOR / name).read_text() for name in ("caches.py", "engines/vllm.py")]
-    names |= {name for text in texts for name in re.findall(r'"([A-Z]+(?:_[A-Z]+)+)":', text)}
+    names |= {name for text in texts for name in re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', text)}
     names |= {f"{library}_SOCKET_IFNAME" for library in ("GLOO", "NCCL", "TP")}
     assert {"VLLM_HOST_IP", "VLLM_CACHE_ROOT", "VLLM_ENGINE_READY_TIMEOUT_S", "TRITON_CACHE_DIR"} <= names
     assert [name for name in sorted(names) if not list(ENGINE.environment_problems({name: "x"}))] == []

@@ -29,6 +29,8 @@ class Engine(ABC):
     leaves_children = False
     #: whether SIGTERM is for the leader's main process alone, which lets requests end and then has all ranks end
     head_ends_all = False
+    #: whether its server binds with SO_REUSEADDR, so that what is left in TIME_WAIT need not pass before a start
+    reuses_port = False
 
     def __init__(self, cluster: dict[str, Any]) -> None:
         self.cluster = cluster

@@ -51,7 +51,7 @@ def makes_tokens(address: str, counter: re.Pattern[str], timeout: float, pause: 
 class EveryNode(Engine):
     """One command on every node; those of other nodes are started by ssh, and all end when one has ended."""
 
-    leaves_children = True
+    leaves_children = reuses_port = True
     #: the word of the command line that is the model's directory
     model_word: ClassVar[int]
     #: the variable that says where the other ranks reach this one; unset, it would be the address towards the internet

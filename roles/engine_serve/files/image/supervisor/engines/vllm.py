@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import re
+import signal
 
 from ..state import say
 from .every_node import EveryNode, share_of
 
 CACHES = {"VLLM_CACHE_ROOT": "vllm"}
 MOST = 0.9  # of a node's memory that vLLM may take, where nobody says
+TERM_S = 5.0  # it ends its engine at SIGTERM within a second, and then may wait for clients without end
 
 SAID = re.compile(r"\[\w+\.py:\d+\] (?P<said>.*)")
 HARMLESS = re.compile(r"\b(?:DEBUG|INFO|WARNING) \d\d-\d\d \d\d:")
@@ -123,6 +125,10 @@ class VLLM(EveryNode):
     def kv_tokens(self, line: str) -> int:
         """By its line about the KV cache."""
         return kv_tokens_of(line)
+
+    def end_signals(self, served: bool, grace: float) -> list[tuple[signal.Signals, float]]:
+        """Without a time to drain, SIGTERM ends all requests, and their clients alone are left."""
+        return super().end_signals(served, min(grace, TERM_S))
 
 
 ENGINE = VLLM
