@@ -5,64 +5,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, ClassVar
-
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._engine.plan import EnginePlan
 
 #: the configuration of vLLM is no change by itself, those are engine_plan's
 CHANGES: tuple[str, ...] = ()
-#: what was asked for that the history keeps, by which a model that served before is served again as it was
-RECORDED = ("arguments", "environment", "min_kv_tokens", "vision", "image")
-END = "Nothing was changed."
 
 
-class ActionModule(Planner):
+class ActionModule(EnginePlan):
     """Runs on the controller."""
 
-    SPEC: ClassVar[dict[str, Any]] = {
-        "members": {"type": "list", "elements": "str", "required": True},
-        "model": {"type": "dict", "required": True},
-        "config": {"type": "dict", "default": {}},
-        "arguments": {"type": "dict", "default": {}},
-        "environment": {"type": "dict", "default": {}},
-        "api_host": {"type": "str", "default": "127.0.0.1"},
-        "image": {"type": "str", "default": ""},
-        "min_kv_tokens": {"type": "int", "default": 0},
-        "speculative": {"type": "raw", "default": ""},
-        "vision": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
-    }
-
-    def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Return the engine's part of the plan. It changes nothing of its own on any host."""
-        asked = json.loads(json.dumps(asked, default=str))  # plain values; a date is a word
-        model = asked.pop("model")
-        absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
-        if absent:
-            raise PlanError(
-                f"{' and '.join(absent)} of the model are not known: run the role hf_cache before in the same play, or "
-                f"set vllm_serve_model. {END}"
-            )
-        if asked.pop("speculative"):
-            raise PlanError(
-                "spark_speculative is rendered for TensorRT-LLM alone: leave it empty, and say speculative_config in "
-                f"vllm_serve_arguments. {END}"
-            )
-        request = vllm.Request(
-            snapshot=model["snapshot"],
-            repo_dir=model["repo_dir"],
-            repo=str(model.get("repo") or ""),
-            model_bytes=model.get("bytes") or 0,
-            **asked,
-        )
-        try:
-            engine = {**vllm.plan(request), "asked": {name: asked[name] for name in RECORDED}}
-        except ServeError as error:
-            text = str(error)
-            stop = "" if text.endswith("?") else "."
-            raise PlanError(f"This model cannot be served as asked: {text}{stop} {END}") from error
-        doubts = engine.pop("doubts")
-        planned = {"changes": {name: [] for name in asked["members"]}, "engine": engine}
-        return {**planned, "warnings": doubts} if doubts else planned
+    ENGINE = vllm.ENGINE
+    SPECULATION = "speculative_config"

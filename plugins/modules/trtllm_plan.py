@@ -17,12 +17,8 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
+  - sparkops.dgx_spark.engine_plan
 options:
-  members:
-    description: The names of the Sparks, leader first.
-    type: list
-    elements: str
-    required: true
   model:
     description: >-
       C(snapshot), the path of the pinned commit in the Hugging Face cache, and C(repo_dir), the path of the model's own
@@ -31,10 +27,6 @@ options:
       models with the same, and their C(config) and C(commit), such as the one that guesses tokens.
     type: dict
     required: true
-  config:
-    description: The model's C(config.json), by which the split is checked. Empty where it is not known.
-    type: dict
-    default: {}
   options:
     description: The YAML of C(--extra_llm_api_options), as a dictionary.
     type: dict
@@ -43,10 +35,6 @@ options:
     description: Flags of C(trtllm-serve) by name, without dashes.
     type: dict
     default: {}
-  api_host:
-    description: The address that the API listens on.
-    type: str
-    default: 127.0.0.1
   api_port:
     description: The port that the API listens on.
     type: int
@@ -73,16 +61,6 @@ options:
     description: Where they are.
     type: str
     default: ""
-  min_kv_tokens:
-    description: How many tokens must fit into the KV cache, so that a start has not failed. 0 for no limit.
-    type: int
-    default: 0
-  environment:
-    description: >-
-      Further environment of all ranks. What the role, the supervisor or the image sets is refused, and what looks like
-      a secret.
-    type: dict
-    default: {}
   facts:
     description: >-
       What the image says of itself, as M(sparkops.dgx_spark.trtllm_image_info) returns it. With a schema the options

@@ -15,15 +15,7 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
-options:
-  plan:
-    description: What M(sparkops.dgx_spark.trtllm_plan) returned.
-    type: dict
-    required: true
-  report:
-    description: What M(sparkops.dgx_spark.engine_report) returned.
-    type: dict
-    required: true
+  - sparkops.dgx_spark.engine_plan.report
 author:
   - sparkops contributors (@sparkops)
 """

@@ -17,23 +17,9 @@ description:
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
   - sparkops.dgx_spark.attributes.info
+  - sparkops.dgx_spark.engine_plan
+  - sparkops.dgx_spark.engine_plan.every_node
 options:
-  members:
-    description: The names of the Sparks, leader first.
-    type: list
-    elements: str
-    required: true
-  model:
-    description: >-
-      C(snapshot), the path of the pinned commit in the Hugging Face cache, and C(repo_dir), the path of the model's own
-      directory above; both are the same on every Spark. C(repo) is the name that requests give, unless O(arguments) has
-      C(served_model_name). C(bytes), the size of its files, tells how long the ranks wait for one another.
-    type: dict
-    required: true
-  config:
-    description: The model's C(config.json), by which the split is checked. Empty where it is not known.
-    type: dict
-    default: {}
   arguments:
     description:
       - Flags of C(vllm serve) by name, without dashes. Underscores stand for dashes, as they do to vLLM itself.
@@ -42,35 +28,6 @@ options:
         words; null to leave one out. What the role or the supervisor says itself is refused, and secrets are.
     type: dict
     default: {}
-  environment:
-    description: >-
-      Further environment of all ranks. What the role, the supervisor or the image sets is refused, and what looks like
-      a secret.
-    type: dict
-    default: {}
-  api_host:
-    description: The address that the API listens on.
-    type: str
-    default: 127.0.0.1
-  image:
-    description: The image, whose tag tells the version of vLLM in its makers' own repository.
-    type: str
-    default: ""
-  min_kv_tokens:
-    description: How many tokens must fit into the KV cache, so that a start has not failed. 0 for no limit.
-    type: int
-    default: 0
-  speculative:
-    description: What C(spark_speculative) says, which is refused, since O(arguments) say how tokens are guessed.
-    type: raw
-    default: ""
-  vision:
-    description: >-
-      Whether the model is asked about a picture once it serves. With V(auto) where its config.json has an encoder of
-      pictures.
-    type: str
-    choices: [auto, always, never]
-    default: auto
 author:
   - sparkops contributors (@sparkops)
 """

@@ -10,24 +10,10 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag
 
 #: of vLLM, whose parser this is
 VERSION = "0.32.0"
-
-
-class Flag(NamedTuple):
-    """An option of ``vllm serve``.
-
-    ``kind``: ``int``, ``float``, ``str``, ``size``, a number that may end with k or G, ``json``, ``list``, of several
-    words, ``flag``, which takes no value, or ``switch``, which has a contrary that begins with ``no-``.
-    """
-
-    kind: str
-    choices: tuple[str, ...] = ()
-    short: tuple[str, ...] = ()  # other names, without dashes
-    words: tuple[str, ...] = ()  # that it takes instead of a number
-
 
 FLAGS = {
     "additional-config": Flag("json"),

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 IMAGE = Path(__file__).parents[3] / "roles" / "engine_serve" / "files" / "image"
 CLUSTER: dict[str, Any] = {
@@ -32,3 +35,22 @@ def program(folder: Path, statement: str, *arguments: str, **options: Any) -> su
     load += f"paths.CONFIG = paths.STATE = paths.RUN = paths.SSH_HOME = pathlib.Path({str(folder)!r}); "
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
     return subprocess.Popen([sys.executable, "-c", load + statement, *arguments], **pipes)
+
+
+@contextlib.contextmanager
+def metrics(answers: list[str], status: int = 200) -> Iterator[str]:
+    """SIMULATED: an engine's /metrics, one answer after the other, the last one for ever."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write((answers.pop(0) if len(answers) > 1 else answers[0]).encode())
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()

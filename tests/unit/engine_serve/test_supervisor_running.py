@@ -122,3 +122,45 @@ def test_an_engine_without_mpi_has_a_command_on_every_node(tmp_path, monkeypatch
     said = capsys.readouterr().out
     assert "head INFO" in said
     assert "spark2 runs: env DGX_SPARK_TETHER=1 NCCL_DEBUG=INFO serve --rank '1 of 2'" in said
+
+
+class HeadFirst(TwoCommands):
+    """SIMULATED: as SGLang ends: the head lets a request end, its own child is not to be asked, and then all ranks."""
+
+    head_ends_all = True
+
+    def commands(self) -> dict[str, list[str]]:
+        head = "trap 'echo head asked; sleep 0.3; echo request done; touch over; exit 0' TERM"
+        child = "sh -c 'trap \"echo child asked\" TERM; while [ ! -e over ]; do sleep 0.05; done; echo child over'"
+        return {
+            "spark1": ["sh", "-c", f"{head}; {child} & echo up; while :; do sleep 0.05; done"],
+            "spark2": ["serve"],
+        }
+
+
+def test_the_head_is_asked_first_and_alone(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "ssh").write_text("#!/bin/sh\nwhile [ ! -e over ]; do sleep 0.05; done; echo worker over\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.chdir(tmp_path)
+    one = running.Running(HeadFirst(CLUSTER))
+    time.sleep(1)
+    one.end(20)
+    assert [process.poll() for process in one._processes] == [0, 0]
+    one.causes()
+    said = capsys.readouterr().out
+    assert "child asked" not in said
+    assert said.index("head asked") < said.index("request done") < said.index("worker over")
+
+
+def test_a_head_that_does_not_end_is_ended_with_all_others(tmp_path, monkeypatch) -> None:
+    (tmp_path / "ssh").write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.05; done\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.chdir(tmp_path)
+    one = running.Running(HeadFirst(CLUSTER))
+    time.sleep(0.5)
+    began = time.monotonic()
+    one.end(0.1)
+    assert time.monotonic() - began < 10
+    assert [process.poll() for process in one._processes] == [-9, -9]

@@ -5,20 +5,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import json
 import signal
 import socket
-import threading
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 from supervisor import engines, identity, network, paths, ssh
 from supervisor.engines import vllm
 from supervisor.memory import Reading
-from supervisor_support import CLUSTER, ONE
+from supervisor_support import CLUSTER, ONE, metrics
 
 LIMITS = {"load_timeout_s": 3700, "memory_floor_mib": 8192, "memory_load_floor_mib": 16384}
 SERVE = {
@@ -215,25 +212,6 @@ def test_how_many_tokens_fit_and_whether_they_do() -> None:
     assert engine.too_few(131072).startswith("131072 tokens fit into the KV cache, fewer than vllm_serve_min_kv_tokens")
     assert "gpu_memory_utilization in vllm_serve_arguments" in engine.too_few(131072)
     assert engine.too_few(200000) == ""
-
-
-@contextlib.contextmanager
-def metrics(answers: list[str], status: int = 200) -> Iterator[str]:
-    """SIMULATED: an engine's /metrics, one answer after the other, the last one for ever."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write((answers.pop(0) if len(answers) > 1 else answers[0]).encode())
-
-        def log_message(self, *_words: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def told(tokens: int, steps: int, running: int = 1) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.action import (
     engine_report,
+    sglang_plan,
+    sglang_report,
     trtllm_plan,
     trtllm_report,
     vllm_plan,
@@ -53,7 +55,8 @@ def test_a_report() -> None:
     assert tuple(found) == FACTS
     own = run(trtllm_report, {"plan": {"engine": {"version": "1.3.0rc5"}}, "report": found})
     assert own == {**found, "version": "1.3.0rc5"}
-    assert run(vllm_report, {"plan": {"engine": {"version": ""}}, "report": found}) == {**found, "version": ""}
+    for one in (vllm_report, sglang_report):
+        assert run(one, {"plan": {"engine": {"version": ""}}, "report": found}) == {**found, "version": ""}
 
 
 @pytest.mark.parametrize("answer", [{}, {"usage": {"completion_tokens": 0}}, {"usage": None}])
@@ -234,38 +237,50 @@ def test_what_cannot_be_told_is_refused(options: dict[str, Any], says: str) -> N
     assert says in str(refused.value)
 
 
-def vllm_engine(**options: Any) -> dict[str, Any]:
+@pytest.fixture(params=[(vllm_plan, "vLLM"), (sglang_plan, "SGLang")], ids=lambda param: param[1])
+def other(request: pytest.FixtureRequest) -> tuple[Any, str]:
+    """The planner of an engine without MPI, and the engine's title."""
+    return request.param
+
+
+def other_engine(plan: Any, **options: Any) -> dict[str, Any]:
     wanted: dict[str, Any] = {"members": ["spark1"], "model": {**MODEL, "bytes": 7}, **options}
-    spec = vllm_plan.ActionModule.SPEC
+    spec = plan.ActionModule.SPEC
     defaults = {name: about["default"] for name, about in spec.items() if "default" in about}
-    return run(vllm_plan, {**defaults, **wanted})
+    return run(plan, {**defaults, **wanted})
 
 
-def test_what_vllm_is_told_is_no_change_of_its_own() -> None:
-    found = vllm_engine(arguments={"seed": 1}, image="vllm/vllm-openai:v0.28.0")
+def test_what_an_engine_is_told_is_no_change_of_its_own(other: tuple[Any, str]) -> None:
+    plan, title = other
+    image = {"vLLM": "vllm/vllm-openai:v0.28.0", "SGLang": "lmsysorg/sglang:v0.28.0"}[title]
+    found = other_engine(plan, arguments={"stream_interval": 1}, image=image)
     assert found["changes"] == {"spark1": []}
-    assert found["engine"]["serve"][:3] == ["vllm", "serve", "/models/snapshots/a"]
+    assert "/models/snapshots/a" in found["engine"]["serve"]
     assert found["engine"]["version"] == "0.28.0"
     assert "warnings" not in found
     assert found["engine"]["asked"] == {
-        **{"arguments": {"seed": 1}, "environment": {}, "min_kv_tokens": 0, "vision": "auto"},
-        "image": "vllm/vllm-openai:v0.28.0",
+        **{"arguments": {"stream_interval": 1}, "environment": {}, "min_kv_tokens": 0, "vision": "auto"},
+        "image": image,
     }
 
 
-def test_what_only_vllm_can_judge_is_a_warning() -> None:
-    assert "warmup_config is no flag of vLLM" in vllm_engine(arguments={"warmup_config": "x"})["warnings"][0]
+def test_what_only_that_engine_can_judge_is_a_warning(other: tuple[Any, str]) -> None:
+    plan, title = other
+    found = other_engine(plan, arguments={"wholly_new": "x"})
+    assert f"wholly_new is no flag of {title}" in found["warnings"][0]
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"model": {}}, "snapshot and repo_dir of the model are not known: run the role hf_cache before"),
-        ({"speculative": "catalogue"}, "say speculative_config in vllm_serve_arguments. Nothing was changed."),
-        ({"arguments": {"max_modle_len": 1}}, "did you mean max_model_len? Nothing was changed."),
+        ({"speculative": "catalogue"}, "_serve_arguments. Nothing was changed."),
+        ({"arguments": {"reasoning_parsre": 1}}, "did you mean reasoning_parser? Nothing was changed."),
         ({"arguments": {"tp": 2}}, "but there are 1 Sparks with one GPU each: make them equal. Nothing was changed."),
     ],
 )
-def test_what_vllm_cannot_do_is_refused_with_the_mend(options: dict[str, Any], says: str) -> None:
+def test_what_an_engine_cannot_do_is_refused_with_the_mend(
+    other: tuple[Any, str], options: dict[str, Any], says: str
+) -> None:
     with pytest.raises(PlanError, match=re.escape(says)):
-        vllm_engine(**options)
+        other_engine(other[0], **options)

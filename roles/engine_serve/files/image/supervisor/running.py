@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import threading
 import time
@@ -95,13 +96,28 @@ class Running:
         return next((status for status in found if status is not None), None)
 
     def end(self, grace: float, served: bool = True) -> None:
-        """End all its programs by their process groups: a main process's children do not always follow it."""
-        for number, seconds in self.engine.end_signals(served, grace):
+        """End all its programs by their process groups: a main process's children do not always follow it.
+
+        Where the leader's main process has the others end, it is asked first, and alone: what its children get by
+        their group, too, would end them under the requests that run.
+        """
+        signals = self.engine.end_signals(served, grace)
+        if self.engine.head_ends_all and signals[0][0] == signal.SIGTERM:
+            head, deadline = self._processes[:1], time.monotonic() + signals.pop(0)[1]
+            for process in head:
+                process.terminate()
+            _await(head, deadline)
+            _await(self._processes if all(one.poll() is not None for one in head) else [], deadline)
+        for number, seconds in signals:
             left = [process for process in self._processes if process.poll() is None]
             for process in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
-            deadline = time.monotonic() + seconds
-            for process in left:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(max(0, deadline - time.monotonic()))
+            _await(left, time.monotonic() + seconds)
+
+
+def _await(programs: list[subprocess.Popen[str]], deadline: float) -> None:
+    """Wait until programs have ended. :param deadline: by ``time.monotonic``."""
+    for process in programs:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0, deadline - time.monotonic()))

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster, vllm
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_environment as environment
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.every_node import Request
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm import ENGINE
 
 SUPERVISOR = Path(__file__).parents[5] / "roles" / "engine_serve" / "files" / "image" / "supervisor"
 REPO = "/home/nvidia/.cache/huggingface/hub/models--lab--tiny"
@@ -27,7 +28,7 @@ def planned(**changes: Any) -> dict[str, Any]:
         "model_bytes": 134 * 10**9,
         "arguments": {"tensor_parallel_size": 2, "max_num_seqs": 32},
     }
-    return vllm.plan(vllm.Request(**{**wanted, **changes}))
+    return ENGINE.plan(Request(**{**wanted, **changes}))
 
 
 def test_two_sparks() -> None:
@@ -115,7 +116,7 @@ def test_what_the_plan_and_the_supervisor_set_is_owned() -> None:
     }
     names = set(cluster.node_environment(node, require_rdma=True))
     texts = [(SUPERVISOR / name).read_text() for name in ("caches.py", "engines/vllm.py")]
-    names |= {name for text in texts for name in re.findall(r'"([A-Z]+(?:_[A-Z]+)+)":', text)}
+    names |= {name for text in texts for name in re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', text)}
     names |= {f"{library}_SOCKET_IFNAME" for library in ("GLOO", "NCCL", "TP")}
     assert {"VLLM_HOST_IP", "VLLM_CACHE_ROOT", "VLLM_ENGINE_READY_TIMEOUT_S", "TRITON_CACHE_DIR"} <= names
-    assert [name for name in sorted(names) if not list(environment.environment_problems({name: "x"}))] == []
+    assert [name for name in sorted(names) if not list(ENGINE.environment_problems({name: "x"}))] == []

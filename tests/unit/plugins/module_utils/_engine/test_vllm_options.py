@@ -9,18 +9,19 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_options as settings
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION, Flag
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import PARSER
 from hypothesis import given
 from hypothesis import strategies as st
 
 
 def refused(told: dict[str, Flag] | None = None, **arguments: Any) -> list[str]:
-    return [one.text for one in settings.findings(arguments, told) if one.refused]
+    return [one.text for one in PARSER.findings(arguments, told) if one.refused]
 
 
 def doubted(**arguments: Any) -> list[str]:
-    return [one.text for one in settings.findings(arguments) if not one.refused]
+    return [one.text for one in PARSER.findings(arguments) if not one.refused]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def doubted(**arguments: Any) -> list[str]:
     ids=str,
 )
 def test_what_vllm_takes_passes(said: dict[str, Any]) -> None:
-    assert list(settings.findings(said)) == []
+    assert list(PARSER.findings(said)) == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_what_vllm_takes_passes(said: dict[str, Any]) -> None:
     ids=str,
 )
 def test_what_would_end_a_start_is_refused(said: dict[str, Any], says: str) -> None:
-    (text,) = [one.text for one in settings.findings(said) if one.refused]
+    (text,) = [one.text for one in PARSER.findings(said) if one.refused]
     assert says in text
 
 
@@ -108,14 +109,14 @@ def test_the_images_own_flags_are_all_there_is() -> None:
 
 def test_what_is_null_is_left_out_whatever_it_is() -> None:
     said = {"host": None, "nonsense": None, "tp": None, "tensor_parallel_size": 1}
-    assert list(settings.findings(said)) == []
-    assert settings.render(said) == ["--tensor-parallel-size", "1"]
-    assert settings.said(said, "tensor-parallel-size") == 1
+    assert list(PARSER.findings(said)) == []
+    assert PARSER.render(said) == ["--tensor-parallel-size", "1"]
+    assert PARSER.said(said, "tensor-parallel-size") == 1
 
 
 def test_a_value_is_one_word_of_the_command_line() -> None:
     said = {"chat_template": "{{ a b }}", "seed": -1, "override_generation_config": {"b": 1, "a": "x y"}, "new": False}
-    assert settings.render(said) == [
+    assert PARSER.render(said) == [
         *("--chat-template", "{{ a b }}", "--no-new"),
         *("--override-generation-config", '{"a": "x y", "b": 1}', "--seed=-1"),
     ]
@@ -131,9 +132,9 @@ values = st.recursive(
 
 @given(st.dictionaries(names, values, max_size=5))
 def test_whatever_is_said_is_judged_and_what_passes_is_words(said: dict[str, Any]) -> None:
-    found = list(settings.findings(said))
+    found = list(PARSER.findings(said))
     assert json.dumps([one.text for one in found])
     if not any(one.refused for one in found):
-        words = settings.render(said)
+        words = PARSER.render(said)
         assert all(isinstance(word, str) and "\0" not in word for word in words)
-        assert settings.render(dict(reversed(said.items()))) == words, "in whatever order it was said"
+        assert PARSER.render(dict(reversed(said.items()))) == words, "in whatever order it was said"

@@ -8,24 +8,18 @@ Where vLLM for processors is installed: in the directory that the variable VLLM 
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_options as settings
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION, Flag
-from hypothesis import given
-from hypothesis import settings as hypothesis
-from hypothesis import strategies as st
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import PARSER
+from engine_parser import Found, arguments_of, asked, check_is_of
+from hypothesis import given, settings
 
 ROOT = Path(__file__).parents[5]
 PYTHON = Path(os.environ.get("VLLM", ROOT / "build" / "vllm")) / "bin" / "python"
-#: prints the version and the names of all flags, and then for each list of words why the parser refuses them
 PROGRAM = """
-import contextlib, io, json, sys
 import vllm
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 try:
@@ -33,111 +27,35 @@ try:
 except ImportError:
     from vllm.entrypoints.openai.cli_args import make_arg_parser
 parser = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
-names = sorted(name[2:] for action in parser._actions for name in action.option_strings if name.startswith("--"))
-print("READY" + json.dumps([vllm.__version__, names]), flush=True)
-for line in sys.stdin:
-    said, kept = io.StringIO(), io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(kept):
-            parser.parse_args(json.loads(line))
-        answer = ""
-    except SystemExit:
-        answer = said.getvalue()[-300:]
-    except Exception as error:
-        answer = repr(error)
-    print("SAID" + json.dumps(answer), flush=True)
+version = vllm.__version__
 """
 #: whose words are of a form of their own
 OWN_FORM = ("lora-modules", "log-config-file", "device-ids", "custom-histogram-buckets", "ir-op-priority")
 
-Parser = Callable[[list[str]], str]
-
-
-def answer(process: subprocess.Popen[str], mark: str) -> Any:
-    """What the program prints behind a mark; vLLM prints other lines before."""
-    assert process.stdout
-    for line in process.stdout:
-        if line.startswith(mark):
-            return json.loads(line[len(mark) :])
-    raise AssertionError(f"vLLM's parser has ended with {process.wait()}")
-
 
 @pytest.fixture(scope="module")
-def vllm() -> Iterator[tuple[str, list[str], Parser]]:
-    """vLLM's version, its flags, and its parser, which returns why it refuses words."""
-    if not PYTHON.is_file():
-        pytest.skip(
-            f"vLLM is not installed ({PYTHON}): its own parser judged nothing. VLLM=DIRECTORY names another one"
-        )
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([PYTHON, "-c", PROGRAM], stdin=pipe, stdout=pipe, text=True)
-    try:
-        version, names = answer(process, "READY")
-
-        def judge(words: list[str]) -> str:
-            assert process.stdin
-            print(json.dumps(words), file=process.stdin, flush=True)
-            return str(answer(process, "SAID"))
-
-        yield version, names, judge
-    finally:
-        process.kill()
-        process.wait()
+def vllm() -> Iterator[Found]:
+    absent = f"vLLM is not installed ({PYTHON}): its own parser judged nothing. VLLM=DIRECTORY names another one"
+    yield from asked(PYTHON, PROGRAM, os.environ, absent)
 
 
-def values_of(flag: Flag) -> st.SearchStrategy[Any]:
-    """Values that a flag takes."""
-    number = st.integers(1, 4096)
-    if flag.choices:
-        return st.sampled_from(flag.choices)
-    return {
-        "switch": st.booleans(),
-        "flag": st.booleans(),
-        "int": number | number.map(str),
-        "float": st.floats(0.01, 0.99),
-        "size": number | st.sampled_from(["16k", "2G"]) | st.sampled_from(flag.words or ("1k",)),
-        "json": st.just({}),
-        "list": st.lists(number, min_size=1, max_size=2),
-        "str": st.from_regex(r"[a-z][a-z0-9_./-]{0,11}", fullmatch=True),
-    }[flag.kind]
-
-
-def spelt(name: str) -> st.SearchStrategy[str]:
-    return st.sampled_from([name, name.replace("-", "_"), *FLAGS[name].short])
-
-
-def is_for_people(name: str) -> bool:
-    taken = name in settings.OWNED or name in settings.SECRETS or name.startswith(tuple(settings.OWNED_BEGINNINGS))
-    return not taken and name not in OWN_FORM
-
-
-one = st.sampled_from([name for name in FLAGS if is_for_people(name)]).flatmap(
-    lambda name: st.tuples(st.just(name), spelt(name), st.none() | values_of(FLAGS[name]))
-)
-arguments = st.lists(one, max_size=6, unique_by=lambda drawn: drawn[0]).map(
-    lambda drawn: {spelling: value for _name, spelling, value in drawn}
-)
-
-
-@given(said=arguments)
-@hypothesis(deadline=None, max_examples=200)
-def test_what_passes_is_taken_by_vllms_own_parser(vllm: tuple[str, list[str], Parser], said: dict[str, Any]) -> None:
+@given(said=arguments_of(PARSER, OWN_FORM))
+@settings(deadline=None, max_examples=200)
+def test_what_passes_is_taken_by_vllms_own_parser(vllm: Found, said: dict[str, Any]) -> None:
     version, _names, judge = vllm
-    if version != VERSION:
-        pytest.skip(f"vLLM {version} is installed ({PYTHON}), and the table is of {VERSION}")
-    assert [found.text for found in settings.findings(said)] == []
-    assert judge(["/models/snapshots/abc", *settings.render(said)]) == ""
+    check_is_of(version, PARSER, PYTHON)
+    assert [found.text for found in PARSER.findings(said)] == []
+    assert judge(["/models/snapshots/abc", *PARSER.render(said)]) == ""
 
 
-def test_the_table_has_every_flag_of_this_version(vllm: tuple[str, list[str], Parser]) -> None:
+def test_the_table_has_every_flag_of_this_version(vllm: Found) -> None:
     version, names, _judge = vllm
-    if version != VERSION:
-        pytest.skip(f"vLLM {version} is installed ({PYTHON}), and the table is of {VERSION}")
-    contraries = {f"no-{name}" for name, flag in FLAGS.items() if flag.kind == "switch"}
-    assert set(names) - {"help"} == {*FLAGS, *contraries}
+    check_is_of(version, PARSER, PYTHON)
+    contraries = {f"no-{name}" for name, flag in PARSER.flags.items() if flag.kind == "switch"}
+    assert set(names) - {"help"} == {*PARSER.flags, *contraries}
 
 
-def test_where_a_rank_is_is_what_vllm_takes_and_a_misspelt_flag_is_not(vllm: tuple[str, list[str], Parser]) -> None:
+def test_where_a_rank_is_is_what_vllm_takes_and_a_misspelt_flag_is_not(vllm: Found) -> None:
     _version, _names, judge = vllm
     place = ["--nnodes", "2", "--master-addr", "192.168.100.1", "--master-port", "29501", "--node-rank"]
     assert judge(["/models/x", *place, "0", "--host", "127.0.0.1", "--port", "8355"]) == ""

@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import re
 import signal
-import time
-from pathlib import Path
-from typing import Sequence
 
-from .. import caches, contract, identity, network, probe, state
 from ..state import say
-from . import Engine
+from .every_node import EveryNode, share_of
 
-RANK = ["python3", contract.PROGRAM, "rank", "--"]
-MASTER_PORT = 29501  # or the next that is free; the head listens there on all its addresses
 CACHES = {"VLLM_CACHE_ROOT": "vllm"}
 MOST = 0.9  # of a node's memory that vLLM may take, where nobody says
-WRONG_ARGUMENTS = 2  # exit status
 TERM_S = 5.0  # it ends its engine at SIGTERM within a second, and then may wait for clients without end
 
 SAID = re.compile(r"\[\w+\.py:\d+\] (?P<said>.*)")
 HARMLESS = re.compile(r"\b(?:DEBUG|INFO|WARNING) \d\d-\d\d \d\d:")
-SHARE = re.compile(r"(?P<what>[Ll]oading (?:[\w-]+ )*checkpoint shards|Capturing CUDA graphs)[^:]*:\s*(?P<share>\d+)%")
 STAGES = {
     "waiting for the other ranks": re.compile(r"world_size=\d+ rank=\d+ .*distributed_init_method="),
     "loading weights": re.compile(r"(?:Starting to load|Loading) model\b"),
@@ -59,12 +51,9 @@ def progress_of(line: str) -> str:
     >>> progress_of("(APIServer pid=7) WARNING 11-30 17:10:40 [vllm.py:1] Enforce eager set, disabling torch.compile")
     ''
     """
-    share = SHARE.search(line)
-    if share:
-        return f"{share['what']}, {int(share['share']) // 10 * 10} %"
     said = SAID.search(line)
     if not said:
-        return ""
+        return share_of(line)
     return next((stage for stage, begins in STAGES.items() if begins.match(said["said"])), "")
 
 
@@ -96,93 +85,34 @@ def kv_tokens_of(line: str) -> int:
     return int(found["tokens"].replace(",", "")) if found else 0
 
 
-def counted(metrics: str) -> list[float]:
-    """The counters that grow while tokens are made or a prompt is read, from the text of ``/metrics``.
+class VLLM(EveryNode):
+    """``vllm serve`` on every node."""
 
-    >>> counted('vllm:generation_tokens_total{engine="0"} 12.0\\nvllm:num_requests_running{engine="0"} 1.0\\n')
-    [12.0]
-    """
-    return [float(count) for count in COUNTER.findall(metrics)]
-
-
-def makes_tokens(address: str, timeout: float, pause: float) -> bool:
-    """Whether the engine makes tokens, although a canary waits in its queue in vain. Reading takes nothing away."""
-    try:
-        before = counted(probe.text(address, "/metrics", timeout))
-        time.sleep(pause)
-        return counted(probe.text(address, "/metrics", timeout)) != before
-    except probe.ERRORS:
-        return False
-
-
-class VLLM(Engine):
-    """One command on every node."""
-
-    leaves_children = reuses_port = True
+    model_word = 2
+    address = "VLLM_HOST_IP"
+    caches = CACHES
+    counter = COUNTER
+    first_port = 29501  # the head listens there on all its addresses
     more_tokens = "raise gpu_memory_utilization in vllm_serve_arguments"
 
-    @property
-    def _alone(self) -> bool:
-        return len(self.cluster["nodes"]) == 1
-
-    def identity(self) -> dict[str, str]:
-        """The model's files, which vLLM does not compare: ranks of two models start, and stand still."""
-        return {"model": identity.of_folder(Path(self.cluster["serve"][2]))}
-
-    def check_nodes(self) -> None:
-        """All nodes have the same model."""
-        if not self._alone:
-            identity.check(self.cluster, self.identity())
-
     def environment(self) -> dict[str, str]:
-        """What the plan says, where compiled kernels are kept, and the time that a load may take."""
+        """And the time that a load may take."""
         patience = {"VLLM_ENGINE_READY_TIMEOUT_S": str(int(self.cluster["limits"]["load_timeout_s"]))}
-        return {**self.cluster["environment"], **caches.environment(CACHES), **patience}
+        return {**super().environment(), **patience}
 
-    def rank_environment(self) -> dict[str, str]:
-        """Where the other ranks reach this one: without these, vLLM takes the address towards the internet."""
-        own = state.node()
-        netdev = own["environment"].get("NCCL_SOCKET_IFNAME") or network.netdev_of(own["address"])
-        netdevs = {f"{library}_SOCKET_IFNAME": netdev for library in ("GLOO", "NCCL", "TP") if netdev}
-        return {"VLLM_HOST_IP": own["address"], **netdevs}
-
-    def _memory(self) -> list[str]:
-        """The share of its memory that vLLM may take on any node, unless somebody has said it.
-
-        Its own default is a share of all memory, whatever is free, and the system shares that memory.
-        """
-        known = [one for one in self.memory.values() if one.total]
-        if not self.settings.get("fit_kv_cache") or not known:
+    def memory_words(self) -> list[str]:
+        """The share of all memory that vLLM may take on any node; its own default is one of 0.92, whatever is free."""
+        if not self.room():
             return []
-        limits = self.cluster["limits"]
-        floor = limits["memory_load_floor_mib"] if limits["memory_floor_mib"] else 0
-        budget = limits.get("memory_budget_mib") or max(one.total for one in known)
-        shares = [
-            min(one.available - contract.scaled_mib(floor + contract.KEPT_MIB, one.total), budget) / one.total
-            for one in known
-        ]
-        share = max(contract.LEAST_FRACTION, int(100 * min(MOST, *shares)) / 100)
+        share = self.share({name: one.total for name, one in self.memory.items()}, MOST)
         say(f"vLLM gets {share} of each node's memory, so that a floor of memory is kept")
         return ["--gpu-memory-utilization", str(share)]
 
-    def commands(self) -> dict[str, list[str]]:
-        """The same on every node but for its rank, and where it listens."""
-        leader, *_workers = nodes = self.cluster["nodes"]
-        serve = [*RANK, *self.cluster["serve"], *self._memory()]
-        host, port = self.cluster["api_listen"].rsplit(":", 1)
-        api = ["--host", host, "--port", port]
-        if self._alone:
-            return {leader["name"]: [*serve, *api]}
-        place = ["--nnodes", str(len(nodes)), "--master-addr", leader["address"]]
-        place += ["--master-port", str(network.free_port(MASTER_PORT))]
-        return {
-            node["name"]: [*serve, *place, "--node-rank", str(rank), *(["--headless"] if rank else api)]
-            for rank, node in enumerate(nodes)
-        }
-
-    def is_server(self, command_line: Sequence[bytes]) -> bool:
-        """The command itself, which ends within seconds of any of its processes."""
-        return True
+    def place(self, rank: int, port: int) -> list[str]:
+        """All but the first have no API."""
+        nodes = self.cluster["nodes"]
+        where = ["--nnodes", str(len(nodes)), "--master-addr", nodes[0]["address"], "--master-port", str(port)]
+        return [*where, "--node-rank", str(rank), *(["--headless"] if rank else self.listening())]
 
     def progress(self, line: str) -> str:
         """Weights and graphs in tenths, and the stages between."""
@@ -196,20 +126,9 @@ class VLLM(Engine):
         """By its line about the KV cache."""
         return kv_tokens_of(line)
 
-    def is_busy(self, address: str, timeout: float, pause: float) -> bool:
-        """By its counts of tokens and of steps."""
-        return makes_tokens(address, timeout, pause)
-
-    def may_start_again(self, status: int | None) -> bool:
-        """Not with arguments that it refuses. That it ends with 0 says nothing: so it does when a peer has died."""
-        return status != WRONG_ARGUMENTS
-
     def end_signals(self, served: bool, grace: float) -> list[tuple[signal.Signals, float]]:
-        """While it loads it does nothing at SIGTERM, and there is nothing to lose.
-
-        Nor is there later: without a time to drain, SIGTERM ends all requests, and their clients alone are left.
-        """
-        return super().end_signals(served, min(grace, TERM_S)) if served else [(signal.SIGKILL, 10)]
+        """Without a time to drain, SIGTERM ends all requests, and their clients alone are left."""
+        return super().end_signals(served, min(grace, TERM_S))
 
 
 ENGINE = VLLM

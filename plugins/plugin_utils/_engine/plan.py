@@ -1,0 +1,71 @@
+# Copyright (c) sparkops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The planner of an engine whose ranks are one command on every Spark; vllm_plan and sglang_plan document it.
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.every_node import EveryNode, Request
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+
+#: what was asked for that the history keeps, by which a model that served before is served again as it was
+RECORDED = ("arguments", "environment", "min_kv_tokens", "vision", "image")
+END = "Nothing was changed."
+
+
+class EnginePlan(Planner):
+    """Runs on the controller."""
+
+    ENGINE: ClassVar[EveryNode]
+    SPECULATION: ClassVar[str]  # how people say in the arguments by what tokens are guessed
+    SPEC: ClassVar[dict[str, Any]] = {
+        "members": {"type": "list", "elements": "str", "required": True},
+        "model": {"type": "dict", "required": True},
+        "config": {"type": "dict", "default": {}},
+        "arguments": {"type": "dict", "default": {}},
+        "environment": {"type": "dict", "default": {}},
+        "api_host": {"type": "str", "default": "127.0.0.1"},
+        "image": {"type": "str", "default": ""},
+        "min_kv_tokens": {"type": "int", "default": 0},
+        "speculative": {"type": "raw", "default": ""},
+        "vision": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+    }
+
+    def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the engine's part of the plan. It changes nothing of its own on any host."""
+        asked, role = json.loads(json.dumps(asked, default=str)), f"{self.ENGINE.name}_serve"  # a date is a word
+        model = asked.pop("model")
+        absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
+        if absent:
+            raise PlanError(
+                f"{' and '.join(absent)} of the model are not known: run the role hf_cache before in the same play, or "
+                f"set {role}_model. {END}"
+            )
+        if asked.pop("speculative"):
+            raise PlanError(
+                f"spark_speculative is rendered for TensorRT-LLM alone: leave it empty, and say {self.SPECULATION} in "
+                f"{role}_arguments. {END}"
+            )
+        request = Request(
+            snapshot=model["snapshot"],
+            repo_dir=model["repo_dir"],
+            repo=str(model.get("repo") or ""),
+            model_bytes=model.get("bytes") or 0,
+            **asked,
+        )
+        try:
+            engine = {**self.ENGINE.plan(request), "asked": {name: asked[name] for name in RECORDED}}
+        except ServeError as error:
+            text = str(error)
+            stop = "" if text.endswith("?") else "."
+            raise PlanError(f"This model cannot be served as asked: {text}{stop} {END}") from error
+        doubts = engine.pop("doubts")
+        planned = {"changes": {name: [] for name in asked["members"]}, "engine": engine}
+        return {**planned, "warnings": doubts} if doubts else planned
