@@ -18,11 +18,13 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.of_mode
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_options import (
     version_of as trtllm_version_of,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import Flag
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_environment import (
     environment,
     environment_problems,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import (
+    canonical,
     findings,
     render,
     said,
@@ -43,6 +45,7 @@ class Request:
     snapshot: str  # path of the pinned commit below repo_dir, both on the hosts
     repo_dir: str
     repo: str = ""  # the model's handle, by which requests name it
+    alias: str = ""  # another name for it, such as the gateway's
     model_bytes: int = 0
     arguments: Mapping[str, Any] = field(default_factory=dict)  # flags of vllm serve without dashes
     environment: Mapping[str, Any] = field(default_factory=dict)  # of all ranks, beside what the role sets
@@ -50,6 +53,8 @@ class Request:
     config: Mapping[str, Any] = field(default_factory=dict)  # the model's config.json, empty where it is not known
     min_kv_tokens: int = 0  # that must fit into the KV cache
     image: str = ""  # whose tag tells the version
+    told: Mapping[str, Flag] | None = None  # the flags that the image has by its own word
+    told_version: str = ""  # which the image has by its own word
     vision: str = "auto"  # whether the model takes pictures: by its config.json, always or never
 
 
@@ -69,7 +74,7 @@ def plan(asked: Request) -> dict[str, Any]:
         raise ServeError(
             f"{asked.image} is an image of TensorRT-LLM, and vLLM is to serve: set vllm_serve_base_image or spark_image"
         )
-    found = list(findings(asked.arguments))
+    found = list(findings(asked.arguments, asked.told))
     problems = [one.text for one in found if one.refused]
     problems += [*environment_problems(asked.environment), *split_problems(asked)]
     if problems:
@@ -88,7 +93,7 @@ def plan(asked: Request) -> dict[str, Any]:
         "files": {},
         "downloads": [],
         "world": world(asked.arguments),
-        "version": version_of(asked.image),
+        "version": asked.told_version or version_of(asked.image),
         "sees": {"auto": sees(asked.config), "always": True, "never": False}[asked.vision],
     }
 
@@ -115,14 +120,18 @@ def is_trtllm(image: str) -> bool:
 def beneath(asked: Request) -> dict[str, Any]:
     """What nobody has said, and vLLM's own defaults would get wrong.
 
-    Without a name requests would have to give the model's path; a rank that waits for a peer, or for one that loads
-    more slowly, is not to end earlier or later than that takes.
+    A rank that waits for a peer, or for one that loads more slowly, is not to end earlier or later than that takes.
     """
     share = asked.model_bytes // max(len(asked.members), 1)
-    found: dict[str, Any] = {"served-model-name": asked.repo} if asked.repo else {}
-    if len(asked.members) > 1:
-        found["distributed-timeout-seconds"] = PATIENCE_S + share // PATIENCE_BYTES
+    found = {"distributed-timeout-seconds": PATIENCE_S + share // PATIENCE_BYTES} if len(asked.members) > 1 else {}
     return {name: value for name, value in found.items() if said(asked.arguments, name) is None}
+
+
+def names(asked: Request) -> list[str]:
+    """The names that the model goes by, the first of which the API tells: vLLM refuses any other."""
+    own = said(asked.arguments, "served-model-name")
+    listed = own if isinstance(own, list) else [own or asked.repo]
+    return [str(name) for name in dict.fromkeys([*listed, asked.alias]) if name]
 
 
 def command(asked: Request) -> list[str]:
@@ -131,8 +140,13 @@ def command(asked: Request) -> list[str]:
     :raises ServeError: when the model is not where containers see it.
     """
     model = inside(contract.MODEL_DIR, asked.snapshot, asked.repo_dir)
-    own = {name: value for name, value in asked.arguments.items() if value is not None}
-    return ["vllm", "serve", model, *render({**beneath(asked), **own})]
+    own = {
+        name: value
+        for name, value in asked.arguments.items()
+        if value is not None and canonical(str(name)) != "served-model-name"
+    }
+    called = {"served-model-name": names(asked)} if names(asked) else {}
+    return ["vllm", "serve", model, *render({**beneath(asked), **called, **own}, asked.told)]
 
 
 def world(arguments: Mapping[str, Any]) -> int:
