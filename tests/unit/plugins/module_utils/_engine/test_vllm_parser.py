@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_image
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_options as settings
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION, Flag
 from hypothesis import given
@@ -134,7 +135,18 @@ def test_the_table_has_every_flag_of_this_version(vllm: tuple[str, list[str], Pa
     if version != VERSION:
         pytest.skip(f"vLLM {version} is installed ({PYTHON}), and the table is of {VERSION}")
     contraries = {f"no-{name}" for name, flag in FLAGS.items() if flag.kind == "switch"}
-    assert set(names) - {"help"} == {*FLAGS, *contraries}
+    others = {other for flag in FLAGS.values() for other in flag.short}
+    assert set(names) - {"help"} - others == {*FLAGS, *contraries}
+
+
+def test_what_the_image_is_asked_by_is_answered_with_the_table(vllm: tuple[str, list[str], Parser]) -> None:
+    version, _names, _judge = vllm
+    asked = subprocess.run([PYTHON, "-c", vllm_image.PROGRAM], capture_output=True, text=True, check=True)
+    said = vllm_image.parsed(asked.stdout.splitlines())
+    assert said["version"] == version
+    if version != VERSION:
+        pytest.skip(f"vLLM {version} is installed ({PYTHON}), and the table is of {VERSION}")
+    assert vllm_image.told(said["flags"]) == FLAGS
 
 
 def test_where_a_rank_is_is_what_vllm_takes_and_a_misspelt_flag_is_not(vllm: tuple[str, list[str], Parser]) -> None:
