@@ -29,6 +29,9 @@ lab_vars = -e virtual_spark_lab='"$(LAB)"' -e virtual_spark_count=$(SPARKS) -e v
 NEWEST ?= lab/tests/unit tests/unit
 of_core = tests/unit/plugins $(wildcard tests/unit/test_*_playbook.py tests/unit/test_role_*.py) tests/unit/test_documented_examples.py
 
+# How many examples of each property are tried: patient (a hundred), fuzz (two thousand), or in make test brief (ten).
+EXAMPLES ?= patient
+
 # What runs on hosts and is no module.
 programs = $(wildcard roles/*/files/*.py)
 
@@ -77,7 +80,7 @@ lint-changelog: $(VENV)/.for-tests
 
 # The long ones first, and four on two cores: many of them wait.
 unit: $(VENV)/.for-tests ## parsers, planners, renderers
-	pytest -n 4 --dist worksteal lab/tests/unit tests/unit
+	pytest -n 4 --dist worksteal --hypothesis-profile=$(EXAMPLES) lab/tests/unit tests/unit
 
 unit-newest: $(VENV)/.for-tests ## the same on the newest ansible-core, by a newer Python of this machine or of a virtual Spark
 	python -m tests.newest $(if $(IMAGE_COMES),--wait=600) $(NEWEST)
@@ -94,11 +97,12 @@ e2e: $(VENV)/.for-tests ## the lab from outside, and two_spark.yml from blank Sp
 
 # What keeps the cores busy beside what mostly waits. Molecule's first scenario builds the image with the newer Python.
 test: ## all of these, some 25 minutes on 2 cores
-	$(MAKE) --jobs=2 --output-sync=target lint unit
+	$(MAKE) --jobs=2 --output-sync=target lint unit EXAMPLES=brief
 	$(MAKE) --jobs=2 molecule package unit-newest IMAGE_COMES=yes NEWEST='$(of_core)'
 	$(MAKE) e2e
 
 test-all: test ## and the whole matrix: every cabling, size, fault and variant; some hours
+	$(MAKE) unit
 	$(MAKE) unit-newest
 	MOLECULE_GLOB='molecule/matrix/*/molecule.yml' molecule test --all
 	pytest -m matrix tests/package tests/e2e

@@ -21,6 +21,6 @@ if AnsibleCollectionConfig.collection_finder is None:
 # A slow example is the fault of a busy machine, not of what is tested; and one commit passes or fails each time alike.
 settings.register_profile("patient", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=2000)
-# Where the same examples were tried on another Python already.
+# In make test, and where the same examples were tried on another Python already.
 settings.register_profile("brief", deadline=None, derandomize=True, max_examples=10)
 settings.load_profile("patient")

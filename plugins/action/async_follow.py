@@ -37,9 +37,9 @@ class ActionModule(ActionBase):
             "dir": self._remote_expand_user(self.get_shell_option("async_dir", "~/.ansible_async")),
             "progress": list(dict.fromkeys([*asked["progress"], PULL])),
         }
-        wait, shown = 1.0, InPlace(self._display, task_vars["inventory_hostname"])
+        shown = InPlace(self._display, task_vars["inventory_hostname"])
         while True:
-            found = self._execute_module(MODULE, module_args={**job, "wait": wait}, task_vars=task_vars)
+            found = self._execute_module(MODULE, module_args={**job, "wait": asked["interval"]}, task_vars=task_vars)
             ended = end_of(started["ansible_job_id"], found)
             if ended:
                 shown.end()
@@ -47,7 +47,6 @@ class ActionModule(ActionBase):
             progress = "; ".join(describe(about, time.time()) for about in found["progress"])
             if progress:
                 shown.say(progress)
-            wait = min(wait * 2, asked["interval"])
 
 
 def end_of(job: str, found: Mapping[str, Any]) -> dict[str, Any]:

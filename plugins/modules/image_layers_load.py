@@ -49,6 +49,12 @@ options:
     description: The directory of that key. It should be root's own.
     type: path
     default: /run/dgx-spark-copy
+  peer:
+    description: >-
+      Where the other Spark is reached. With O(state=lacking), the key is created where the image is lacking, as
+      M(sparkops.dgx_spark.peer_copy_key) does. Empty for none.
+    type: str
+    default: ""
   address:
     description: Where the other Spark is reached, best an address on the fabric. Required to load something.
     type: str
@@ -69,13 +75,23 @@ options:
     type: bool
     default: true
   state:
-    description: With V(parts_absent), the parts that an interrupted run has left are removed, and nothing is loaded.
+    description:
+      - With V(lacking), nothing is loaded. Whether the image is lacking is told, and with O(peer) a key is created.
+      - With V(parts_absent), the parts that an interrupted run has left are removed, and nothing is loaded.
     type: str
-    choices: [present, parts_absent]
+    choices: [present, lacking, parts_absent]
     default: present
 """
 
 EXAMPLES = r"""
+- name: Read whether the image is lacking, and create a key where it is
+  sparkops.dgx_spark.image_layers_load:
+    id: sha256:60a6274621e7d3b4e2c8f1a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0
+    state: lacking
+    peer: 192.168.100.10
+  become: true
+  register: found
+
 - name: Load the image from the leader
   sparkops.dgx_spark.image_layers_load:
     id: sha256:60a6274621e7d3b4e2c8f1a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0
@@ -94,14 +110,23 @@ EXAMPLES = r"""
 RETURN = r"""
 id:
   description: The ID that the image has on this host, the same as on the other.
-  returned: O(state=present)
+  returned: O(state=present) and O(state=lacking)
   type: str
   sample: sha256:60a6274621e7
 lacking:
   description: Whether the engine had no such image before.
-  returned: O(state=present)
+  returned: O(state=present) and O(state=lacking)
   type: bool
   sample: true
+reader:
+  description: As M(sparkops.dgx_spark.peer_copy_key) returns it.
+  returned: when a key was created
+  type: dict
+progress:
+  description: As M(sparkops.dgx_spark.peer_copy_key) returns it.
+  returned: when a key was created
+  type: str
+  sample: /run/dgx-spark-copy/copy-image.progress
 moved_bytes:
   description: Bytes that crossed the wire for the image, without ssh's own.
   returned: when it was loaded
@@ -146,7 +171,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access im
     CopyError,
     Place,
     drop_if_empty,
+    source_address,
 )
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.keys import made
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.pull import BrokenError, PullError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.transfer import ATTEMPT_OPTIONS, Transfer
 
@@ -230,12 +257,13 @@ def main() -> None:
             "tag": {"type": "str", "default": ""},
             "name": {"type": "str", "default": "image"},
             "dir": {"type": "path", "default": "/run/dgx-spark-copy"},
+            "peer": {"type": "str", "default": ""},
             "address": {"type": "str"},
             "port": {"type": "int", "default": 22},
             "user": {"type": "str"},
             "host_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "encrypted": {"type": "bool", "default": True},
-            "state": {"type": "str", "choices": ["present", "parts_absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "lacking", "parts_absent"], "default": "present"},
             **ATTEMPT_OPTIONS,
         },
         supports_check_mode=True,
@@ -252,6 +280,12 @@ def main() -> None:
             module.fail_json(msg="id is missing: which image is to be there. Nothing was changed.")
         lacking = not is_there(docker, asked["id"])
         found: dict[str, Any] = {"id": asked["id"], "lacking": lacking}
+        if asked["state"] == "lacking" and lacking and asked["peer"] and not module.check_mode:
+            place, own = Place(asked["dir"], asked["name"]), source_address(asked["peer"], asked["port"])
+            found.update(made(place, own, lambda argv: module.run_command(argv, check_rc=True)))
+            module.exit_json(changed=True, **found)
+        if asked["state"] == "lacking":
+            module.exit_json(changed=lacking and bool(asked["peer"]), **found)
         if not lacking or module.check_mode:
             module.exit_json(changed=lacking, **found)
         if not (asked["address"] and asked["user"]):

@@ -87,34 +87,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import make_private_directory
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.access import (
     DIR_OPTION,
     CopyError,
     Place,
-    check_key,
     drop_if_empty,
     places,
     source_address,
 )
-
-
-def make_key(module: AnsibleModule, place: Place) -> str:
-    """Create the pair; return the public key."""
-    program = module.get_bin_path("ssh-keygen")
-    if program is None:
-        module.fail_json(msg="ssh-keygen is not there: install openssh-client")
-    make_private_directory(place.top)
-    make_private_directory(place.folder)
-    draft = place.folder / "new"
-    for path in (draft, draft.with_suffix(".pub")):
-        path.unlink(missing_ok=True)
-    module.run_command([program, "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(draft)], check_rc=True)
-    # An interrupted run's key, or the key of a play that runs at the same time, whose connection stays.
-    draft.with_suffix(".pub").replace(place.key.with_suffix(".pub"))
-    draft.replace(place.key)
-    return check_key(place.key.with_suffix(".pub").read_text(encoding="utf-8"))
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._peer.keys import made
 
 
 def remove(top: Path, going: list[Path], check_mode: bool) -> bool:
@@ -154,8 +136,7 @@ def main() -> None:
         place = Place(top, asked["name"])
         address = source_address(asked["peer"], asked["port"])
         if not module.check_mode:
-            found["reader"] = {"address": address, "public_key": make_key(module, place)}
-            found["progress"] = str(place.progress)
+            found = made(place, address, lambda argv: module.run_command(argv, check_rc=True))
     except (CopyError, OSError) as exc:
         module.fail_json(msg=told(exc))
     module.exit_json(changed=True, **found)

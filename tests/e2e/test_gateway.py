@@ -241,6 +241,10 @@ def test_the_log_and_the_status_tell_what_each_client_asked(client: Client, tmp_
     run = client.lab.play("status.yml", status_json=str(path))
     assert run.status == "successful", run.said
     (gateway,) = json.loads(path.read_text())["gateways"]
+    assert (gateway["clients"], gateway["problem"]) == (None, "this user may not read the journal")
+    run = client.lab.play("status.yml", status_json=str(path), ansible_become=True)
+    assert run.status == "successful", run.said
+    (gateway,) = json.loads(path.read_text())["gateways"]
     assert (gateway["host"], gateway["state"], gateway["listens"]) == ("spark1", "active", "0.0.0.0:443")
     told = {one["name"]: one for one in gateway["clients"]}
     recent = [line for line in logged if line["client"] == "default" and line["at"] > time.time() - 3000]

@@ -40,6 +40,7 @@ def test_bad_input_changes_nothing_and_says_what_to_do(pair: Pair) -> None:
     assert pair.state() == before
 
 
+@pytest.mark.matrix
 def test_a_model_that_does_not_fit_is_refused_before_a_byte_of_it_moves(pair: Pair) -> None:
     before, served = pair.state(), pair.hub_bytes()
     long = {"tp_size": 2, "max_batch_size": 4, "max_seq_len": 10**9}
@@ -59,6 +60,7 @@ def test_a_model_that_does_not_fit_is_refused_before_a_byte_of_it_moves(pair: Pa
 SMALL = "size=1000m,mode=0777"
 
 
+@pytest.mark.matrix
 def test_a_disk_that_is_too_small_for_the_image_on_its_way_is_named(pair: Pair) -> None:
     """Docker's own, on the worker: the model lies elsewhere, and fits."""
     before, worker = pair.state(), pair.host("spark2")
@@ -126,6 +128,7 @@ def models(pair: Pair, out: Path, **options: Any) -> dict[str, dict[str, Any]]:
     return {one["handle"]: one for one in json.loads((out / "models.json").read_text())["models"]}
 
 
+@pytest.mark.matrix
 def test_models_yml_tells_of_the_hubs_model_before_it_is_there(pair: Pair, dry: Run, tmp_path: Path) -> None:
     before = pair.hub_bytes()
     told = models(pair, tmp_path / "some" / "where", spark_models_only="tiny-chat,openai/gpt-oss-20b")
@@ -190,6 +193,7 @@ def test_further_runs_leave_everything_and_a_stranger_alone(pair: Pair, first: t
     assert started(pair, stranger) == before
 
 
+@pytest.mark.matrix
 def test_models_yml_tells_where_a_model_is_and_how_fast_it_came(
     pair: Pair, first: tuple[Run, int], tmp_path: Path
 ) -> None:

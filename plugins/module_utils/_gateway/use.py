@@ -33,10 +33,14 @@ def listens(config: str) -> str:
 
 
 def journal_arguments(places: Layout, now: float) -> list[str]:
-    """How journalctl is asked for the last hour. Not to be quiet, since it would not tell then that it hides lines."""
+    """How journalctl is asked for the last hour.
+
+    Neither to be quiet nor to print the messages alone (``cat``), which makes systemd 257 quiet too: it would not tell
+    then that it hides the lines of other users, and succeed.
+    """
     since = f"@{int(now - log.RECENT_S)}"
     return [
-        *("journalctl", "--unit", places.unit, "--output", "cat", "--no-pager"),
+        *("journalctl", "--unit", places.unit, "--output", "short-unix", "--no-pager"),
         *("--since", since, "--lines", str(log.LINES)),
     ]
 
@@ -63,7 +67,7 @@ def recent(run: Run, places: Layout, now: float) -> dict[str, Any]:
     problem = problem_of(status, errors)
     if problem:
         return {"clients": None, "all": False, "problem": problem}
-    lines = out.splitlines()
+    lines = [line.partition("]: ")[2] for line in out.splitlines()]  # after the time, the host and the program
     every = log.by_client(log.parse(lines), now)
     asked = {name: one for name, one in every.items() if one["requests"]}
     return {"clients": asked, "all": len(lines) < log.LINES, "problem": ""}

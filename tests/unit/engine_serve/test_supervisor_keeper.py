@@ -67,6 +67,19 @@ def test_a_rank_that_another_node_started_ends_with_its_ssh(tmp_path: Path) -> N
     assert "the leader has gone" in one.communicate(timeout=10)[1]
 
 
+def test_a_main_process_that_ends_as_its_ssh_does_was_not_cut_off(tmp_path: Path) -> None:
+    """An sshd ends the standard input of a command that has ended."""
+    one, (main, child) = started(tmp_path, tether=True)
+    os.kill(main, signal.SIGKILL)
+    one.wait(timeout=10)
+    one.stdin.close()
+    one.stdin = None
+    assert is_gone(child)
+    said = one.communicate(timeout=10)[1]
+    assert "the rank's main process has ended, and 1 processes" in said
+    assert "the leader has gone" not in said
+
+
 def test_the_leaders_own_rank_has_no_tether(tmp_path: Path) -> None:
     one, (main, _child) = started(tmp_path)
     one.stdin.close()

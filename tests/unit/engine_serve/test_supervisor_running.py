@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace
 
-from supervisor import engines, nccl, running
+from supervisor import engines, keeper, nccl, running
 from supervisor_support import CLUSTER
 
 
@@ -52,6 +52,22 @@ def test_a_server_that_came_and_went_between_two_looks_is_gone(monkeypatch) -> N
     assert one.alive()
     there.clear()
     assert not one.alive()
+
+
+def test_what_a_keeper_says_is_no_cause() -> None:
+    """As two real ranks said it whose arguments were wrong: the sshd of the other node cuts off what has ended."""
+    one = unstarted()
+    one._listen(SimpleNamespace(stdout=["dgx-spark: spark2 has 900 MiB available: its rank is ended\n"]))
+    for words in (keeper.CUT, f"{keeper.LEFT}, and 1 processes that it left were ended"):
+        one._listen(SimpleNamespace(stdout=[f"dgx-spark: {words}\n"]))
+        assert one.why == "spark2 has 900 MiB available: its rank is ended"
+
+
+def test_the_transports_are_read_from_every_line() -> None:
+    one = unstarted()
+    one.transports = nccl.Transports(["spark1"])
+    one._listen(SimpleNamespace(stdout=["spark1:1:2 [0] NCCL INFO Using network Socket\n"]))
+    assert one.transports.ranks["spark1"]["transport"] == "Socket"
 
 
 class TwoCommands(engines.Engine):

@@ -47,6 +47,30 @@ def test_a_full_disk_does_not_end_what_serves(tmp_path: Path, monkeypatch, capsy
     assert json.loads((tmp_path / "state.json").read_text())["phase"] == "serving"
 
 
+def test_what_a_server_left_in_time_wait_holds_up_no_engine_that_binds_over_it(tmp_path: Path, monkeypatch) -> None:
+    """A server that was ended under a client leaves its port so for a minute."""
+    monkeypatch.setattr(paths, "STATE", tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with socket.create_connection(server.getsockname()) as client:
+            server.accept()[0].close()  # the one that ends first keeps the port
+            assert client.recv(1) == b""
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) > 1:
+            raise TimeoutError
+
+    monkeypatch.setattr(network.time, "sleep", sleep)
+    own = state.State()
+    network.await_port(address, own, reuse=True)
+    assert (waited, own.values) == ([], {})
+    with pytest.raises(TimeoutError):
+        network.await_port(address, own)
+    assert own.values["reason"].startswith(f"{address} cannot be bound yet")
+
+
 def test_a_port_that_somebody_holds_is_told_and_waited_for(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(paths, "STATE", tmp_path)
     stranger = socket.create_server(("127.0.0.1", 0))

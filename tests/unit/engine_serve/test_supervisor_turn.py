@@ -87,13 +87,13 @@ def test_to_wait_for_the_turn_is_no_failed_start(names: str, monkeypatch: Any, t
     own = SimpleNamespace(values={"starts": 2}, set=lambda **values: (own.values.update(values), said.append(values)))
     asked: list[str] = []
     monkeypatch.setattr(ssh, "await_workers", lambda *_: asked.append("workers"))
-    monkeypatch.setattr(network, "await_port", lambda *_: asked.append("port"))
+    monkeypatch.setattr(network, "await_port", lambda _who, _own, reuse: asked.append(f"port, reused: {reuse}"))
     held = turn.take(FIRST)
     assert held
     monkeypatch.setattr(turn.time, "sleep", lambda _seconds: held.end() if len(asked) else None)
-    mine = leader.await_all({"api_listen": SECOND}, own)
+    mine = leader.await_all({"api_listen": SECOND}, own, reuse=True)
     mine.end()
-    assert asked == ["workers", "port"] * 2
+    assert asked == ["workers", "port, reused: True"] * 2
     waits, goes_on = said
     assert (waits["phase"], waits["behind"], goes_on) == (contract.WAITING, FIRST, {"behind": ""})
     assert waits["reason"].startswith(f"the engine of {FIRST} loads on this Spark")

@@ -271,6 +271,13 @@ def test_arguments_that_it_refuses_are_not_tried_again_and_0_is_a_failure(status
     assert of(ONE).may_start_again(status) is again
 
 
+def test_it_waits_for_no_port_that_was_just_its_own() -> None:
+    """Both the server of 0.26 and that of 0.32 bind with SO_REUSEADDR; TensorRT-LLM's does not."""
+    assert of(ONE).reuses_port
+    assert not engines.of({**ONE, "engine": {"name": "trtllm"}}).reuses_port
+
+
 def test_one_that_loads_is_killed_and_one_that_serves_is_asked_first() -> None:
     assert of(ONE).end_signals(False, 25) == [(signal.SIGKILL, 10)]
-    assert of(ONE).end_signals(True, 25) == [(signal.SIGTERM, 25), (signal.SIGKILL, 10)]
+    assert of(ONE).end_signals(True, 25) == [(signal.SIGTERM, 5), (signal.SIGKILL, 10)], "it waits for clients for ever"
+    assert of(ONE).end_signals(True, 1) == [(signal.SIGTERM, 1), (signal.SIGKILL, 10)]

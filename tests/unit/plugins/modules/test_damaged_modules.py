@@ -134,6 +134,7 @@ CALLS: dict[str, tuple[ModuleType, dict[str, Any], bool]] = {
     "swarm_gpu_info": (swarm_gpu_info, {"wanted": {"advertise_address": "127.0.0.1"}}, False),
     "image_layers_serve": (image_layers_serve, {"id": "sha256:1"}, True),
     "image_layers_load": (image_layers_load, {"id": "sha256:1"}, True),
+    "image_layers_load, lacking": (image_layers_load, {"id": "sha256:1", "state": "lacking"}, True),
     "image_layers_load, parts": (image_layers_load, {"state": "parts_absent"}, True),
 }
 PROGRAMS = {

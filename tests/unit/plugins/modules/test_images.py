@@ -106,6 +106,25 @@ def test_from_one_engine_to_another(run, place: SimpleNamespace, served: dict[st
     assert run(image_layers_load, check_mode=True, id=ID)["lacking"], "another image is known by this name"
 
 
+def test_a_key_is_created_where_the_image_is_lacking_and_nowhere_else(run, place: SimpleNamespace) -> None:
+    asked = {"id": ID, "state": "lacking", "dir": str(place.here / "keys"), "peer": "127.0.0.1"}
+    folder = place.here / "keys" / "copy-image"
+    foretold = run(image_layers_load, check_mode=True, **asked)
+    assert (foretold["changed"], foretold["lacking"], folder.exists()) == (True, True, False)
+    leader = run(image_layers_load, **{**asked, "peer": ""})
+    assert (leader["changed"], leader["lacking"], folder.exists()) == (False, True, False)
+    told = run(image_layers_load, **asked)
+    assert told["changed"]
+    assert told["reader"]["address"] == "127.0.0.1"
+    assert (folder / "id_ed25519.pub").read_text().startswith(told["reader"]["public_key"])
+    assert (folder / "id_ed25519").stat().st_mode & 0o777 == 0o600
+    assert told["progress"] == str(place.here / "keys" / "copy-image.progress")
+    shutil.rmtree(folder)
+    place.engine.answers["GET", f"/images/{ID}/json"] = {"Id": ID}
+    again = run(image_layers_load, **asked)
+    assert (again["changed"], again["lacking"], folder.exists()) == (False, False, False)
+
+
 def test_an_interrupted_one_goes_on_and_leaves_no_parts(
     run, place: SimpleNamespace, served: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,13 @@ from .state import say
 
 TETHER = "DGX_SPARK_TETHER"  # in the environment of a rank that another node started: it ends with its standard input
 LOOK_S = 0.5
+#: what it says, of which neither is why an engine does not serve
+CUT, LEFT = "the leader has gone or has ended this rank", "the rank's main process has ended"
+
+
+def is_of_keeper(words: str) -> bool:
+    """Whether this module said it: what follows from an end, and not its cause."""
+    return words.startswith((CUT, LEFT))
 
 
 def keep() -> None:
@@ -36,11 +43,12 @@ def keep() -> None:
     cut = False
     while os.getppid() == watched and not cut:
         cut = _is_cut(tether)
+    alone = os.getppid() != watched  # an sshd cuts off what it started when that has ended, too
     left = processes.end_session(session)
-    if cut:
-        say("the leader has gone or has ended this rank")
+    if not alone:
+        say(CUT)
     elif left:
-        say(f"the rank's main process has ended, and {left} processes that it left were ended")
+        say(f"{LEFT}, and {left} processes that it left were ended")
     os._exit(0)
 
 

@@ -81,9 +81,9 @@ def lead(own: State) -> int:
         return give_up(own, f"{number - 1} starts failed; the last: {own.values.get('last_end', '?')}")
     os.environ["PMIX_HOSTNAME"] = contract.short(node["name"])  # Open MPI 5 may reject this host's, if it is long
     ssh.write_client_config(cluster)
-    turn = await_all(cluster, own)
-    own.set(phase=contract.STARTING, reason="", starts=number, ranks={})
     engine = engines.of(cluster)
+    turn = await_all(cluster, own, engine.reuses_port)
+    own.set(phase=contract.STARTING, reason="", starts=number, ranks={})
     try:
         prepare(cluster, node, engine)
         judge = rdma.Judge(cluster, node)
@@ -94,15 +94,17 @@ def lead(own: State) -> int:
     return watch(cluster, Running(engine), own, judge, turn)
 
 
-def await_all(cluster: dict[str, Any], own: State) -> turns.Turn:
+def await_all(cluster: dict[str, Any], own: State, reuse: bool = False) -> turns.Turn:
     """Wait, without limit, for the workers, the port, and the turn to load on this node, which is had from here on.
 
     Who waits for a worker or a port holds nobody up, and who has waited for the turn looks at the others again.
+
+    :param reuse: whether the engine's server binds with SO_REUSEADDR.
     """
     who = cluster["api_listen"]
     while True:
         ssh.await_workers(cluster, own)
-        network.await_port(who, own)
+        network.await_port(who, own, reuse)
         turn = turns.take(who)
         if turn:
             return turn

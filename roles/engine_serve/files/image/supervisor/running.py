@@ -63,8 +63,9 @@ class Running:
         assert process.stdout
         for line in process.stdout:
             print(self.engine.redact(line), end="", flush=True)
-            if not self.transports.read(line) and "dgx-spark: " in line:
-                self.why = line.partition("dgx-spark: ")[2].strip()
+            noted, words = self.transports.read(line), line.partition("dgx-spark: ")[2].strip()
+            if words and not noted and not keeper.is_of_keeper(words):
+                self.why = words
             self.progress = self.engine.progress(line) or self.progress
             self.error = self.error or self.engine.error(line)
             self.kv_tokens, self.heard = self.engine.kv_tokens(line) or self.kv_tokens, time.monotonic()

@@ -18,6 +18,8 @@ LINE = {
     **{"at": NOW - 10, "client": "alice", "status": 200, "model": "a/b", "prompt_tokens": "7", "tokens": "30"},
     **{"events": "31", "ttft_ms": "12", "ms": 900, "end": "--"},
 }
+#: what it puts before each message
+HEAD = "1796083303.740713 spark1 dgx-spark-gateway[3871]: "
 #: what journalctl 257 says to a user that may read no line but his own
 HINT = (
     "Hint: You are currently not seeing messages from other users and the system.\n"
@@ -58,7 +60,8 @@ def test_where_no_gateway_is_nothing_is_run(tmp_path: Path) -> None:
 
 def test_each_gateway_tells_the_last_hour_by_client(etc: Path) -> None:
     old = json.dumps({**LINE, "client": "bob", "at": NOW - 7200})
-    ran = Ran(out=f"-- No entries --\n{json.dumps(LINE)}\n{old}\n[NOTICE] Loading success.\n")
+    lines = [json.dumps(LINE), old, "[NOTICE]   (3871) : Loading success."]
+    ran = Ran(out="-- Boot 6f --\n" + "".join(f"{HEAD}{line}\n" for line in lines))
     found = use.gateways(ran, NOW, etc)
     assert [(one["name"], one["instance"], one["listens"]) for one in found] == [
         ("dgx-spark-gateway", "", "0.0.0.0:443"),
@@ -69,7 +72,7 @@ def test_each_gateway_tells_the_last_hour_by_client(etc: Path) -> None:
     assert all(one["all"] and not one["problem"] for one in found)
     assert ran.asked[1][:3] == ["journalctl", "--unit", "dgx-spark-gateway-vlm.service"]
     assert f"@{int(NOW - 3600)}" in ran.asked[0]
-    assert "--quiet" not in ran.asked[0], "journalctl would hide that it hides lines"
+    assert not {"--quiet", "cat"} & set(ran.asked[0]), "journalctl would hide that it hides lines"
 
 
 @pytest.mark.parametrize(
@@ -89,5 +92,5 @@ def test_a_journal_that_was_not_read_is_no_hour_without_requests(etc: Path, answ
 
 def test_of_more_requests_than_are_read_it_is_told(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "LINES", 2)
-    (one, _other) = use.gateways(Ran(out=f"{json.dumps(LINE)}\n" * 2), NOW, etc)
+    (one, _other) = use.gateways(Ran(out=f"{HEAD}{json.dumps(LINE)}\n" * 2), NOW, etc)
     assert (one["all"], one["clients"]["alice"]["requests"]) == (False, 2)

@@ -27,6 +27,8 @@ class Engine(ABC):
 
     #: whether its main process may leave processes behind, and no MPI ends those of other nodes: keeper does both then
     leaves_children = False
+    #: whether its server binds with SO_REUSEADDR, so that what is left in TIME_WAIT need not pass before a start
+    reuses_port = False
 
     def __init__(self, cluster: dict[str, Any]) -> None:
         self.cluster = cluster

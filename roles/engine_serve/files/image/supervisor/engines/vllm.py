@@ -20,6 +20,7 @@ MASTER_PORT = 29501  # or the next that is free; the head listens there on all i
 CACHES = {"VLLM_CACHE_ROOT": "vllm"}
 MOST = 0.9  # of a node's memory that vLLM may take, where nobody says
 WRONG_ARGUMENTS = 2  # exit status
+TERM_S = 5.0  # it ends its engine at SIGTERM within a second, and then may wait for clients without end
 
 SAID = re.compile(r"\[\w+\.py:\d+\] (?P<said>.*)")
 HARMLESS = re.compile(r"\b(?:DEBUG|INFO|WARNING) \d\d-\d\d \d\d:")
@@ -117,7 +118,7 @@ def makes_tokens(address: str, timeout: float, pause: float) -> bool:
 class VLLM(Engine):
     """One command on every node."""
 
-    leaves_children = True
+    leaves_children = reuses_port = True
     more_tokens = "raise gpu_memory_utilization in vllm_serve_arguments"
 
     @property
@@ -204,8 +205,11 @@ class VLLM(Engine):
         return status != WRONG_ARGUMENTS
 
     def end_signals(self, served: bool, grace: float) -> list[tuple[signal.Signals, float]]:
-        """While it loads it does nothing at SIGTERM, and there is nothing to lose."""
-        return super().end_signals(served, grace) if served else [(signal.SIGKILL, 10)]
+        """While it loads it does nothing at SIGTERM, and there is nothing to lose.
+
+        Nor is there later: without a time to drain, SIGTERM ends all requests, and their clients alone are left.
+        """
+        return super().end_signals(served, min(grace, TERM_S)) if served else [(signal.SIGKILL, 10)]
 
 
 ENGINE = VLLM
