@@ -35,7 +35,7 @@ class ActionModule(Planner):
             )
             for name in asked["members"]
         }
-        return going_back.plan(told, plan["launcher"], plan["last_good"], asked["keys_lost"])
+        return going_back.plan(told, plan["launcher"], plan["last_good"], asked["keys_lost"], plan.get("former"))
 
 
 def registered(hostvars: Mapping[str, Any], name: str, variable: str) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
     cluster,
     contract,
     exposed,
+    former,
     lifecycle,
     neighbours,
     serving,
@@ -107,6 +108,8 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
     cluster.check_model(asked["model"])
     image = image_of(asked)
     one = serving_of(asked, image.id or serving.UNKNOWN)
+    before = former.of(one, asked["found"])
+    asked = {**asked, "found": former.without(asked["found"], before.get("name", ""))}
     stack = serving.MANAGED + deploy_note(one) + yaml.safe_dump(serving.stack_file(one), sort_keys=False, width=1000)
     request = planning.Request(
         serving=one,
@@ -115,6 +118,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         fabric=asked["fabric"],
         public_keys={name: public_key(asked, one, name) for name in one.members},
         stack_text=stack,
+        former=before,
         alert=Alert(asked["alert_url"], asked["alert_format"], asked["alert_after"], asked["alert_settle"]),
         **{name: asked[name] for name in ("firewall", "api_sources", "require_alike")},
     )
@@ -168,6 +172,7 @@ def planned(asked: dict[str, Any]) -> dict[str, Any]:
         },
         "config_digest": one.config_digest,
         "last_good": planning.last_good(request),
+        "former": before,
         "entry": {
             **{name: asked["model"].get(name) or "" for name in ("repo", "commit")},
             "config": one.config_digest,

@@ -17,7 +17,10 @@ CHANGES = planning.UNDO_NAMES
 class ActionModule(Planner):
     """Runs on the controller."""
 
-    SPEC: ClassVar[dict[str, Any]] = {"found": {"type": "dict", "required": True}}
+    SPEC: ClassVar[dict[str, Any]] = {
+        "found": {"type": "dict", "required": True},
+        "gives_way": {"type": "bool", "default": False},
+    }
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the changes of all hosts that were looked at."""
@@ -28,8 +31,9 @@ class ActionModule(Planner):
         # For the roles whose undo follows: under check mode what is removed here still runs when they look.
         earlier: list[str] = (task_vars.get("engine_serve_plan") or {}).get("ending", [])
         ending = sorted({*earlier, *(one["layout"]["name"] for one in found.values())})
+        gives_way = bool(asked.get("gives_way"))
         return {
-            "changes": {name: list(planning.undo_changes(found, name, ending)) for name in found},
+            "changes": {name: list(planning.undo_changes(found, name, ending, gives_way)) for name in found},
             "ending": ending,
             "left": sorted(
                 {

@@ -82,6 +82,14 @@ can_go_back:
   description: Whether what last served can be put back.
   returned: success
   type: bool
+to_former:
+  description: Whether another engine that served before can come back, which needs all Sparks.
+  returned: success
+  type: bool
+former:
+  description: That engine, as M(sparkops.dgx_spark.engine_plan) returns it; empty where none served before.
+  returned: success
+  type: dict
 not_kept:
   description: Why it cannot be, in words. It may be empty where a Spark did not come to keep it.
   returned: success

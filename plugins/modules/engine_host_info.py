@@ -223,7 +223,9 @@ gateways:
   elements: str
   sample: [""]
 listen:
-  description: O(listen), each with C(taken), whether another program has the port, and C(holders), who listens there.
+  description: >-
+    O(listen), each with C(taken), whether another program has the port, and C(holders), who listens there. Another
+    engine that serves under the same name gives way, and is none.
   returned: success
   type: list
   elements: dict
@@ -283,9 +285,11 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         return code, out
 
     docker, places, packages = Docker(), layout(asked["engine"], asked["instance"]), host.packages(run, PACKAGES)
+    others = host.others(places)
     try:
         engine = host.docker_of(docker, asked["base_image"], places)
-        listen = host.listeners(docker, asked["listen"], places["name"])
+        giving_way = [one["name"] for one in others if one["instance"] == asked["instance"]]
+        listen = host.listeners(docker, asked["listen"], [places["name"], *giving_way])
         instances = host.instances_here(docker, asked["engine"])
     except DockerError as error:
         engine, listen, instances = {"problem": str(error)}, [], host.instances_here(None, asked["engine"])
@@ -296,7 +300,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "memory_mib": host.memory_mib(),
         "memory_available_mib": host.memory_available_mib(asked["meminfo_path"]),
         "instances": instances,
-        "others": host.others(places),
+        "others": others,
         "gateways": gateways(),
         "entries": host.entries(places, asked["downloads"]),
         "kept": last_good.left_in(Path(places["config_dir"])),

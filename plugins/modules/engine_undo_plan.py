@@ -20,6 +20,12 @@ options:
     description: By name, what M(sparkops.dgx_spark.engine_host_info) returned.
     type: dict
     required: true
+  gives_way:
+    description: >-
+      Whether another engine serves in its place under the same name, for which it has been ended: the firewall's rules
+      stay then, since both have the same.
+    type: bool
+    default: false
 author:
   - sparkops contributors (@sparkops)
 """

@@ -28,6 +28,30 @@ options:
         words; null to leave one out. What the role or the supervisor says itself is refused, and secrets are.
     type: dict
     default: {}
+  alias:
+    description: >-
+      Another name for the model, beside C(repo) or C(served_model_name), since vLLM refuses names that it does not
+      know.
+    type: str
+    default: ""
+  facts:
+    description: >-
+      What the image says of itself, as M(sparkops.dgx_spark.vllm_image_info) returns it. With flags they judge the
+      arguments. Empty where the image is not there: a table of one version judges then, and a refusal says so.
+    type: dict
+    default: {}
+  noted:
+    description: Whether that is kept on the leader, as M(sparkops.dgx_spark.vllm_image_info) tells.
+    type: bool
+    default: true
+  image_changed:
+    description: Whether the image was pulled since the first plan, for the end of a refusal.
+    type: bool
+    default: false
+  planned_at:
+    description: RV(at) of the first plan of the play, which this one keeps. 0 where this is the first.
+    type: float
+    default: 0
 author:
   - sparkops contributors (@sparkops)
 """
@@ -50,7 +74,9 @@ engine:
   returned: success
   type: dict
 changes:
-  description: For each member an empty list, since the changes are those of M(sparkops.dgx_spark.engine_plan).
+  description: >-
+    For each member a list, empty but for the leader's where it is yet to be kept what the image says of itself: the
+    other changes are those of M(sparkops.dgx_spark.engine_plan).
   returned: success
   type: dict
   sample: {"spark1": []}

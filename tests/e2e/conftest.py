@@ -337,9 +337,9 @@ class Pair(Lab):
     def last_words(self) -> str:
         """What the Sparks say of the serving, for whoever reads of a test that failed."""
         about = (
-            "cat /var/lib/dgx-spark/trtllm/state.json; docker ps --all; ss -ltnp;"
-            " journalctl --no-pager --lines 20 --unit dgx-spark-trtllm;"
-            " for one in $(docker ps --all --quiet --filter name=trtllm); do docker logs --tail 40 $one; done 2>&1"
+            "cat /var/lib/dgx-spark/*/state.json; docker ps --all; ss -ltnp;"
+            " journalctl --no-pager --lines 20 --unit 'dgx-spark-*';"
+            " for one in $(docker ps --all --quiet --filter name=dgx-spark-); do docker logs --tail 40 $one; done 2>&1"
         )
         command = ["timeout", "60", "docker", "exec"]
         said = {

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import cluster as planner
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, serving, vllm
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, every_node, serving, vllm
 
 from . import model, namespaces
 
@@ -183,8 +183,8 @@ class Cluster:
 
     def _plan(self, arguments: Mapping[str, Any], config: Mapping[str, Any]) -> serving.Serving:
         repo_dir = str(self.folder / "model")
-        engine = vllm.plan(
-            vllm.Request(
+        engine = vllm.ENGINE.plan(
+            every_node.Request(
                 members=MEMBERS,
                 snapshot=str(self.snapshot),
                 repo_dir=repo_dir,

@@ -45,6 +45,8 @@ ALERT = "Write the settings of alerts"
 ALERT_URL = "Write the URL and the settings of alerts"
 REMOVE_ALERT = "Remove the settings of alerts"
 DOWNLOAD = "Download the engine's vocabularies"
+END_FORMER = "End the engine that served before"
+REMOVE_FORMER = "Remove the engine that served before"
 STOP_UNIT = "Stop the unit"
 REMOVE_CONTAINER = "Remove the container"
 DISABLE_UNIT = "Disable the unit"
@@ -67,9 +69,11 @@ FORGET = "Forget what was kept to go back to"
 
 NAMES = (
     *(INSTALL, PULL, BUILD, LOAD, DIRECTORIES, KEY, WRITE, HOSTFILE, DOWNLOAD, ALERT, ALERT_URL, REMOVE_ALERT),
+    END_FORMER,
     *(STOP_UNIT, REMOVE_CONTAINER, DISABLE_UNIT, REMOVE_UNIT, REMOVE_STACK, REMOVE_STACK_CONTAINERS, REMOVE_STACK_FILE),
     *(WRITE_STACK, DEPLOY, RESTART_SERVICES),
     *(WRITE_UNIT, ENABLE_UNIT, CREATE_CONTAINER, RESET_UNIT, START_UNIT, RESTART_UNIT, START_ENGINE, FIREWALL, FORGET),
+    REMOVE_FORMER,
 )
 #: what starts the engine
 STARTS = {DEPLOY, RESTART_SERVICES, CREATE_CONTAINER, START_UNIT, RESTART_UNIT, START_ENGINE}
@@ -99,6 +103,7 @@ class Request:
     api_sources: Sequence[str] = ("any",)
     require_alike: bool = True
     alert: Alert = field(default_factory=Alert)
+    former: Mapping[str, Any] = field(default_factory=dict)  # as former.of returns it
 
 
 def refuse(asked: Request) -> None:
@@ -234,7 +239,14 @@ def changes(asked: Request) -> dict[str, list[dict[str, Any]]]:
     }
     drifted = any(one["name"] in (KEY, WRITE, HOSTFILE) for some in before.values() for one in some)
     return {
-        name: [*some, *_running(asked, name, drifted), *_firewall(asked, name), *_left(asked, name)]
+        name: [
+            *some,
+            *_former(asked, name),
+            *_running(asked, name, drifted),
+            *_firewall(asked, name),
+            *_left(asked, name),
+            *_former_left(asked, name),
+        ]
         for name, some in before.items()
     }
 
@@ -319,6 +331,17 @@ def _alerts(asked: Request, member: str) -> Iterator[dict[str, Any]]:
         yield change(ALERT_URL, _content(found, path), settings.content, path)
     elif not _is_file(entries, settings):
         yield change(ALERT, _content(found, path), settings.content, path)
+
+
+def _former(asked: Request, member: str) -> Iterator[dict[str, Any]]:
+    if member in asked.former.get("on", []) and not asked.former["was_stopped"]:
+        yield change(END_FORMER, f"{asked.former['model']} ({asked.former['name']})\n", "")
+
+
+def _former_left(asked: Request, member: str) -> Iterator[dict[str, Any]]:
+    """Once what takes its place serves."""
+    if member in asked.former.get("on", []):
+        yield change(REMOVE_FORMER, f"{asked.former['name']}\n", "")
 
 
 def _is_directory(entries: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
@@ -473,8 +496,10 @@ def _left(asked: Request, member: str) -> Iterator[dict[str, Any]]:
 
 def last_good(asked: Request) -> str:
     """The configuration to go back to where the planned one does not serve; empty where none is known, or it is the
-    same.
+    same, or another engine served before, which comes back instead.
     """
+    if asked.former:
+        return ""
     good = str(asked.found[asked.serving.members[0]]["state"].get("good") or "")
     return "" if good == asked.serving.config_digest else good
 
@@ -511,7 +536,7 @@ def host_plan(asked: Request, member: str) -> dict[str, Any]:
 
 
 def undo_changes(
-    found: Mapping[str, Mapping[str, Any]], member: str, ending: Collection[str] = ()
+    found: Mapping[str, Mapping[str, Any]], member: str, ending: Collection[str] = (), gives_way: bool = False
 ) -> Iterator[dict[str, Any]]:
     """What takes all away that a serving left on a host, whatever its launcher was.
 
@@ -519,13 +544,16 @@ def undo_changes(
 
     :param found: by host, as engine_host_info returns it. :param ending: names of stacks and containers that earlier
         undos of the play have ended, and under check mode would have.
+    :param gives_way: whether it has been ended, or would be under check mode, for another engine, which keeps the
+        firewall's rules.
     """
     own = found[member]
     places, entries = own["layout"], own["entries"]
     yield from remove_stack(found, member, places)
-    yield from remove_unit(own, places)
+    ended = (STOP_UNIT, DISABLE_UNIT) if gives_way else ()
+    yield from (one for one in remove_unit(own, places) if one["name"] not in ended)
     ours = [one["rule"] for one in own["firewall"]["rules"] if one["comment"] == places["comment"]]
-    if ours:
+    if ours and not gives_way:
         yield change(REMOVE_RULES, text_of(ours))
     built = own["docker"].get("built", [])
     if built and not left_of(own, ending):

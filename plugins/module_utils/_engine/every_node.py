@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Iterator, Mapping, Sequence
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError, check_api_host
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.environment import Owned, as_text, problems
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Parser, whole
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag, Parser, whole
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.of_model import heads_problem, inside, sees
 
 #: what the last part of the name of an image has in it, by whose engine it is
@@ -40,6 +40,9 @@ class Request:
     config: Mapping[str, Any] = field(default_factory=dict)  # the model's config.json, empty where it is not known
     min_kv_tokens: int = 0  # that must fit into the KV cache
     image: str = ""  # whose tag tells the version
+    alias: str = ""  # another name for the model, such as the gateway's
+    told: Mapping[str, Flag] | None = None  # the flags that the image has by its own word
+    told_version: str = ""  # which the image has by its own word
     vision: str = "auto"  # whether the model takes pictures: by its config.json, always or never
 
 
@@ -62,6 +65,10 @@ class EveryNode(ABC):
     @abstractmethod
     def beneath(self, asked: Request) -> dict[str, Any]:
         """What nobody has said, and the engine's own defaults would get wrong."""
+
+    def completed(self, said: dict[str, Any], asked: Request) -> dict[str, Any]:
+        """All arguments, with what is added to those that people and the plan have said."""
+        return said
 
     def overhead_mib(self, asked: Request) -> int:
         """MiB that the engine takes beside what its share of memory says, where it leaves that to chance; else 0."""
@@ -93,7 +100,7 @@ class EveryNode(ABC):
                 f"{asked.image} is an image of {other}, and {self.title} is to serve: set "
                 f"{self.name}_serve_base_image or spark_image"
             )
-        found = list(self.parser.findings(asked.arguments))
+        found = list(self.parser.findings(asked.arguments, asked.told))
         wrong = [one.text for one in found if one.refused]
         wrong += [*self.environment_problems(asked.environment), *self.split_problems(asked)]
         wrong += self.more_problems(asked)
@@ -115,7 +122,7 @@ class EveryNode(ABC):
             "files": {},
             "downloads": [],
             "world": self.world(asked.arguments),
-            "version": self.version_of(asked.image),
+            "version": asked.told_version or self.version_of(asked.image),
             "sees": {"auto": sees(asked.config), "always": True, "never": False}[asked.vision],
         }
 
@@ -134,7 +141,8 @@ class EveryNode(ABC):
         own = {name: value for name, value in asked.arguments.items() if value is not None}
         beneath = self.beneath(asked).items()
         unsaid = {name: value for name, value in beneath if self.parser.said(own, name) is None}
-        return [*self.program(model), *self.parser.render({**unsaid, **own})]
+        whole_line = self.completed({**unsaid, **own}, asked)
+        return [*self.program(model), *self.parser.render(whole_line, asked.told)]
 
     def world(self, arguments: Mapping[str, Any]) -> int:
         """The number of ranks that the sizes make."""

@@ -29,11 +29,18 @@ class Told:
     kept: Mapping[str, Any] = field(default_factory=dict)  # what engine_last_good returned of keeping; empty if unasked
 
 
-def plan(told: Mapping[str, Told], launcher: str, last_good: str, keys_lost: bool) -> dict[str, Any]:
+def plan(
+    told: Mapping[str, Told],
+    launcher: str,
+    last_good: str,
+    keys_lost: bool,
+    former: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Why the planned serving does not serve, and whether what last served is put back.
 
     :param told: by member, the leader first. :param last_good: the configuration that last served; empty for none.
     :param keys_lost: whether MPI's keys were made anew, without which what last served would not start.
+    :param former: another engine that served before, as former.of returns it: then that comes back.
     :return: what the module engine_back_plan documents.
     """
     leader = next(iter(told))
@@ -41,9 +48,23 @@ def plan(told: Mapping[str, Told], launcher: str, last_good: str, keys_lost: boo
     # A Swarm starts and ends the containers of all Sparks from the leader.
     silent = [name for name in unreached if launcher != SWARM or name == leader]
     kept = [one.kept for one in told.values()]
+    failed = why([one.failed for one in told.values()], unreached)
+    if former:
+        # What takes its place is removed from all Sparks before it comes back.
+        returns = former["returns"] and not unreached
+        reasons = [] if former["returns"] else [f"{former['name']} had not served"]
+        return {
+            **{"why": failed, "silent": unreached, "can_go_back": False, "to_former": returns},
+            "not_kept": [*(f"{name} cannot be reached" for name in unreached), *reasons],
+            "was": f"{former['model']} ({former['name']})",
+            "was_stopped": former["was_stopped"],
+            "former": dict(former),
+        }
     return {
-        "why": why([one.failed for one in told.values()], unreached),
+        "why": failed,
         "silent": silent,
+        "to_former": False,
+        "former": {},
         "can_go_back": bool(last_good) and not silent and all(one.get("kept", False) for one in kept),
         "not_kept": not_kept(kept, silent, keys_lost) if last_good else [NONE_KNOWN],
         "was": str(kept[0].get("repo") or ""),
@@ -80,7 +101,7 @@ def sentence(planned: Mapping[str, Any], members: Sequence[str], problems: Seque
     :param planned: what :func:`plan` returned. :param members: the leader first.
     :param problems: why what was put back does not serve either; none where it serves, or was not put back.
     """
-    if not planned["can_go_back"]:
+    if not (planned["can_go_back"] or planned["to_former"]):
         return f"Nothing was put back: {'; '.join(planned['not_kept']) or NOT_ALL_KEPT}."
     was, where = planned["was"] or UNNAMED, ", ".join(members)
     if planned["was_stopped"]:

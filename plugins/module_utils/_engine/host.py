@@ -267,10 +267,10 @@ def copy_directory(path: str, owner: str, environment: Mapping[str, str]) -> str
         raise ValueError(f"the directory {path} of {user} is not known: {error}") from error
 
 
-def listeners(docker: Docker, wanted: Sequence[Mapping[str, Any]], own: str) -> list[dict[str, Any]]:
+def listeners(docker: Docker, wanted: Sequence[Mapping[str, Any]], own: Sequence[str]) -> list[dict[str, Any]]:
     """For each ``address`` and ``port`` whether it is ``taken`` by another program, and by which ``holders``.
 
-    :param own: the name of the container, or of the stack, that may listen there.
+    :param own: the names of the containers, or of the stacks, that may listen there.
     :raises OSError: and ValueError, when /proc does not tell.
     """
     names = {one["Id"]: one["Names"][0].lstrip("/") for one in docker.running()} if wanted else {}

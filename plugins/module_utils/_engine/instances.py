@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterable, Mapping
 
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import INSTANCE, RESERVED
 
 SWARM, SYSTEMD = "swarm", "docker"  # launchers, as the option names them
@@ -53,20 +54,25 @@ def facts_of(
     """
     limits, nodes = _mapping(cluster.get("limits")), cluster.get("nodes")
     first: Any = nodes[0] if isinstance(nodes, list) and nodes else {}
-    engine = str(_mapping(cluster.get("engine")).get("name") or folder)
+    engine, began = str(_mapping(cluster.get("engine")).get("name") or folder), state.get("began")
     need, reserve = _count(limits, "memory_need_mib"), _count(limits, "memory_reserve_mib")
     return {
         "name": f"dgx-spark-{folder}",
         "engine": engine,
         "instance": folder[len(engine) + 1 :] if folder.startswith(f"{engine}-") else "",
         "leader": str(_mapping(first).get("name") or ""),
+        "members": [str(_mapping(one).get("name") or "") for one in nodes] if isinstance(nodes, list) else [],
         "rank": _count(node, "rank"),
         "launcher": launcher,
         "api_listen": str(cluster.get("api_listen") or ""),
         "ssh_port": _count(cluster, "ssh_port"),
         "share_mib": max(0, need - reserve),
         "budget_mib": _count(limits, "memory_budget_mib"),
-        "phase": str(state.get("phase") or ""),
+        "require_rdma": limits.get("require_rdma") is True,
+        "load_timeout_s": _count(limits, "load_timeout_s"),
+        "was_stopped": (state.get("phase"), state.get("reason")) == (contract.STOPPED, contract.BY_STOP),
+        **{name: str(state.get(name) or "") for name in ("phase", "config", "good", "model")},
+        "began": began if isinstance(began, (int, float)) else 0,
     }
 
 

@@ -26,8 +26,6 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.contrac
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import BASE_LABEL, layout
 
 PLACES = layout("trtllm")
-#: of the container that is read from; one name, so that nothing piles up where a run was killed
-CONTAINER = f"{PLACES['name']}-facts"
 PACKAGE = "tensorrt_llm"
 SCHEMA = "schemas/trtllm-serve-config.schema.json"
 VERSION = "version.py"
@@ -62,14 +60,14 @@ class Limits:
 # --- which image ------------------------------------------------------------------------------------------------------
 
 
-def image_for(docker: Docker, name: str) -> dict[str, Any]:
+def image_for(docker: Docker, name: str, places: Mapping[str, str] = PLACES) -> dict[str, Any]:
     """``id`` and ``environment`` of an image; where it was removed, of what was built from it. Empty where neither is.
 
-    :param name: of the image that an engine's image is built from.
+    :param name: of the image that an engine's image is built from. :param places: of the engine, as its layout.
     """
     found = docker.image(name) if name else None
     if found is None:
-        filters = json.dumps({"label": [PLACES["label"], f"{BASE_LABEL}={name}"]})
+        filters = json.dumps({"label": [places["label"], f"{BASE_LABEL}={name}"]})
         built = docker.ask("GET", f"/images/json?filters={quote(filters)}")
         newest = max(built, key=lambda one: one.get("Created", 0), default=None) if isinstance(built, list) else None
         found = docker.image(str(newest["Id"])) if newest else None
@@ -109,29 +107,41 @@ def file_in(archive: bytes) -> str | None:
 
 
 class Container:
-    """A container of an image, created and removed again; it need not run."""
+    """A container of an image, created and removed again; it need not run.
 
-    def __init__(self, docker: Docker, image: str, command: Sequence[str] = (), host: Mapping[str, Any] | None = None):
+    :param host: what else Docker is told of it. :param places: of the engine, as its layout.
+    """
+
+    def __init__(
+        self,
+        docker: Docker,
+        image: str,
+        command: Sequence[str] = (),
+        host: Mapping[str, Any] | None = None,
+        places: Mapping[str, str] = PLACES,
+        environment: Sequence[str] = _HELP_ENVIRONMENT,
+    ) -> None:
         self._docker = docker
+        self._name = f"{places['name']}-facts"  # one name, so that nothing piles up where a run was killed
         self._body = {
             "Image": image,
             "Entrypoint": list(command) or ["/bin/true"],
             "Cmd": [],
-            "Env": list(_HELP_ENVIRONMENT),
-            "Labels": {"dgx-spark": "trtllm-facts"},
+            "Env": list(environment),
+            "Labels": {"dgx-spark": f"{places['engine']}-facts"},
             "Healthcheck": {"Test": ["NONE"]},
             "HostConfig": {"NetworkMode": "none", "Runtime": "runc", **(host or {})},
         }
         self.id = ""
 
     def __enter__(self) -> Container:
-        target = f"/containers/create?name={CONTAINER}"
+        target = f"/containers/create?name={self._name}"
         try:
             made = self._docker.ask("POST", target, self._body)
         except DockerError as error:
             if error.status != 409:
                 raise
-            self._remove(CONTAINER)  # of a run that was killed
+            self._remove(self._name)  # of a run that was killed
             made = self._docker.ask("POST", target, self._body)
         self.id = str(made["Id"])
         return self

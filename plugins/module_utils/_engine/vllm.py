@@ -19,8 +19,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.every_n
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import PARSER
 
-#: equal on all ranks; it reports its use to its makers unless a variable says otherwise
-ENVIRONMENT = {**COMMON, "VLLM_NO_USAGE_STATS": "1"}
+#: equal on all ranks; it reports its use to its makers unless a variable says otherwise. NCCL writes its lines by C's
+#: standard output, which holds the first four KiB back in a pipe, for as long as it serves, unless Python is told
+ENVIRONMENT = {**COMMON, "VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class VLLM(EveryNode):
@@ -58,6 +59,15 @@ class VLLM(EveryNode):
         if len(asked.members) > 1:
             found["distributed-timeout-seconds"] = patience_s(asked)
         return found
+
+    def completed(self, said: dict[str, Any], asked: Request) -> dict[str, Any]:
+        """With the alias behind the name that the API tells: vLLM refuses any other."""
+        if not asked.alias:
+            return said
+        name, own = "served-model-name", self.parser.said(said, "served-model-name")
+        others = {one: value for one, value in said.items() if self.parser.canonical(str(one)) != name}
+        listed = own if isinstance(own, list) else [own]
+        return {**others, name: [str(one) for one in dict.fromkeys([*listed, asked.alias]) if one]}
 
 
 ENGINE = VLLM()

@@ -17,7 +17,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Collection, Iterable, Mapping, Union
+from typing import Collection, Iterable, Mapping, Sequence, Union
 
 LISTEN = "0A"
 _CONTAINER = re.compile(r"\bdocker[-/]([0-9a-f]{64})\b")
@@ -105,13 +105,15 @@ def holders(proc: Path, inodes: Collection[int], names: Mapping[str, str]) -> li
     return found
 
 
-def is_own(container: str, own: str) -> bool:
-    """Whether a container is one of the caller's: of that name, or of a service of the stack of that name.
+def is_own(container: str, *own: str) -> bool:
+    """Whether a container is one of the caller's: of such a name, or of a service of the stack of such a name.
 
     >>> is_own("trtllm", "trtllm"), is_own("trtllm_worker.1.x", "trtllm"), is_own("trtllm2", "trtllm"), is_own("", "")
     (True, True, False, False)
+    >>> is_own("vllm", "trtllm", "vllm")
+    True
     """
-    return bool(own) and (container == own or container.startswith(f"{own}_"))
+    return any(name and (container == name or container.startswith(f"{name}_")) for name in own)
 
 
 def refused(address: str, port: int) -> bool:
@@ -128,11 +130,16 @@ def refused(address: str, port: int) -> bool:
 
 
 def taken(
-    address: str, port: int, own: str = "", names: Mapping[str, str] | None = None, proc: Path = Path("/proc")
+    address: str,
+    port: int,
+    own: str | Sequence[str] = "",
+    names: Mapping[str, str] | None = None,
+    proc: Path = Path("/proc"),
 ) -> tuple[bool, list[Holder]]:
     """Tell whether another program listens where the caller wants to, and which programs listen there.
 
-    :param address: an IP address, which the host need not have yet. :param own: as ``is_own`` takes it.
+    :param address: an IP address, which the host need not have yet.
+    :param own: one or several, as ``is_own`` takes them.
     :param names: of containers, by their IDs.
     """
     tables = [proc / "net" / name for name in ("tcp", "tcp6")]
@@ -140,4 +147,5 @@ def taken(
     near = conflicting(found, ipaddress.ip_address(address), port)
     who = holders(proc, {one.inode for one in near}, names or {}) if near else []
     # A probe could be in the way of the caller's own process that is just about to listen, so only where it must be.
-    return bool(near) and not any(is_own(one.container, own) for one in who) and refused(address, port), who
+    mine = [own] if isinstance(own, str) else own
+    return bool(near) and not any(is_own(one.container, *mine) for one in who) and refused(address, port), who

@@ -9,15 +9,18 @@ This plugin util is private to the collection.
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.every_node import EveryNode, Request
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 #: what was asked for that the history keeps, by which a model that served before is served again as it was
 RECORDED = ("arguments", "environment", "min_kv_tokens", "vision", "image")
-END = "Nothing was changed."
+#: the only change of an engine's own, where an image says which flags it takes
+KEEP_FACTS = "Keep what the image says of its flags"
 
 
 class EnginePlan(Planner):
@@ -38,26 +41,34 @@ class EnginePlan(Planner):
         "vision": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     }
 
+    def told(self, flags: Any) -> Mapping[str, Flag] | None:
+        """The flags of the image, where it has said them."""
+        return None
+
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Return the engine's part of the plan. It changes nothing of its own on any host."""
+        """Return the engine's part of the plan, which changes nothing of its own but what is kept of an image."""
         asked, role = json.loads(json.dumps(asked, default=str)), f"{self.ENGINE.name}_serve"  # a date is a word
-        model = asked.pop("model")
+        end = "Nothing but the image was changed." if asked.pop("image_changed", False) else "Nothing was changed."
+        model, facts, first = asked.pop("model"), asked.pop("facts", {}), asked.pop("planned_at", 0)
+        noted = asked.pop("noted", True)
         absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
         if absent:
             raise PlanError(
                 f"{' and '.join(absent)} of the model are not known: run the role hf_cache before in the same play, or "
-                f"set {role}_model. {END}"
+                f"set {role}_model. {end}"
             )
         if asked.pop("speculative"):
             raise PlanError(
                 f"spark_speculative is rendered for TensorRT-LLM alone: leave it empty, and say {self.SPECULATION} in "
-                f"{role}_arguments. {END}"
+                f"{role}_arguments. {end}"
             )
         request = Request(
             snapshot=model["snapshot"],
             repo_dir=model["repo_dir"],
             repo=str(model.get("repo") or ""),
             model_bytes=model.get("bytes") or 0,
+            told=self.told(facts.get("flags")),
+            told_version=facts.get("version") or "",
             **asked,
         )
         try:
@@ -65,7 +76,10 @@ class EnginePlan(Planner):
         except ServeError as error:
             text = str(error)
             stop = "" if text.endswith("?") else "."
-            raise PlanError(f"This model cannot be served as asked: {text}{stop} {END}") from error
+            raise PlanError(f"This model cannot be served as asked: {text}{stop} {end}") from error
         doubts = engine.pop("doubts")
-        planned = {"changes": {name: [] for name in asked["members"]}, "engine": engine}
+        changes: dict[str, list[dict[str, Any]]] = {name: [] for name in asked["members"]}
+        if not noted:
+            changes[asked["members"][0]].append(change(KEEP_FACTS, "", f"{asked['image']}\n"))
+        planned = {"changes": changes, "engine": engine, **({"at": first} if first else {})}
         return {**planned, "warnings": doubts} if doubts else planned

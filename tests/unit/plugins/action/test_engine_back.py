@@ -49,6 +49,8 @@ def test_a_serving_that_every_spark_has_kept_comes_back() -> None:
         "not_kept": [],
         "was": "lab/a",
         "was_stopped": False,
+        "to_former": False,
+        "former": {},
     }
     assert said(found, []) == (
         "spark1 does not serve lab/b. lab/a serves again on spark1, spark2, as before: mend what the reason names, and "

@@ -91,5 +91,6 @@ def test_what_a_plan_knows_of_another() -> None:
     assert found == {
         **{"name": "dgx-spark-trtllm-vlm", "engine": "trtllm", "instance": "vlm", "leader": "spark1", "rank": 0},
         **{"launcher": "docker", "api_listen": "127.0.0.1:8356", "ssh_port": 2233, "share_mib": 10000},
-        **{"budget_mib": 50000, "phase": "serving"},
+        **{"budget_mib": 50000, "phase": "serving", "members": ["spark1"], "require_rdma": False, "load_timeout_s": 0},
+        **{"was_stopped": False, "config": "", "good": "", "model": "", "began": 0},
     }

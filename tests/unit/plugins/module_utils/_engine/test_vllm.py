@@ -59,6 +59,16 @@ def test_what_somebody_says_wins_by_whichever_spelling() -> None:
     assert nulls["serve"][-4:] == ["--served-model-name", "lab/tiny", "--tensor-parallel-size", "2"]
 
 
+def test_it_goes_by_its_alias_too_and_its_own_name_comes_first() -> None:
+    one = {"members": ["spark1"], "arguments": {}}
+    assert planned(**one, alias="stable")["serve"][3:] == ["--served-model-name", "lab/tiny", "stable"]
+    assert planned(**one, alias="lab/tiny")["serve"][3:] == ["--served-model-name", "lab/tiny"]
+    assert planned(**{**one, "arguments": {"served_model_name": "mine"}}, alias="stable")["serve"][3:] == [
+        *("--served-model-name", "mine", "stable"),
+    ]
+    assert planned(**one, repo="", alias="stable")["serve"][3:] == ["--served-model-name", "stable"]
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -9,10 +9,12 @@ Where vLLM for processors is installed: in the directory that the variable VLLM 
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_image
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import PARSER
 from engine_parser import Found, arguments_of, asked, check_is_of
 from hypothesis import given, settings
@@ -52,7 +54,17 @@ def test_the_table_has_every_flag_of_this_version(vllm: Found) -> None:
     version, names, _judge = vllm
     check_is_of(version, PARSER, PYTHON)
     contraries = {f"no-{name}" for name, flag in PARSER.flags.items() if flag.kind == "switch"}
-    assert set(names) - {"help"} == {*PARSER.flags, *contraries}
+    others = {other for flag in PARSER.flags.values() for other in flag.short}
+    assert set(names) - {"help"} - others == {*PARSER.flags, *contraries}
+
+
+def test_what_the_image_is_asked_by_is_answered_with_the_table(vllm: Found) -> None:
+    version, _names, _judge = vllm
+    said = subprocess.run([PYTHON, "-c", vllm_image.PROGRAM], capture_output=True, text=True, check=True)
+    found = vllm_image.parsed(said.stdout.splitlines())
+    assert found["version"] == version
+    check_is_of(version, PARSER, PYTHON)
+    assert vllm_image.told(found["flags"]) == PARSER.flags
 
 
 def test_where_a_rank_is_is_what_vllm_takes_and_a_misspelt_flag_is_not(vllm: Found) -> None:
