@@ -321,7 +321,7 @@ class Cluster:
     def engine(self) -> dict[str, Process]:
         """The engine's processes by their part, on both nodes: ``leader main``, ``leader core``, ``node 1 worker`` …
 
-        Titles tell an engine core and a worker; the parent of the leader's core, and of node 1's worker, is the main one.
+        Titles tell a core and a worker; the parent of the leader's core, and of node 1's worker, is the main one.
         """
         return dict(self._parts())
 
