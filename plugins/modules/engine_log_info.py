@@ -26,7 +26,7 @@ options:
     description: How many lines of each container, at most.
     type: int
     default: 100
-  serving:
+  name:
     description: The directory of the one serving that is read, such as C(trtllm-vlm). Empty for all.
     type: str
     default: ""
@@ -44,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 entries:
-  description: The lines, each with C(at), its time in UTC, C(serving) and C(text).
+  description: The lines, each with C(at), its time in UTC, C(name) and C(text).
   returned: success
   type: list
   elements: dict
@@ -76,14 +76,14 @@ def main() -> None:
         argument_spec={
             "after": {"type": "str", "default": ""},
             "lines": {"type": "int", "default": 100},
-            "serving": {"type": "str", "default": ""},
+            "name": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     asked, found = module.params, []
     try:
         for serving in servings():
-            if asked["serving"] in ("", serving):
+            if asked["name"] in ("", serving):
                 _name, lines = newest(Docker(), f"dgx-spark-{serving}", asked["lines"], times=True)
                 found += log_lines.entries(serving, lines, asked["after"])
     except DockerError as error:

@@ -168,8 +168,8 @@ def variables() -> set[str]:
         known |= {option for spec in specs.values() for option in spec.get("options", {})}
         for path in (*role.glob("tasks/*.yml"), *role.glob("defaults/*.yml")):
             known |= {name for pair in re.findall(r"register: (\w+)|\b(spark_\w+)", path.read_text()) for name in pair}
-    for path in (*ROOT.glob("playbooks/*.yml"), *ROOT.glob("playbooks/tasks/*.yml")):
-        known |= set(re.findall(r"\bspark_\w+", path.read_text()))
+    for path in (*ROOT.glob("playbooks/*.yml"), *ROOT.glob("playbooks/tasks/*.yml"), *ROOT.glob("lab/playbooks/*.yml")):
+        known |= set(re.findall(r"\b(?:virtual_)?spark_\w+", path.read_text()))
     return known
 
 

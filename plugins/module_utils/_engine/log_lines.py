@@ -18,7 +18,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def entries(serving: str, lines: Iterable[str], after: str = "") -> list[dict[str, str]]:
-    """The lines with ``at``, ``serving`` and ``text``, without what cannot be shown; of a progress bar its last state.
+    """The lines with ``at``, ``name`` and ``text``, without what cannot be shown; of a progress bar its last state.
 
     :param after: the time of the last line that is known already.
 
@@ -29,7 +29,7 @@ def entries(serving: str, lines: Iterable[str], after: str = "") -> list[dict[st
     for match in filter(None, map(_LINE.fullmatch, lines)):
         text = _CONTROL.sub("", match[2].rstrip("\r").rpartition("\r")[2]).expandtabs(4).rstrip()
         if match[1] > after and text:
-            found.append({"at": match[1], "serving": serving, "text": text})
+            found.append({"at": match[1], "name": serving, "text": text})
     return found
 
 
@@ -41,10 +41,10 @@ def newest(found: Iterable[dict[str, str]], after: str = "") -> str:
 def merged(by_host: dict[str, list[dict[str, Any]]]) -> list[str]:
     """The lines of all hosts in the order of their times, as they are shown.
 
-    >>> merged({"spark2": [{"at": "2026-11-30T22:10:11.123456789", "serving": "trtllm", "text": "ready"}]})
+    >>> merged({"spark2": [{"at": "2026-11-30T22:10:11.123456789", "name": "trtllm", "text": "ready"}]})
     ['22:10:11.123 spark2 trtllm | ready']
     """
     every = [(str(one["at"]), host, one) for host, found in by_host.items() for one in found]
     width = max(map(len, by_host), default=0)
     every.sort(key=lambda entry: entry[:2])
-    return [f"{at[11:23]} {host:<{width}} {one['serving']} | {one['text']}" for at, host, one in every]
+    return [f"{at[11:23]} {host:<{width}} {one['name']} | {one['text']}" for at, host, one in every]

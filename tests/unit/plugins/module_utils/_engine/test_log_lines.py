@@ -26,7 +26,7 @@ def test_a_further_look_shows_what_is_new_alone() -> None:
     newest = log_lines.newest(found)
     assert newest == SECOND
     assert log_lines.entries("trtllm", [*lines, f"{THIRD}Z c"], newest) == [
-        {"at": THIRD, "serving": "trtllm", "text": "c"}
+        {"at": THIRD, "name": "trtllm", "text": "c"}
     ]
     assert log_lines.newest([], newest) == newest
 

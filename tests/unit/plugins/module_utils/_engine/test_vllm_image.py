@@ -81,7 +81,7 @@ def test_the_program_prints_what_the_parser_has(package: Path) -> None:
 
 def test_by_the_images_own_word_an_unknown_name_is_refused_with_the_nearest() -> None:
     flags = vllm_image.told({"max-model-len": {"kind": "size"}, "seed": {"kind": "int"}})
-    found = list(vllm_options.findings({"max_modellen": 5, "enforce_eager": True, "seed": "x"}, flags))
+    found = list(vllm_options.PARSER.findings({"max_modellen": 5, "enforce_eager": True, "seed": "x"}, flags))
     assert [one.refused for one in found] == [True, True, True]
     assert found[0].text.endswith("as it says itself; did you mean max_model_len?")
     assert found[1].text == "enforce_eager is no flag of the image's vllm serve, as it says itself"
