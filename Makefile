@@ -27,7 +27,7 @@ lab_vars = -e virtual_spark_lab='"$(LAB)"' -e virtual_spark_count=$(SPARKS) -e v
 
 # What the newest ansible-core is tried with: all, or in make test only what it has a part in.
 NEWEST ?= lab/tests/unit tests/unit
-of_core = tests/unit/plugins $(wildcard tests/unit/test_*_playbook.py tests/unit/test_role_*.py) tests/unit/test_documented_examples.py
+of_core = tests/unit/plugins/modules tests/unit/plugins/action $(wildcard tests/unit/test_*_playbook.py tests/unit/test_role_*.py) tests/unit/test_documented_examples.py
 
 # How many examples of each property are tried: patient (a hundred), fuzz (two thousand), or in make test brief (ten).
 EXAMPLES ?= patient

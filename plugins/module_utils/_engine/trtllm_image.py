@@ -60,14 +60,15 @@ class Limits:
 # --- which image ------------------------------------------------------------------------------------------------------
 
 
-def image_for(docker: Docker, name: str, places: Mapping[str, str] = PLACES) -> dict[str, Any]:
+def image_for(docker: Docker, name: str, places: Mapping[str, str] | None = None) -> dict[str, Any]:
     """``id`` and ``environment`` of an image; where it was removed, of what was built from it. Empty where neither is.
 
-    :param name: of the image that an engine's image is built from. :param places: of the engine, as its layout.
+    :param name: of the image that an engine's image is built from. :param places: of an engine other than TensorRT-LLM,
+        as its layout.
     """
     found = docker.image(name) if name else None
     if found is None:
-        filters = json.dumps({"label": [places["label"], f"{BASE_LABEL}={name}"]})
+        filters = json.dumps({"label": [(places or PLACES)["label"], f"{BASE_LABEL}={name}"]})
         built = docker.ask("GET", f"/images/json?filters={quote(filters)}")
         newest = max(built, key=lambda one: one.get("Created", 0), default=None) if isinstance(built, list) else None
         found = docker.image(str(newest["Id"])) if newest else None
@@ -109,7 +110,7 @@ def file_in(archive: bytes) -> str | None:
 class Container:
     """A container of an image, created and removed again; it need not run.
 
-    :param host: what else Docker is told of it. :param places: of the engine, as its layout.
+    :param host: what else Docker is told of it. :param places: of an engine other than TensorRT-LLM, as its layout.
     """
 
     def __init__(
@@ -118,10 +119,10 @@ class Container:
         image: str,
         command: Sequence[str] = (),
         host: Mapping[str, Any] | None = None,
-        places: Mapping[str, str] = PLACES,
+        places: Mapping[str, str] | None = None,
         environment: Sequence[str] = _HELP_ENVIRONMENT,
     ) -> None:
-        self._docker = docker
+        self._docker, places = docker, places or PLACES
         self._name = f"{places['name']}-facts"  # one name, so that nothing piles up where a run was killed
         self._body = {
             "Image": image,
