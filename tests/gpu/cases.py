@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-PARTS = ("head main", "head core", "head worker", "node 1 main", "node 1 worker")
+PARTS = ("leader main", "leader core", "leader worker", "node 1 main", "node 1 worker")
 ONCE = "not measured"
 
 
@@ -24,13 +24,13 @@ class Case(NamedTuple):
 
 
 _ALONE = {
-    ("KILL", "head main"): "the stream is cut at once; core and worker stay, hold the GPU and compute on; node 1 stays",
-    ("KILL", "head core"): "error in the stream after 0.05 s; the head ends with 0 after 4.7 s; node 1 stays",
-    ("KILL", "head worker"): "error in the stream after 0.3 s; the head ends with 0 after 4.4 s; node 1 stays",
-    ("KILL", "node 1 worker"): "the stream hangs 25.1 s; the head ends with 0 after 29.8 s",
-    ("TERM", "head main"): "the stream ends with abort, a plain request with 200 and half a text; 0.6 s; node 1 stays",
-    ("TERM", "node 1 main"): "serves on for 9 s, then hangs 25 s; the head ends with 0 after 35.3 s",
-    ("STOP", "node 1 worker"): "the stream hangs 25.1 s; the head ends with 0 after 29.8 s; node 1 stays",
+    ("KILL", "leader main"): "the stream is cut at once; core and worker stay, hold the GPU and compute on; node 1 stays",
+    ("KILL", "leader core"): "error in the stream after 0.05 s; the leader ends with 0 after 4.7 s; node 1 stays",
+    ("KILL", "leader worker"): "error in the stream after 0.3 s; the leader ends with 0 after 4.4 s; node 1 stays",
+    ("KILL", "node 1 worker"): "the stream hangs 25.1 s; the leader ends with 0 after 29.8 s",
+    ("TERM", "leader main"): "the stream ends with abort, a plain request with 200 and half a text; 0.6 s; node 1 stays",
+    ("TERM", "node 1 main"): "serves on for 9 s, then hangs 25 s; the leader ends with 0 after 35.3 s",
+    ("STOP", "node 1 worker"): "the stream hangs 25.1 s; the leader ends with 0 after 29.8 s; node 1 stays",
 }
 _ABOUT = {"KILL": 65, "TERM": 75, "STOP": 90}
 
@@ -41,13 +41,13 @@ CASES = [
         for part in PARTS
     ),
     Case(
-        "cable out until both nodes have ended", "link", "out", "hangs 25 s; the head ends; node 1 stays", about_s=150
+        "cable out until both nodes have ended", "link", "out", "hangs 25 s; the leader ends; node 1 stays", about_s=150
     ),
     Case("cable out for 6 s", "link", "out", "goes on (8.6 s out)", brief_s=6, about_s=30),
     Case("node 1 worker stopped for 6 s", "node 1 worker", "STOP", "goes on (10 s stopped)", brief_s=6, about_s=30),
     Case("SIGKILL to node 1 worker, idle", "node 1 worker", "KILL", "/health is 200 until the next request", idle=True),
-    Case("the leader's container is killed", "leader", "KILL", "node 1 stays (the head's processes killed)"),
-    Case("the worker's container is killed", "worker", "KILL", "error after 0.05 s; the head ends with 0 after 4.0 s"),
+    Case("the leader's container is killed", "leader", "KILL", "node 1 stays (the leader's processes killed)"),
+    Case("the worker's container is killed", "worker", "KILL", "error after 0.05 s; the leader ends with 0 after 4.0 s"),
     Case("the leader's container is stopped, and started again", "leader", "stop", ONCE),
     Case("the model's config.json is gone: each start fails", "model", "gone", ONCE, about_s=120),
     Case("an unknown argument", "arguments", "wrong", "ends with 2 after 17 s", about_s=80),

@@ -319,14 +319,14 @@ class Cluster:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def engine(self) -> dict[str, Process]:
-        """The engine's processes by their part, on both nodes: ``head main``, ``head core``, ``node 1 worker`` …
+        """The engine's processes by their part, on both nodes: ``leader main``, ``leader core``, ``node 1 worker`` …
 
-        Titles tell an engine core and a worker; the parent of the head's core, and of node 1's worker, is the main one.
+        Titles tell an engine core and a worker; the parent of the leader's core, and of node 1's worker, is the main one.
         """
         return dict(self._parts())
 
     def _parts(self) -> Iterator[tuple[str, Process]]:
-        for rank, place in ((0, "head"), (1, "node 1")):
+        for rank, place in ((0, "leader"), (1, "node 1")):
             for pid in namespaces.processes_in(self.networks[rank]):
                 words, (_state, parent, _session, born) = title(pid), about(pid)
                 if "VLLM::EngineCore" in words:

@@ -291,6 +291,8 @@ def first_start(one: Cluster, report: Report, what: str) -> None:
     state = one.state()
     row = {name: state.get(name) for name in ("load_s", "kv_tokens", "ranks", "receipt", "canary_s")}
     titles = {part: cluster.title(process.pid) for part, process in one.engine().items()}
+    if one.setting.device == "cuda" and set(state.get("ranks", {})) != set(cluster.MEMBERS):
+        report.add("wrong", f"cluster {one.number}: NCCL's lines named the transports of {state.get('ranks')}")
     report.add("starts", {"what": what, "served_s": round(time.monotonic() - began, 1), **row, "processes": titles})
 
 
@@ -363,7 +365,7 @@ class Trial:
         self._of = {process.pid: self._node(process.pid) for process in self.rest}
 
     def _node(self, pid: int) -> str:
-        return "head" if namespaces.network_of(pid) == self.one.networks[0] else "node 1"
+        return "leader" if namespaces.network_of(pid) == self.one.networks[0] else "node 1"
 
     def now(self) -> float:
         """Seconds since the fault."""
@@ -385,7 +387,7 @@ class Trial:
         seen = [state.get("phase", ""), state.get("reason", "")]
         if not self.phases or self.phases[-1][1:] != seen:
             self.phases.append([self.now(), *seen])
-        for place in ("head", "node 1"):
+        for place in ("leader", "node 1"):
             left = [process for process in self.rest if self._of[process.pid] == place and process.lives]
             if not left:
                 self.gone.setdefault(place, self.now())
@@ -480,7 +482,7 @@ def done(trial: Trial) -> Callable[[], None] | None:
     if case.what == "model":
         config, aside = one.snapshot / "config.json", one.snapshot / "aside.json"
         config.rename(aside)
-        os.kill(trial.before["head main"].pid, signal.SIGKILL)
+        os.kill(trial.before["leader main"].pid, signal.SIGKILL)
         return lambda: renamed(aside, config)
     assert case.what == "arguments"
     one.containers[0].stop()
@@ -517,7 +519,7 @@ def follow(trial: Trial, undo: Callable[[], None] | None) -> None:
             trial.problems.append("a further request was not served")
         return
     trial.row["noticed_s"] = next((at for at, phase, _why in trial.phases if phase != contract.SERVING), trial.now())
-    trial.wait(lambda: {"head", "node 1"} <= set(trial.gone), GONE_S, "processes of the old engine were left")
+    trial.wait(lambda: {"leader", "node 1"} <= set(trial.gone), GONE_S, "processes of the old engine were left")
     if trial.gpus.there:
         trial.wait(lambda: "gpu" in trial.gone, 10, "a GPU was still held by the old engine")
     if case.what == "link" and undo:

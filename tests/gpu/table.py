@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 HEAD = (
-    *("fault", "stream", "plain request", "`/health`", "noticed", "old processes gone: head, node 1", "back"),
+    *("fault", "stream", "plain request", "`/health`", "noticed", "old processes gone: leader, node 1", "back"),
     *("cause, as told", "vLLM alone"),
 )
 
@@ -46,7 +46,7 @@ def checked(health: list[list[Any]]) -> str:
 def case(row: dict[str, Any]) -> str:
     """One fault's row."""
     gone = row["gone_s"]
-    left = [seconds(gone.get(place)) or "goes on" for place in ("head", "node 1")] if "noticed_s" in row else ["", ""]
+    left = [seconds(gone.get(place)) or "goes on" for place in ("leader", "node 1")] if "noticed_s" in row else ["", ""]
     cause = row.get("gave_up") or row.get("last_end") or ""
     cells = [
         row["case"],

@@ -143,18 +143,18 @@ def test_what_was_left_is_a_problem(tmp_path: Path) -> None:
 
 def test_a_row_tells_what_was_seen() -> None:
     row = {
-        "case": "SIGKILL to head core",
+        "case": "SIGKILL to leader core",
         "stream": {"end": "an error event: EngineCore", "end_s": 0.06},
         "plain": {"end": "HTTP 500: EngineCore", "end_s": None},
         "health": [[-0.2, "200"], [1.3, "503"]],
         "noticed_s": 2.04,
-        "gone_s": {"head": 4.4, "node 1": 2.3},
+        "gone_s": {"leader": 4.4, "node 1": 2.3},
         "back_s": 61.3,
         "last_end": "the engine ended (exit status 0)",
         "problems": [],
         "alone": "node 1 stays",
     }
     assert table.case(row) == (
-        "| SIGKILL to head core | an error event, 0.1 s | runs on | 200; 503 at 1.3 s | 2.0 s | 4.4 s, 2.3 s | 61 s "
+        "| SIGKILL to leader core | an error event, 0.1 s | runs on | 200; 503 at 1.3 s | 2.0 s | 4.4 s, 2.3 s | 61 s "
         "| the engine ended (exit status 0) | node 1 stays |"
     )

@@ -17,8 +17,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.environ
     problems,
 )
 
-#: equal on all ranks; it reports its use to its makers unless a variable says otherwise
-ENVIRONMENT = {**COMMON, "VLLM_NO_USAGE_STATS": "1"}
+#: equal on all ranks; it reports its use to its makers unless a variable says otherwise. NCCL writes its lines by C's
+#: standard output, which holds the first four KiB of them back in a pipe, for as long as it serves, unless Python is told
+ENVIRONMENT = {**COMMON, "VLLM_NO_USAGE_STATS": "1", "PYTHONUNBUFFERED": "1"}
 
 #: what else the plan or the supervisor sets
 OWN = Owned(

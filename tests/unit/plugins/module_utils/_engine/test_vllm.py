@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import sys
+import subprocess
+import select
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -119,3 +123,14 @@ def test_what_the_plan_and_the_supervisor_set_is_owned() -> None:
     names |= {f"{library}_SOCKET_IFNAME" for library in ("GLOO", "NCCL", "TP")}
     assert {"VLLM_HOST_IP", "VLLM_CACHE_ROOT", "VLLM_ENGINE_READY_TIMEOUT_S", "TRITON_CACHE_DIR"} <= names
     assert [name for name in sorted(names) if not list(environment.environment_problems({name: "x"}))] == []
+
+
+def test_what_a_library_prints_comes_while_the_program_runs() -> None:
+    """NCCL names the transports so, by C's standard output; vLLM ends by a signal, which throws away what is held back."""
+    program = "import ctypes, time; ctypes.CDLL(None).puts(b'NCCL INFO Using network IB'); time.sleep(60)"
+    environ = {**os.environ, **environment.environment({})}
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environ) as run:
+        assert run.stdout
+        ready, _writable, _failed = select.select([run.stdout], [], [], 30)
+        run.kill()
+    assert ready
