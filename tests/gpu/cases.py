@@ -24,11 +24,17 @@ class Case(NamedTuple):
 
 
 _ALONE = {
-    ("KILL", "leader main"): "the stream is cut at once; core and worker stay, hold the GPU and compute on; node 1 stays",
+    (
+        "KILL",
+        "leader main",
+    ): "the stream is cut at once; core and worker stay, hold the GPU, compute on; node 1 stays",
     ("KILL", "leader core"): "error in the stream after 0.05 s; the leader ends with 0 after 4.7 s; node 1 stays",
     ("KILL", "leader worker"): "error in the stream after 0.3 s; the leader ends with 0 after 4.4 s; node 1 stays",
     ("KILL", "node 1 worker"): "the stream hangs 25.1 s; the leader ends with 0 after 29.8 s",
-    ("TERM", "leader main"): "the stream ends with abort, a plain request with 200 and half a text; 0.6 s; node 1 stays",
+    (
+        "TERM",
+        "leader main",
+    ): "the stream ends with abort, a plain one with 200 and half a text; 0.6 s; node 1 stays",
     ("TERM", "node 1 main"): "serves on for 9 s, then hangs 25 s; the leader ends with 0 after 35.3 s",
     ("STOP", "node 1 worker"): "the stream hangs 25.1 s; the leader ends with 0 after 29.8 s; node 1 stays",
 }
@@ -47,7 +53,7 @@ CASES = [
     Case("node 1 worker stopped for 6 s", "node 1 worker", "STOP", "goes on (10 s stopped)", brief_s=6, about_s=30),
     Case("SIGKILL to node 1 worker, idle", "node 1 worker", "KILL", "/health is 200 until the next request", idle=True),
     Case("the leader's container is killed", "leader", "KILL", "node 1 stays (the leader's processes killed)"),
-    Case("the worker's container is killed", "worker", "KILL", "error after 0.05 s; the leader ends with 0 after 4.0 s"),
+    Case("the worker's container is killed", "worker", "KILL", "error after 0.05 s; the leader ends with 0 after 4 s"),
     Case("the leader's container is stopped, and started again", "leader", "stop", ONCE),
     Case("the model's config.json is gone: each start fails", "model", "gone", ONCE, about_s=120),
     Case("an unknown argument", "arguments", "wrong", "ends with 2 after 17 s", about_s=80),
