@@ -106,6 +106,7 @@ def test_a_dry_run_on_blank_sparks_lists_changes_and_makes_none(dry: Run) -> Non
     assert set(dry.planned()) == set(SPARKS)
 
 
+@pytest.mark.matrix
 def test_plan_yml_lists_the_same_changes_and_verify_yml_names_them(pair: Pair, dry: Run) -> None:
     before = captured(pair)
     plan = pair.serve("plan.yml")
@@ -209,6 +210,7 @@ def test_models_yml_tells_where_a_model_is_and_how_fast_it_came(
     assert len(told) > 20, "the catalogue's"
 
 
+@pytest.mark.matrix
 def test_verify_yml_proves_what_is_there_and_changes_nothing(pair: Pair, first: tuple[Run, int]) -> None:
     before = captured(pair)
     run = pair.serve("verify.yml")
