@@ -49,6 +49,12 @@ options:
     description: The image, whose tag tells the version of the engine in its makers' own repository.
     type: str
     default: ""
+  catalogue:
+    description: >-
+      What a user adds to the collection's catalogue of models, or changes in it, by handle. By an entry's
+      C(min_sparks), and by its figures where nothing else tells them, the plan judges whether the model fits.
+    type: dict
+    default: {}
   speculative:
     description: What C(spark_speculative) says, which is refused, since O(arguments) say how tokens are guessed.
     type: raw

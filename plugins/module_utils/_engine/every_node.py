@@ -16,11 +16,12 @@ from typing import Any, ClassVar, Iterator, Mapping, Sequence
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError, check_api_host
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.environment import Owned, as_text, problems
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag, Parser, whole
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag, Parser, number, whole
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.of_model import heads_problem, inside, sees
 
 #: what the last part of the name of an image has in it, by whose engine it is
 IMAGES = {"vllm": "vLLM", "sglang": "SGLang"}
+KV_KINDS = {"bf16": "bfloat16", "half": "float16", "fp4_e2m1": "nvfp4"}  # other names of kinds
 PATIENCE_S = 300  # for the other ranks, and for one that loads more slowly than they do
 PATIENCE_BYTES = 200 * 10**6  # of a rank's share of the model, for a second more
 
@@ -57,6 +58,7 @@ class EveryNode(ABC):
     owned: ClassVar[Owned]  # what else of the environment the plan or the supervisor sets
     sizes: ClassVar[Sequence[str]]  # flags whose product is the number of ranks, tensor and pipeline first
     memory: ClassVar[Sequence[str]]  # flags by which a person says how much memory it takes
+    limits: ClassVar[Mapping[str, tuple[str, int]]]  # flags of batch, context and chunk, and what it takes unsaid
 
     @abstractmethod
     def program(self, model: str) -> list[str]:
@@ -73,6 +75,40 @@ class EveryNode(ABC):
     def overhead_mib(self, asked: Request) -> int:
         """MiB that the engine takes beside what its share of memory says, where it leaves that to chance; else 0."""
         return 0
+
+    def guesses(self, asked: Request) -> str:
+        """By what tokens are guessed: ``MTP``, the model's own layers; ``none``, no layers; ``model``; or empty."""
+        return ""
+
+    def setting(self, asked: Request) -> dict[str, Any]:
+        """What is asked of the memory, as ``fit.Setting`` takes it."""
+        said = {
+            what: number(self.parser.said(asked.arguments, name)) or unsaid
+            for what, (name, unsaid) in self.limits.items()
+        }
+        kind = str(self.parser.said(asked.arguments, "kv-cache-dtype") or "auto")
+        return {
+            "tp": max(whole(self.parser.said(asked.arguments, self.sizes[0]), 1), 1),
+            "pp": max(whole(self.parser.said(asked.arguments, self.sizes[1]), 1), 1),
+            "max_batch_size": said["batch"],
+            "max_seq_len": said["context"],
+            "max_num_tokens": said["chunk"],
+            "kv_dtype": next((word for word in ("fp8", "nvfp4") if kind.startswith(word)), KV_KINDS.get(kind, kind)),
+            "min_kv_tokens": asked.min_kv_tokens,
+            "engine": self.name,
+            "overhead_mib": self.overhead_mib(asked),
+        }
+
+    def uncounted(self, asked: Request) -> list[str]:
+        """What is said and nothing before a start can count, a sentence each."""
+        found = [
+            f"how much memory {name.replace('-', '_')} leaves to the KV cache depends on what is free at a start"
+            for name in self.memory
+            if self.parser.said(asked.arguments, name) is not None
+        ]
+        if self.guesses(asked) == "model":
+            found.append(f"what the model that guesses tokens takes is not counted ({self.name}_serve_arguments)")
+        return found
 
     def more_problems(self, asked: Request) -> Iterator[str]:
         """What else would end a start, or have it stand still."""

@@ -223,6 +223,19 @@ def _items(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
+_TIMES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def number(value: Any) -> int:
+    """A size as a number, 0 where it is none: ``k`` is a thousand, ``K`` and ``Ki`` are 1024.
+
+    >>> number("16k"), number("16Ki"), number(8192), number("auto"), number(None)
+    (16000, 16384, 8192, 0, 0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([kmgtKMGT])i?)?", str(value), re.ASCII)
+    return int(float(found[1]) * _TIMES.get(found[2], 1)) if found else 0
+
+
 def whole(value: Any, default: int) -> int:
     """A value as a number; the default where it is none: what is no number is refused by name elsewhere.
 

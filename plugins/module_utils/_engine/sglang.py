@@ -9,6 +9,7 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import Any, Iterator
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.environment import COMMON, Owned
@@ -27,6 +28,7 @@ ENVIRONMENT = {
     **COMMON,
     "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
     "SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK": "0",
+    "PYTHONUNBUFFERED": "1",  # else NCCL's lines are held back in a pipe, for as long as it serves
 }
 
 #: of a token of a chunk, of a sequence that runs, and of all else, in MiB: by which SGLang itself reckons what it takes
@@ -65,6 +67,13 @@ class SGLang(EveryNode):
     )
     sizes = ("tp-size", "pp-size")
     memory = ("mem-fraction-static",)
+    limits = MappingProxyType(
+        {
+            "batch": ("max-running-requests", SEQUENCES),
+            "context": ("context-length", 0),
+            "chunk": ("chunked-prefill-size", CHUNK),
+        }
+    )
 
     def program(self, model: str) -> list[str]:
         """The module of Python's, whose fifth word is the model."""
@@ -86,6 +95,13 @@ class SGLang(EveryNode):
         chunk = whole(self.parser.said(asked.arguments, "chunked-prefill-size"), CHUNK) or CHUNK
         sequences = whole(self.parser.said(asked.arguments, "max-running-requests"), SEQUENCES) or SEQUENCES
         return int(BASE_MIB + max(chunk, 2048) * CHUNK_MIB + sequences * SEQUENCE_MIB)
+
+    def guesses(self, asked: Request) -> str:
+        """By its algorithm."""
+        algorithm = str(self.parser.said(asked.arguments, "speculative-algorithm") or "").upper()
+        if algorithm in ("", "NGRAM"):
+            return "none" if algorithm else ""
+        return "MTP" if self.parser.said(asked.arguments, DRAFT) is None else "model"
 
     def more_problems(self, asked: Request) -> Iterator[str]:
         """What its own checks refuse once it has read the model, and what it would look for on the internet."""

@@ -195,15 +195,20 @@ def warnings(version: str, serving: Serving) -> list[str]:
 
     :param version: of TensorRT-LLM; where it tells none, nothing is known.
     """
+    return [
+        f"TensorRT-LLM {version.strip()} has a known issue that this serving may meet: {what}. To avoid it, "
+        f"{mend} ({source})"
+        for what, mend, source in known(version, serving)
+    ]
+
+
+def known(version: str, serving: Serving) -> list[tuple[str, str, str]]:
+    """What each issue of a version is that this serving would meet, its mend and its source."""
     number = parse_version(version)
     if number is None:
         return []
-    return [
-        f"TensorRT-LLM {version.strip()} has a known issue that this serving may meet: {one.what}. To avoid it, "
-        f"{one.mend} ({one.source})"
-        for one in ISSUES
-        if one.since <= number < one.before and one.shows(serving)
-    ]
+    found = (one for one in ISSUES if one.since <= number < one.before and one.shows(serving))
+    return [(one.what, one.mend, one.source) for one in found]
 
 
 def needs_nccl(version: str, ranks: int) -> bool:

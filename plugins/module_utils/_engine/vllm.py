@@ -9,7 +9,8 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import re
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.environment import COMMON, Owned
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.every_node import (
@@ -48,6 +49,9 @@ class VLLM(EveryNode):
     )
     sizes = ("tensor-parallel-size", "pipeline-parallel-size", "prefill-context-parallel-size")
     memory = ("gpu-memory-utilization",)
+    limits = MappingProxyType(
+        {"batch": ("max-num-seqs", 256), "context": ("max-model-len", 0), "chunk": ("max-num-batched-tokens", 2048)}
+    )
 
     def program(self, model: str) -> list[str]:
         """``vllm serve``, whose third word is the model."""
@@ -68,6 +72,14 @@ class VLLM(EveryNode):
         others = {one: value for one, value in said.items() if self.parser.canonical(str(one)) != name}
         listed = own if isinstance(own, list) else [own]
         return {**others, name: [str(one) for one in dict.fromkeys([*listed, asked.alias]) if one]}
+
+    def guesses(self, asked: Request) -> str:
+        """By the method of its configuration."""
+        said = self.parser.said(asked.arguments, "speculative-config")
+        method = str(said.get("method") or "model").lower() if isinstance(said, Mapping) else "model" if said else ""
+        return (
+            "MTP" if method.endswith("mtp") else "none" if method in ("ngram", "suffix") else "model" if method else ""
+        )
 
 
 ENGINE = VLLM()

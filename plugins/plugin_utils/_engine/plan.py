@@ -9,12 +9,14 @@ This plugin util is private to the collection.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, ClassVar, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.every_node import EveryNode, Request
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import catalogue, fit
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 #: what was asked for that the history keeps, by which a model that served before is served again as it was
@@ -39,7 +41,9 @@ class EnginePlan(Planner):
         "min_kv_tokens": {"type": "int", "default": 0},
         "speculative": {"type": "raw", "default": ""},
         "vision": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+        "catalogue": {"type": "dict", "default": {}},
     }
+    ERRORS: ClassVar[tuple[type[Exception], ...]] = (catalogue.CatalogueError,)
 
     def told(self, flags: Any) -> Mapping[str, Flag] | None:
         """The flags of the image, where it has said them."""
@@ -62,6 +66,8 @@ class EnginePlan(Planner):
                 f"spark_speculative is rendered for TensorRT-LLM alone: leave it empty, and say {self.SPECULATION} in "
                 f"{role}_arguments. {end}"
             )
+        entry = catalogue.entry(str(model.get("repo") or ""), asked.pop("catalogue"))
+        asked["config"] = asked["config"] or entry["config"]
         request = Request(
             snapshot=model["snapshot"],
             repo_dir=model["repo_dir"],
@@ -77,9 +83,24 @@ class EnginePlan(Planner):
             text = str(error)
             stop = "" if text.endswith("?") else "."
             raise PlanError(f"This model cannot be served as asked: {text}{stop} {end}") from error
+        engine["demand"] = demand_of(self.ENGINE, request, model, entry).to_json()
         doubts = engine.pop("doubts")
         changes: dict[str, list[dict[str, Any]]] = {name: [] for name in asked["members"]}
         if not noted:
             changes[asked["members"][0]].append(change(KEEP_FACTS, "", f"{asked['image']}\n"))
         planned = {"changes": changes, "engine": engine, **({"at": first} if first else {})}
         return {**planned, "warnings": doubts} if doubts else planned
+
+
+def demand_of(engine: EveryNode, asked: Request, model: Mapping[str, Any], entry: Mapping[str, Any]) -> fit.Demand:
+    """What a model needs of each Spark. :param model: as hf_cache plans it. :param entry: of the catalogue."""
+    kind = engine.guesses(asked)
+    need = fit.demand(
+        asked.config,
+        model.get("tensors") or [],
+        asked.model_bytes or int((entry["weights_gb"] or 0) * 10**9),
+        fit.Setting(**engine.setting(asked)),
+        fit.Draft(kind=kind) if kind in fit.OWN_DRAFT else None,
+    )
+    doubts = (*need.doubts, *engine.uncounted(asked))
+    return replace(need, model=asked.repo, min_sparks=entry["min_sparks"], doubts=doubts)

@@ -36,6 +36,40 @@ SPARKS = (1, 2, 4, 8)  # numbers that are looked at for what would fit
 MOST = 2**31  # tokens, where nothing else limits a sequence
 STEP = 1024  # contexts are named in multiples of this
 
+#: how people say what a sentence names, by engine
+WORDS = {
+    "trtllm": {
+        "batch": "max_batch_size",
+        "context": "max_seq_len",
+        "chunk": "max_num_tokens",
+        "tp": "tp_size",
+        "pp": "pp_size",
+        "small": "dtype fp8 below kv_cache_config in trtllm_serve_options",
+        "bytes": "max_gpu_total_bytes {} below kv_cache_config in trtllm_serve_options",
+        "windows": "where kv_cache_config.max_attention_window says so",
+    },
+    "vllm": {
+        "batch": "max_num_seqs",
+        "context": "max_model_len",
+        "chunk": "max_num_batched_tokens",
+        "tp": "tensor_parallel_size",
+        "pp": "pipeline_parallel_size",
+        "small": "kv_cache_dtype fp8 in vllm_serve_arguments",
+        "bytes": "kv_cache_memory_bytes {} in vllm_serve_arguments",
+        "windows": "for models that it knows so",
+    },
+    "sglang": {
+        "batch": "max_running_requests",
+        "context": "context_length",
+        "chunk": "chunked_prefill_size",
+        "tp": "tp_size",
+        "pp": "pp_size",
+        "small": "kv_cache_dtype fp8_e4m3 in sglang_serve_arguments",
+        "bytes": "",
+        "windows": "for models that it knows so",
+    },
+}
+
 # Tensors that every rank has whole: norms, routers and the down-projections of a latent attention; and towers for
 # images and sound, whatever stage of a pipeline it is.
 WHOLE = re.compile(r"norm|\.(?:gate|router|q_a_proj|kv_a_proj_with_mqa|indexer)\b")
@@ -67,11 +101,17 @@ class Setting:
     min_kv_tokens: int = 0  # a start with fewer has failed
     attention_dp: bool = False  # whether each rank has the whole attention, for requests of its own
     windows: bool = False  # whether the engine is told to keep no more than the windows of sliding layers
+    engine: str = "trtllm"  # by whose words people are told
+    overhead_mib: int = 0  # that the engine takes beside weights and KV cache, where that is known to be more than most
 
     @property
     def world(self) -> int:
         """The number of ranks."""
         return self.tp * self.pp
+
+    def word(self, what: str) -> str:
+        """How people say it."""
+        return WORDS[self.engine][what]
 
 
 @dataclass(frozen=True)
@@ -404,7 +444,8 @@ def fraction_of(setting: Setting, left: int, total: int, reserve: Reserve) -> fl
     if setting.fraction is not None:
         return setting.fraction
     floor = reserve.load_floor_mib if reserve.floor_mib else 0
-    return min(FRACTION, contract.fraction_of(left, contract.scaled_mib(floor + contract.KEPT_MIB, total)))
+    beside = max(contract.KEPT_MIB, setting.overhead_mib)
+    return min(FRACTION, contract.fraction_of(left, contract.scaled_mib(floor + beside, total)))
 
 
 @dataclass(frozen=True)
@@ -456,7 +497,7 @@ def judge(need: Demand, memory_mib_by_node: Mapping[str, int], reserve: Reserve 
 
 
 def _judge(need: Demand, memory: Mapping[str, int], reserve: Reserve) -> Verdict:
-    setting, share = need.setting, need.share
+    setting, share, arguments = need.setting, need.share, f"{need.setting.engine}_serve_arguments"
     refused = [_too_few_sparks(need, len(memory))] if len(memory) < need.min_sparks else []
     doubts = [*need.doubts]
     unknown = [name for name, total in memory.items() if total <= 0]
@@ -490,28 +531,29 @@ def _judge(need: Demand, memory: Mapping[str, int], reserve: Reserve) -> Verdict
     tokens = _limited(each * setting.max_batch_size, setting)
     if states > budget:
         refused.append(
-            f"the states of {setting.max_batch_size} sequences (max_batch_size) take {-(-states // MIB)} MiB of a "
-            f"rank, and {budget // MIB} are left for them and the KV cache"
+            f"the states of {setting.max_batch_size} sequences ({setting.word('batch')}) take {-(-states // MIB)} MiB "
+            f"of a rank, and {budget // MIB} are left for them and the KV cache"
         )
     elif longest < (setting.max_seq_len or 1):
         refused.append(
             f"the KV cache gets {budget // MIB} MiB of a rank, which is {longest} tokens of one sequence, and "
-            f"max_seq_len asks for {wanted}"
+            f"{setting.word('context')} asks for {wanted}"
         )
     elif tokens < setting.min_kv_tokens:
         refused.append(
             f"the KV cache gets {budget // MIB} MiB of a rank, which is {tokens} tokens, and "
-            f"trtllm_serve_min_kv_tokens asks for {setting.min_kv_tokens}"
+            f"{setting.engine}_serve_min_kv_tokens asks for {setting.min_kv_tokens}"
         )
     elif longest < wanted:
         doubts.append(
             f"the KV cache gets {budget // MIB} MiB of a rank, which is {longest} tokens of one sequence, and one "
-            f"batch (max_num_tokens) has {wanted}: say max_seq_len in trtllm_serve_arguments, how long one may be"
+            f"batch ({setting.word('chunk')}) has {wanted}: say {setting.word('context')} in {arguments}, how long one "
+            "may be"
         )
     elif kv_bytes(share, need.kv_dtype, wanted, setting.windows) > budget - states:
         doubts.append(
             f"{wanted} tokens fit only if the engine keeps no more than the window of the layers that see no further, "
-            "which it does where kv_cache_config.max_attention_window says so"
+            f"which it does {setting.word('windows')}"
         )
     notes = [*need.notes]
     if need.context and not setting.max_seq_len and longest < need.context:
@@ -544,7 +586,7 @@ def _too_few_sparks(need: Demand, sparks: int) -> str:
 
 def _largest(need: Demand, memory: Mapping[str, int], reserve: Reserve, said: Verdict) -> Iterator[str]:
     """What would fit, one setting changed at a time, as a person would write it."""
-    setting = need.setting
+    setting, arguments = need.setting, f"{need.setting.engine}_serve_arguments"
     plain = need.without
     if plain:
         plain = replace(plain, setting=setting, model=need.model, min_sparks=need.min_sparks)
@@ -557,25 +599,26 @@ def _largest(need: Demand, memory: Mapping[str, int], reserve: Reserve, said: Ve
 
     context = said.context // STEP * STEP or said.context
     if context and fits(max_seq_len=context):
-        yield f"a shorter context: max_seq_len {context} in trtllm_serve_arguments"
+        yield f"a shorter context: {setting.word('context')} {context} in {arguments}"
     batch = setting.max_batch_size // 2
     while batch and not fits(max_batch_size=batch, graphs=min(setting.graphs, batch)):
         batch //= 2
     if batch:
-        yield f"fewer sequences at a time: max_batch_size {batch} in trtllm_serve_arguments"
+        yield f"fewer sequences at a time: {setting.word('batch')} {batch} in {arguments}"
     if BITS[need.kv_dtype] > BITS["fp8"] and fits(dtype="fp8"):
-        yield "a smaller KV cache: dtype fp8 below kv_cache_config in trtllm_serve_options"
+        yield f"a smaller KV cache: {setting.word('small')}"
     if setting.fraction is not None and fits(fraction=None):
         yield "a KV cache that each start sizes: no free_gpu_memory_fraction"
     known = [total for total in memory.values() if total > 0]
     rooms = [_room(need, need.share, name, total, reserve) for name, total in memory.items() if total > 0]
     least = min((one.kv + one.low - one.floor for one in rooms), default=0) * MIB
-    if least > 0 and fits(max_bytes=least):
-        yield f"a smaller KV cache: max_gpu_total_bytes {least} below kv_cache_config in trtllm_serve_options"
+    if least > 0 and setting.word("bytes") and fits(max_bytes=least):
+        yield f"a smaller KV cache: {setting.word('bytes').format(least)}"
     for tp, pp in sorted((_split_of(name) for name in need.shares), key=math.prod):
         nodes = {f"Spark {place + 1}": min(known, default=0) for place in range(tp * pp)}
         if tp * pp > setting.world and fits(nodes, tp=tp, pp=pp):
-            yield f"more Sparks: {tp * pp} such as these, with {f'tp_size {tp}' if pp == 1 else f'pp_size {pp}'}"
+            split = f"{setting.word('tp')} {tp}" if pp == 1 else f"{setting.word('pp')} {pp}"
+            yield f"more Sparks: {tp * pp} such as these, with {split}"
             return
 
 

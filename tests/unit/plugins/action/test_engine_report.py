@@ -21,6 +21,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.action import (
     vllm_report,
 )
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._engine.report import FACTS
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models.speculative import SpeculativeError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError
 
@@ -262,6 +263,35 @@ def test_what_an_engine_is_told_is_no_change_of_its_own(other: tuple[Any, str]) 
         **{"arguments": {"stream_interval": 1}, "environment": {}, "min_kv_tokens": 0, "vision": "auto"},
         "image": image,
     }
+
+
+def test_what_it_needs_is_told_by_its_own_settings_and_figures(other: tuple[Any, str]) -> None:
+    plan, title = other
+    said = {"vLLM": {"max_num_seqs": 16, "max_model_len": "16k"}, "SGLang": {"max_running_requests": 16}}[title]
+    found = other_engine(
+        plan, arguments=said, catalogue={"lab/tiny": {"min_sparks": 2}}, model={**MODEL, "repo": "lab/tiny"}
+    )
+    demand = found["engine"]["demand"]
+    setting = fit.from_json(demand).setting
+    assert (demand["model"], demand["min_sparks"], setting.max_batch_size) == ("lab/tiny", 2, 16)
+    assert setting.engine == {"vLLM": "vllm", "SGLang": "sglang"}[title]
+    assert (setting.max_seq_len, setting.overhead_mib) == {"vLLM": (16000, 0), "SGLang": (0, 12832)}[title]
+
+
+def test_what_nothing_counts_before_a_start_is_a_doubt_of_the_fit(other: tuple[Any, str]) -> None:
+    plan, title = other
+    said, memory = {
+        "vLLM": ({"speculative_config": {"method": "eagle3", "model": "/draft"}}, "gpu_memory_utilization"),
+        "SGLang": (
+            {"speculative_algorithm": "EAGLE3", "speculative_draft_model_path": "/draft"},
+            "mem_fraction_static",
+        ),
+    }[title]
+    doubts = other_engine(plan, arguments={**said, memory: 0.5})["engine"]["demand"]["doubts"]
+    assert any(one.startswith(f"how much memory {memory} leaves") for one in doubts)
+    assert any(one.startswith("what the model that guesses tokens takes is not counted") for one in doubts)
+    mtp = {"vLLM": {"speculative_config": {"method": "mtp"}}, "SGLang": {"speculative_algorithm": "NEXTN"}}[title]
+    assert not any("guesses" in one for one in other_engine(plan, arguments=mtp)["engine"]["demand"]["doubts"])
 
 
 def test_what_only_that_engine_can_judge_is_a_warning(other: tuple[Any, str]) -> None:
