@@ -23,7 +23,7 @@ def entries(serving: str, lines: Iterable[str], after: str = "") -> list[dict[st
     :param after: the time of the last line that is known already.
 
     >>> entries("trtllm", ["2026-11-30T22:10:11.123456789Z 10%\\r20%", "no time"])
-    [{'at': '2026-11-30T22:10:11.123456789', 'serving': 'trtllm', 'text': '20%'}]
+    [{'at': '2026-11-30T22:10:11.123456789', 'name': 'trtllm', 'text': '20%'}]
     """
     found = []
     for match in filter(None, map(_LINE.fullmatch, lines)):
