@@ -171,7 +171,6 @@ def _in_words(answer: str) -> str:
 def _choice(name: str, about: Mapping[str, Any], asked: Asked) -> Choice:
     kind = format_of(asked)
     takes, source = about["formats"].get(kind, (UNKNOWN, ""))
-    takes = {True: YES, False: NO}.get(takes, takes)  # as YAML reads yes and no
     said = _fit(name, asked)
     reasons = list(said.reasons)
     answer = said.answer
@@ -287,11 +286,11 @@ def table(choices: Sequence[Choice], asked: Asked) -> list[str]:
 
 def _about(one: Choice, asked: Asked) -> list[str]:
     said = [f"First, since {one.why}."] if one.why else []
-    said += [f"{reason[:1].upper()}{reason[1:]}." for reason in one.reasons]
+    said += [f"{reason}." for reason in one.reasons]
     said += [f"What would fit: {'; or '.join(one.would_fit)}."] if one.would_fit else []
     if one.draft:
         said.append(f"Tokens can be guessed by the model's draft ({asked.entry['draft']['kind']}): {one.draft}.")
-    marks = {ENDS: "Reported", COSTS: "Reported", MENDED: "Mended here"}
+    marks = {ENDS: "Known to end servings", COSTS: "Known", MENDED: "Mended here"}
     said += [
         f"{marks[each.weight]}: {' '.join(each.what.split())}. {_mend(each)} ({each.source})" for each in one.troubles
     ]

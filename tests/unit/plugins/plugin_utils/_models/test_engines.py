@@ -43,7 +43,7 @@ def test_all_that_is_known_is_of_one_form() -> None:
     assert set(data["engines"]) == NAMES
     for about in data["engines"].values():
         assert set(about) == {"title", "licence", "formats", "drafts", "troubles"}
-        assert {answer for answer, _source in about["formats"].values()} <= {True, False}
+        assert {answer for answer, _source in about["formats"].values()} <= {engines.YES, engines.NO}
         assert all(source for _answer, source in about["formats"].values())
         for trouble in about["troubles"]:
             assert {"what", "mend", "source", "weight"} <= set(trouble)
