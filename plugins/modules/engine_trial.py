@@ -157,8 +157,8 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api imp
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trial as trials
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.ask import RESULT
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.image_facts import Limits, memory_problem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trial import Cached, TrialError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_image import Limits, memory_problem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.watch import ALIVE, ENDED
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 

@@ -114,7 +114,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_image
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import image_facts, trtllm_image
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
@@ -133,7 +133,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     asked = module.params
-    limits = trtllm_image.Limits(asked["timeout"], asked["memory_mib"], asked["floor_mib"])
+    limits = image_facts.Limits(asked["timeout"], asked["memory_mib"], asked["floor_mib"])
     folder = layout("trtllm", asked["instance"])["state_dir"]
     try:
         docker = Docker(asked["docker_socket"])

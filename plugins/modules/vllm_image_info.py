@@ -108,7 +108,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import SOCKET_OPTION, Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, trtllm_image, vllm_image
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, image_facts, vllm_image
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 
@@ -127,7 +127,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     asked = module.params
-    limits = trtllm_image.Limits(asked["timeout"], asked["memory_mib"], asked["floor_mib"])
+    limits = image_facts.Limits(asked["timeout"], asked["memory_mib"], asked["floor_mib"])
     folder = layout("vllm", asked["instance"])["state_dir"]
     try:
         docker, meminfo = Docker(asked["docker_socket"]), Path(contract.MEMINFO).read_text(encoding="utf-8")

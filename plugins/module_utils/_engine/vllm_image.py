@@ -14,18 +14,11 @@ from __future__ import annotations
 import json
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError, reads_answers
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import image_facts
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.image_facts import Limits, Program
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import layout
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_image import (
-    Container,
-    Limits,
-    image_for,
-    memory_problem,
-    note_of,
-    note_text,
-    noted,
-)
 
 PLACES = layout("vllm")
 #: before the one line that counts of what the program prints
@@ -62,8 +55,11 @@ print({MARK!r} + json.dumps({{
     ],
 }}))
 """
-_ENVIRONMENT = ("DO_NOT_TRACK=1", "HF_HUB_OFFLINE=1", "NVIDIA_VISIBLE_DEVICES=void", "VLLM_NO_USAGE_STATS=1")
-_LINES = 3000
+PARSER = Program(
+    ("python3", "-c", PROGRAM),
+    ("DO_NOT_TRACK=1", "HF_HUB_OFFLINE=1", "NVIDIA_VISIBLE_DEVICES=void", "VLLM_NO_USAGE_STATS=1"),
+    "it",
+)
 _KINDS = {
     "int": "int",
     "float": "float",
@@ -130,57 +126,18 @@ def told(flags: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Flag] | Non
     }
 
 
-def ask(docker: Docker, image: str, limits: Limits, meminfo: str) -> tuple[dict[str, Any], str]:
-    """What an image says, empty where it does not; and why not. :param meminfo: the text of that file."""
-    problem = memory_problem(meminfo, limits)
-    if problem:
-        return {}, problem
-    size = limits.memory_mib * 2**20
-    host = {
-        **{"Memory": size, "MemorySwap": size, "PidsLimit": 1024},
-        **{"CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"]},
-    }
-    patient = Docker(docker.path, limits.seconds)
-    try:
-        with Container(docker, image, ["python3", "-c", PROGRAM], host, PLACES, _ENVIRONMENT) as container:
-            docker.ask("POST", f"/containers/{container.id}/start")
-            try:
-                ended = patient.ask("POST", f"/containers/{container.id}/wait")
-            except DockerError:
-                return {}, f"its parser was not there within {limits.seconds:g} seconds"
-            lines = docker.log(container.id, _LINES)
-    except DockerError as error:
-        return {}, f"Docker cannot run it ({error})"
-    found = parsed(lines)
-    if ended.get("StatusCode") or not found:
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "no word")
-        return {}, f"it ended with status {ended.get('StatusCode')} and {last[:200]!r}"
-    return found, ""
-
-
-@reads_answers
 def look(docker: Docker, name: str, folder: str, run: bool, limits: Limits, meminfo: str) -> dict[str, Any]:
-    """``facts`` of an image, whether they are ``noted``, and as ``note`` what is to be noted.
+    """What ``image_facts.look`` returns.
 
-    :param name: of the image. :param folder: of the notes. :param run: whether a container may be started.
-    :param meminfo: the text of that file.
+    :param run: whether a container may be started. :param meminfo: the text of that file.
     """
-    try:
-        image = image_for(docker, name, PLACES)
-    except DockerError as error:
-        if error.status is not None:
-            raise
-        image = {}  # no Docker yet: the plan of another role installs it
-    facts = noted(image.get("id", ""), name, folder)
-    if facts or not image:
-        return {"facts": {**facts, "source": "note"} if facts else {}, "noted": bool(facts), "note": {}}
-    found, why = ask(docker, image["id"], limits, meminfo) if run else ({}, "no container was started")
-    facts = {
-        "image_id": image["id"],
-        "version": found.get("version", ""),
-        "package": "",
-        "flags": found.get("flags"),
-        "no_flags_because": why,
-    }
-    note = note_of(image["id"], folder, note_text(name, facts)) if run else {}
-    return {"facts": {**facts, "source": "image"}, "noted": bool(note), "note": note}
+
+    def facts_of(image: Mapping[str, Any]) -> dict[str, Any]:
+        found, why = None, "no container was started"
+        if run:
+            found, why = image_facts.heard(docker, image["id"], PLACES, PARSER, limits, meminfo, parsed)
+        found = found or {}
+        about = {"version": found.get("version", ""), "package": "", "flags": found.get("flags")}
+        return {**about, "no_flags_because": why}
+
+    return image_facts.look(docker, name, folder, PLACES, facts_of, run)

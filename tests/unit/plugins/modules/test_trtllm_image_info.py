@@ -21,7 +21,7 @@ from typing import Any, Iterator
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_image
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import image_facts, trtllm_image
 from ansible_collections.sparkops.dgx_spark.plugins.modules import trtllm_image_info
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._engine.trtllm_schema import Schema
 from fake_docker import Engine, listening
@@ -88,7 +88,7 @@ def memory(place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(place: SimpleNamespace, run_help: bool = False, **limits: Any) -> dict[str, Any]:
-    return trtllm_image.look(place.docker, NAME, str(place.folder), run_help, trtllm_image.Limits(**limits))
+    return trtllm_image.look(place.docker, NAME, str(place.folder), run_help, image_facts.Limits(**limits))
 
 
 def told(place: SimpleNamespace) -> list[str]:
@@ -182,7 +182,7 @@ def test_what_was_kept_is_read_without_a_container(place: SimpleNamespace) -> No
 
 
 def damaged(facts: dict[str, Any], **changes: Any) -> str:
-    return json.dumps({"form": trtllm_image.NOTE_FORM, "name": NAME, "facts": {**facts, **changes}})
+    return json.dumps({"form": image_facts.NOTE_FORM, "name": NAME, "facts": {**facts, **changes}})
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_a_schema_that_is_none_is_none(place: SimpleNamespace, content: bytes) -
 
 def test_where_no_docker_answers_yet_nothing_is_said(tmp_path: Path) -> None:
     docker = Docker(str(tmp_path / "none"), 1)
-    assert trtllm_image.look(docker, NAME, str(tmp_path), False, trtllm_image.Limits())["facts"] == {}
+    assert trtllm_image.look(docker, NAME, str(tmp_path), False, image_facts.Limits())["facts"] == {}
 
 
 @pytest.mark.parametrize("answer", [{"Id": 3, "Config": 4}, {"Id": ID, "Config": {"Env": [3]}}])

@@ -17,7 +17,7 @@ from typing import Any, Iterator
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_image, vllm_options
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.trtllm_image import Limits
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.image_facts import Limits
 from fake_docker import Engine, listening
 
 NAME, ID = "vllm/vllm-openai:v0.32.0", f"sha256:{'a1' * 32}"
