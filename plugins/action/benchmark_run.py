@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Iterator, Mapping
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told as told_of
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark import (
     aiperf,
     benchmark_serving,
@@ -28,6 +26,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark impo
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._validate.trial import TrialFailedError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.in_place import InPlace
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.written import write
 
 SSH = ("ssh", "ansible.builtin.ssh")
 LOCAL = ("local", "ansible.builtin.local")
@@ -174,7 +173,9 @@ class ActionModule(Planner):
             raw = path.with_suffix("") / f"{job.cell.key}-run{job.run}"
             run = measure(job, raw, say)
             found = document.with_client(document.with_run(found, job.cell.key, run, asked["runs"]), run["client"])
-            _write(path, found)  # each run at once, so that a later call goes on from there
+            # Each run at once, so that a later call goes on from there.
+            text = json.dumps(found, indent=2) + "\n"
+            write(path, text, "benchmark_out", 0o644, names="directory")
         shown.end()
         return self._told(found, path, len(todo))
 
@@ -223,13 +224,3 @@ def _earlier(path: Path, some: list[cells.Cell], client: str) -> dict[str, Any] 
             "another result (benchmark_name). Nothing was measured."
         )
     return dict(found)
-
-
-def _write(path: Path, found: dict[str, Any]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(found, indent=2) + "\n", mode=0o644)
-    except (OSError, FileError) as error:
-        raise PlanError(
-            f"{told_of(error)}, or name another directory on this controller (benchmark_out). No Spark was changed."
-        ) from error

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible.release import __version__ as ansible_version
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, write_atomically
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import FORMS
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import bundle
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.told import told_by
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.written import write
 
 
 class ActionModule(Planner):
@@ -43,7 +42,7 @@ class ActionModule(Planner):
         texts = bundle.cleaned(bundle.files(hosts, asked["document"], asked["lines"], about), secrets)
         path = Path.cwd() / Path(asked["out"]).expanduser() / f"{top}.tar.gz"
         if not self._task.check_mode:
-            _write(path, bundle.archive(texts, top, now))
+            write(path, bundle.archive(texts, top, now), "doctor_bundle_dir", 0o600, names="directory")
         return {"path": str(path), "files": sorted(texts), "_ansible_verbose_override": True}
 
 
@@ -55,14 +54,3 @@ def given(hostvars: Mapping[str, Any], members: Sequence[str]) -> list[str]:
             with contextlib.suppress(*FORMS):
                 found.append(str(hostvars[name].get(variable) or ""))
     return found
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write the archive so that its owner alone reads it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content, 0o600)
-    except (OSError, FileError) as error:
-        raise PlanError(
-            f"{told(error)}, or name another directory on this controller (doctor_bundle_dir). No Spark was changed."
-        ) from error

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.constants import config
 from ansible.utils.display import Display
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._doctor import redact
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor import checks, judge, words
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._doctor.told import told_by
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.written import write
 
 COLOURS = {"serious": "COLOR_ERROR", "warning": "COLOR_WARN"}  # as the user configured them
 
@@ -78,12 +76,4 @@ def write_document(out: str, document: dict[str, Any], variable: str) -> str:
     """
     if not out:
         return ""
-    path = Path.cwd() / Path(out).expanduser()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(document, indent=2, sort_keys=True) + "\n", mode=0o600)
-    except (OSError, FileError) as error:
-        raise PlanError(
-            f"{told(error)}, or name another file on this controller ({variable}). No Spark was changed."
-        ) from error
-    return str(path)
+    return write(out, json.dumps(document, indent=2, sort_keys=True) + "\n", variable, 0o600)

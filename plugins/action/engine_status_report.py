@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.constants import config
 from ansible.utils.display import Display
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told as told_of
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status import judge, page, table
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._status.document import judged
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.written import write
 
 #: Ansible's own settings, which a user may have changed
 COLOURS = {judge.SERIOUS: "COLOR_ERROR", judge.WARNING: "COLOR_WARN", table.GOOD: "COLOR_OK"}
@@ -51,28 +49,12 @@ class ActionModule(Planner):
         return {
             "document": document,
             "lines": [line.text for line in shown],
-            "file": ""
-            if self._task.check_mode
-            else _write(asked["out"], f"{json.dumps(document, indent=2)}\n", "status_json"),
-            "page": "" if self._task.check_mode else _write(asked["page"], page.html(document), "status_html"),
+            "file": self._write(asked["out"], f"{json.dumps(document, indent=2)}\n", "status_json"),
+            "page": self._write(asked["page"], page.html(document), "status_html"),
             "failing": [f"{one['host'] or one['instance']}: {one['value']}" for one in failing],
             "_ansible_verbose_override": True,  # it is shown already
         }
 
-
-def _write(out: str, content: str, variable: str) -> str:
-    """Write a file on the controller. Return where it is; empty where no file is named.
-
-    :param variable: in which a user of the playbook names the file.
-    """
-    if not out:
-        return ""
-    path = Path.cwd() / Path(out).expanduser()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, content, mode=0o644)
-    except (OSError, FileError) as error:
-        raise PlanError(
-            f"{told_of(error)}, or name another file on this controller ({variable}). No Spark was changed."
-        ) from error
-    return str(path)
+    def _write(self, out: str, content: str, variable: str) -> str:
+        """Write a file on the controller. Return where it is; empty where no file is named, and in check mode."""
+        return write(out, content, variable, 0o644) if out and not self._task.check_mode else ""

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.utils.display import Display
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import engines, fit
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.written import write
 
 ROLES = Path(__file__).parents[2] / "roles"
 FILE = "engines.json"
@@ -46,7 +45,10 @@ class ActionModule(Planner):
         table = engines.table(found, wanted)
         document = engines.document(found, wanted, time.time())
         Display().display("\n".join(table))  # as it is: a result's long lines are folded or quoted
-        written = [] if self._task.check_mode or not asked["out"] else _write(Path(asked["out"]), document)
+        written = []
+        if asked["out"] and not self._task.check_mode:
+            text = json.dumps(document, indent=2) + "\n"
+            written = [write(Path(asked["out"], FILE), text, "spark_engines_out", 0o644, names="directory")]
         return {
             "table": table,
             "engines": document["engines"],
@@ -90,16 +92,3 @@ class ActionModule(Planner):
         variables = {name: value for name, value in {**defaults, **task_vars}.items() if name not in others}
         templar = self._templar.copy_with_new_env(available_variables=variables)
         return str(templar.template(variables[f"{role}_base_image"]))
-
-
-def _write(folder: Path, document: dict[str, Any]) -> list[str]:
-    """Write the file on the controller. Return where it is."""
-    path = Path.cwd() / folder.expanduser() / FILE
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(document, indent=2) + "\n", mode=0o644)
-    except (OSError, FileError) as error:
-        raise PlanError(
-            f"{told(error)}, or name another directory on this controller (spark_engines_out). No Spark was changed."
-        ) from error
-    return [str(path)]

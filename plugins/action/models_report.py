@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.utils.display import Display
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.files import FileError, replace_text
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.os_errors import told
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import fit, report
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.written import write
 
 FILES = ("models.html", "models.json", "models.txt")
 
@@ -57,7 +56,12 @@ class ActionModule(Planner):
         page = report.page(document, made, hosts, wanted, when)
         texts = (page, json.dumps(document, indent=2) + "\n", "\n".join(table) + "\n")
         Display().display("\n".join(table))  # as it is: a result's long lines are folded or quoted
-        written = [] if self._task.check_mode or not asked["out"] else _write(Path(asked["out"]), texts)
+        written = []
+        if asked["out"] and not self._task.check_mode:
+            written = [
+                write(Path(asked["out"], name), text, "spark_models_out", 0o644, names="directory")
+                for name, text in zip(FILES, texts)
+            ]
         return {
             "table": table,
             "models": document["models"],
@@ -82,17 +86,3 @@ def _wanted(asked: dict[str, Any]) -> report.Asked:
 
 def _variable(name: str) -> str:
     return "spark_reserve_gb" if name == "reserve_gb" else f"spark_models_{name}"
-
-
-def _write(folder: Path, texts: tuple[str, ...]) -> list[str]:
-    """Write the files on the controller. Return where they are."""
-    folder = Path.cwd() / folder.expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in zip(FILES, texts):
-            replace_text(folder / name, text, mode=0o644)
-    except (OSError, FileError) as error:
-        raise PlanError(
-            f"{told(error)}, or name another directory on this controller (spark_models_out). No Spark was changed."
-        ) from error
-    return [str(folder / name) for name in FILES]
