@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
 
 TOLD = ("id", "version", "architectures", "without", "engines", "checked", "not_checked")
-NO_TOKEN = "a generated token: name a model of the leader's cache (image_build_model), or serve with the image"
+UNTRIED = "a generated token: name a model of the leader's cache (image_build_model), or serve with the image"
 
 
 class ActionModule(Planner):
@@ -36,5 +36,5 @@ class ActionModule(Planner):
             "archs": planned["archs"],
             "text": text,
             "checked": [*about["checked"], *seen],
-            "not_checked": [*about.get("not_checked", []), *([NO_TOKEN] if leads and not text else [])],
+            "not_checked": [*about.get("not_checked", []), *([UNTRIED] if leads and not text else [])],
         }

@@ -21,11 +21,13 @@ options:
     type: dict
     required: true
   checked:
-    description: What M(sparkops.dgx_spark.image_build_check) returned on this host; empty where the image is not to be here.
+    description: >-
+      What M(sparkops.dgx_spark.image_build_check) returned on this host; empty where the image is not to be here.
     type: dict
     default: {}
   tried:
-    description: What M(sparkops.dgx_spark.engine_quickstart_check) returned on the leader; empty where nothing was tried.
+    description: >-
+      What M(sparkops.dgx_spark.engine_quickstart_check) returned on the leader; empty where nothing was tried.
     type: dict
     default: {}
 author:

@@ -75,7 +75,7 @@ def line(state: Mapping[str, Any], now: float) -> str:
         words.append(str(state["step"]))
     if state.get("percent") is not None:
         words.append(f"{state['percent']} %")
-    words.append(duration(now - float(state.get("stage_began") or now)))
+    words.append(duration(now - float(state.get("stage_began", now))))
     return ", ".join(words)
 
 

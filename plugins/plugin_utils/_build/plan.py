@@ -95,7 +95,7 @@ def jobs_of(wanted: Wanted, leader: Host) -> int:
     """How many compilers run at a time. :raises BuildError: where the memory is not even there for one."""
     memory, cores = leader.found["memory"], int(leader.found["cores"])
     floor = scaled_mib(wanted.floor_mib, int(memory["total_mib"]))
-    each = scaled_mib(wanted.job_mib, int(memory["total_mib"]))
+    each = max(1, scaled_mib(wanted.job_mib, int(memory["total_mib"])))
     free = int(memory["available_mib"]) - floor
     if free < each:
         raise BuildError(
