@@ -267,6 +267,29 @@ def test_again_changes_nothing_and_looks_nothing_up(builder: Builder, built: Run
         assert not run.planned()
 
 
+def test_engines_of_an_image_that_still_has_trtllm_build(builder: Builder, built: Run, commit: str) -> None:
+    pair, leader = builder.pair, builder.pair.host("spark1")
+    leader.check_output("mkdir -p ~/llama && echo {} > ~/llama/config.json")
+    role = {"name": "sparkops.dgx_spark.image_build", "tasks_from": "engine"}
+    play = [{"hosts": "spark", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": role}]}]
+    options = {
+        "image_build_engine_image": f"dgx-spark/tensorrt-llm/release:commit-{commit[:12]}",
+        "image_build_engine_model": "/home/nvidia/llama",
+        "image_build_engine_out": "/home/nvidia/engines",
+        "image_build_engine_ranks": 2,
+        "image_build_engine_arguments": ["--max_seq_len=4096"],
+    }
+    run = pair.play(play, **options)
+    assert run.status == "successful", run.said
+    made = leader.check_output("ls ~/engines/engine").split()
+    assert made == ["config.json", "rank0.engine", "rank1.engine"]
+    assert not pair.play(play, **options).changed
+    run = pair.play(play, **{**options, "image_build_engine_image": SERVED["spark_image"]})
+    assert run.status == "failed"
+    assert "builds no engines" in run.words
+    assert "commands/build.py is not there. Nothing was changed" in run.words
+
+
 def test_what_was_built_serves_on_both_sparks(builder: Builder, built: Run, commit: str) -> None:
     pair = builder.pair
     run = pair.serve(spark_image=f"dgx-spark/tensorrt-llm/release:commit-{commit[:12]}")

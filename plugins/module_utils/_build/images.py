@@ -77,6 +77,25 @@ def facts(docker: Docker, name: str, limits: image_facts.Limits, meminfo: str) -
     return {**found, "codes": codes, "no_codes_because": why, "engines": "" if has else missing}
 
 
+@reads_answers
+def engines_of(docker: Docker, name: str, convert: str) -> tuple[str, str]:
+    """The version of an image, and why it builds no engines, empty where it does.
+
+    :param convert: the program that converts a checkpoint, in the image.
+    """
+    about = docker.image(name)
+    if about is None:
+        return "", "it is not on this Spark: pull it first, or build it"
+    image: dict[str, Any] = {"id": str(about["Id"]), "environment": list((about.get("Config") or {}).get("Env") or [])}
+    package = trtllm_image.package_facts(docker, image)
+    version = str(package["version"])
+    with image_facts.Container(docker, image["id"], trtllm_image.PLACES) as container:
+        for path in (f"{package['package']}/{BUILD_COMMAND}", convert):
+            if container.file(path) is None:
+                return version, offers.engines_problem(version) or f"{path} is not there"
+    return version, ""
+
+
 def problems(found: Mapping[str, Any], commit: str) -> list[str]:
     """What is wrong with an image that was to be built from a commit.
 

@@ -180,6 +180,8 @@ def build(request: State, folder: Path) -> int:
             began = time.time()
             note.say(phase="running", stage=name, title=stage["title"], step="", percent=None, stage_began=began)
             attempts = int(stage.get("attempts", 1))
+            for argv in stage.get("before", []):
+                subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
             for attempt in range(1, attempts + 1):
                 status = run(stage, log, note)
                 if status == 0:
