@@ -56,7 +56,7 @@ line:
   description: How far it is, for people.
   returned: success
   type: str
-  sample: Build the image (stage 9 of 9), wheel 9/9, 45 %, 1 h 30 min
+  sample: Build the image (stage 10 of 10), wheel 9/9, 45 %, 1 h 30 min
 log:
   description: The last lines of its log, where it did not end well.
   returned: success

@@ -175,6 +175,12 @@ def stages(wanted: Wanted, commit: str, jobs: int, folder: str) -> list[dict[str
             "argv": git(source, "lfs", "install", "--local"),
         },
         fetching("large", "Fetch the large files", git(source, "lfs", "pull", "origin"), {"GIT_TERMINAL_PROMPT": "0"}),
+        fetching(
+            "larger",
+            "Fetch the large files of the submodules",
+            git(source, "submodule", "foreach", "--recursive", "git lfs install --local && git lfs pull origin"),
+            {"GIT_TERMINAL_PROMPT": "0"},
+        ),
         {"name": "build", "title": "Build the image", "argv": make, "environment": {"DOCKER_BUILDKIT": "1"}},
     ]
 

@@ -43,7 +43,7 @@ def test_a_build_and_its_copy() -> None:
     assert planned["jobs"] == 15, "(110000 - 16384) / 6144"
     assert "63.00 GB for Docker's build" in planned["room"][0]
     assert [stage["name"] for stage in planned["request"]["stages"]] == [
-        *("init", "remote", "fetch", "checkout", "clean", "submodules", "lfs", "large", "build")
+        *("init", "remote", "fetch", "checkout", "clean", "submodules", "lfs", "large", "larger", "build")
     ]
     make = planned["request"]["stages"][-1]["argv"]
     assert make[:4] == ["make", "-C", f"{FOLDER}/source/docker", "release_build"]
