@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""For which GPUs libraries have code: what the real cuobjdump 13.4 lists, and what of that runs on a GB10."""
+"""For which GPUs libraries have code: what the real cuobjdump 13.5 lists, and what of that runs on a GB10."""
 
 from __future__ import annotations
 
