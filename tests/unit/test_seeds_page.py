@@ -1,7 +1,7 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every row of the guides says where it is done and which test has seen that, or that it is open or not taken, and why."""
+"""Every row of the guides says where it is done and which test has seen that, or that it is open or not taken."""
 
 from __future__ import annotations
 
