@@ -203,7 +203,7 @@ def built(builder: Builder) -> Run:
     pair = builder.pair
     first = builder.start()
     try:
-        eventually(lambda: builder.percent() >= 15 or first.poll() is not None, True, 240)
+        eventually(lambda: builder.percent() >= 10 or first.poll() is not None, True, 240)
         assert first.poll() is None, builder.log.read_text()
     finally:
         os.killpg(first.pid, signal.SIGKILL)
@@ -214,8 +214,8 @@ def built(builder: Builder) -> Run:
 
     second = builder.start()
     try:
-        eventually(lambda: "Build the image" in builder.log.read_text() or second.poll() is not None, True, 90)
-        eventually(lambda: builder.percent() >= 50 or second.poll() is not None, True, 90)
+        eventually(lambda: "Build the image (stage" in builder.log.read_text() or second.poll() is not None, True, 90)
+        eventually(lambda: builder.percent() >= 40 or second.poll() is not None, True, 120)
         assert builder.state()["starts"] == 1, "the second play has followed the first one's build"
         pair.host("spark1").check_output(f"sudo systemctl kill --signal=KILL {UNIT}")
         assert second.wait(120) != 0
@@ -243,7 +243,7 @@ def test_a_build_outlives_its_play_and_goes_on_where_it_was_killed(builder: Buil
         f"sudo docker run --rm --entrypoint cat {name} /usr/lib/python3/dist-packages/tensorrt_llm/libs/ccache.txt"
     )
     hits = int(leader.check_output(command).split()[0])
-    assert 30 <= hits < 80, "what was compiled before it was killed, and no more"
+    assert 60 <= hits < 200, "what was compiled before it was killed, and no more"
 
 
 def test_the_image_is_checked_and_named_by_its_commit(builder: Builder, built: Run, commit: str) -> None:

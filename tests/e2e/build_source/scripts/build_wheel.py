@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-OBJECTS, SECONDS = 80, 0.5
+OBJECTS, SECONDS = 200, 0.5
 
 
 def main() -> None:
