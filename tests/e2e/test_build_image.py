@@ -76,6 +76,12 @@ def repositories(folder: Path) -> str:
     return git(source, "rev-parse", "HEAD")
 
 
+def of_root(one: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Git takes no repository of somebody else's."""
+    one.uid, one.gid, one.uname, one.gname = 0, 0, "root", "root"
+    return one
+
+
 @pytest.fixture(scope="module")
 def commit(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The stand-in's repository on the leader, and what tries the image: Docker's runtime and a model."""
@@ -84,7 +90,7 @@ def commit(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> str:
     archive = folder / "srv.tar"
     with tarfile.open(archive, "w") as tar:
         for name, target in (("source.git", "trtllm.git"), ("cutlass.git", "cutlass.git")):
-            tar.add(folder / name, target, filter=lambda one: one.replace(uid=0, gid=0, uname="root", gname="root"))
+            tar.add(folder / name, target, filter=of_root)
     container = f"{pair.name}-spark1"
     with archive.open("rb") as stream:
         subprocess.run(["docker", "exec", "-i", container, "tar", "-x", "-C", "/srv"], stdin=stream, check=True)
