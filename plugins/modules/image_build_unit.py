@@ -120,11 +120,16 @@ def cache_of(docker: Docker, state: dict[str, Any]) -> list[str]:
     return [name for name, at in times.items() if began <= at <= ended]
 
 
-def prune(docker: Docker, records: list[str]) -> None:
-    """Remove records of the build cache; those that others need, Docker keeps."""
-    for name in records:
-        filters = quote(json.dumps({"id": [name]}))
-        docker.ask("POST", f"/build/prune?all=1&filters={filters}")
+def prune(docker: Docker, state: dict[str, Any]) -> list[str]:
+    """Remove records of the build cache, the last ones of each row first; those that others need, Docker keeps."""
+    records = cache_of(docker, state)
+    before: list[str] = []
+    while records and records != before:
+        for name in records:
+            filters = quote(json.dumps({"id": [name]}))
+            docker.ask("POST", f"/build/prune?all=1&filters={filters}")
+        before, records = records, cache_of(docker, state)
+    return records
 
 
 def runner(module: AnsibleModule) -> unit.Run:
@@ -154,9 +159,8 @@ def absent(module: AnsibleModule, folder: str) -> list[str]:
                 docker.ask("DELETE", f"/images/{quote(name, safe='/:@')}")
         going += names
     records = cache_of(docker, state) if asked["cache"] else []
-    if not dry:
-        prune(docker, records)
-    going += [f"build cache {name}" for name in records]
+    left = records if dry or not records else prune(docker, state)
+    going += [f"build cache {name}" for name in records if dry or name not in left]
     return going + (unit.leftovers(folder, asked["source"]) if dry else unit.remove(folder, asked["source"]))
 
 
