@@ -468,7 +468,9 @@ def test_tcp_in_place_of_rdma_fires_and_ends(watched: Pair, hook: Hook) -> None:
 
 def test_every_alert_is_tried_here() -> None:
     tried_here = {alert for cause in (*OF_SPARKS, *OF_WATCHING, *OF_ENGINES) for alert in cause.alerts.split()}
-    assert tried_here | {"ClocksApart", "DiskFull", "EngineOnTcp"} == {one["alert"] for one in rules() if "alert" in one}
+    assert tried_here | {"ClocksApart", "DiskFull", "EngineOnTcp"} == {
+        one["alert"] for one in rules() if "alert" in one
+    }
 
 
 def test_people_are_told_that_it_is_over(hook: Hook, watched: Pair) -> None:
