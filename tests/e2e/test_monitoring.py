@@ -32,7 +32,7 @@ from .test_two_spark_faults import incarnations
 pytestmark = pytest.mark.matrix
 
 PLAY = "monitoring.yml"
-MEMINFO = "/var/tmp/meminfo"
+MEMINFO = "/srv/meminfo"
 CHAT = "http://127.0.0.1:8355/v1/chat/completions"
 API = "http://127.0.0.1:9090/api/v1"
 HERE = Path(__file__).parent

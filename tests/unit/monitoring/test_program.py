@@ -59,6 +59,8 @@ def of_engines(folder: Path, **changed: Any) -> dict[str, float]:
     found = Metrics()
     memory = changed.pop("memory", None)
     engines.collect(found, *write(folder, **changed), memory=memory)
+    if memory:
+        engines.available(found, memory)
     return told(found)
 
 
@@ -79,6 +81,16 @@ def test_the_leader_tells_what_its_supervisor_has_noted(tmp_path: Path) -> None:
     share = 61440000 // 1024 / engines.SPARK_MIB
     floor = found['dgx_spark_engine_memory_floor_bytes{serving="trtllm"}']
     assert floor == pytest.approx(4096 * share * 2**20, rel=0.001), "the floor of a smaller Spark is smaller"
+
+
+@pytest.mark.parametrize("text", [None, "", "MemTotal:  61440000 kB\n"])
+def test_memory_that_cannot_be_read_is_told_as_a_part_that_failed(tmp_path: Path, text: str | None) -> None:
+    """Else nobody would know that no alert can come of it."""
+    meminfo = tmp_path / "meminfo"
+    if text is not None:
+        meminfo.write_text(text)
+    with pytest.raises(LookupError, match="MemAvailable"):
+        engines.available(Metrics(), meminfo)
 
 
 def test_a_worker_tells_its_memory_and_leaves_the_engine_to_the_leader(tmp_path: Path) -> None:
