@@ -233,7 +233,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Iterator[Pair]:
         engine_serve_meminfo_path=MEMINFO,
         engine_serve_canary_interval=5,
         engine_serve_canary_timeout=10,
-        engine_serve_max_starts=6,
+        engine_serve_max_starts=12,
         monitoring_alert_webhook_url=f"http://{here}:{hook.server.server_port}/s3cret",
         **SETTINGS,
     )
