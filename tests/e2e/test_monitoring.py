@@ -114,18 +114,22 @@ echo '{"MESSAGE": "NVRM: Xid (PCI:000f:01:00): 79, GPU has fallen off", "__REALT
 """,
 )
 FAULT = "/etc/virtual-spark/faults/gpu-fell-off"
-#: memory between the supervisor's floor and twice that, written in place: containers have the file mounted
+#: memory falls to between the supervisor's floor and twice that, slowly: it ends a rank that takes much at once. It is
+#: written in place, since containers have the file mounted.
 LOWER = r"""
-import re, sys
-most = 122880 * 1024
-with open(sys.argv[1], "r+") as file:
-    text = file.read()
-    low = 3 * 8192 * 1024 // 2 * min(int(re.search(r"MemTotal: +(\d+)", text)[1]), most) // most
-    file.seek(0)
-    file.write(re.sub(r"(MemAvailable: +)\d+", lambda one: one[1] + str(low), text))
-    file.truncate()
+import re, sys, time
+most, steps = 122880 * 1024, 100
+text = open(sys.argv[1]).read()
+total, first = (int(re.search(name + r": +(\d+)", text)[1]) for name in ("MemTotal", "MemAvailable"))
+low = 3 * 8192 * 1024 // 2 * min(total, most) // most
+for step in range(1, steps + 1):
+    now = first - (first - low) * step // steps
+    with open(sys.argv[1], "r+") as file:
+        file.write(re.sub(r"(MemAvailable: +)(\d+)", lambda one: one[1] + str(now).rjust(len(one[2])), text))
+    time.sleep(0.3)
 """
-LOW = f"sudo python3 -c {shlex.quote(LOWER)} {MEMINFO}"
+LOW = f"sudo systemd-run --quiet --collect --unit lower python3 -c {shlex.quote(LOWER)} {MEMINFO}"
+ENOUGH = f"sudo systemctl stop lower; sudo cp /proc/meminfo {MEMINFO}"
 RETRANSMITS = f"{device(True)}/ports/1/hw_counters/out_of_sequence"
 GROW = f"n=0; file={RETRANSMITS}; while sleep 1; do n=$((n + 50)); echo $n >$file; done"
 TLS = "/etc/dgx-spark/gateway/tls/server.pem"
@@ -147,7 +151,7 @@ OF_SPARKS = [
     Cause("GpuGone", "spark2", f"sudo touch {FAULT}", f"sudo rm {FAULT}"),
     Cause("GpuHot GpuSlowed", "spark1", *HOT),
     Cause("GpuXid", "spark1", *XID),
-    Cause("EngineMemoryLow", "spark2", LOW, f"sudo cp /proc/meminfo {MEMINFO}"),
+    Cause("EngineMemoryLow", "spark2", LOW, ENOUGH),
     Cause(
         "RdmaDeviceGone",
         "spark2",
