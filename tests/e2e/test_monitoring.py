@@ -118,7 +118,7 @@ FAULT = "/etc/virtual-spark/faults/gpu-fell-off"
 #: written in place, since containers have the file mounted.
 LOWER = r"""
 import re, sys, time
-most, steps = 122880 * 1024, 100
+most, steps = 122880 * 1024, 300
 text = open(sys.argv[1]).read()
 total, first = (int(re.search(name + r": +(\d+)", text)[1]) for name in ("MemTotal", "MemAvailable"))
 low = 3 * 8192 * 1024 // 2 * min(total, most) // most
@@ -126,7 +126,7 @@ for step in range(1, steps + 1):
     now = first - (first - low) * step // steps
     with open(sys.argv[1], "r+") as file:
         file.write(re.sub(r"(MemAvailable: +)(\d+)", lambda one: one[1] + str(now).rjust(len(one[2])), text))
-    time.sleep(0.3)
+    time.sleep(0.1)
 """
 LOW = f"sudo systemd-run --quiet --collect --unit lower python3 -c {shlex.quote(LOWER)} {MEMINFO}"
 ENOUGH = f"sudo systemctl stop lower; sudo cp /proc/meminfo {MEMINFO}"
