@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Iterator
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_image
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import image_parser
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION
 
 from .conftest import SPARKS, Run, eventually, taken_down
@@ -88,7 +88,7 @@ def test_the_image_has_said_its_flags_and_they_are_those_of_the_table(sparks: Re
     note = json.loads(sparks.host("spark1").check_output("sudo sh -c 'cat /var/lib/dgx-spark/vllm/image-*.json'"))
     assert note["facts"]["no_flags_because"] == ""
     assert note["facts"]["version"].startswith(VERSION)
-    assert vllm_image.told(note["facts"]["flags"]) == FLAGS
+    assert image_parser.told(note["facts"]["flags"]) == FLAGS
 
 
 def test_a_second_run_changes_nothing_and_a_dry_one_says_so(sparks: Real, first: Run) -> None:
