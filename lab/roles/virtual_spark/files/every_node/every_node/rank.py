@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from tensorrt_llm.simulation import faults, model, transport
+from tensorrt_llm.simulation import faults, model, nccl, transport
 from tensorrt_llm.simulation.node import Alone, EngineError, Node, require_gpu, visible_gpus
 from tensorrt_llm.simulation.proxy import Line
 
@@ -64,6 +64,7 @@ class Rank(Node):
         about = {"rank": self.rank, "host": self.host, "incarnation": self.incarnation, "transport": chosen.kind}
         kinds = {one["transport"] for one in self.gather(about)}
         self._connect(self.size > 1 and kinds == {"IB"})
+        nccl.load()
         self.exchange(exchange)
         return about
 
