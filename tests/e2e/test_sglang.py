@@ -64,7 +64,7 @@ def test_two_sparks_answer_with_ranks_that_talk_by_rdma(sparks: EveryNode, first
     for rank, name in enumerate(SPARKS):
         command = sparks.host(name).check_output("pgrep --full --list-full %s", MAIN)
         assert f"--nnodes 2 --dist-init-addr 192.168.100.10:25000 --node-rank {rank}" in command
-        assert ("--host 127.0.0.1 --port 8355" in command) is True
+        assert "--host 127.0.0.1 --port 8355" in command
 
 
 def test_the_image_has_said_its_flags_and_they_are_those_of_the_table(sparks: EveryNode, first: Run) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -121,7 +122,8 @@ class Cluster:
         """Kill all of it."""
         for number, node in enumerate(self.nodes):
             for pid in self.pids(number, ""):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             node.wait()
 
 

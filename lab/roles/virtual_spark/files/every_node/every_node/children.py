@@ -32,7 +32,7 @@ def start(
     keep = [line.fileno() for line in lines]
     child = subprocess.Popen(
         [title, "-m", module],
-        executable=sys.executable,
+        executable=str(Path("/proc/self/exe").resolve()),  # which Python does not find by such a title
         env={"PYTHONPATH": ":".join(filter(None, sys.path)), "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.PIPE,
         pass_fds=keep,

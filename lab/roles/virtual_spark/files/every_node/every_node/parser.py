@@ -97,7 +97,8 @@ def add(parser: argparse.ArgumentParser, engine: str) -> None:
         about: dict[str, Any] = {"required": True} if flag.get("required") else {}
         names, action = flag["names"], flag["action"]
         if action == "BooleanOptionalAction":
-            parser.add_argument(names[0], action=argparse.BooleanOptionalAction)
+            own = [name for name in names if not name.startswith("--no-")]  # it adds the contrary by itself
+            parser.add_argument(*own, action=argparse.BooleanOptionalAction)
         elif action == "_StoreTrueAction":
             parser.add_argument(*names, action="store_true")
         elif action == "DeprecatedStoreTrueAction":

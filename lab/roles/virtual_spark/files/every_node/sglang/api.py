@@ -12,9 +12,17 @@ import time
 import uuid
 from typing import Any, Callable, NoReturn
 
+from every_node.counts import Counts
 from tensorrt_llm.simulation import answers, requests, server
 from tensorrt_llm.simulation.proxy import Caller, GoneError
 
+#: names of histograms, by those of what was measured
+SECONDS = {
+    "e2e_request_latency_seconds": "sglang:e2e_request_latency_seconds",
+    "request_queue_time_seconds": "sglang:queue_time_seconds",
+    "time_to_first_token_seconds": "sglang:time_to_first_token_seconds",
+    "time_per_output_token_seconds": "sglang:inter_token_latency_seconds",
+}
 HEALTH_S = float(os.environ.get("SGLANG_HEALTH_CHECK_TIMEOUT", "20"))
 
 
@@ -44,35 +52,22 @@ def wait_for_ever() -> NoReturn:
         threading.Event().wait(3600)
 
 
-class Statistics(answers.Statistics):
+class Statistics(Counts):
     """What is counted, under SGLang's names."""
 
-    def __init__(self, batch: int, model: str, tokens: int) -> None:
-        super().__init__(batch, False, 0)
-        self.steps, self._model, self._tokens, self.prompts = 0, model, tokens, 0
-
-    def iterated(self, latency: float) -> None:
-        """A token was made."""
-        super().iterated(latency)
-        with self.lock:
-            self.steps += 1
-
     def prometheus(self) -> str:
-        """In Prometheus' text format; of the histograms some bounds alone."""
-        rank = f'engine_type="unified",model_name="{self._model}",moe_ep_rank="0",pp_rank="0",tp_rank="0"'
-        model = f'model_name="{self._model}"'
-        lines = []
+        """In Prometheus' text format."""
+        rank = f'engine_type="unified",model_name="{self.model}",moe_ep_rank="0",pp_rank="0",tp_rank="0"'
+        model = f'model_name="{self.model}"'
         with self.lock:
             gauges = {
                 "num_running_reqs": self.active,
                 "num_queue_reqs": self.queued,
-                "token_usage": round(self.active / max(self._tokens, 1), 4),
-                "gen_throughput": float(self.active),
-                "cache_hit_rate": 0.0,
-                "max_total_num_tokens": self._tokens,
+                "token_usage": self.active / max(self.tokens, 1),
+                "gen_throughput": self.active,
+                "cache_hit_rate": 0,
+                "max_total_num_tokens": self.tokens,
             }
-            for name, value in gauges.items():
-                lines += [f"# TYPE sglang:{name} gauge", f"sglang:{name}{{{rank}}} {float(value)}"]
             totals = {
                 f'realtime_tokens_total{{{rank},mode="decode"}}': self.steps,
                 f'prompt_tokens_total{{{model},is_streaming="false"}}': self.prompts,
@@ -80,20 +75,11 @@ class Statistics(answers.Statistics):
                 f"num_requests_total{{{model}}}": sum(self.finished.values()),
                 f"num_aborted_requests_total{{{model}}}": self.finished.get("abort", 0),
             }
-            for name, value in totals.items():
-                lines += [f"# TYPE sglang:{name.partition('{')[0]} counter", f"sglang:{name} {float(value)}"]
-            names = {
-                "e2e_request_latency_seconds": "e2e_request_latency_seconds",
-                "request_queue_time_seconds": "queue_time_seconds",
-                "time_to_first_token_seconds": "time_to_first_token_seconds",
-                "time_per_output_token_seconds": "inter_token_latency_seconds",
-            }
-            for short, (total, count, *within) in sorted(self.seconds.items()):
-                name = f"sglang:{names[short]}"
-                lines.append(f"# TYPE {name} histogram")
-                bounds = [*zip(map(str, answers.BOUNDS), within), ("+Inf", count)]
-                lines += [f'{name}_bucket{{{model},le="{bound}"}} {below}.0' for bound, below in bounds]
-                lines += [f"{name}_count{{{model}}} {count}.0", f"{name}_sum{{{model}}} {total}"]
+            lines = [
+                *self.lines("gauge", {f"sglang:{name}{{{rank}}}": value for name, value in gauges.items()}),
+                *self.lines("counter", {f"sglang:{name}": value for name, value in totals.items()}),
+                *self.histograms(SECONDS, model),
+            ]
         return "\n".join(lines) + "\n"
 
 
