@@ -1,10 +1,13 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The real vLLM, built for processors, on two virtual Sparks and on one: served, looked at, broken and undone.
+"""vLLM on two virtual Sparks and on one: served, looked at, broken and undone.
 
-What gloo cannot show of NCCL is listed in lab/README.md. A start takes a minute and a half, so that all of this is of
-the matrix.
+The real one, built for processors, and a stand-in for it, on which all of this takes minutes: what both do is what the
+stand-in may stand for.
+
+What gloo cannot show of NCCL is listed in lab/README.md. A start of the real one takes a minute and a half, so that all
+of this is of the matrix.
 """
 
 from __future__ import annotations
@@ -25,17 +28,17 @@ from .every_node_support import CABLE, PATIENCE, EveryNode, kill, stocked
 from .pace import Clock
 from .state import Allowed, State, captured, differences, unused
 from .test_undo import MODEL_STAYS, STAYS
-from .vllm_support import CORE, MAIN, RANK, REAL
+from .vllm_support import CORE, MAIN, RANK, REAL, STAND_IN
 
 pytestmark = pytest.mark.matrix
 CONTAINER = "$(sudo docker ps --quiet --filter name=dgx-spark-vllm)"
 START_S = 300  # seconds of an idle machine, in which a start takes 90
 
 
-@pytest.fixture(scope="module")
-def sparks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EveryNode]:
+@pytest.fixture(scope="module", params=[STAND_IN, REAL], ids=["stand-in", "real"])
+def sparks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EveryNode]:
     """Two Sparks that nothing has touched."""
-    one = stocked(tmp_path_factory.mktemp("vllm"), REAL)
+    one = stocked(tmp_path_factory.mktemp("vllm"), request.param)
     one.options.update(PATIENCE)
     yield one
     taken_down(one)
