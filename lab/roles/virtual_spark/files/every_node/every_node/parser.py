@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 from pathlib import Path
-from typing import Any, Callable, NoReturn, Sequence
+from typing import Any, Callable, Sequence
 
 FACTS = Path(__file__).parent / "facts"
 _SIZES = {"k": 10**3, "K": 2**10, "m": 10**6, "M": 2**20, "g": 10**9, "G": 2**30, "t": 10**12, "T": 2**40}
@@ -75,15 +75,6 @@ def _action(name: str) -> type[argparse.Action]:
 
     Action.__name__ = name
     return Action
-
-
-class Parser(argparse.ArgumentParser):
-    """Python's own, whose refusals are those of the real one."""
-
-    def error(self, message: str) -> NoReturn:
-        """Name the arguments that are not known, and end with status 2."""
-        self.print_usage()
-        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def facts(engine: str) -> dict[str, Any]:

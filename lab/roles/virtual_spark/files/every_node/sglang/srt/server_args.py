@@ -23,7 +23,7 @@ class ServerArgs:
 
 def prepare_server_args(words: Sequence[str]) -> dict[str, Any]:
     """The arguments with the defaults that matter here. Words that are not known end this process, with status 2."""
-    found = parser.Parser(prog="sglang serve")
+    found = argparse.ArgumentParser(prog="sglang serve")
     ServerArgs.add_cli_args(found)
     said = vars(found.parse_args(words))
     defaults = {

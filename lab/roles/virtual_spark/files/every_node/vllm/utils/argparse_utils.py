@@ -9,10 +9,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from every_node import parser
 
-
-class FlexibleArgumentParser(parser.Parser):
+class FlexibleArgumentParser(argparse.ArgumentParser):
     """As the real class, which a program asks for the flags of its parser."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
