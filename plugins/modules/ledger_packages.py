@@ -36,6 +36,12 @@ options:
       What the role is about to install, each a name or C(name=version). Required if O(state=recorded).
     type: list
     elements: str
+  cache_valid_time:
+    description: >-
+      With O(state=recorded), apt's package lists are updated first where they are older than so many seconds, since
+      older lists may not have what the installation takes. Nothing is updated in check mode, or where this is
+      not given.
+    type: int
   install_recommends:
     description: Whether the installation takes recommended packages, too.
     type: bool
@@ -54,6 +60,7 @@ EXAMPLES = r"""
   sparkops.dgx_spark.ledger_packages:
     role: cx7_network
     packages: [iperf3]
+    cache_valid_time: 86400
   become: true
   changed_when: false
 
@@ -80,6 +87,7 @@ kept:
   sample: {libiperf0: [some-tool]}
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +103,10 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes imp
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import (
     FORMAT,
+    LISTS,
     LOCK_TIMEOUT_S,
+    UPDATED,
+    has_lists,
     installed,
     new_packages,
     removed_packages,
@@ -108,6 +119,20 @@ def apt(module: AnsibleModule, *argv: str) -> str:
     """Run apt-get, wait for another that runs, and return what it prints."""
     tool = module.get_bin_path("apt-get", required=True)
     return module.run_command([tool, "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT_S}", *argv], check_rc=True)[1]
+
+
+def update_lists(module: AnsibleModule, valid_s: int) -> None:
+    """Update older package lists of apt. apt-get waits for dpkg's lock alone, so this waits for theirs."""
+    updated = max((path.stat().st_mtime for path in map(Path, (LISTS, UPDATED)) if path.exists()), default=0)
+    if has_lists(LISTS) and time.time() - updated < valid_s:
+        return
+    tool = module.get_bin_path("apt-get", required=True)
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    # Without the option it takes a list that it could not get for no error, and goes on with the old one.
+    while (done := module.run_command([tool, "-o", "APT::Update::Error-Mode=any", "update"]))[0]:
+        if f"{LISTS}/lock" not in done[2] or time.monotonic() > deadline:
+            module.fail_json(msg=f"the package lists cannot be updated: {done[2].strip() or done[1].strip()}")
+        time.sleep(2)
 
 
 def there(module: AnsibleModule, packages: list[str]) -> list[str]:
@@ -131,6 +156,8 @@ def recorded(module: AnsibleModule, record: dict[str, list[str]]) -> dict[str, A
     role = module.params["role"]
     recommends = "--install-recommends" if module.params["install_recommends"] else "--no-install-recommends"
     names = module.params["packages"]
+    if module.params["cache_valid_time"] is not None and not module.check_mode:
+        update_lists(module, module.params["cache_valid_time"])
     simulation = apt(module, "--simulate", recommends, "--allow-downgrades", "install", *names) if names else ""
     before = record.get(role, [])
     after = sorted({*before, *new_packages(simulation)})
@@ -182,6 +209,7 @@ def main() -> None:
         argument_spec={
             "role": {"type": "str", "required": True},
             "packages": {"type": "list", "elements": "str"},
+            "cache_valid_time": {"type": "int"},
             "install_recommends": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["recorded", "removed"], "default": "recorded"},
         },
