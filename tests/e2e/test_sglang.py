@@ -61,6 +61,11 @@ def test_two_sparks_answer_with_ranks_that_talk_by_rdma(sparks: EveryNode, first
     code, said = sparks.chat(tokens=16, ignore_eos=True)
     assert (code, said["usage"]["completion_tokens"]) == (200, 16)
     assert [rank["host"] for rank in said["virtual_spark"]["ranks"]] == list(SPARKS)
+    for name in SPARKS:
+        used = sparks.host(name).check_output("sudo ss --tcp --numeric --processes --no-header state established")
+        mine = [line.split()[2:4] for line in used.splitlines() if "sglang::sche" in line or "python3" in line]
+        assert mine
+        assert not [one for one in mine if "10.203." in " ".join(one)], "a rank talks over the management network"
     for rank, name in enumerate(SPARKS):
         command = sparks.host(name).check_output("pgrep --full --list-full %s", MAIN)
         assert f"--nnodes 2 --dist-init-addr 192.168.100.10:25000 --node-rank {rank}" in command

@@ -72,6 +72,17 @@ def test_two_nodes_answer_and_say_what_the_real_one_says(one: SGLang) -> None:
     assert b"NCCL_DEBUG" not in Path(f"/proc/{one.pids(0, SCHEDULER)[0]}/environ").read_bytes()
 
 
+def test_the_others_reach_the_first_at_the_address_that_it_is_told(tmp_path: Path) -> None:
+    one = SGLang(tmp_path, SGLANG_HOST_IP="127.0.0.7")
+    try:
+        one.pair()
+        (pid,) = one.pids(1, SCHEDULER)
+        peers = [line.split()[2] for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+        assert any(peer.startswith("0700007F:") for peer in peers)
+    finally:
+        one.end()
+
+
 def test_one_node_serves_alone(one: SGLang) -> None:
     one.node(0, 1)
     one.await_answer("/ready")

@@ -39,6 +39,11 @@ def gloo_address() -> str:
             if name in found:
                 return found[name]
         raise MeetingError(f"Unable to find address for: {named}")
+    return towards_the_internet()
+
+
+def towards_the_internet() -> str:
+    """The address that a packet to the internet would have, which on a Spark is seldom one of its fabric."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("8.8.8.8", 80))  # nothing is sent
@@ -144,6 +149,32 @@ class Store:
                 self._pipes[0].receive()
         except LinkError:
             call()
+
+
+class Announced:
+    """A further connection of the first rank to each other one, at the address that its environment names.
+
+    Where that is not named, it is the one towards the internet, and others who cannot get there wait without a word.
+
+    :param variable: that names it.
+    """
+
+    def __init__(self, store: Store, variable: str) -> None:
+        own = os.environ.get(variable) or towards_the_internet()
+        if store.rank:
+            self._kept = [self._called(tuple(store.gather("")[0]))]
+            return
+        with socket.create_server((own, 0)) as door:
+            store.gather(door.getsockname()[:2])
+            self._kept = [door.accept()[0] for _other in range(1, store.size)]
+
+    @staticmethod
+    def _called(where: tuple[str, int]) -> socket.socket:
+        while True:
+            try:
+                return socket.create_connection(where, timeout=5)
+            except OSError:
+                time.sleep(1)
 
 
 class Mesh:

@@ -15,7 +15,7 @@ import traceback
 from typing import Any, NoReturn
 
 from every_node import children, rank
-from every_node.links import LinkError
+from every_node.links import Announced, LinkError
 from tensorrt_llm.simulation import log, transport
 from tensorrt_llm.simulation.proxy import Line
 
@@ -104,7 +104,8 @@ def scheduler() -> int:
         log.say("Init parallel begin.")
         host, _colon, port = (said["dist_init_addr"] or "127.0.0.1:0").rpartition(":")
         wait = float(said["dist_timeout"] or 600)
-        link, _store = rank.joined(rank.Place(said["node_rank"], said["nnodes"], host, int(port), wait))
+        link, store = rank.joined(rank.Place(said["node_rank"], said["nnodes"], host, int(port), wait))
+        _queue = Announced(store, "SGLANG_HOST_IP") if store else None
         one = Scheduler(link)
         line.send(one.start(said))
         one.watch(said["watchdog_timeout"])
