@@ -170,7 +170,7 @@ class Rank(Node):
 
 
 #: what ends a rank
-ERRORS = (EngineError, LinkError, model.ModelError, transport.NcclError, OSError, RuntimeError)
+ERRORS = (EngineError, LinkError, model.ModelError, transport.NcclError, OSError, RuntimeError, ValueError)
 
 
 def load_seconds() -> float:
