@@ -15,7 +15,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.modules import ledger_packages
 
-NEEDS = {"iperf3": ["libiperf0"], "libiperf0": [], "jq": [], "own-tool": ["libiperf0"]}
+NEEDS = {"iperf3": ["libiperf0"], "libiperf0": [], "jq": [], "own-tool": ["libiperf0"], "chrony": [], "timesyncd": []}
 PROGRAM = """#!{python}
 import json, pathlib, sys
 state, needs, lists = pathlib.Path({state!r}), {needs!r}, pathlib.Path({lists!r})
@@ -36,16 +36,21 @@ if sys.argv[0].endswith("dpkg-query"):
     for one in named:
         print(f"{{one}}\\tii \\t1" if one in there else f"{{one}}\\trc \\t1")
     sys.exit(any(one not in there for one in named))
-verb, named = words[0], [word.split("=")[0] for word in words[1:]]
+verb, named = words[0], [word.split("=")[0] for word in words[1:] if not word.endswith("+")]
+back = [word[:-1] for word in words if word.endswith("+")]
 if verb == "install":
     for one in [*named, *(other for one in named for other in needs[one])]:
         print(f"Inst {{one}} (1 Debian:13 [arm64])" if one not in there else f"Inst {{one}} [0] (1 Debian:13 [arm64])")
+    if "chrony" in named and "timesyncd" in there:
+        print("Remv timesyncd [1]")
+    if "--simulate" not in sys.argv:
+        state.write_text(json.dumps([*(one for one in there if one != "timesyncd"), *named]))
 else:
     going = set(named) | {{one for one in there if set(needs[one]) & set(named)}}
     for one in sorted(going):
         print(f"Purg {{one}} [1]")
     if "--simulate" not in sys.argv:
-        state.write_text(json.dumps([one for one in there if one not in going]))
+        state.write_text(json.dumps([one for one in [*there, *back] if one not in going]))
 """
 
 
@@ -85,6 +90,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(ledger_packages, "LISTS", str(made.lists))
     monkeypatch.setattr(ledger_packages, "UPDATED", str(tmp_path / "stamp"))
     monkeypatch.setattr(ledger_packages.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(ledger_packages, "REPLACED", str(made.record.with_name("packages_replaced.json")))
     monkeypatch.setattr(
         ledger_packages.AnsibleModule, "get_bin_path", lambda _self, name, **_more: str(tmp_path / name)
     )
@@ -180,3 +186,23 @@ def test_an_update_that_fails_ends_the_play_before_anything_is_recorded(capsys, 
     told = run(capsys, packages=["iperf3"], cache_valid_time=3600)["msg"]
     assert told == "the package lists cannot be updated: E: Failed to fetch http://deb.example/InRelease"
     assert not host.record.exists()
+
+
+def test_what_an_installation_replaces_comes_back_with_the_removal(capsys, host: Host) -> None:
+    host.packages = ["jq", "timesyncd"]
+    recorded = run(capsys, packages=["chrony"])
+    assert (recorded["packages"], recorded["replaced"]) == (["chrony"], ["timesyncd"])
+    host.packages = ["jq", "chrony"]
+    assert run(capsys, packages=["chrony"])["replaced"] == ["timesyncd"]
+    assert run(capsys, check_mode=True, state="removed")["replaced"] == ["timesyncd"]
+    gone = run(capsys, state="removed")
+    assert (gone["packages"], gone["replaced"], host.packages) == (["chrony"], ["timesyncd"], ["jq", "timesyncd"])
+    assert not host.record.with_name("packages_replaced.json").exists()
+
+
+def test_what_was_replaced_stays_away_where_the_owner_has_removed_the_replacement(capsys, host: Host) -> None:
+    host.packages = ["timesyncd"]
+    run(capsys, packages=["chrony"])
+    host.packages = ["jq"]
+    gone = run(capsys, state="removed")
+    assert (gone["changed"], gone["replaced"], host.packages) == (False, [], ["jq"])
