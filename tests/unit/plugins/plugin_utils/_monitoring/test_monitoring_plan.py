@@ -37,6 +37,16 @@ def blank(address: str) -> dict[str, Any]:
         "addresses": [f"{address}/24 on enP7s7"],
         "management": address,
         "free_bytes": 10**12,
+        "docker": {
+            "problem": "",
+            "containers": {},
+            "lacking": [],
+            "listen": {},
+            "password": {"salt": "", "digest": "", "pending": False},
+            "data": False,
+            "pulled": [],
+        },
+        "journal": {"content": "", "mtime": 0.0, "directory": False},
     }
 
 
