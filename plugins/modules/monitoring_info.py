@@ -118,9 +118,9 @@ free_bytes:
 docker:
   description: >-
     What the monitoring has in Docker: C(problem) says why Docker does not answer; C(containers) by name, each with
-    C(id), C(running) and C(config); C(lacking), those of O(images) that are not there; C(listen), by container the
-    other programs that listen on its port; C(password) of Grafana's admin, C(salt), C(digest) and C(pending); whether
-    Grafana has C(data); and C(pulled), the images that the role has pulled.
+    C(id), C(running) and C(config); C(lacking), those of O(images) that are not there, and C(runtimes), where there are
+    O(images); C(listen), by container the other programs that listen on its port; C(password) of Grafana's admin,
+    C(salt), C(digest) and C(pending); whether Grafana has C(data); and C(pulled), the images that the role has pulled.
   returned: success
   type: dict
 journal:

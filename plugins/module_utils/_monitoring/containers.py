@@ -101,10 +101,12 @@ def look(ports: Mapping[str, int], images: Sequence[str], docker: Docker | None 
     :param ports: by a container's name where it is to listen. :param images: those that are to be there.
     """
     engine = docker or Docker()
-    found: dict[str, Any] = {"problem": "", "containers": {}, "lacking": []}
+    found: dict[str, Any] = {"problem": "", "containers": {}, "lacking": [], "runtimes": []}
     try:
         found["containers"] = containers(engine)
-        found["lacking"] = [name for name in images if engine.image(name) is None]
+        if images:
+            found["lacking"] = [name for name in images if engine.image(name) is None]
+            found["runtimes"] = sorted(engine.info().get("Runtimes") or {})
     except DockerError as error:
         found["problem"] = str(error)
     names = {str(one["id"]): name for name, one in found["containers"].items()}

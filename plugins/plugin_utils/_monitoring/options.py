@@ -57,6 +57,7 @@ DCGM_FIELDS = {
     "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": ("counter", "Energy since the driver was loaded, in millijoules."),
 }
 COUNTERS = "counters.csv"
+NVIDIA = "nvidia"  # the runtime
 TMP = f"{os.sep}tmp"
 
 
@@ -136,6 +137,11 @@ def problems_of(asked: Options, found: Mapping[str, Any], leader: bool) -> list[
     if wanted and docker["problem"]:
         names = " and ".join(one.name for one in wanted)
         said.append(f"{names} cannot run in Docker: {docker['problem']}")
+    elif DCGM in wanted and NVIDIA not in docker["runtimes"]:
+        said.append(
+            "Docker has no runtime nvidia, by which DCGM's exporter sees the GPU: run the playbook that serves, or the "
+            "role container_toolkit, or leave monitoring_dcgm off"
+        )
     for one in wanted:
         holders = docker["listen"].get(one.name, [])
         if holders:
@@ -265,7 +271,7 @@ def _dcgm(asked: Options, member: Member) -> dict[str, Any]:
         "user": "root",
         "read_only": False,
         "cap_drop": [],
-        "runtime": "nvidia",
+        "runtime": NVIDIA,
         "env": {
             "NVIDIA_VISIBLE_DEVICES": "all",
             "NVIDIA_DRIVER_CAPABILITIES": "utility,compute",

@@ -43,7 +43,8 @@ def test_the_containers_of_the_monitoring_are_told_and_no_others(docker: Docker)
 
 
 def test_images_that_are_not_there_are_told(engine: Engine, docker: Docker) -> None:
-    assert containers.look({}, [IMAGE], docker)["lacking"] == [IMAGE]
+    found = containers.look({}, [IMAGE], docker)
+    assert (found["lacking"], found["runtimes"]) == ([IMAGE], ["runc"])
     engine.answers["GET", f"/images/{IMAGE}/json"] = {"Id": "x"}
     assert containers.look({}, [IMAGE], docker)["lacking"] == []
 

@@ -257,6 +257,7 @@ def test_the_program_is_told_where_else_downloads_are() -> None:
             "Docker Engine does not answer",
             "spark1: grafana and dcgm-exporter cannot run in Docker: Docker Engine",
         ),
+        ("runtimes", ["runc"], "spark1: Docker has no runtime nvidia"),
         ("listen", {"grafana": ["node (process 7)"]}, "spark1: port 3000 is taken by node (process 7)"),
     ],
 )

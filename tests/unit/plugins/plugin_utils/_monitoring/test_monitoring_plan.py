@@ -41,6 +41,7 @@ def blank(address: str) -> dict[str, Any]:
             "problem": "",
             "containers": {},
             "lacking": [],
+            "runtimes": ["nvidia", "runc"],
             "listen": {},
             "password": {"salt": "", "digest": "", "pending": False},
             "data": False,
