@@ -109,16 +109,18 @@ def text(url: str, headers: Mapping[str, str] | None = None) -> str:
 
 def data(url: str) -> Any:
     """The data of an answer of Prometheus. :raises NotWatchedError:"""
+    said = text(url)  # whose own error is a ValueError too
     try:
-        return json.loads(text(url))["data"]
+        return json.loads(said)["data"]
     except (ValueError, KeyError, TypeError):
         raise NotWatchedError(f"{url} answers something else than Prometheus does") from None
 
 
 def of_grafana(url: str, headers: Mapping[str, str] | None = None) -> Any:
     """An answer of Grafana. :raises NotWatchedError:"""
+    said = text(url, headers)
     try:
-        return json.loads(text(url, headers))
+        return json.loads(said)
     except ValueError:
         raise NotWatchedError(f"{url} answers something else than Grafana does") from None
 

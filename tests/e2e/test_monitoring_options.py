@@ -36,8 +36,8 @@ cat >$work/run.py
 chmod 755 $work/usr/local/bin/grafana
 python=$(readlink -f /usr/bin/python3)
 needed=$(ldd $python /bin/sh | grep -o '/[^ :]*' | sort -u | grep -v '^/bin/sh\|^/usr/bin')
-tar --create --dereference --hard-dereference --exclude=__pycache__ --exclude=test $python /usr/bin/python3 /bin/sh $needed \
-  /usr/lib/$(basename $python) -C $work run.py usr >$work.tar
+tar --create --dereference --hard-dereference --exclude=__pycache__ --exclude=test $python /usr/bin/python3 /bin/sh \
+  $needed /usr/lib/$(basename $python) -C $work run.py usr >$work.tar
 docker import --change 'ENTRYPOINT ["/usr/bin/python3", "-B", "/run.py"]' $work.tar {image}:1
 rm -r $work $work.tar
 docker push {image}:1
