@@ -123,6 +123,9 @@ bench-endpoint: $(VENV)/.for-tests ## benchmark.yml beside vLLM's own benchmark,
 bench-gateway: $(VENV)/.for-tests ## what the API gateway costs in time, and how many streams it holds
 	python -m tests.bench.gateway
 
+dashboards: $(VENV)/.for-tests ## write the dashboards of the role monitoring anew from tests/dashboards.py
+	python -m tests.dashboards roles/monitoring/files/dashboards
+
 changelog: $(VENV)/.for-tests ## write CHANGELOG.md anew from changelogs/fragments and the modules' documentation
 	antsibull-changelog release --refresh --reload-plugins
 
@@ -132,5 +135,5 @@ troubleshooting: $(VENV)/.for-tests ## write docs/troubleshooting.md anew from t
 pre-commit: $(VENV)/.for-tests ## have git run the linters before a commit, and the unit tests before a push
 	pre-commit install --hook-type pre-commit --hook-type pre-push
 
-.PHONY: bench bench-copy bench-endpoint bench-gateway bench-growth changelog help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
+.PHONY: bench bench-copy bench-endpoint bench-gateway bench-growth changelog dashboards help lab lab-up lab-down lint lint-changelog lint-python lint-yaml unit unit-newest package molecule e2e pre-commit \
         test test-all troubleshooting

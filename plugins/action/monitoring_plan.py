@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.ufw import UfwError
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._monitoring import config
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._monitoring import config, options
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._monitoring import plan as planning
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._monitoring.plan import CHANGES, MonitoringError
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import Planner
@@ -18,6 +18,10 @@ from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import 
 __all__ = ["CHANGES", "ActionModule"]
 
 SECRETS = ("webhook_url", "slack_url", "email_password")
+OPTIONS = (
+    *("grafana", "grafana_image", "grafana_port", "grafana_password", "dcgm", "dcgm_image", "dcgm_port"),
+    "journal_max_gb",
+)
 
 
 class ActionModule(Planner):
@@ -40,6 +44,15 @@ class ActionModule(Planner):
         "slack_channel": {"type": "str", "default": ""},
         "email": {"type": "dict", "default": {}},
         "email_password": {"type": "str", "default": "", "no_log": True},
+        "progress_dirs": {"type": "list", "elements": "str", "default": []},
+        "grafana": {"type": "bool", "default": False},
+        "grafana_image": {"type": "str", "default": ""},
+        "grafana_port": {"type": "int", "default": 3000},
+        "grafana_password": {"type": "str", "default": "", "no_log": True},
+        "dcgm": {"type": "bool", "default": False},
+        "dcgm_image": {"type": "str", "default": ""},
+        "dcgm_port": {"type": "int", "default": 9400},
+        "journal_max_gb": {"type": "int", "default": 0},
         "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "auto"},
     }
     ERRORS = (MonitoringError, UfwError)
@@ -76,6 +89,11 @@ class ActionModule(Planner):
                 secrets={name: asked[name] for name in SECRETS},
                 firewall=asked["firewall"],
                 meminfo=asked["meminfo"],
+                progress=asked["progress_dirs"],
+                optional=options.Options(
+                    dashboards=_texts(Path(asked["files"], "dashboards"), "*.json") if asked["grafana"] else {},
+                    **{name: asked[name] for name in OPTIONS},
+                ),
             )
         )
         return {**common, **planned}

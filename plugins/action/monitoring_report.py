@@ -24,7 +24,7 @@ class ActionModule(Planner):
         checked = {name: hosts[name].get(asked["register"]) or {} for name in planned["changes"]}
         return {
             "enabled": planned["enabled"],
-            **{name: planned.get(name, "") for name in ("prometheus", "alerts")},
+            **{name: planned.get(name, "") for name in ("prometheus", "alerts", "grafana")},
             **{name: planned.get(name, []) for name in ("receivers", "exposed")},
             "firing": checked[planned["leader"]].get("firing", []),
             "checks": {name: one["checks"] for name, one in checked.items() if "checks" in one},

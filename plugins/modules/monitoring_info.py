@@ -33,6 +33,13 @@ options:
     type: str
     choices: [auto, ufw, none]
     default: ufw
+  images:
+    description: >-
+      The images of the containers that are asked for. With one, C(python3-requests) is looked for too, which Ansible's
+      modules for Docker need.
+    type: list
+    elements: str
+    default: []
 author:
   - sparkops contributors (@sparkops)
 """
@@ -108,6 +115,19 @@ free_bytes:
   returned: success
   type: int
   sample: 812000000000
+docker:
+  description: >-
+    What the monitoring has in Docker: C(problem) says why Docker does not answer; C(containers) by name, each with
+    C(id), C(running) and C(config); C(lacking), those of O(images) that are not there, and C(runtimes), where there are
+    O(images); C(listen), by container the other programs that listen on its port; C(password) of Grafana's admin,
+    C(salt), C(digest) and C(pending); whether Grafana has C(data); and C(pulled), the images that the role has pulled.
+  returned: success
+  type: dict
+journal:
+  description: >-
+    The C(content) and C(mtime) of the monitoring's limit of the journal, and whether there is a C(directory) for it.
+  returned: success
+  type: dict
 """
 
 import os
@@ -125,6 +145,7 @@ def main() -> None:
             "leader": {"type": "bool", "default": False},
             "ports": {"type": "dict", "default": {}},
             "firewall": {"type": "str", "choices": ["auto", "ufw", "none"], "default": "ufw"},
+            "images": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -140,7 +161,7 @@ def main() -> None:
 
     try:
         ports = {name: int(port) for name, port in asked["ports"].items()}
-        found = host.look(run, asked["leader"], ports, asked["firewall"])
+        found = host.look(run, asked["leader"], ports, asked["firewall"], asked["images"])
     except (OSError, TypeError, ValueError) as error:
         module.fail_json(msg=f"{os.uname().nodename} cannot be read: {told(error)}. Nothing was changed.")
     module.exit_json(changed=False, **found)

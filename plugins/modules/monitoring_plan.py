@@ -85,6 +85,43 @@ options:
     description: The password at the mail server. Empty for none.
     type: str
     default: ""
+  progress_dirs:
+    description: Directories in which downloads write how far they are, beside those in the homes of users.
+    type: list
+    elements: str
+    default: []
+  grafana:
+    description: Whether the leader is to have a Grafana.
+    type: bool
+    default: false
+  grafana_image:
+    description: Its image, by its digest.
+    type: str
+    default: ""
+  grafana_port:
+    description: The port of Grafana.
+    type: int
+    default: 3000
+  grafana_password:
+    description: The password of Grafana's admin. Empty for one that is made on the leader.
+    type: str
+    default: ""
+  dcgm:
+    description: Whether the members are to have DCGM's exporter.
+    type: bool
+    default: false
+  dcgm_image:
+    description: Its image, by its digest.
+    type: str
+    default: ""
+  dcgm_port:
+    description: The port of DCGM's exporters.
+    type: int
+    default: 9400
+  journal_max_gb:
+    description: How many GB of the disk the journal of each member may take. V(0) leaves it alone.
+    type: int
+    default: 0
   firewall:
     description: Whether rules of ufw are written.
     type: str
@@ -123,7 +160,7 @@ leader:
 hosts:
   description: >-
     By member what is written and started: C(address), C(packages), C(directories), C(program), C(files), C(surplus),
-    C(units), C(enable), C(start) and C(firewall_rules).
+    C(units), C(enable), C(start), C(firewall_rules) and C(options), what the tasks of the options do.
   returned: where there is to be a monitoring
   type: dict
 alertmanager:
@@ -141,6 +178,16 @@ prometheus:
   returned: where there is to be a monitoring
   type: str
   sample: http://127.0.0.1:9090
+grafana:
+  description: Where Grafana is, on the leader. Empty without one.
+  returned: where there is to be a monitoring
+  type: str
+  sample: http://127.0.0.1:3000
+dcgm:
+  description: Whether the members are to have DCGM's exporter.
+  returned: where there is to be a monitoring
+  type: bool
+  sample: false
 alerts:
   description: Where Alertmanager is, on the leader.
   returned: where there is to be a monitoring

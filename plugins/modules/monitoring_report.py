@@ -51,6 +51,11 @@ alerts:
   returned: success
   type: str
   sample: http://127.0.0.1:9093
+grafana:
+  description: Where Grafana is, on the leader. Empty without one.
+  returned: success
+  type: str
+  sample: http://127.0.0.1:3000
 receivers:
   description: By what ways alerts go to people.
   returned: success

@@ -11,7 +11,7 @@ This module util is private to the collection.
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Iterator, TypeVar
+from typing import Any, Callable, Iterable, Iterator, TypeVar
 
 #: seconds after which a figure is an old one: the program writes every 5
 OLD_S = 60.0
@@ -22,18 +22,24 @@ ENGINE_JOB = "engine"
 Answer = TypeVar("Answer")
 
 
+#: what Grafana calls a dashboard in its list
+DASHBOARD = "dash-db"
+
+
 class NotWatchedError(ValueError):
     """The Spark is not watched, or not yet; the message says what is lacking."""
 
 
-def _reads(judge: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
+def _reads(judge: Callable[..., Answer]) -> Callable[..., Answer]:
     """Have a judge say of an answer of another shape that it is one."""
 
-    def judged(answer: Any) -> Answer:
+    def judged(answer: Any, *more: Any) -> Answer:
         try:
-            return judge(answer)
+            return judge(answer, *more)
         except (AttributeError, KeyError, TypeError) as error:
-            raise NotWatchedError(f"Prometheus answers in another shape ({type(error).__name__}: {error})") from None
+            raise NotWatchedError(
+                f"Prometheus or Grafana answers in another shape ({type(error).__name__}: {error})"
+            ) from None
 
     return judged
 
@@ -91,6 +97,32 @@ def firing(answer: Any) -> list[str]:
             if one["state"] == "firing"
         }
     )
+
+
+@_reads
+def grafana(answer: Any) -> str:
+    """Whether Grafana is well, in words, as its ``/api/health`` tells. :raises NotWatchedError: where it is not yet."""
+    if answer["database"] != "ok":
+        raise NotWatchedError(f"Grafana's own database is {answer['database']}")
+    return f"Grafana {answer.get('version') or ''} answers".replace("  ", " ")
+
+
+@_reads
+def dashboards(answer: Any, wanted: Iterable[str]) -> str:
+    """The dashboards, in words. :param wanted: their uids. :raises NotWatchedError: where one is not there."""
+    there = {str(one["uid"]) for one in answer if one["type"] == DASHBOARD}
+    lacking = sorted(set(wanted) - there)
+    if lacking:
+        raise NotWatchedError(f"Grafana does not show {', '.join(lacking)}")
+    return f"it shows {len(set(wanted))} dashboards to its admin"
+
+
+@_reads
+def datasource(answer: Any) -> str:
+    """Whether Grafana reads Prometheus, in words, as its datasource's ``health`` tells. :raises NotWatchedError:"""
+    if answer["status"] != "OK":
+        raise NotWatchedError(f"Grafana does not read Prometheus ({answer.get('message') or answer['status']})")
+    return "it reads Prometheus"
 
 
 def _rules(answer: Any) -> Iterator[dict[str, Any]]:

@@ -22,8 +22,14 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._gateway.host i
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host import tcp_port, ufw
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import unavailable
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.routes import management_address
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._monitoring import containers
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._monitoring.layout import (
+    CONTAINERS,
+    DOCKER_PACKAGE,
     ETC,
+    GRAFANA_SECRETS,
+    JOURNAL,
+    JOURNAL_UNIT,
     PARTS,
     PROGRAM,
     SECRETS,
@@ -36,14 +42,16 @@ DISK = "/var/lib"
 EVERY_ADDRESS = str(ipaddress.IPv4Address(0))
 
 
-def look(run: Run, leader: bool, ports: Mapping[str, int], choice: str) -> dict[str, Any]:
+def look(run: Run, leader: bool, ports: Mapping[str, int], choice: str, images: Sequence[str] = ()) -> dict[str, Any]:
     """All facts.
 
     :param ports: by the name of a part the port that it is to listen on. :param choice: what is to be known of ufw, as
-        :func:`firewall` takes it.
+        :func:`firewall` takes it. :param images: of the containers that are asked for; Docker's package for Ansible is
+        needed with them.
     """
-    installed = packages(run, packages_of(True))
-    needed = [name for name in packages_of(leader) if name not in installed]
+    with_docker = [DOCKER_PACKAGE] if images else []
+    installed = packages(run, [*packages_of(True), DOCKER_PACKAGE])
+    needed = [name for name in (*packages_of(leader), *with_docker) if name not in installed]
     return {
         "there": any(os.path.lexists(path) for path in places()),
         "packages": installed,
@@ -59,12 +67,15 @@ def look(run: Run, leader: bool, ports: Mapping[str, int], choice: str) -> dict[
             run(["ip", "-j", "-4", "address"])[1], run(["ip", "-j", "-4", "route", "show", "table", "all"])[1]
         ),
         "free_bytes": shutil.disk_usage(DISK).free,
+        "docker": containers.look(ports, images),
+        "journal": containers.journal(),
     }
 
 
 def places() -> list[str]:
     """All that the monitoring may leave on a host."""
-    return [ETC, PROGRAM, *(path for part in PARTS for path in (part.unit_file, part.unit_link, part.data) if path)]
+    parts = [path for part in PARTS for path in (part.unit_file, part.unit_link, part.data) if path]
+    return [ETC, PROGRAM, *parts, *(one.data for one in CONTAINERS if one.data), JOURNAL]
 
 
 def files(roots: Iterable[str] = (ETC, PROGRAM), more: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
@@ -75,6 +86,8 @@ def files(roots: Iterable[str] = (ETC, PROGRAM), more: Sequence[str] | None = No
     paths = [str(path) for root in roots for path in sorted(Path(root).rglob("*")) if "__pycache__" not in path.parts]
     found = {}
     for path in (*paths, *units_here):
+        if path.startswith(f"{GRAFANA_SECRETS}/"):
+            continue  # not even a digest, by which a short password is found
         about = entry(path, not path.startswith(f"{SECRETS}/"))
         if about["kind"] == "file":
             found[path] = {**about, "mtime": Path(path).stat().st_mtime}
@@ -83,7 +96,7 @@ def files(roots: Iterable[str] = (ETC, PROGRAM), more: Sequence[str] | None = No
 
 def units(run: Run) -> dict[str, dict[str, Any]]:
     """By unit its ``active`` state, and ``started``, when it became active, in seconds since the epoch."""
-    names = [part.unit for part in PARTS]
+    names = [*(part.unit for part in PARTS), JOURNAL_UNIT]
     said = run(["systemctl", "show", f"--property={','.join(PROPERTIES)}", *names])[1]
     return read_units(said, time.time(), time.monotonic())
 

@@ -24,6 +24,14 @@ ALERTMANAGER_CONFIG = f"{SECRETS}/alertmanager.yml"
 FIGURES = "/run/dgx-spark-metrics"
 #: by which the rules of the firewall are recognized
 COMMENT = "DGX Spark monitoring"
+#: what the journal may take of the disk, where that was asked for; only root writes there
+JOURNAL_DIRECTORY = "/etc/systemd/journald.conf.d"
+JOURNAL = f"{JOURNAL_DIRECTORY}/90-dgx-spark-monitoring.conf"
+JOURNAL_UNIT = "systemd-journald.service"
+#: the line in that file by which undo knows that its directory is to go with it
+OWN_DIRECTORY = "# Its directory came with it.\n"
+#: which images the role has pulled, so that undo removes those and no others
+IMAGES = f"{LIB}/images.json"
 #: a package's own user, which its packages create
 USER = "prometheus"
 
@@ -72,6 +80,38 @@ ALERTMANAGER = Part(
 )
 #: in the order in which they are started
 PARTS = (METRICS, NODE_EXPORTER, ALERTMANAGER, PROMETHEUS)
+
+
+class Container(NamedTuple):
+    """A program of the monitoring that runs in a container, where it was asked for."""
+
+    name: str
+    etc: str  # what it is told, read-only in it
+    data: str  # where its data lies, empty for none
+    leader: bool  # whether only the leader has it
+
+    @property
+    def container(self) -> str:
+        """What Docker calls it."""
+        return f"dgx-spark-{self.name}"
+
+
+GRAFANA = Container("grafana", f"{ETC}/grafana", "/var/lib/dgx-spark-grafana", True)
+DCGM = Container("dcgm-exporter", f"{ETC}/dcgm-exporter", "", False)
+CONTAINERS = (GRAFANA, DCGM)
+#: the directory is Grafana's own, and root's: nobody else reads the password of its admin
+GRAFANA_SECRETS = f"{GRAFANA.etc}/secrets"
+GRAFANA_PASSWORD = f"{GRAFANA_SECRETS}/admin_password"
+#: another password, until Grafana has taken it
+GRAFANA_NEXT = f"{GRAFANA_SECRETS}/admin_password.next"
+#: the user in Grafana's image
+GRAFANA_USER = 472
+#: by which the dashboards name Prometheus
+DATASOURCE = "dgx-spark-prometheus"
+#: by which a container tells what it was made from
+CONFIG_LABEL = "dgx-spark.monitoring.config"
+#: Ansible's modules for Docker need it on the host
+DOCKER_PACKAGE = "python3-requests"
 
 
 def parts_of(leader: bool) -> tuple[Part, ...]:

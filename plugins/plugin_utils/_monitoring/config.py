@@ -91,6 +91,8 @@ class Settings:
     scrape_seconds: int
     receivers: Receivers
     meminfo: str = "/proc/meminfo"  # the file that the supervisors read the memory from
+    progress: Sequence[str] = ()  # directories in which downloads write how far they are
+    dcgm: int = 0  # the port of DCGM's exporters, 0 where there are none
 
     @property
     def leader(self) -> Member:
@@ -127,7 +129,7 @@ def arguments(settings: Settings, member: Member) -> dict[str, list[str]]:
     """The arguments of the distribution's programs on a member, by the part."""
     ports = settings.ports
     found = {
-        METRICS.name: [FIGURES, settings.meminfo],
+        METRICS.name: [FIGURES, settings.meminfo, *settings.progress],
         NODE_EXPORTER.name: [
             *(f"--web.listen-address={joined(one, ports.node_exporter)}" for one in listens(settings, member)),
             f"--collector.textfile.directory={FIGURES}",
@@ -151,6 +153,11 @@ def arguments(settings: Settings, member: Member) -> dict[str, list[str]]:
     return found
 
 
+def dcgm_address(settings: Settings, member: Member) -> str:
+    """Where DCGM's exporter of a member listens: it takes one address, by which Prometheus asks it."""
+    return LOOPBACK if member == settings.leader else member.address
+
+
 def prometheus(settings: Settings) -> str:
     """The text of ``prometheus.yml``. Where engines are asked, the leader's own program tells, as they come and go."""
     ports, leader = settings.ports, settings.leader
@@ -163,6 +170,10 @@ def prometheus(settings: Settings) -> str:
         for one in settings.members
     ]
     own = {"labels": {"spark": leader.name}}
+    exporters = [
+        {"targets": [joined(dcgm_address(settings, one), settings.dcgm)], "labels": {"spark": one.name}}
+        for one in settings.members
+    ]
     config = {
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "rule_files": [f"{RULES}/*.yml"],
@@ -171,6 +182,7 @@ def prometheus(settings: Settings) -> str:
         },
         "scrape_configs": [
             {"job_name": "spark", "static_configs": sparks},
+            *([{"job_name": "dcgm", "static_configs": exporters}] if settings.dcgm else []),
             {
                 "job_name": "engine",
                 "file_sd_configs": [{"files": [f"{FIGURES}/engines.json"], "refresh_interval": "15s"}],
@@ -230,8 +242,11 @@ def with_secrets(text: str, secrets: Mapping[str, str]) -> str:
 
 
 _CLOSED = "NoNewPrivileges=yes\nPrivateTmp=yes\nProtectHome=yes\nProtectSystem=strict\n"
+#: downloads write how far they are in the homes of users
+_HOMES = "NoNewPrivileges=yes\nPrivateTmp=yes\nProtectHome=read-only\nProtectSystem=strict\n"
 #: what else the node exporter would tell of its own view of the disks
 _OPEN = "NoNewPrivileges=yes\nPrivateTmp=yes\nProtectHome=read-only\n"
+_SEES = {NODE_EXPORTER.name: _OPEN, METRICS.name: _HOMES}
 _COMMANDS = {
     METRICS.name: "/usr/bin/python3 -E -s -B -m dgx_spark_metrics $ARGS",
     NODE_EXPORTER.name: "/usr/bin/prometheus-node-exporter $ARGS",
@@ -286,7 +301,7 @@ ConditionPathExists={part.unit_link}
 ExecStart={_COMMANDS[part.name]}
 Restart=always
 RestartSec=5
-{_MORE[part.name]}{_OPEN if part == NODE_EXPORTER else _CLOSED}
+{_MORE[part.name]}{_SEES.get(part.name, _CLOSED)}
 [Install]
 WantedBy=multi-user.target
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Sequence
 
@@ -29,7 +30,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._monitoring.lay
     packages_of,
     parts_of,
 )
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._monitoring import config
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._monitoring import config, options
 
 # The names of the tasks that make the changes.
 INSTALL = "Install the programs of the monitoring"
@@ -41,7 +42,7 @@ ENABLE = "Enable the monitoring's units"
 START = "Start the monitoring's units"
 FIREWALL = "Configure the monitoring's firewall rules"
 REMOVE = "Remove the monitoring"
-CHANGES = (INSTALL, WRITE, WRITE_ALERTS, REMOVE_FILES, WRITE_UNITS, ENABLE, START, FIREWALL, REMOVE)
+CHANGES = (INSTALL, WRITE, WRITE_ALERTS, REMOVE_FILES, WRITE_UNITS, ENABLE, START, FIREWALL, *options.CHANGES, REMOVE)
 GB = 10**9
 
 
@@ -66,6 +67,8 @@ class Request:
     secrets: Mapping[str, str] = field(default_factory=dict)
     firewall: str = "auto"
     meminfo: str = "/proc/meminfo"
+    progress: Sequence[str] = ()
+    optional: options.Options = field(default_factory=options.Options)
 
 
 def refuse(asked: Request) -> None:
@@ -83,6 +86,12 @@ def refuse(asked: Request) -> None:
         if value < least:
             problems.append(f"monitoring_{name} is {value}: give {least} or more")
     problems += [f"monitoring_sources has {one!r}: {_SOURCE}" for one in asked.sources if not is_source(one)]
+    problems += [
+        f"monitoring_progress_dirs has {one!r}: give the path of a directory, without blanks"
+        for one in asked.progress
+        if not re.fullmatch(r"/[^\s\"'\\$%]+", one)
+    ]
+    problems += options.problems(asked.optional, list(asked.ports.by_part.values()))
     email = asked.receivers.email
     lacking = [name for name in ("to", "from", "smarthost") if email and not email.get(name)]
     if lacking:
@@ -133,7 +142,19 @@ def settings_of(asked: Request) -> config.Settings:
         scrape_seconds=asked.scrape_seconds,
         receivers=asked.receivers,
         meminfo=asked.meminfo,
+        progress=asked.progress,
+        dcgm=asked.optional.dcgm_port if asked.optional.dcgm else 0,
     )
+
+
+def member_of(settings: config.Settings, member: config.Member) -> options.Member:
+    """What the options need to know of a member."""
+    return options.Member(member == settings.leader, config.dcgm_address(settings, member), prometheus_url(settings))
+
+
+def prometheus_url(settings: config.Settings) -> str:
+    """Where Prometheus is."""
+    return f"http://{config.joined(settings.web_address, settings.ports.prometheus)}"
 
 
 def refuse_found(asked: Request, settings: config.Settings) -> None:
@@ -154,6 +175,7 @@ def refuse_found(asked: Request, settings: config.Settings) -> None:
                 f"its disk has {found['free_bytes'] // GB} GB left, and Prometheus is to keep {asked.retention_gb} GB: "
                 "give a smaller monitoring_retention_gb"
             )
+        own += options.problems_of(asked.optional, found, leader)
         problems += [f"{member.name}: {one}" for one in own]
     if problems:
         raise MonitoringError(f"{'; '.join(problems)}. Nothing was changed.")
@@ -168,7 +190,7 @@ def files_of(asked: Request, settings: config.Settings, member: config.Member) -
     if leader:
         found[f"{ETC}/prometheus.yml"] = config.prometheus(settings)
         found.update({f"{RULES}/{name}": text for name, text in asked.rules.items()})
-    return found
+    return {**found, **options.files(asked.optional, member_of(settings, member))}
 
 
 def alerts_of(asked: Request) -> str:
@@ -183,7 +205,7 @@ def changes(asked: Request, settings: config.Settings, member: config.Member) ->
 
 def _changes(asked: Request, settings: config.Settings, member: config.Member) -> Iterator[dict[str, Any]]:
     found, leader = asked.found[member.name], member == settings.leader
-    missing = missing_packages(found, leader)
+    missing = missing_packages(asked, found, leader)
     if missing:
         yield change(INSTALL, "", text_of(missing), "packages")
     wanted = files_of(asked, settings, member)
@@ -209,11 +231,13 @@ def _changes(asked: Request, settings: config.Settings, member: config.Member) -
     if due:
         yield change(START, "", text_of(due), "units")
     yield from _firewall(asked, settings, member)
+    yield from options.changes(asked.optional, found, member_of(settings, member))
 
 
-def missing_packages(found: Mapping[str, Any], leader: bool) -> list[str]:
+def missing_packages(asked: Request, found: Mapping[str, Any], leader: bool) -> list[str]:
     """The packages that are to be installed."""
-    return [name for name in packages_of(leader) if name not in found["packages"]]
+    wanted = [*packages_of(leader), *options.packages(asked.optional, leader)]
+    return [name for name in wanted if name not in found["packages"]]
 
 
 def is_file(found: Mapping[str, Any], path: str, text: str) -> bool:
@@ -256,8 +280,9 @@ def firewall_rules(asked: Request, settings: config.Settings, member: config.Mem
     """The rules that let the leader, and the sources, ask a member, as the module ufw_rules takes them."""
     ports, leader = settings.ports, member == settings.leader
     rules = []
-    if not leader and "any" not in asked.sources:
-        rules.append(_rule([settings.leader.address], [ports.node_exporter]))
+    asks = [*([] if "any" in asked.sources else [ports.node_exporter]), *([settings.dcgm] if settings.dcgm else [])]
+    if not leader and asks:
+        rules.append(_rule([settings.leader.address], asks))
     if asked.sources:
         own = [ports.prometheus, ports.alertmanager] if leader else []
         rules.append(_rule(list(asked.sources), [ports.node_exporter, *own]))
@@ -310,11 +335,12 @@ def plan(asked: Request) -> dict[str, Any]:
         own = changes(asked, settings, member)
         hosts[member.name] = {
             "address": member.address,
-            "packages": missing_packages(found, leader),
+            "packages": missing_packages(asked, found, leader),
             "directories": [
                 *({"path": path, "mode": "0755"} for path in (ETC.rpartition("/")[0], ETC)),
                 *({"path": path, "mode": "0755"} for path in (LIB.rpartition("/")[0], LIB)),
                 *([{"path": RULES, "mode": "0755"}, {"path": SECRETS, "mode": "0700"}] if leader else []),
+                *({"path": path, "mode": "0755"} for path in options.directories(asked.optional, leader)),
             ],
             "program": [{"path": path, "content": text} for path, text in asked.program.items()],
             "files": [
@@ -325,6 +351,7 @@ def plan(asked: Request) -> dict[str, Any]:
             "enable": [part.unit for part in parts_of(leader) if part.unit not in found["links"]],
             "start": next((one["diff"]["after"].split() for one in own if one["name"] == START), []),
             "firewall_rules": firewall_rules(asked, settings, member),
+            "options": options.host(asked.optional, found, member_of(settings, member)),
             "changes": own,
         }
     return {
@@ -332,7 +359,11 @@ def plan(asked: Request) -> dict[str, Any]:
         "hosts": hosts,
         "alertmanager": alerts_of(asked),
         "receivers": asked.receivers.names,
-        "prometheus": f"http://{config.joined(settings.web_address, settings.ports.prometheus)}",
+        "prometheus": prometheus_url(settings),
+        "grafana": f"http://{config.joined(config.LOOPBACK, asked.optional.grafana_port)}"
+        if asked.optional.grafana
+        else "",
+        "dcgm": asked.optional.dcgm,
         "alerts": f"http://{config.joined(config.LOOPBACK, settings.ports.alertmanager)}",
         "exposed": exposed(asked, settings),
     }

@@ -1,9 +1,10 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python3 -m dgx_spark_metrics DIRECTORY MEMINFO``: write ``spark.prom`` and ``engines.json`` there, again and again.
+"""``python3 -m dgx_spark_metrics DIRECTORY MEMINFO [NOTES...]``: write two files there, again and again.
 
-MEMINFO is the file that the supervisors read the host's memory from.
+MEMINFO is the file that the supervisors read the host's memory from, NOTES are directories in which downloads write how
+far they are, beside those in the homes of users. The files are ``spark.prom`` and ``engines.json``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterable
 
-from . import engines, fabric, gateways, gpu, rare
+from . import clients, engines, fabric, gateways, gpu, rare, transfers
 from .text import Metrics, replace
 
 EVERY_S = 5.0  #: as often as Prometheus asks
@@ -27,6 +28,8 @@ FAST: dict[str, Collector] = {
     "gpu": gpu.collect,
     "fabric": fabric.collect,
     "gateways": gateways.collect,
+    "clients": clients.collect,
+    "transfers": transfers.collect,
 }
 SLOW: dict[str, Collector] = {
     "images": rare.images,
@@ -74,4 +77,5 @@ def main(folder: str, pause: Callable[[float], None] = time.sleep, rounds: int =
 
 if __name__ == "__main__":
     engines.MEMINFO = Path(sys.argv[2])
+    transfers.ALSO = list(map(Path, sys.argv[3:]))
     sys.exit(main(sys.argv[1]))

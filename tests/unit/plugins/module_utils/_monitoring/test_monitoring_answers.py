@@ -101,3 +101,31 @@ def test_whatever_systemd_prints_is_read(said: str) -> None:
 def test_a_unit_that_never_ran_has_started_in_no_time() -> None:
     said = "Id=a.service\nActiveState=inactive\nActiveEnterTimestampMonotonic=0\n"
     assert host.read_units(said, NOW, 100.0)["a.service"]["active"] == "inactive"
+
+
+HEALTH = {"database": "ok", "version": "13.2.3"}
+LISTED = [{"uid": "dgx-spark-engine", "type": "dash-db"}, {"uid": "DGX Spark", "type": "dash-folder"}]
+
+
+def test_a_grafana_that_shows_all_is_said_to_do_so() -> None:
+    assert answers.grafana(HEALTH) == "Grafana 13.2.3 answers"
+    assert answers.grafana({"database": "ok"}) == "Grafana answers"
+    assert answers.dashboards(LISTED, ["dgx-spark-engine"]) == "it shows 1 dashboards to its admin"
+    assert answers.datasource({"status": "OK", "message": "fine"}) == "it reads Prometheus"
+
+
+@pytest.mark.parametrize(
+    ("judge", "answer", "said"),
+    [
+        (answers.grafana, {"database": "failing"}, "Grafana's own database is failing"),
+        (lambda one: answers.dashboards(one, ["dgx-spark-engine", "a"]), LISTED, "Grafana does not show a"),
+        (lambda one: answers.dashboards(one, ["DGX Spark"]), LISTED, "Grafana does not show DGX Spark"),
+        (answers.datasource, {"status": "ERROR", "message": "refused"}, "does not read Prometheus (refused)"),
+        (answers.grafana, [], "another shape"),
+        (lambda one: answers.dashboards(one, []), {"message": "x"}, "another shape"),
+    ],
+)
+def test_a_grafana_that_is_not_well_is_waited_for(judge: Callable[[Any], str], answer: Any, said: str) -> None:
+    with pytest.raises(NotWatchedError) as caught:
+        judge(answer)
+    assert said in str(caught.value)

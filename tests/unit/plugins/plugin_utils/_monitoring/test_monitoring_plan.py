@@ -37,6 +37,17 @@ def blank(address: str) -> dict[str, Any]:
         "addresses": [f"{address}/24 on enP7s7"],
         "management": address,
         "free_bytes": 10**12,
+        "docker": {
+            "problem": "",
+            "containers": {},
+            "lacking": [],
+            "runtimes": ["nvidia", "runc"],
+            "listen": {},
+            "password": {"salt": "", "digest": "", "pending": False},
+            "data": False,
+            "pulled": [],
+        },
+        "journal": {"content": "", "mtime": 0.0, "directory": False},
     }
 
 
