@@ -74,7 +74,9 @@ def test_the_speed_follows_what_the_ranks_have(
     statuses, found = run(monkeypatch, capsys, addresses=addresses, mtu=mtu)
     assert statuses == [0, 0]
     assert found.rows[-1].out_of_place.busbw == pytest.approx(busbw, rel=0.01)
-    assert found.whole and found.simulated and found.wrong == 0
+    assert found.whole
+    assert found.simulated
+    assert found.wrong == 0
 
 
 @pytest.mark.parametrize("operation", ["all_reduce", "all_gather", "reduce_scatter", "alltoall", "sendrecv"])
@@ -85,7 +87,8 @@ def test_every_operation_has_a_table_that_is_read(
     assert statuses == [0, 0]
     assert [row.size for row in found.rows] == [8, 16, 32, 64, 128, 256, 512, 1024]
     assert (found.rows[0].in_place.wrong is None) == (operation == "sendrecv")
-    assert found.version == "2.19.6" and output.dotted(found.library) == "2.28.3"
+    assert found.version == "2.19.6"
+    assert output.dotted(found.library) == "2.28.3"
     assert len(found.ranks) == 2
 
 
@@ -94,7 +97,8 @@ def test_wrong_values_are_printed_where_they_are_asked_for(
 ) -> None:
     monkeypatch.setenv("CUDA_VIRTUAL_SPARK_WRONG", "3")
     _statuses, found = run(monkeypatch, capsys, sizes=["-b", "8", "-e", "4M", "-f", "8"])
-    assert found.out_of_bounds and found.wrong
+    assert found.out_of_bounds
+    assert found.wrong
 
 
 def test_a_rank_that_may_lock_too_little_ends_as_the_real_one(
