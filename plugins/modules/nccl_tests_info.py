@@ -47,9 +47,9 @@ EXAMPLES = r"""
 RETURN = r"""
 docker:
   description: >-
-    Whether it has NVIDIA's C(runtime); C(base), the image of that name with C(id), C(bytes) and C(layers), empty where
-    there is none; C(images), the IDs of all; C(built), those of earlier measurements with C(id), C(tags) and C(labels);
-    and C(build_proxies).
+    C(problem), why it does not answer, else empty; whether it has NVIDIA's C(runtime); C(base), the image of that name
+    with C(id), C(bytes) and C(layers), empty where there is none; C(images), the IDs of all; C(built), those of earlier
+    measurements with C(id), C(tags) and C(labels); and C(build_proxies).
   returned: success
   type: dict
 serving:
@@ -140,14 +140,15 @@ def main() -> None:
         supports_check_mode=True,
     )
     docker = Docker(module.params["docker_socket"])
+    found: dict[str, Any] = {"problem": "", "base": {}, "images": [], "built": [], "build_proxies": {}}
+    serving: list[str] = []
+    left = Path(layout.FOLDER).exists()
     try:
-        found = docker_of(docker, module.params["base_image"])
+        found.update(docker_of(docker, module.params["base_image"]))
         serving = serving_here(docker.running())
-        left = Path(layout.FOLDER).exists() or container.is_there(module.run_command)
-    except (DockerError, KeyError, TypeError, ValueError) as error:
-        module.fail_json(msg=f"Docker does not tell what it has: {error}. Nothing was changed.")
-    except (OSError, container.ContainerError) as error:
-        module.fail_json(msg=f"{error}. Nothing was changed.")
+        left = left or container.is_there(module.run_command)
+    except (DockerError, KeyError, TypeError, ValueError, container.ContainerError) as error:
+        found["problem"] = str(error)  # an undo has nothing to do with it then
     module.exit_json(
         changed=False,
         docker=found,

@@ -154,7 +154,9 @@ def _wrong_hosts(asked: Asked) -> list[str]:
     found = []
     for name in asked.members:
         one = asked.found[name]
-        if not one["docker"].get("runtime", True):
+        if one["docker"].get("problem"):
+            found.append(f"Docker on {name} does not tell what it has: {one['docker']['problem']}")
+        elif not one["docker"].get("runtime", True):
             found.append(f"Docker on {name} has no runtime of NVIDIA's: run the role container_toolkit there first")
         if one["serving"] and not asked.beside_serving:
             found.append(

@@ -164,6 +164,13 @@ def test_a_host_without_nvidia_s_runtime_is_refused() -> None:
         plan.planned(asked(found={"spark1": found(), "spark2": bare}))
 
 
+def test_a_docker_that_does_not_answer_is_told() -> None:
+    silent = found()
+    silent["docker"]["problem"] = "no socket"
+    with pytest.raises(plan.ServeError, match="Docker on spark2 does not tell what it has: no socket"):
+        plan.planned(asked(found={"spark1": found(), "spark2": silent}))
+
+
 def test_beside_a_serving_with_consent() -> None:
     plan.planned(asked(found={"spark1": found(serving=["x"]), "spark2": found()}, beside_serving=True))
 
