@@ -38,6 +38,14 @@ CAUSES = (
         "the RoCE devices of the ranks do not reach each other: see that each half has its address, that both ends "
         "have the same MTU, and that NCCL_IB_GID_INDEX is set nowhere",
     ),
+    (
+        ("no kernel image is available",),
+        "the programs were built for another GPU than this: run the undo of nccl_tests, and the play again",
+    ),
+    (
+        ("Connection closed by remote peer", "noticed that process rank"),
+        "a rank ended first: see 'dmesg' on its Spark, for what ended it (memory, or an Xid of the GPU), and 'ethtool'",
+    ),
     (("out of memory",), "the memory does not suffice: end what serves, or lower nccl_tests_max_bytes"),
     (("no socket interface found",), "NCCL_SOCKET_IFNAME names a network device that is not there: run cx7_network"),
     (
@@ -122,7 +130,8 @@ def best(output: Output) -> float | None:
 
 def latency_us(output: Output) -> float | None:
     """Microseconds of the smallest size, out of place."""
-    first = min(output.rows, key=lambda row: row.size, default=None)
+    # An operation that parts its bytes among the ranks prints size 0 for what is too small for that, and does nothing.
+    first = min((row for row in output.rows if row.size), key=lambda row: row.size, default=None)
     return first.out_of_place.time_us if first else None
 
 
@@ -181,7 +190,7 @@ def _broken(ran: Mapping[str, Ran], asked: Asked) -> Iterator[Problem]:
 
 
 def _hang(one: Ran, asked: Asked) -> str:
-    rows = one.output.rows
+    rows = [row for row in one.output.rows if row.size]
     at = f"after the size of {rows[-1].size} bytes" if rows else "before its first size"
     silent = [name for name in asked.members if one.output.networks and name not in one.output.networks]
     who = f", and {' and '.join(silent)} named no network" if silent else ""

@@ -31,7 +31,9 @@ AVERAGE = re.compile(rf"^# Avg bus bandwidth\s*:\s*(?P<busbw>{_FIGURE})(?:\s|$)"
 REDUCED = re.compile(r"^# Reducing maxBytes to (?P<bytes>\d{1,20}) due to memory limitation")
 SIMULATED = re.compile(r"^# SIMULATED")
 #: nccl-tests' own words at an error of CUDA or NCCL, and NCCL's
-ERROR = re.compile(r"Test (?:NCCL|CUDA) failure|NCCL WARN|Test timeout|error while loading shared libraries")
+ERROR = re.compile(
+    r"Test (?:NCCL|CUDA) failure|NCCL WARN|Test timeout|noticed that process rank|error while loading shared libraries"
+)
 #: anywhere in a line, since mpirun joins what all ranks print
 NETWORK = re.compile(r"(?P<host>[\w.-]+):\d+:\d+ \[\d+\] NCCL INFO Using network (?P<transport>\S+)")
 USING = re.compile(r"(?P<host>[\w.-]+):\d+:\d+ \[\d+\] NCCL INFO NET/(?P<transport>IB|Socket) : Using (?P<devices>.*)$")

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._nccl import output
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._nccl import judge, output
 from hypothesis import given
 from hypothesis import strategies as st
-from nccl_support import BOTH, NAMES, network, row, text
+from nccl_support import BOTH, NAMES, asked, network, row, text
+
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "nccl_tests"
 
 
 def test_a_whole_run() -> None:
@@ -112,3 +115,42 @@ def test_an_output_that_is_damaged_anywhere_is_read(place: int, junk: str, cut: 
 def test_what_was_printed_comes_back(size: int, busbw: float, wrong: int) -> None:
     (found,) = output.parse(row(size, busbw, str(wrong), 12.5)).rows
     assert (found.size, found.out_of_place.busbw, found.out_of_place.wrong) == (size, round(busbw, 2), wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "busbw", "latency_us"),
+    [("all_reduce", 28, 1.86, 4553.94), ("all_gather", 28, 1.86, 2276.01), ("sendrecv", 28, 1.82, 2280.9)],
+)
+def test_what_the_real_programs_print(name: str, rows: int, busbw: float, latency_us: float) -> None:
+    found = output.parse(fixture(name))
+    assert (len(found.rows), found.out_of_bounds, found.errors) == (rows, 0, [])
+    assert found.whole
+    assert (judge.best(found), judge.latency_us(found)) == (busbw, latency_us)
+    assert found.networks == dict.fromkeys(("spark1", "spark2"), output.Network("Socket", ("lo",)))
+    assert [one.gpu for one in found.ranks] == ["NVIDIA H200"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nosock", "NCCL_SOCKET_IFNAME names a network device that is not there"),
+        ("noib", "NCCL found no RoCE device"),
+        ("killed", "a rank ended first"),
+        ("no_kernel", "built for another GPU"),
+    ],
+)
+def test_how_the_real_programs_fail(name: str, words: str) -> None:
+    one = judge.Ran(output.parse(fixture(name)), status=3)
+    problems = judge.problems({"all_gather": one}, asked())
+    assert problems[0].what == "failed"
+    assert words in problems[0].text
+
+
+def test_a_real_rank_that_was_stopped_hangs() -> None:
+    one = judge.Ran(output.parse(fixture("stopped")), status=143, timed_out=True, seconds=25)
+    problems = judge.problems({"all_reduce": one}, asked())
+    assert (problems[0].what, "before its first size" in problems[0].text) == ("hang", True)
+
+
+def fixture(name: str) -> str:
+    return (FIXTURES / f"{name}.txt").read_text()

@@ -97,8 +97,14 @@ class Operation:
         return {"all_reduce": 2 * share, "sendrecv": 1.0}.get(self.name, share)
 
     def count(self, size: int, ranks: int) -> int:
-        """Elements of a rank."""
-        return size // FLOAT // (1 if self.name in ("all_reduce", "sendrecv") else ranks)
+        """Elements of a rank: where the bytes are parted among the ranks, in whole pieces of 16 bytes, or none."""
+        if self.name in ("all_reduce", "sendrecv"):
+            return size // FLOAT
+        return size // FLOAT // ranks // 4 * 4
+
+    def size(self, size: int, ranks: int) -> int:
+        """The bytes that are printed for those that were asked for."""
+        return self.count(size, ranks) * FLOAT * (1 if self.name in ("all_reduce", "sendrecv") else ranks)
 
 
 OPERATIONS = {
@@ -108,7 +114,7 @@ OPERATIONS = {
         Operation("all_gather", False),
         Operation("reduce_scatter", True),
         Operation("alltoall", False),
-        Operation("sendrecv", False, in_place=False),
+        Operation("sendrecv", True, in_place=False),
     )
 }
 
@@ -215,16 +221,14 @@ class Rank:
     def row(self, size: int, speed: float, latency_us: float) -> tuple[float, bool]:
         """Print one size. Returns its busbw, and whether values were wrong."""
         ranks, one = self.link.size, self.operation
+        count, size = one.count(size, ranks), one.size(size, ranks)
         factor = one.factor(ranks)
         time_us = latency_us + size * factor / (speed * 1e3)
         algbw = size / time_us / 1e3
         wrong = self.wrong if size >= 1 << 20 else 0
         figures = f"  {fixed(time_us, 7):>7s}  {fixed(algbw, 6):>6s}  {fixed(algbw * factor, 6):>6s}"
         place = f"{figures}  {wrong:>6g}{figures}  " + (f"{wrong:>6g}" if one.in_place else "   N/A")
-        self.say(
-            f"{size:12d}  {one.count(size, ranks):12d}  {'float':>8s}  {'sum' if one.reduces else 'none':>6s}  {-1:>6d}"
-            f"{place}"
-        )
+        self.say(f"{size:12d}  {count:12d}  {'float':>8s}  {'sum' if one.reduces else 'none':>6s}  {-1:>6d}{place}")
         return algbw * factor, bool(wrong)
 
     def measure(self) -> None:
