@@ -47,7 +47,7 @@ class ActionModule(Planner):
         files = self._written(asked, found) if asked["path"] and not self._task.check_mode else []
         lines = reporting.text(found)
         told = {
-            **{name: found[name] for name in ("verdict", "problems", "doubts", "summary", "networks", "simulated")},
+            **{name: found[name] for name in ("outcome", "problems", "doubts", "summary", "networks", "simulated")},
             "files": files,
             "text": lines,
         }
@@ -55,7 +55,7 @@ class ActionModule(Planner):
             return told
         where = f" All of it: {files[0]}." if files else ""
         said = ". ".join(one["text"] for one in found["problems"])
-        return {**told, "failed": True, "msg": f"NCCL is not sound ({found['verdict']}): {said}.{where}"}
+        return {**told, "failed": True, "msg": f"NCCL is not sound ({found['outcome']}): {said}.{where}"}
 
     def _written(self, asked: dict[str, Any], found: dict[str, Any]) -> list[str]:
         """The JSON file, and the page beside it where there is something to draw it by."""

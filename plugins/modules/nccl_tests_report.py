@@ -75,7 +75,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-verdict:
+outcome:
   description: >-
     V(sound), or what is wrong first, of V(tcp), V(half down), V(mtu), V(slow), V(bad state), V(wrong values), V(hang),
     V(failed) and V(not started).

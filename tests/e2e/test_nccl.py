@@ -79,7 +79,7 @@ def test_a_dry_run_says_what_the_first_run_does(fabric: Pair, before: dict[str, 
     assert run.status == "successful", run.said
     assert run.made() == dry.planned()
     found = report(tmp_path / "one.json")
-    assert (found["verdict"], found["simulated"]) == ("sound", True)
+    assert (found["outcome"], found["simulated"]) == ("sound", True)
     assert "the image's own" in found["origin"]
     assert [(one["operation"], one["whole"]) for one in found["summary"]] == [
         ("all_reduce", True),
@@ -110,12 +110,12 @@ def spoilt(pair: Pair, spark: str, spoil: str, mend: str) -> Iterator[None]:
         pair.host(spark).check_output(f"sudo sh -c {mend!r}")
 
 
-def failed(pair: Pair, path: Path, verdict: str, *words: str, **variables: Any) -> dict[str, Any]:
-    """It fails with this verdict and these words, its report is there, and nothing is left."""
+def failed(pair: Pair, path: Path, outcome: str, *words: str, **variables: Any) -> dict[str, Any]:
+    """It fails with this outcome and these words, its report is there, and nothing is left."""
     run = measured(pair, path, **variables)
     assert run.status == "failed", run.said
     found = report(path)
-    assert found["verdict"] == verdict, run.said
+    assert found["outcome"] == outcome, run.said
     assert [word for word in words if word not in run.words] == [], run.said
     assert left(pair) == NOTHING
     return found

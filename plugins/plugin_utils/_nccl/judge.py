@@ -306,7 +306,7 @@ def _slow(ran: Mapping[str, Ran], asked: Asked) -> Iterator[Problem]:
             )
 
 
-def verdict(found: Sequence[Problem]) -> str:
+def outcome(found: Sequence[Problem]) -> str:
     """In a word: ``sound``, or what is wrong first."""
     return found[0].what if found else "sound"
 

@@ -53,7 +53,7 @@ def report(
         "base_image": plan.get("base_image", ""),
         "image": (plan.get("image") or {}).get("name", ""),
         "origin": result.get("origin", ""),
-        "verdict": judge.verdict(problems),
+        "outcome": judge.outcome(problems),
         "problems": [vars(one) for one in problems],
         "doubts": doubts,
         "summary": judge.summary(ran, asked),
@@ -105,7 +105,7 @@ def _stale(stale: Mapping[str, Any]) -> list[str]:
 def text(found: Mapping[str, Any]) -> list[str]:
     """The report in some lines."""
     lines = [VIRTUAL] if found["simulated"] else []
-    lines.append(f"NCCL between {' and '.join(found['nodes'])}: {found['verdict']}")
+    lines.append(f"NCCL between {' and '.join(found['nodes'])}: {found['outcome']}")
     for one in found["summary"]:
         speed = "not judged" if one["busbw"] is None else f"{one['busbw']:g} GB/s of bus bandwidth"
         latency = "" if one["latency_us"] is None else f", the smallest message {one['latency_us']:g} µs"

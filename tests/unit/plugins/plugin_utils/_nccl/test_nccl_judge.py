@@ -20,13 +20,13 @@ HALF = network("spark-aaaa") + network("spark-bbbb", devices=BOTH[:1])
 MEMLOCK = "spark-bbbb:1:2 [0] NCCL WARN Call to ibv_reg_mr_iova2 failed with error Cannot allocate memory\n"
 
 
-def verdict(one: judge.Ran, how: judge.Asked | None = None) -> str:
-    return judge.verdict(judge.problems({"all_gather": one}, how or asked()))
+def outcome(one: judge.Ran, how: judge.Asked | None = None) -> str:
+    return judge.outcome(judge.problems({"all_gather": one}, how or asked()))
 
 
 @pytest.mark.parametrize("busbw", [21.9, 22.7, 24.0])
 def test_what_is_fast_enough_is_sound(busbw: float) -> None:
-    assert verdict(ran(text(busbw))) == "sound"
+    assert outcome(ran(text(busbw))) == "sound"
     assert judge.doubts({"all_gather": ran(text(busbw))}, asked()) == []
 
 
@@ -59,7 +59,7 @@ def test_what_is_fast_enough_is_sound(busbw: float) -> None:
 )
 def test_each_fault_is_named_with_its_mend(one: judge.Ran, how: dict[str, Any], what: str, words: list[str]) -> None:
     found = judge.problems({"all_gather": one}, asked(**how))
-    assert judge.verdict(found) == what
+    assert judge.outcome(found) == what
     said = " ".join(problem.text for problem in found)
     assert [word for word in words if word not in said] == [], said
 
@@ -78,17 +78,17 @@ def test_a_rank_s_own_words_explain_its_tcp() -> None:
 
 
 def test_tcp_is_no_fault_where_rdma_is_not_required() -> None:
-    assert verdict(ran(text(1.5, TCP)), asked(require_rdma=False, min_busbw=1.0)) == "sound"
+    assert outcome(ran(text(1.5, TCP)), asked(require_rdma=False, min_busbw=1.0)) == "sound"
 
 
 def test_a_ring_is_measured_by_its_own_threshold() -> None:
-    assert verdict(ran(text(11.0)), asked(ring=True)) == "sound"
-    assert verdict(ran(text(9.0)), asked(ring=True)) == "slow"
+    assert outcome(ran(text(11.0)), asked(ring=True)) == "sound"
+    assert outcome(ran(text(9.0)), asked(ring=True)) == "slow"
 
 
 def test_small_sizes_alone_are_not_judged_by_their_speed() -> None:
     one = ran(text(rows=row(8, 0.01, time_us=28)))
-    assert verdict(one) == "sound"
+    assert outcome(one) == "sound"
     assert any("its speed is not judged" in doubt for doubt in judge.doubts({"all_gather": one}, asked()))
 
 
@@ -107,7 +107,7 @@ def measured(**values: Any) -> dict[str, Any]:
 
 def test_a_report_of_a_sound_measurement() -> None:
     found = report.report(measured(), asked(), {"base_image": "x", "image": {"name": "y"}}, {}, 0.0)
-    assert (found["verdict"], found["problems"], found["doubts"]) == ("sound", [], [])
+    assert (found["outcome"], found["problems"], found["doubts"]) == ("sound", [], [])
     assert found["summary"][0] == {
         "operation": "all_gather",
         "busbw": 22.7,
@@ -134,7 +134,7 @@ def test_a_report_of_a_sound_measurement() -> None:
 )
 def test_a_measurement_that_did_not_come_to_it(values: dict[str, Any], what: str, words: str) -> None:
     found = report.report(measured(**values), asked(), {}, {}, 0.0)
-    assert found["verdict"] == what
+    assert found["outcome"] == what
     assert words in found["problems"][0]["text"]
 
 
