@@ -11,7 +11,6 @@ from __future__ import annotations
 NAME = "dgx-spark-nccl-tests"  #: of the containers
 FOLDER = "/run/dgx-spark-nccl-tests"  #: gone with the next boot, whatever happens
 CONFIG, STATE = f"{FOLDER}/config", f"{FOLDER}/state"
-BUILD = "/var/lib/dgx-spark/nccl-tests-image"
 REPOSITORY = "dgx-spark/nccl-tests"
 LABEL = "nccl-tests"  #: the value of the label dgx-spark of its images
 #: labels of its images: what it was built from, and of which files

@@ -151,7 +151,8 @@ def doubts(ran: Mapping[str, Ran], asked: Asked) -> list[str]:
     said = []
     for name, one in ran.items():
         slow = latency_us(one.output)
-        if slow is not None and slow > SLOW_US:
+        by_rdma = all(network.transport == RDMA for network in one.output.networks.values())
+        if slow is not None and slow > SLOW_US and by_rdma:
             said.append(
                 f"{name}: the smallest message takes {slow:g} µs, and 20 to 80 are usual over RDMA: see that the "
                 "processors are not busy, which keeps small messages waiting"
@@ -168,7 +169,7 @@ def doubts(ran: Mapping[str, Ran], asked: Asked) -> list[str]:
             )
     small = _small_mtu(asked)
     if small:
-        said.append(f"{small} less than {JUMBO}: RoCE then sends 1024 bytes a packet, and some 10 % are lost")
+        said.append(f"{small}: RoCE then sends 1024 bytes a packet, and some 10 % are lost")
     return said
 
 
@@ -269,7 +270,7 @@ def _small_mtu(asked: Asked) -> str:
         for name, links in asked.links.items()
     }
     said = "; ".join(f"{name}: {', '.join(links)}" for name, links in small.items() if links)
-    return f"the MTU is ({said})" if said else ""
+    return f"the MTU is below {JUMBO} ({said})" if said else ""
 
 
 def _slow(ran: Mapping[str, Ran], asked: Asked) -> Iterator[Problem]:
@@ -296,7 +297,7 @@ def _slow(ran: Mapping[str, Ran], asked: Asked) -> Iterator[Problem]:
         elif small:
             yield Problem(
                 "mtu",
-                f"{said}: {small} less than {JUMBO}. Run cx7_network with its own MTU of 9000, on a switch there too",
+                f"{said}: {small}. Run cx7_network with its own MTU of 9000, on a switch there too",
             )
         else:
             yield Problem(
