@@ -1,5 +1,5 @@
 # make lab        two virtual Sparks, and a chat answer over MPI from them
-# make lab ENGINE=vllm  the same with the real vLLM, built for processors
+# make lab ENGINE=vllm  the same with the real vLLM, built for processors; ENGINE=sglang  with a stand-in for SGLang
 # make lab-up     just the Sparks                             make lab-down  take them away again
 # make test       lint, unit, package, Molecule, end to end   make help      all targets
 SHELL := /bin/bash
@@ -18,9 +18,9 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
 LAB ?= lab
 SPARKS ?= 2
 CABLING ?= auto
-# trtllm is a stand-in; vllm the real one, built for processors: some gigabytes, and a minute and a half for a start
+# trtllm, sglang and vllm-simulated are stand-ins; vllm is the real one, built for processors: some gigabytes, and a minute and a half for a start
 ENGINE ?= trtllm
-lab_vllm = $(if $(filter vllm,$(ENGINE)),-e @lab/playbooks/vars/vllm.yml)
+lab_engine = $(if $(filter-out trtllm,$(ENGINE)),-e @lab/playbooks/vars/$(ENGINE).yml)
 # The environment that vLLM for processors is in: tests/bench/beside_vllm.py says how it gets there.
 VLLM ?= build/vllm
 lab_vars = -e virtual_spark_lab='"$(LAB)"' -e virtual_spark_count=$(SPARKS) -e virtual_spark_cabling=$(CABLING)
@@ -55,7 +55,7 @@ $(VENV)/.for-tests: $(VENV)/.for-use requirements-dev.txt
 lab: $(VENV)/.for-use ## two blank virtual Sparks, from nothing to a chat answer over MPI (ENGINE=)
 	ansible-playbook lab/playbooks/up.yml
 	ansible-playbook lab/playbooks/engine.yml -e virtual_spark_engine_name=$(ENGINE)
-	ansible-playbook -i lab/inventory/lab.yml playbooks/two_spark.yml $(lab_vllm)
+	ansible-playbook -i lab/inventory/lab.yml playbooks/two_spark.yml $(lab_engine)
 
 lab-up: $(VENV)/.for-use ## bring up virtual Sparks (LAB= SPARKS= CABLING=)
 	ansible-playbook lab/playbooks/up.yml $(lab_vars)

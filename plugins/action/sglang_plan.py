@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import sglang
-from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._engine.plan import EnginePlan
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._engine.plan import KEEP_FACTS, EnginePlan
 
-#: the configuration of SGLang is no change by itself, those are engine_plan's
-CHANGES: tuple[str, ...] = ()
+CHANGES: tuple[str, ...] = (KEEP_FACTS,)
 
 
 class ActionModule(EnginePlan):

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Mapping
+from typing import Any, ClassVar
 
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm, vllm_image
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._engine.plan import KEEP_FACTS, EnginePlan
 
-#: the configuration of vLLM is no change by itself, those are engine_plan's; but what the image says is kept
 CHANGES: tuple[str, ...] = (KEEP_FACTS,)
 
 
@@ -20,15 +18,4 @@ class ActionModule(EnginePlan):
 
     ENGINE = vllm.ENGINE
     SPECULATION = "speculative_config"
-    SPEC: ClassVar[dict[str, Any]] = {
-        **EnginePlan.SPEC,
-        "alias": {"type": "str", "default": ""},
-        "facts": {"type": "dict", "default": {}},
-        "noted": {"type": "bool", "default": True},
-        "image_changed": {"type": "bool", "default": False},
-        "planned_at": {"type": "float", "default": 0},
-    }
-
-    def told(self, flags: Any) -> Mapping[str, Flag] | None:
-        """The flags of the image, where it has said them."""
-        return vllm_image.told(flags)
+    SPEC: ClassVar[dict[str, Any]] = {**EnginePlan.SPEC, "alias": {"type": "str", "default": ""}}

@@ -66,6 +66,25 @@ options:
     type: str
     choices: [auto, always, never]
     default: auto
+  facts:
+    description: >-
+      What the image says of itself, as M(sparkops.dgx_spark.vllm_image_info) or its like for SGLang
+      returns it. With flags they judge the arguments. Empty where the image is not there: a table of one version judges
+      then, and a refusal says so.
+    type: dict
+    default: {}
+  noted:
+    description: Whether that is kept on the leader, as these modules tell.
+    type: bool
+    default: true
+  image_changed:
+    description: Whether the image was pulled since the first plan, for the end of a refusal.
+    type: bool
+    default: false
+  planned_at:
+    description: RV(at) of the first plan of the play, which this one keeps. 0 where this is the first.
+    type: float
+    default: 0
 """
 
     REPORT = r"""

@@ -16,7 +16,12 @@ description:
   - >-
     V(removed) purges the recorded packages that are still installed and forgets the record. A recorded package that a
     package of the owner needs by now stays, and RV(kept) says so.
-  - The record is C(/var/lib/dgx-spark/packages.json), by role a list of packages.
+  - >-
+    Packages that the installation removes, as chrony's removes systemd-timesyncd, are recorded too, and V(removed)
+    installs these again in the same step.
+  - >-
+    The records are C(/var/lib/dgx-spark/packages.json) and C(/var/lib/dgx-spark/packages_replaced.json), by role a list
+    of packages.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
 attributes:
@@ -36,6 +41,12 @@ options:
       What the role is about to install, each a name or C(name=version). Required if O(state=recorded).
     type: list
     elements: str
+  cache_valid_time:
+    description: >-
+      With O(state=recorded), apt's package lists are updated first where they are older than so many seconds, since
+      older lists may not have what the installation takes. Nothing is updated in check mode, or where this is
+      not given.
+    type: int
   install_recommends:
     description: Whether the installation takes recommended packages, too.
     type: bool
@@ -54,6 +65,7 @@ EXAMPLES = r"""
   sparkops.dgx_spark.ledger_packages:
     role: cx7_network
     packages: [iperf3]
+    cache_valid_time: 86400
   become: true
   changed_when: false
 
@@ -73,6 +85,14 @@ packages:
   type: list
   elements: str
   sample: [iperf3, libiperf0]
+replaced:
+  description: >-
+    With O(state=recorded) the packages on record that the installation removes; with O(state=removed) those that were
+    installed again, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [systemd-timesyncd]
 kept:
   description: Recorded packages that stay, with the packages that need them.
   returned: success
@@ -80,6 +100,7 @@ kept:
   sample: {libiperf0: [some-tool]}
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,19 +116,37 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.notes imp
 )
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.packages import (
     FORMAT,
+    LISTS,
     LOCK_TIMEOUT_S,
+    UPDATED,
+    has_lists,
     installed,
     new_packages,
     removed_packages,
 )
 
 RECORD = str(Path(ROOT, "packages.json"))
+REPLACED = str(Path(ROOT, "packages_replaced.json"))
 
 
 def apt(module: AnsibleModule, *argv: str) -> str:
     """Run apt-get, wait for another that runs, and return what it prints."""
     tool = module.get_bin_path("apt-get", required=True)
     return module.run_command([tool, "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT_S}", *argv], check_rc=True)[1]
+
+
+def update_lists(module: AnsibleModule, valid_s: int) -> None:
+    """Update older package lists of apt. apt-get waits for dpkg's lock alone, so this waits for theirs."""
+    updated = max((path.stat().st_mtime for path in map(Path, (LISTS, UPDATED)) if path.exists()), default=0)
+    if has_lists(LISTS) and time.time() - updated < valid_s:
+        return
+    tool = module.get_bin_path("apt-get", required=True)
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    # Without the option it takes a list that it could not get for no error, and goes on with the old one.
+    while (done := module.run_command([tool, "-o", "APT::Update::Error-Mode=any", "update"]))[0]:
+        if f"{LISTS}/lock" not in done[2] or time.monotonic() > deadline:
+            module.fail_json(msg=f"the package lists cannot be updated: {done[2].strip() or done[1].strip()}")
+        time.sleep(2)
 
 
 def there(module: AnsibleModule, packages: list[str]) -> list[str]:
@@ -118,25 +157,37 @@ def there(module: AnsibleModule, packages: list[str]) -> list[str]:
     return sorted(installed(module.run_command([tool, "-W", "-f", FORMAT, *packages])[1]))
 
 
-def store(record: dict[str, list[str]]) -> None:
-    """Write the record; one without a package is no file."""
+def store(record: dict[str, list[str]], path: str = "") -> None:
+    """Write a record; one without a package is no file."""
     if any(record.values()):
-        write_note(RECORD, {role: packages for role, packages in record.items() if packages})
+        write_note(path or RECORD, {role: packages for role, packages in record.items() if packages})
     else:
-        remove_note(RECORD)
+        remove_note(path or RECORD)
 
 
-def recorded(module: AnsibleModule, record: dict[str, list[str]]) -> dict[str, Any]:
-    """Record what an installation would add to the host."""
+def recorded(module: AnsibleModule, record: dict[str, list[str]], replaced: dict[str, list[str]]) -> dict[str, Any]:
+    """Record what an installation would add to the host, and what it would remove."""
     role = module.params["role"]
     recommends = "--install-recommends" if module.params["install_recommends"] else "--no-install-recommends"
     names = module.params["packages"]
+    if module.params["cache_valid_time"] is not None and not module.check_mode:
+        update_lists(module, module.params["cache_valid_time"])
     simulation = apt(module, "--simulate", recommends, "--allow-downgrades", "install", *names) if names else ""
-    before = record.get(role, [])
+    before, lost = record.get(role, []), replaced.get(role, [])
     after = sorted({*before, *new_packages(simulation)})
-    if after != before and not module.check_mode:
-        store({**record, role: after})
-    return {"changed": after != before, "packages": after, "kept": {}, "diff": difference(before, after)}
+    losing = sorted({*lost, *removed_packages(simulation)} - set(after))
+    if not module.check_mode:
+        if after != before:
+            store({**record, role: after})
+        if losing != lost:
+            store({**replaced, role: losing}, REPLACED)
+    return {
+        "changed": after != before or losing != lost,
+        "packages": after,
+        "replaced": losing,
+        "kept": {},
+        "diff": difference(before, after),
+    }
 
 
 def removable(module: AnsibleModule, packages: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -158,17 +209,21 @@ def outside(module: AnsibleModule, packages: list[str], ours: list[str] | None =
     return sorted(set(gone) - set(ours or packages))
 
 
-def removed(module: AnsibleModule, record: dict[str, list[str]]) -> dict[str, Any]:
-    """Purge what was recorded."""
+def removed(module: AnsibleModule, record: dict[str, list[str]], replaced: dict[str, list[str]]) -> dict[str, Any]:
+    """Purge what was recorded, and install again what that had replaced."""
     role = module.params["role"]
     going, kept = removable(module, there(module, record.get(role, [])))
-    if not module.check_mode and role in record:
+    lost = replaced.get(role, []) if going else []
+    back = sorted(set(lost) - set(there(module, lost)))
+    if not module.check_mode and (role in record or role in replaced):
         if going:
-            apt(module, "--yes", "purge", *going)
+            apt(module, "--yes", "--no-install-recommends", "purge", *going, *(f"{package}+" for package in back))
         store({one: packages for one, packages in record.items() if one != role})
+        store({one: packages for one, packages in replaced.items() if one != role}, REPLACED)
     for package, others in kept.items():
         module.warn(f"{package}, which the role {role} installed, stays, as {', '.join(others)} needs it")
-    return {"changed": bool(going), "packages": going, "kept": kept, "diff": difference(going, [])}
+    shown = difference(going, back)
+    return {"changed": bool(going), "packages": going, "replaced": back, "kept": kept, "diff": shown}
 
 
 def difference(before: list[str], after: list[str]) -> dict[str, str]:
@@ -182,6 +237,7 @@ def main() -> None:
         argument_spec={
             "role": {"type": "str", "required": True},
             "packages": {"type": "list", "elements": "str"},
+            "cache_valid_time": {"type": "int"},
             "install_recommends": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["recorded", "removed"], "default": "recorded"},
         },
@@ -191,7 +247,8 @@ def main() -> None:
     module.run_command_environ_update = {"LANGUAGE": "C", "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         record = read_note(RECORD, {}, is_text_list)
-        done = (recorded if module.params["state"] == "recorded" else removed)(module, record)
+        replaced = read_note(REPLACED, {}, is_text_list)
+        done = (recorded if module.params["state"] == "recorded" else removed)(module, record, replaced)
     except FileError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**done)

@@ -50,7 +50,9 @@ engine:
   returned: success
   type: dict
 changes:
-  description: For each member an empty list, since the changes are those of M(sparkops.dgx_spark.engine_plan).
+  description: >-
+    For each member a list, empty but for the leader's where it is yet to be kept what the image says of itself: the
+    other changes are those of M(sparkops.dgx_spark.engine_plan).
   returned: success
   type: dict
   sample: {"spark1": []}

@@ -131,7 +131,7 @@ def main() -> None:
     folder = layout("vllm", asked["instance"])["state_dir"]
     try:
         docker, meminfo = Docker(asked["docker_socket"]), Path(contract.MEMINFO).read_text(encoding="utf-8")
-        found = vllm_image.look(docker, asked["image"], folder, asked["run_parser"], limits, meminfo)
+        found = vllm_image.PARSER.look(docker, asked["image"], folder, asked["run_parser"], limits, meminfo)
     except DockerError as error:
         module.fail_json(msg=f"The image {asked['image']} cannot be read: {error}. Nothing was changed.")
     except OSError as error:

@@ -207,7 +207,7 @@ def main() -> None:
         "--repetitions", type=int, default=5, help="converged runs of each build (default: %(default)s)"
     )
     parser.add_argument(
-        "--first-runs", type=int, default=2, help="first runs of each build, in turns (default: %(default)s)"
+        "--first-runs", type=int, default=3, help="first runs of each build, in turns (default: %(default)s)"
     )
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench" / "converged.json")
     asked = parser.parse_args()

@@ -599,43 +599,6 @@ def test_200_streams_are_held_for_a_minute(client: Client) -> None:
     assert run.status == "successful", run.said
 
 
-def test_an_alias_outlives_a_switch_of_the_model(client: Client, tmp_path: Path) -> None:
-    lab, key = with_models(client.lab), client.key()
-    seen: list[tuple[int, dict[str, str], str]] = []
-    stop = threading.Event()
-
-    def poll() -> None:
-        while not stop.wait(0.3):
-            with suppress(OSError, http.client.HTTPException):
-                seen.append(client.ask("POST", CHAT, key, {**question(), "max_tokens": 4}))
-
-    poller = threading.Thread(target=poll)
-    poller.start()
-    run = lab.serve("switch_model.yml", **{**GATEWAY, "spark_model": B})
-    stop.set()
-    poller.join()
-    assert run.status == "successful", run.said
-    statuses = {status for status, _header, _text in seen}
-    assert statuses <= {200, 502, 503}
-    assert statuses >= {200, 503}
-    for status, header, text in seen:
-        said = json.loads(text)
-        if status == 200:
-            assert said["choices"][0]["finish_reason"] in ("stop", "length"), "no success that was none"
-        else:
-            assert int(header["retry-after"]) > 0
-    reasons = {json.loads(text)["error"]["message"] for status, _header, text in seen if status == 503}
-    assert any("does not serve" in reason for reason in reasons), reasons
-    status, _header, text = client.ask("POST", CHAT, key, question())
-    assert (status, json.loads(text)["model"]) == (200, "chat")
-    listed = json.loads(client.ask("GET", "/v1/models", key)[2])
-    assert [one["id"] for one in listed["data"]] == ["chat", B]
-    tail = "sudo journalctl --unit dgx-spark-gateway --output cat --lines 50"
-    eventually(lambda: B.replace("/", "\\/") in lab.host("spark1").check_output(tail), True, 20)
-    back = lab.serve(PLAY, **GATEWAY)
-    assert back.status == "successful", back.said
-
-
 def test_another_instance_has_a_gateway_of_its_own(client: Client) -> None:
     """Before the same engine, so that nothing but the gateway is another."""
     lab = client.lab
@@ -762,6 +725,46 @@ def test_back_to_loopback_and_nothing_is_left(client: Client, before: State) -> 
     assert run.status == "successful", run.said
     assert not (client.keys / "spark1").exists()
     assert differences(before, captured(lab), BY_SERVING, REMEMBERED) == []
+
+
+def test_an_alias_outlives_a_switch_of_the_model(client: Client) -> None:
+    lab = with_models(client.lab)
+    run = lab.serve(PLAY, **GATEWAY)
+    assert run.status == "successful", run.said
+    key = client.key()
+    seen: list[tuple[int, dict[str, str], str]] = []
+    stop = threading.Event()
+
+    def poll() -> None:
+        while not stop.wait(0.3):
+            with suppress(OSError, http.client.HTTPException):
+                seen.append(client.ask("POST", CHAT, key, {**question(), "max_tokens": 4}))
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    run = lab.serve("switch_model.yml", **{**GATEWAY, "spark_model": B})
+    stop.set()
+    poller.join()
+    assert run.status == "successful", run.said
+    statuses = {status for status, _header, _text in seen}
+    assert statuses <= {200, 502, 503}
+    assert statuses >= {200, 503}
+    for status, header, text in seen:
+        said = json.loads(text)
+        if status == 200:
+            assert said["choices"][0]["finish_reason"] in ("stop", "length"), "no success that was none"
+        else:
+            assert int(header["retry-after"]) > 0
+    reasons = {json.loads(text)["error"]["message"] for status, _header, text in seen if status == 503}
+    assert any("does not serve" in reason for reason in reasons), reasons
+    status, _header, text = client.ask("POST", CHAT, key, question())
+    assert (status, json.loads(text)["model"]) == (200, "chat")
+    listed = json.loads(client.ask("GET", "/v1/models", key)[2])
+    assert [one["id"] for one in listed["data"]] == ["chat", B]
+    tail = "sudo journalctl --unit dgx-spark-gateway --output cat --lines 50"
+    eventually(lambda: B.replace("/", "\\/") in lab.host("spark1").check_output(tail), True, 20)
+    back = lab.serve(PLAY, **GATEWAY)
+    assert back.status == "successful", back.said
 
 
 def test_undo_takes_the_gateway_away_before_what_it_serves(client: Client) -> None:

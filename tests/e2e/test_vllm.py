@@ -1,10 +1,13 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The real vLLM, built for processors, on two virtual Sparks and on one: served, looked at, broken and undone.
+"""vLLM on two virtual Sparks and on one: served, looked at, broken and undone.
 
-What gloo cannot show of NCCL is listed in lab/README.md. A start takes a minute and a half, so that all of this is of
-the matrix.
+The real one, built for processors, and a stand-in for it, on which all of this takes minutes: what both do is what the
+stand-in may stand for.
+
+What gloo cannot show of NCCL is listed in lab/README.md. A start of the real one takes a minute and a half, so that all
+of this is of the matrix.
 """
 
 from __future__ import annotations
@@ -17,58 +20,53 @@ from dataclasses import dataclass
 from typing import Iterator
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_image
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import image_parser
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_cli import FLAGS, VERSION
 
 from .conftest import SPARKS, Run, eventually, taken_down
+from .every_node_support import CABLE, PATIENCE, EveryNode, kill, stocked
 from .pace import Clock
 from .state import Allowed, State, captured, differences, unused
 from .test_undo import MODEL_STAYS, STAYS
-from .vllm_support import CORE, MAIN, MODEL, RANK, Real, real
+from .vllm_support import CORE, MAIN, RANK, REAL, STAND_IN
 
 pytestmark = pytest.mark.matrix
 CONTAINER = "$(sudo docker ps --quiet --filter name=dgx-spark-vllm)"
-#: a supervisor that looks often and forgives early, so that a table of many faults does not use up its patience
-PATIENCE = {
-    "engine_serve_canary_interval": 5,
-    "engine_serve_canary_timeout": 15,
-    "engine_serve_max_starts": 50,
-}
 START_S = 300  # seconds of an idle machine, in which a start takes 90
 
 
-@pytest.fixture(scope="module")
-def sparks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+@pytest.fixture(scope="module", params=[STAND_IN, REAL], ids=["stand-in", "real"])
+def sparks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EveryNode]:
     """Two Sparks that nothing has touched."""
-    one = real(tmp_path_factory.mktemp("vllm"))
+    one = stocked(tmp_path_factory.mktemp("vllm"), request.param)
     one.options.update(PATIENCE)
     yield one
     taken_down(one)
 
 
 @pytest.fixture(scope="module")
-def blank(sparks: Real) -> State:
+def blank(sparks: EveryNode) -> State:
     """What they were before the first run."""
     return captured(sparks)
 
 
 @pytest.fixture(scope="module")
-def first(sparks: Real, blank: State) -> Run:
+def first(sparks: EveryNode, blank: State) -> Run:
     """The first run, by a Swarm."""
     run = sparks.serve()
     assert run.status == "successful", run.said
     return run
 
 
-def sent(spark: Real) -> int:
+def sent(spark: EveryNode) -> int:
     """Bytes that the leader has sent over the fabric."""
     netdevs = "cat /sys/class/net/e*p1s0f0np0/statistics/tx_bytes /sys/class/net/e*P2p1s0f0np0/statistics/tx_bytes"
     return sum(map(int, spark.host("spark1").run(netdevs).stdout.split()))
 
 
-def test_two_sparks_answer_with_ranks_that_talk_over_the_fabric(sparks: Real, first: Run) -> None:
+def test_two_sparks_answer_with_ranks_that_talk_over_the_fabric(sparks: EveryNode, first: Run) -> None:
     report = first.registered("vllm_serve_report")["spark1"]
-    assert (report["model"], report["version"]) == (MODEL, VERSION)
+    assert (report["model"], report["version"]) == (sparks.model, VERSION)
     assert report["kv_tokens"] > 1000
     assert sparks.whole()
     before = sent(sparks)
@@ -84,14 +82,14 @@ def test_two_sparks_answer_with_ranks_that_talk_over_the_fabric(sparks: Real, fi
         assert "--nnodes 2" in command
 
 
-def test_the_image_has_said_its_flags_and_they_are_those_of_the_table(sparks: Real, first: Run) -> None:
+def test_the_image_has_said_its_flags_and_they_are_those_of_the_table(sparks: EveryNode, first: Run) -> None:
     note = json.loads(sparks.host("spark1").check_output("sudo sh -c 'cat /var/lib/dgx-spark/vllm/image-*.json'"))
     assert note["facts"]["no_flags_because"] == ""
     assert note["facts"]["version"].startswith(VERSION)
-    assert vllm_image.told(note["facts"]["flags"]) == FLAGS
+    assert image_parser.told(note["facts"]["flags"]) == FLAGS
 
 
-def test_a_second_run_changes_nothing_and_a_dry_one_says_so(sparks: Real, first: Run) -> None:
+def test_a_second_run_changes_nothing_and_a_dry_one_says_so(sparks: EveryNode, first: Run) -> None:
     pids = sparks.pids()
     again = sparks.serve()
     assert (again.status, again.changed) == ("successful", {}), again.made()
@@ -101,7 +99,7 @@ def test_a_second_run_changes_nothing_and_a_dry_one_says_so(sparks: Real, first:
     assert sparks.serve("verify.yml").status == "successful"
 
 
-def test_a_flag_that_the_image_does_not_have_is_refused_before_anything_changes(sparks: Real, first: Run) -> None:
+def test_a_flag_that_the_image_does_not_have_is_refused_before_anything_changes(sparks: EveryNode, first: Run) -> None:
     pids = sparks.pids()
     wrong = {**sparks.options["vllm_serve_arguments"], "max_modellen": 5}
     run = sparks.serve(vllm_serve_arguments=wrong)
@@ -111,11 +109,11 @@ def test_a_flag_that_the_image_does_not_have_is_refused_before_anything_changes(
     assert sparks.pids() == pids
 
 
-def test_a_name_that_it_does_not_know_is_refused_and_an_alias_is_known(sparks: Real, first: Run) -> None:
+def test_a_name_that_it_does_not_know_is_refused_and_an_alias_is_known(sparks: EveryNode, first: Run) -> None:
     assert sparks.chat("stable")[0] == 404
     run = sparks.serve(spark_model_alias="stable")
     assert run.status == "successful", run.said
-    assert [sparks.chat(name)[0] for name in (MODEL, "stable", "another")] == [200, 200, 404]
+    assert [sparks.chat(name)[0] for name in (sparks.model, "stable", "another")] == [200, 200, 404]
 
 
 @dataclass(frozen=True)
@@ -127,11 +125,6 @@ class Fault:
     mend: str = ""
 
 
-def kill(pattern: str, number: str = "KILL") -> str:
-    return f"sudo pkill -{number} --full '{pattern}'"
-
-
-CABLE = "ansible-playbook lab/playbooks/cable.yml -e virtual_spark_lab='\"{lab}\"' -e virtual_spark_home={home}"
 FAULTS = {
     "the head's server killed": Fault("spark1", kill(MAIN)),
     "the head's engine core killed": Fault("spark1", kill(CORE)),
@@ -149,7 +142,7 @@ FAULTS = {
 }
 
 
-def run(sparks: Real, spark: str, command: str) -> None:
+def run(sparks: EveryNode, spark: str, command: str) -> None:
     if spark:
         sparks.host(spark).run(command)  # a reboot ends the connection
     else:
@@ -158,7 +151,7 @@ def run(sparks: Real, spark: str, command: str) -> None:
 
 
 @pytest.fixture(scope="module", params=["swarm", "docker"])
-def serving(request: pytest.FixtureRequest, sparks: Real, first: Run) -> Real:
+def serving(request: pytest.FixtureRequest, sparks: EveryNode, first: Run) -> EveryNode:
     """They serve, started by either."""
     sparks.options["spark_launcher"] = request.param
     done = sparks.serve()
@@ -166,16 +159,10 @@ def serving(request: pytest.FixtureRequest, sparks: Real, first: Run) -> Real:
     return sparks
 
 
-def serves(sparks: Real) -> set[tuple[str, str]]:
-    """Wait until what an earlier test did is over; returns the engine's processes."""
-    eventually(lambda: (sparks.told().get("phase"), sparks.whole()), ("serving", True), seconds=START_S)
-    return sparks.pids()
-
-
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_the_engine_ends_everywhere_and_comes_back_by_itself(serving: Real, fault: Fault) -> None:
+def test_the_engine_ends_everywhere_and_comes_back_by_itself(serving: EveryNode, fault: Fault) -> None:
     """And no token of the old engine is noted after the fault: what ends in an error was not served."""
-    before, began = serves(serving), serving.told()["began"]
+    before, began = serving.serves(START_S), serving.told()["began"]
     run(serving, fault.spark, fault.command)
     at, noted, clock = time.time(), [0.0], Clock()
 
@@ -195,22 +182,22 @@ def test_the_engine_ends_everywhere_and_comes_back_by_itself(serving: Real, faul
     print(f"ended within {took}, back after {serving.back(before, START_S)}")
 
 
-def test_a_cable_out_for_a_moment_costs_a_moment(serving: Real) -> None:
+def test_a_cable_out_for_a_moment_costs_a_moment(serving: EveryNode) -> None:
     """Both ends keep their connections, and the engine goes on: it is not started again for that."""
-    before = serves(serving)
-    run(serving, "", f"{CABLE} -e virtual_spark_cable_plugged=false")
+    before = serving.serves(START_S)
+    serving.cabled(False)
     time.sleep(5)
-    run(serving, "", CABLE)
+    serving.cabled(True)
     eventually(lambda: serving.chat()[0], 200, seconds=60)
     time.sleep(20)
     assert serving.pids() == before
     assert serving.told()["phase"] == "serving"
 
 
-def test_a_stream_that_a_fault_ends_has_no_good_end(serving: Real) -> None:
+def test_a_stream_that_a_fault_ends_has_no_good_end(serving: EveryNode) -> None:
     """vLLM writes [DONE] behind an error event, which is no success."""
-    before, leader = serves(serving), serving.host("spark1")
-    body = {"model": MODEL, "stream": True, "max_tokens": 1500, "ignore_eos": True}
+    before, leader = serving.serves(START_S), serving.host("spark1")
+    body = {"model": serving.model, "stream": True, "max_tokens": 1500, "ignore_eos": True}
     body["messages"] = [{"role": "user", "content": "x"}]
     ask = f"curl --silent --no-buffer --json '{json.dumps(body)}' http://127.0.0.1:8355/v1/chat/completions"
     leader.check_output(f"({ask} > /tmp/stream) </dev/null >/dev/null 2>&1 &")
@@ -223,14 +210,14 @@ def test_a_stream_that_a_fault_ends_has_no_good_end(serving: Real) -> None:
     assert ends <= {None, "abort", "error"}, ends
 
 
-def test_wrong_arguments_are_not_tried_again(serving: Real) -> None:
+def test_wrong_arguments_are_not_tried_again(serving: EveryNode) -> None:
     """Such as the table lets through, and vLLM refuses: what served comes back."""
-    before = serves(serving)
+    before = serving.serves(START_S)
     wrong = {**serving.options["vllm_serve_arguments"], "max_model_len": 1_000_000}
     done = serving.serve(vllm_serve_arguments=wrong, engine_serve_max_starts=1)
     assert done.status == "failed"
     assert "max_model_len" in done.words
-    assert f"{MODEL} serves again on spark1, spark2, as before" in done.words
+    assert f"{serving.model} serves again on spark1, spark2, as before" in done.words
     print(f"back after {serving.back(before, START_S)}")
 
 
@@ -238,7 +225,7 @@ def test_wrong_arguments_are_not_tried_again(serving: Real) -> None:
 IMAGE_STAYS = (Allowed("docker", r"image nvcr\.test/.*", STAYS[0].reason),)
 
 
-def test_undo_leaves_nothing(sparks: Real, blank: State, first: Run) -> None:
+def test_undo_leaves_nothing(sparks: EveryNode, blank: State, first: Run) -> None:
     done = sparks.serve("undo.yml", spark_undo_packages=True)
     assert done.status == "successful", done.said
     after = captured(sparks)
@@ -247,7 +234,7 @@ def test_undo_leaves_nothing(sparks: Real, blank: State, first: Run) -> None:
     assert sparks.pids() == set()
 
 
-def test_one_spark_of_the_two_serves_alone(sparks: Real, blank: State) -> None:
+def test_one_spark_of_the_two_serves_alone(sparks: EveryNode, blank: State) -> None:
     """Started by systemd, without a rank beside it."""
     sparks.play("undo.yml", **sparks.options)
     alone = sparks.hosts("spark1")

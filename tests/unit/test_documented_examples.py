@@ -171,7 +171,7 @@ def known_variables() -> set[str]:
     for path in readers:
         names |= set(
             re.findall(
-                r"\b(?:spark|validate|doctor|setup|status|preflight|prune|download|benchmark|api_key)_[a-z_]+",
+                r"\b(?:spark|validate|doctor|setup|status|preflight|prune|download|benchmark|api_key|access)_[a-z_]+",
                 path.read_text(),
             )
         )

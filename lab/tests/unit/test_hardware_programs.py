@@ -141,7 +141,7 @@ def spark(tmp_path: Path) -> Path:
 def smi(etc: Path, *arguments: str) -> tuple[int, str]:
     done = subprocess.run(
         ["/bin/sh", str(HARDWARE / "usr/bin/nvidia-smi"), *arguments],
-        env={"VIRTUAL_SPARK_ETC": str(etc), "PATH": os.environ["PATH"]},
+        env={"VIRTUAL_SPARK_ETC": str(etc), "VIRTUAL_SPARK_RUN": str(etc), "PATH": os.environ["PATH"]},
         stdout=subprocess.PIPE,
         text=True,
         check=False,
@@ -219,6 +219,28 @@ def test_nvidia_smi_faults(spark: Path, fault: str, code: int, said: str, argume
     (spark / "faults" / fault).touch()
     found, out = smi(spark, *arguments)
     assert (found, out.startswith(said)) == (code, True)
+
+
+def clock(spark: Path) -> str:
+    return smi(spark, "--query-gpu=clocks.gr", "--format=csv,noheader")[1]
+
+
+def test_nvidia_smi_locks_the_clock_and_lets_it_go(spark: Path) -> None:
+    code, said = smi(spark, "-lgc", "900,2000")
+    assert (code, said.splitlines()[0]) == (
+        0,
+        'GPU clocks set to "(gpuClkMin 900, gpuClkMax 2000)" for GPU 0000000F:01:00.0',
+    )
+    assert clock(spark) == "900 MHz\n"
+    assert smi(spark, "-rgc")[0] == 0
+    assert clock(spark) == "208 MHz\n"
+    assert smi(spark, "-lgc", "fast")[0] == 2
+
+
+def test_nvidia_smi_says_in_words_alone_that_a_clock_cannot_be_locked(spark: Path) -> None:
+    (spark / "faults" / "gpu-clock-unsupported").touch()
+    code, said = smi(spark, "-lgc", "0,2000")
+    assert (code, "gpuClkMax" in said, "not supported" in said) == (0, False, True)
 
 
 def test_nvidia_smi_in_a_container_without_gpus(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How large an image is that is not pulled yet: its registry's manifest tells, which Docker's own API does not pass on.
+"""What a registry tells of images that are not pulled yet: tags, sizes, and what an image says of itself.
+
+Docker's own API passes none of that on.
 
 This module util is private to the collection. Nothing here is needed to pull: where a registry does not answer in this
 way, the size is unknown.
@@ -17,7 +19,7 @@ import re
 import ssl
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Tuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import ARCHITECTURES
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.foreign import reads
@@ -33,7 +35,10 @@ ACCEPT = ", ".join(
 )
 _TIMEOUT_S = 20.0
 _MOST_BYTES = 4 << 20  # of a manifest, as registries limit it
+_MOST_PAGES = 50  # of a list of tags
+_MOST_MOVES = 3  # from a registry to where it keeps what is asked for
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+_NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
 Login = Tuple[str, str]
 
@@ -112,27 +117,90 @@ def challenge(header: str) -> tuple[str, dict[str, str]]:
     return scheme.lower(), dict(_PARAMETER.findall(rest))
 
 
+@_reads_answers
+def tags_in(answer: Mapping[str, Any]) -> list[str]:
+    """Return the tags of one page of a list of tags; a repository without any may have none, or null.
+
+    >>> tags_in({"name": "a/b", "tags": ["1", "2"]}), tags_in({"name": "a/b", "tags": None})
+    (['1', '2'], [])
+    """
+    tags = answer["tags"] or []
+    if not isinstance(tags, list):
+        raise RegistryError("this is no list of tags")
+    return [str(tag) for tag in tags]
+
+
+def next_page(link: str) -> str:
+    """Return where a list goes on, by the header Link of an answer; empty where this is its end.
+
+    >>> next_page('</v2/a/b/tags/list?last=2&n=2>; rel="next"'), next_page("")
+    ('/v2/a/b/tags/list?last=2&n=2', '')
+    """
+    found = _NEXT.search(link)
+    return found[1] if found else ""
+
+
+class _Answer(NamedTuple):
+    """An answer; the names of its headers in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    found: Any
+
+
 class Registry:
     """One registry, over TLS, with the certificates that Docker trusts for it.
 
-    :param proxy: the address of an HTTP proxy; empty for none.
+    :param proxy: the address of an HTTP proxy; empty for none. :param timeout: seconds that one answer may take.
     """
 
-    def __init__(self, server: str, proxy: str = "", certificates: str = CERTIFICATES) -> None:
-        self._server, self._proxy = server, proxy
+    def __init__(
+        self, server: str, proxy: str = "", certificates: str = CERTIFICATES, *, timeout: float = _TIMEOUT_S
+    ) -> None:
+        self._server, self._proxy, self._timeout = server, proxy, timeout
+        self._known: dict[str, str] = {}  # what the registry wants to see before it shows a repository
         self._trust = ssl.create_default_context()
         for path in sorted(Path(certificates, server).glob("*.crt")):
             self._trust.load_verify_locations(cafile=str(path))
 
     def manifest(self, repository: str, version: str, login: Login | None) -> Any:
         """Return a manifest or an index. :raises RegistryError: OSError and HTTPException, where there is none."""
-        url = f"https://{self._server}/v2/{repository}/manifests/{version}"
-        status, asks, found = self._json(url, "")
-        if status == 401:
-            status, _asks, found = self._json(url, self._authorization(asks, login))
-        if status != 200:
-            raise RegistryError(f"HTTP status {status}")
-        return found
+        return self._get(repository, f"manifests/{version}", login).found
+
+    def config(self, repository: str, digest: str, login: Login | None) -> Any:
+        """Return the configuration of an image, which its manifest names by a digest.
+
+        :raises RegistryError: OSError and HTTPException, where there is none.
+        """
+        return self._get(repository, f"blobs/{digest}", login).found
+
+    def tags(self, repository: str, login: Login | None) -> list[str]:
+        """Return all tags of a repository, page by page.
+
+        :raises RegistryError: OSError and HTTPException, where there is no such list.
+        """
+        found, rest = [], "tags/list"
+        for _page in range(_MOST_PAGES):
+            answer = self._get(repository, rest, login)
+            found += tags_in(answer.found)
+            rest = next_page(answer.headers.get("link", ""))
+            if not rest:
+                return found
+        raise RegistryError(f"its list of tags has no end after {_MOST_PAGES} pages")
+
+    def _get(self, repository: str, rest: str, login: Login | None) -> _Answer:
+        base = f"https://{self._server}/v2/{quote(repository)}/"
+        url = urljoin(base, rest) if rest.startswith(("/", "https://")) else f"{base}{rest}"
+        if urlsplit(url).netloc != self._server:  # no token leaves the registry
+            raise RegistryError(f"its list of tags goes on at {url}")
+        answer = self._json(url, self._known.get(repository, ""))
+        if answer.status == 401:
+            asks = answer.headers.get("www-authenticate", "")
+            self._known[repository] = self._authorization(asks, login)
+            answer = self._json(url, self._known[repository])
+        if answer.status != 200:
+            raise RegistryError(f"HTTP status {answer.status}")
+        return answer
 
     def _authorization(self, asks: str, login: Login | None) -> str:
         scheme, asked = challenge(asks)
@@ -143,14 +211,29 @@ class Registry:
         if scheme != "bearer" or not realm.startswith("https://"):
             raise RegistryError(f"it asks for {scheme}, to be had from {realm}")
         query = urlencode({name: value for name, value in asked.items() if name in ("service", "scope")})
-        _status, _asks, answer = self._json(f"{realm}?{query}", basic)
+        answer = self._json(f"{realm}?{query}", basic).found
         return f"Bearer {answer.get('token') or answer['access_token']}"
 
-    def _json(self, url: str, authorization: str) -> tuple[int, str, Any]:
-        """Return the status, what the server asks for where that is 401, and the answer."""
+    def _json(self, url: str, authorization: str) -> _Answer:
+        """Return an answer, its text as JSON. Where the server sends to another one, that is shown no login."""
+        for _move in range(_MOST_MOVES):
+            answer = self._once(url, authorization)
+            place = answer.headers.get("location", "")
+            if answer.status not in (301, 302, 303, 307, 308) or not place:
+                return answer
+            moved = urljoin(url, place)
+            if not moved.startswith("https://"):
+                raise RegistryError(f"it sends to {urlsplit(moved).netloc} without TLS")
+            authorization = authorization if urlsplit(moved).netloc == urlsplit(url).netloc else ""
+            url = moved
+        raise RegistryError(f"it sends from place to place, {_MOST_MOVES} times")
+
+    def _once(self, url: str, authorization: str) -> _Answer:
         parts = urlsplit(url)
         via = urlsplit(self._proxy if "//" in self._proxy else f"//{self._proxy}") if self._proxy else parts
-        connection = http.client.HTTPSConnection(via.hostname or "", via.port, timeout=_TIMEOUT_S, context=self._trust)
+        connection = http.client.HTTPSConnection(
+            via.hostname or "", via.port, timeout=self._timeout, context=self._trust
+        )
         if self._proxy:
             connection.set_tunnel(parts.hostname or "", parts.port or 443)
         try:
@@ -159,7 +242,7 @@ class Registry:
             answer = connection.getresponse()
             text = answer.read(_MOST_BYTES)
             found = json.loads(text) if answer.status == 200 else {}
-            return answer.status, answer.headers.get("WWW-Authenticate", ""), found
+            return _Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, found)
         finally:
             connection.close()
 

@@ -17,10 +17,9 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError, check_api_host
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.environment import Owned, as_text, problems
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag, Parser, number, whole
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.image_names import image_problem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.of_model import heads_problem, inside, sees
 
-#: what the last part of the name of an image has in it, by whose engine it is
-IMAGES = {"vllm": "vLLM", "sglang": "SGLang"}
 KV_KINDS = {"bf16": "bfloat16", "half": "float16", "fp4_e2m1": "nvfp4"}  # other names of kinds
 PATIENCE_S = 300  # for the other ranks, and for one that loads more slowly than they do
 PATIENCE_BYTES = 200 * 10**6  # of a rank's share of the model, for a second more
@@ -130,12 +129,8 @@ class EveryNode(ABC):
         if not asked.members:
             raise ServeError("there is no node to serve on: the group of Sparks is empty")
         check_api_host(asked.api_host)
-        other = engine_of(asked.image)
-        if other not in ("", self.title):
-            raise ServeError(
-                f"{asked.image} is an image of {other}, and {self.title} is to serve: set "
-                f"{self.name}_serve_base_image or spark_image"
-            )
+        if problem := image_problem(asked.image, self.name, self.title):
+            raise ServeError(problem)
         found = list(self.parser.findings(asked.arguments, asked.told))
         wrong = [one.text for one in found if one.refused]
         wrong += [*self.environment_problems(asked.environment), *self.split_problems(asked)]
@@ -197,21 +192,6 @@ class EveryNode(ABC):
             return [heads] if heads else []
         there = f"there are {len(asked.members)} Sparks with one GPU each: make them equal"
         return [f"{option} x {instead} is {ranks}, but {there}"]
-
-
-def engine_of(image: str) -> str:
-    """Whose engine an image has, by the name of its repository; empty where that does not tell.
-
-    >>> engine_of("nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc5"), engine_of("eugr/spark-vllm:latest")
-    ('TensorRT-LLM', 'vLLM')
-    >>> engine_of("registry.example:5000/vllm/mine"), engine_of("lmsysorg/sglang@sha256:ab"), engine_of("")
-    ('', 'SGLang', '')
-    """
-    repository = image.partition("@")[0].lower()
-    if re.search(r"tensorrt[-_]llm", repository):
-        return "TensorRT-LLM"
-    name = repository.rpartition("/")[2].partition(":")[0]
-    return next((engine for word, engine in IMAGES.items() if word in name), "")
 
 
 def patience_s(asked: Request) -> int:

@@ -16,6 +16,7 @@ from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import trtllm_speculative as speculative
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError, check_api_host
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.findings import Finding
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.image_names import image_problem
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.of_model import (
     heads_problem,
     inside,
@@ -114,6 +115,8 @@ def plan(asked: Request) -> dict[str, Any]:
     """
     if not asked.members:
         raise ServeError("there is no node to serve on: the group of Sparks is empty")
+    if problem := image_problem(asked.image, NAME, TITLE):
+        raise ServeError(problem)
     version, known = versions(asked)
     image = image_of(version)
     asked, left_out = with_entry(asked, image)

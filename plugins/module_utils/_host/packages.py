@@ -17,6 +17,8 @@ FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
 #: how long an installation waits for another, such as unattended-upgrades after a boot; also in the roles' tasks
 LOCK_TIMEOUT_S = 900
 LISTS = "/var/lib/apt/lists"
+#: touched after each update by Ubuntu's update-notifier, also where no list was new
+UPDATED = "/var/lib/apt/periodic/update-success-stamp"
 TOOLKIT = "nvidia-container-toolkit"
 #: Docker Engine and what it starts containers with, in the packages of all distributors
 DOCKER = (

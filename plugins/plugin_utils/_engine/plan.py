@@ -14,14 +14,14 @@ from typing import Any, ClassVar, Mapping
 
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.cluster import ServeError
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.every_node import EveryNode, Request
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.flags import Flag
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.image_parser import told
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._host.changes import change
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._models import catalogue, fit
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils.planner import PlanError, Planner
 
 #: what was asked for that the history keeps, by which a model that served before is served again as it was
 RECORDED = ("arguments", "environment", "min_kv_tokens", "vision", "image")
-#: the only change of an engine's own, where an image says which flags it takes
+#: the configuration of such an engine is no change by itself, those are engine_plan's; but what the image says is kept
 KEEP_FACTS = "Keep what the image says of its flags"
 
 
@@ -42,19 +42,18 @@ class EnginePlan(Planner):
         "speculative": {"type": "raw", "default": ""},
         "vision": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
         "catalogue": {"type": "dict", "default": {}},
+        "facts": {"type": "dict", "default": {}},
+        "noted": {"type": "bool", "default": True},
+        "image_changed": {"type": "bool", "default": False},
+        "planned_at": {"type": "float", "default": 0},
     }
     ERRORS: ClassVar[tuple[type[Exception], ...]] = (catalogue.CatalogueError,)
-
-    def told(self, flags: Any) -> Mapping[str, Flag] | None:
-        """The flags of the image, where it has said them."""
-        return None
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the engine's part of the plan, which changes nothing of its own but what is kept of an image."""
         asked, role = json.loads(json.dumps(asked, default=str)), f"{self.ENGINE.name}_serve"  # a date is a word
-        end = "Nothing but the image was changed." if asked.pop("image_changed", False) else "Nothing was changed."
-        model, facts, first = asked.pop("model"), asked.pop("facts", {}), asked.pop("planned_at", 0)
-        noted = asked.pop("noted", True)
+        end = "Nothing but the image was changed." if asked.pop("image_changed") else "Nothing was changed."
+        model, facts, first, noted = (asked.pop(name) for name in ("model", "facts", "planned_at", "noted"))
         absent = [name for name in ("snapshot", "repo_dir") if not (isinstance(model.get(name), str) and model[name])]
         if absent:
             raise PlanError(
@@ -73,7 +72,7 @@ class EnginePlan(Planner):
             repo_dir=model["repo_dir"],
             repo=str(model.get("repo") or ""),
             model_bytes=model.get("bytes") or 0,
-            told=self.told(facts.get("flags")),
+            told=told(facts.get("flags")),
             told_version=facts.get("version") or "",
             **asked,
         )

@@ -125,6 +125,7 @@ def test_how_far_a_load_is(line: str, stage: str) -> None:
     ("line", "error"),
     [
         ("launch_server.py: error: unrecognized arguments: --no-such-flag", "unrecognized arguments: --no-such-flag"),
+        ("sglang serve: error: unrecognized arguments: --no-such-flag", "unrecognized arguments: --no-such-flag"),
         (
             "ValueError: Loaded weights leave no GPU memory for the KV cache under --mem-fraction-static=0.3.",
             "ValueError: Loaded weights leave no GPU memory for the KV cache under --mem-fraction-static=0.3.",

@@ -59,6 +59,8 @@ def of_engines(folder: Path, **changed: Any) -> dict[str, float]:
     found = Metrics()
     memory = changed.pop("memory", None)
     engines.collect(found, *write(folder, **changed), memory=memory)
+    if memory:
+        engines.available(found, memory)
     return told(found)
 
 
@@ -79,6 +81,16 @@ def test_the_leader_tells_what_its_supervisor_has_noted(tmp_path: Path) -> None:
     share = 61440000 // 1024 / engines.SPARK_MIB
     floor = found['dgx_spark_engine_memory_floor_bytes{serving="trtllm"}']
     assert floor == pytest.approx(4096 * share * 2**20, rel=0.001), "the floor of a smaller Spark is smaller"
+
+
+@pytest.mark.parametrize("text", [None, "", "MemTotal:  61440000 kB\n"])
+def test_memory_that_cannot_be_read_is_told_as_a_part_that_failed(tmp_path: Path, text: str | None) -> None:
+    """Else nobody would know that no alert can come of it."""
+    meminfo = tmp_path / "meminfo"
+    if text is not None:
+        meminfo.write_text(text)
+    with pytest.raises(LookupError, match="MemAvailable"):
+        engines.available(Metrics(), meminfo)
 
 
 def test_a_worker_tells_its_memory_and_leaves_the_engine_to_the_leader(tmp_path: Path) -> None:
@@ -200,24 +212,36 @@ clients,BACKEND,0,0,0,0,0,0,UP,
 """
 
 
-def test_a_gateway_tells_what_it_answered(tmp_path: Path) -> None:
-    for name in ("dgx-spark-gateway", "dgx-spark-gateway-vlm"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "admin.sock").touch()
+def of_gateways(folder: Path) -> dict[str, float]:
+    """Of two that are configured, of which the second does not run: systemd has taken its socket away."""
+    for name in ("gateway", "gateway-vlm"):
+        (folder / name).mkdir()
+        (folder / name / "haproxy.cfg").touch()
+    (folder / "monitoring").mkdir()
 
     def ask(path: Path, command: str) -> str:
-        if path.parent.name == "dgx-spark-gateway":
+        if path == folder / "run" / "dgx-spark-gateway" / "admin.sock":
             return STAT
-        raise ConnectionRefusedError(command)
+        raise FileNotFoundError(command)
 
     found = Metrics()
-    gateways.collect(found, tmp_path, ask)
-    said = told(found)
+    gateways.collect(found, folder, folder / "run", ask)
+    return told(found)
+
+
+def test_a_gateway_tells_what_it_answered(tmp_path: Path) -> None:
+    said = of_gateways(tmp_path)
     assert said['dgx_spark_gateway_answers_total{code="2xx",gateway="gateway"}'] == 41
     assert said['dgx_spark_gateway_engine_up{gateway="gateway"}'] == 1
     assert said['dgx_spark_gateway_requests{gateway="gateway"}'] == 2
     assert said['dgx_spark_gateway_up{gateway="gateway"}'] == 1
-    assert said['dgx_spark_gateway_up{gateway="gateway-vlm"}'] == 0
+
+
+def test_a_gateway_that_ended_is_told_though_its_socket_went_with_it(tmp_path: Path) -> None:
+    said = of_gateways(tmp_path)
+    assert {name: up for name, up in said.items() if "gateway-vlm" in name} == {
+        'dgx_spark_gateway_up{gateway="gateway-vlm"}': 0
+    }
 
 
 def test_the_image_of_each_serving_is_told(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ BESIDE = {
     f'node_filesystem_size_bytes{{{LABELS},mountpoint="/",fstype="ext4"}}': 100.0,
     f'node_filesystem_avail_bytes{{{LABELS},mountpoint="/run",fstype="tmpfs"}}': 0.0,
     f'node_filesystem_size_bytes{{{LABELS},mountpoint="/run",fstype="tmpfs"}}': 100.0,
+    f"scrape_duration_seconds{{{LABELS}}}": 0.1,
     # Of a host without a fabric, which has nothing to tell of it.
     'node_scrape_collector_success{spark="alone",collector="infiniband"}': 0.0,
 }

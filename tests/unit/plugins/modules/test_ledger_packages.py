@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,20 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.modules import ledger_packages
 
-NEEDS = {"iperf3": ["libiperf0"], "libiperf0": [], "jq": [], "own-tool": ["libiperf0"]}
+NEEDS = {"iperf3": ["libiperf0"], "libiperf0": [], "jq": [], "own-tool": ["libiperf0"], "chrony": [], "timesyncd": []}
 PROGRAM = """#!{python}
 import json, pathlib, sys
-state, needs = pathlib.Path({state!r}), {needs!r}
+state, needs, lists = pathlib.Path({state!r}), {needs!r}, pathlib.Path({lists!r})
+if sys.argv[-1] == "update":
+    broken = lists.with_name("broken")
+    if broken.exists():
+        message = broken.read_text()
+        if "lock" in message:
+            broken.unlink()  # the other apt ends
+        sys.exit(message)
+    (lists / "deb.example_Packages").write_text("")
+    lists.with_name("updates").open("a").write("u")
+    sys.exit()
 there = json.loads(state.read_text())
 words = [word for word in sys.argv[1:] if not word.startswith("-") and "Lock::Timeout" not in word]
 if sys.argv[0].endswith("dpkg-query"):
@@ -25,16 +36,21 @@ if sys.argv[0].endswith("dpkg-query"):
     for one in named:
         print(f"{{one}}\\tii \\t1" if one in there else f"{{one}}\\trc \\t1")
     sys.exit(any(one not in there for one in named))
-verb, named = words[0], [word.split("=")[0] for word in words[1:]]
+verb, named = words[0], [word.split("=")[0] for word in words[1:] if not word.endswith("+")]
+back = [word[:-1] for word in words if word.endswith("+")]
 if verb == "install":
     for one in [*named, *(other for one in named for other in needs[one])]:
         print(f"Inst {{one}} (1 Debian:13 [arm64])" if one not in there else f"Inst {{one}} [0] (1 Debian:13 [arm64])")
+    if "chrony" in named and "timesyncd" in there:
+        print("Remv timesyncd [1]")
+    if "--simulate" not in sys.argv:
+        state.write_text(json.dumps([*(one for one in there if one != "timesyncd"), *named]))
 else:
     going = set(named) | {{one for one in there if set(needs[one]) & set(named)}}
     for one in sorted(going):
         print(f"Purg {{one}} [1]")
     if "--simulate" not in sys.argv:
-        state.write_text(json.dumps([one for one in there if one not in going]))
+        state.write_text(json.dumps([one for one in [*there, *back] if one not in going]))
 """
 
 
@@ -43,13 +59,23 @@ class Host:
 
     def __init__(self, directory: Path) -> None:
         self.state, self.record = directory / "state.json", directory / "notes" / "packages.json"
+        self.lists, self.broken = directory / "lists", directory / "broken"
+        self.lists.mkdir()
         for name in ("apt-get", "dpkg-query"):
-            (directory / name).write_text(PROGRAM.format(python=sys.executable, state=str(self.state), needs=NEEDS))
+            (directory / name).write_text(
+                PROGRAM.format(python=sys.executable, state=str(self.state), needs=NEEDS, lists=str(self.lists))
+            )
             (directory / name).chmod(0o755)
 
     @property
     def packages(self) -> list[str]:
         return json.loads(self.state.read_text())
+
+    @property
+    def updates(self) -> int:
+        """How often the package lists were updated."""
+        log = self.lists.with_name("updates")
+        return len(log.read_text()) if log.exists() else 0
 
     @packages.setter
     def packages(self, names: list[str]) -> None:
@@ -61,6 +87,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host(tmp_path)
     made.packages = ["jq"]
     monkeypatch.setattr(ledger_packages, "RECORD", str(made.record))
+    monkeypatch.setattr(ledger_packages, "LISTS", str(made.lists))
+    monkeypatch.setattr(ledger_packages, "UPDATED", str(tmp_path / "stamp"))
+    monkeypatch.setattr(ledger_packages.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(ledger_packages, "REPLACED", str(made.record.with_name("packages_replaced.json")))
     monkeypatch.setattr(
         ledger_packages.AnsibleModule, "get_bin_path", lambda _self, name, **_more: str(tmp_path / name)
     )
@@ -124,3 +154,55 @@ def test_an_installation_that_failed_leaves_nothing_to_remove(capsys, host: Host
     run(capsys, packages=["iperf3"])
     assert run(capsys, state="removed")["changed"] is False
     assert not host.record.exists()
+
+
+def test_package_lists_are_updated_where_there_are_none_or_old_ones(capsys, host: Host) -> None:
+    wish = {"packages": ["iperf3"], "cache_valid_time": 3600}
+    run(capsys, check_mode=True, **wish)
+    assert host.updates == 0
+    run(capsys, **wish)  # the directory is new and empty
+    assert host.updates == 1
+    run(capsys, **wish)
+    assert host.updates == 1
+    os.utime(host.lists, (1, 1))
+    run(capsys, packages=["iperf3"])  # not asked for
+    assert host.updates == 1
+    run(capsys, **wish)
+    assert host.updates == 2
+    os.utime(host.lists, (1, 1))
+    host.lists.with_name("stamp").touch()  # no list was new at an update since
+    run(capsys, **wish)
+    assert host.updates == 2
+
+
+def test_an_update_waits_for_another(capsys, host: Host) -> None:
+    host.broken.write_text(f"E: Could not get lock {host.lists}/lock. It is held by process 1 (apt-get)")
+    assert run(capsys, packages=["iperf3"], cache_valid_time=3600)["packages"] == ["iperf3", "libiperf0"]
+    assert host.updates == 1
+
+
+def test_an_update_that_fails_ends_the_play_before_anything_is_recorded(capsys, host: Host) -> None:
+    host.broken.write_text("E: Failed to fetch http://deb.example/InRelease")
+    told = run(capsys, packages=["iperf3"], cache_valid_time=3600)["msg"]
+    assert told == "the package lists cannot be updated: E: Failed to fetch http://deb.example/InRelease"
+    assert not host.record.exists()
+
+
+def test_what_an_installation_replaces_comes_back_with_the_removal(capsys, host: Host) -> None:
+    host.packages = ["jq", "timesyncd"]
+    recorded = run(capsys, packages=["chrony"])
+    assert (recorded["packages"], recorded["replaced"]) == (["chrony"], ["timesyncd"])
+    host.packages = ["jq", "chrony"]
+    assert run(capsys, packages=["chrony"])["replaced"] == ["timesyncd"]
+    assert run(capsys, check_mode=True, state="removed")["replaced"] == ["timesyncd"]
+    gone = run(capsys, state="removed")
+    assert (gone["packages"], gone["replaced"], host.packages) == (["chrony"], ["timesyncd"], ["jq", "timesyncd"])
+    assert not host.record.with_name("packages_replaced.json").exists()
+
+
+def test_what_was_replaced_stays_away_where_the_owner_has_removed_the_replacement(capsys, host: Host) -> None:
+    host.packages = ["timesyncd"]
+    run(capsys, packages=["chrony"])
+    host.packages = ["jq"]
+    gone = run(capsys, state="removed")
+    assert (gone["changed"], gone["replaced"], host.packages) == (False, [], ["jq"])

@@ -23,6 +23,7 @@ TEXTFILE, TARGETS = "spark.prom", "engines.json"  #: what the node exporter read
 Collector = Callable[[Metrics], None]
 FAST: dict[str, Collector] = {
     "engines": engines.collect,
+    "memory": engines.available,
     "gpu": gpu.collect,
     "fabric": fabric.collect,
     "gateways": gateways.collect,

@@ -79,19 +79,22 @@ def collect(found: Metrics, etc: Path = ETC, states: Path = STATES, memory: Path
 
     :param memory: the file that the guard reads the host's memory from, if it is another one than usual.
     """
-    sizes = meminfo(memory or MEMINFO)
-    available = sizes.get("MemAvailable")
-    found.gauge(
-        "dgx_spark_memory_available_bytes",
-        "Available memory as the supervisor reads it.",
-        None if available is None else available * 1024,
-    )
+    total = meminfo(memory or MEMINFO).get("MemTotal", 0) // 1024
     for one in servings(etc, states):
-        _floor(found, one, sizes.get("MemTotal", 0) // 1024)
+        _floor(found, one, total)
         if one.leads:
             _phase(found, one)
             _times(found, one)
             _ranks(found, one)
+
+
+def available(found: Metrics, memory: Path | None = None) -> None:
+    """The memory that is left. :raises LookupError: where it cannot be read, so that nothing can be said of it."""
+    path = memory or MEMINFO
+    size = meminfo(path).get("MemAvailable")
+    if size is None:
+        raise LookupError(f"{path} cannot be read, or has no MemAvailable")
+    found.gauge("dgx_spark_memory_available_bytes", "Available memory as the supervisor reads it.", size * 1024)
 
 
 def _phase(found: Metrics, one: Serving) -> None:

@@ -13,6 +13,7 @@ import socket
 from pathlib import Path
 from typing import Callable
 
+from .engines import ETC
 from .text import Metrics
 
 RUN = Path("/run")
@@ -31,12 +32,12 @@ def ask(path: Path, command: str) -> str:
         return b"".join(iter(lambda: connection.recv(65536), b"")).decode(errors="replace")
 
 
-def collect(found: Metrics, root: Path = RUN, asked: Ask = ask) -> None:
-    """Each gateway whose socket is there."""
-    for path in sorted(root.glob("dgx-spark-gateway*/admin.sock")):
-        name = path.parent.name[len("dgx-spark-") :]
+def collect(found: Metrics, etc: Path = ETC, root: Path = RUN, asked: Ask = ask) -> None:
+    """Each gateway that is configured here: systemd takes the socket away with the HAProxy that ends."""
+    for config in sorted(etc.glob("gateway*/haproxy.cfg")):
+        name = config.parent.name
         try:
-            said = asked(path, "show stat")
+            said = asked(root / f"dgx-spark-{name}" / "admin.sock", "show stat")
         except OSError:
             said = ""
         rows = list(csv.DictReader(said.lstrip("# ").splitlines()))

@@ -11,10 +11,12 @@ and what vLLM for processors brings: torch, transformers and their like.
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import image_parser, sglang_image
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.every_node import Request
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.sglang import ENGINE
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.sglang_options import PARSER, PROGRAM
@@ -71,3 +73,14 @@ def test_a_planned_command_and_a_ranks_place_are_what_sglang_takes_and_a_misspel
     for rank in ("0", "1"):
         assert judge([*serve, "--mem-fraction-static", "0.74", *place, "--node-rank", rank]) == ""
     assert "unrecognized arguments: --no-such-flag" in judge([*MODEL, "--no-such-flag"])
+
+
+def test_what_an_image_says_of_its_flags_is_the_table(sglang: Found) -> None:
+    version, _names, _judge = sglang
+    check_is_of(version, PARSER, PYTHON)
+    argv = [PYTHON, *sglang_image.PARSER.program.command[1:]]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True)
+    found = sglang_image.PARSER.parsed(said.stdout.splitlines())
+    flags = image_parser.told(found["flags"]) or {}
+    flags = {name: flag._replace(choices=tuple(sorted(flag.choices))) for name, flag in flags.items()}  # some are sets
+    assert (found["version"], flags) == (PARSER.version, PARSER.flags)

@@ -711,3 +711,9 @@ def test_which_models_are_asked_about_a_picture(config: dict[str, Any], sees: bo
     assert planned(config=config, vision="always")["sees"] is True
     assert planned(config=config, vision="never")["sees"] is False
     assert "sees" not in str(planned(config=config)["settings"])
+
+
+def test_an_image_of_another_engine_is_refused_with_the_mend() -> None:
+    says = "is an image of vLLM, and TensorRT-LLM is to serve: set trtllm_serve_base_image or spark_image"
+    with pytest.raises(ServeError, match=says):
+        planned(image="vllm/vllm-openai:v0.28.0")

@@ -16,7 +16,7 @@ from typing import Any, Iterator
 
 import pytest
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_image, vllm_options
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import image_parser, vllm_image, vllm_options
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.image_facts import Limits
 from fake_docker import Engine, listening
 
@@ -59,11 +59,11 @@ def package(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_the_program_prints_what_the_parser_has(package: Path) -> None:
-    argv = [sys.executable, "-c", vllm_image.PROGRAM]
+    argv = [sys.executable, "-c", vllm_image.PARSER.program.command[2]]
     done = subprocess.run(argv, env={"PYTHONPATH": str(package)}, capture_output=True, text=True, check=True)
-    said = vllm_image.parsed(done.stdout.splitlines())
+    said = vllm_image.PARSER.parsed(done.stdout.splitlines())
     assert said["version"] == "0.32.0"
-    flags = vllm_image.told(said["flags"])
+    flags = image_parser.told(said["flags"])
     assert flags is not None
     assert {name: flag.kind for name, flag in flags.items()} == {
         "max-model-len": "size",
@@ -80,7 +80,7 @@ def test_the_program_prints_what_the_parser_has(package: Path) -> None:
 
 
 def test_by_the_images_own_word_an_unknown_name_is_refused_with_the_nearest() -> None:
-    flags = vllm_image.told({"max-model-len": {"kind": "size"}, "seed": {"kind": "int"}})
+    flags = image_parser.told({"max-model-len": {"kind": "size"}, "seed": {"kind": "int"}})
     found = list(vllm_options.PARSER.findings({"max_modellen": 5, "enforce_eager": True, "seed": "x"}, flags))
     assert [one.refused for one in found] == [True, True, True]
     assert found[0].text.endswith("as it says itself; did you mean max_model_len?")
@@ -89,8 +89,8 @@ def test_by_the_images_own_word_an_unknown_name_is_refused_with_the_nearest() ->
 
 @pytest.mark.parametrize("said", [[], ["no line"], ["dgx-spark-flags: {"], ['dgx-spark-flags: {"version": 1}']])
 def test_what_says_nothing_says_nothing(said: list[str]) -> None:
-    assert vllm_image.parsed(said) == {}
-    assert vllm_image.told(None) is None
+    assert vllm_image.PARSER.parsed(said) == {}
+    assert image_parser.told(None) is None
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def place(tmp_path: Path) -> Iterator[SimpleNamespace]:
     engine.answers["POST", "/containers/create"] = {"Id": "c1"}
     engine.answers["POST", "/containers/c1/wait"] = {"StatusCode": 0}
     actions = [{"names": ["--seed"], "action": "_StoreAction", "type": "int", "several": False, "choices": None}]
-    line = f"INFO a line\n{vllm_image.MARK}{json.dumps({'version': '0.32.0', 'flags': actions})}\n".encode()
+    line = f"INFO a line\n{image_parser.MARK}{json.dumps({'version': '0.32.0', 'flags': actions})}\n".encode()
     engine.answers["GET", "/containers/c1/logs"] = b"\1\0\0\0" + len(line).to_bytes(4, "big") + line
     (tmp_path / "vllm").mkdir()
     with listening(engine, short / "d") as socket:
@@ -110,7 +110,7 @@ def place(tmp_path: Path) -> Iterator[SimpleNamespace]:
 
 
 def look(place: SimpleNamespace, run: bool = False, meminfo: str = PLENTY) -> dict[str, Any]:
-    return vllm_image.look(place.docker, NAME, str(place.folder), run, Limits(5), meminfo)
+    return vllm_image.PARSER.look(place.docker, NAME, str(place.folder), run, Limits(5), meminfo)
 
 
 def test_an_image_is_asked_once_and_what_it_says_is_kept(place: SimpleNamespace) -> None:

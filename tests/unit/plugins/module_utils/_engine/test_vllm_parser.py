@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import vllm_image
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import image_parser, vllm_image
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.vllm_options import PARSER
 from engine_parser import Found, arguments_of, asked, check_is_of
 from hypothesis import given, settings
@@ -60,11 +60,11 @@ def test_the_table_has_every_flag_of_this_version(vllm: Found) -> None:
 
 def test_what_the_image_is_asked_by_is_answered_with_the_table(vllm: Found) -> None:
     version, _names, _judge = vllm
-    said = subprocess.run([PYTHON, "-c", vllm_image.PROGRAM], capture_output=True, text=True, check=True)
-    found = vllm_image.parsed(said.stdout.splitlines())
+    said = subprocess.run([PYTHON, *vllm_image.PARSER.program.command[1:]], capture_output=True, text=True, check=True)
+    found = vllm_image.PARSER.parsed(said.stdout.splitlines())
     assert found["version"] == version
     check_is_of(version, PARSER, PYTHON)
-    assert vllm_image.told(found["flags"]) == PARSER.flags
+    assert image_parser.told(found["flags"]) == PARSER.flags
 
 
 def test_where_a_rank_is_is_what_vllm_takes_and_a_misspelt_flag_is_not(vllm: Found) -> None:

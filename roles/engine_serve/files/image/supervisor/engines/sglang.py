@@ -21,7 +21,7 @@ STAGES = {
     "warming up": re.compile(r"Load weight end|Memory pool end|Capture \S.* begin|max_total_num_tokens="),
 }
 ERRORS = (
-    re.compile(r"^\S+: error: (?P<said>.+)"),  # argparse's own
+    re.compile(r"^\S+(?: serve)?: error: (?P<said>.+)"),  # argparse's own, whatever program it was started as
     re.compile(r"(?P<said>Subprocess \S+ \(pid=\d+\) crashed with exit code -?\d+)"),
     re.compile(r"(?P<said>\w*[Ww]atchdog timeout.*)"),
     re.compile(r"(?:^|[\s)\]])(?P<said>(?:[A-Za-z_][\w.]*)?(?:Error|Exception): .+)"),
@@ -59,7 +59,7 @@ def error_of(line: str) -> str:
 
     >>> error_of("RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.")
     'RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.'
-    >>> error_of("launch_server.py: error: unrecognized arguments: --no-such-flag")
+    >>> error_of("sglang serve: error: unrecognized arguments: --no-such-flag")
     'unrecognized arguments: --no-such-flag'
     >>> error_of("[2026-11-30 17:11:15] Received sigquit from a child process. It usually means the child failed.")
     ''

@@ -24,7 +24,9 @@ def tokens(text: str) -> list[str]:
     return re.findall(r"\s*\S+", text)
 
 
-def answer(nonce: str, rank: int, size: int, host: str, prompt: str, pictures: Sequence[str] = ()) -> str:
+def answer(
+    nonce: str, rank: int, size: int, host: str, prompt: str, pictures: Sequence[str] = (), way: str = "by MPI"
+) -> str:
     """What is said: of an easy question the answer, the same each time; of all else which rank has worked on it."""
     found = "" if pictures else solver.solve(prompt)
     if found:
@@ -33,7 +35,7 @@ def answer(nonce: str, rank: int, size: int, host: str, prompt: str, pictures: S
     seen = f" It showed {len(pictures)} of {', '.join(pictures)} pixels, decoded and not looked at." if pictures else ""
     return (
         "This was written by a virtual Spark: SIMULATED, no model has run. "
-        f"Rank {rank} of {size}, on {host}, gave this request the nonce {nonce} by MPI. "
+        f"Rank {rank} of {size}, on {host}, gave this request the nonce {nonce} {way}. "
         f"Your prompt had {len(tokens(prompt))} words.{seen}"
     )
 

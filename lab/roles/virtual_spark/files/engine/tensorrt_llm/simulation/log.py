@@ -2,14 +2,14 @@
 # Copyright (c) sparkops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines as TensorRT-LLM's logger writes them."""
+"""Lines as TensorRT-LLM's logger writes them, or another engine's, whose stand-in says in which form."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import time
-from typing import TextIO
+from typing import Callable, TextIO
 
 
 def _write(stream: TextIO, line: str) -> None:
@@ -20,9 +20,21 @@ def _write(stream: TextIO, line: str) -> None:
         stream.flush()
 
 
-def say(text: str, level: str = "I", rank: int | None = None) -> None:
+def _form(text: str, level: str, rank: int | None) -> str:
     who = "[TRT-LLM]" if rank is None else f"[TRT-LLM] [RANK {rank}]"
-    _write(sys.stdout, f"[{time.strftime('%m/%d/%Y-%H:%M:%S')}] {who} [{level}] {text}")
+    return f"[{time.strftime('%m/%d/%Y-%H:%M:%S')}] {who} [{level}] {text}"
+
+
+_forms: list[Callable[[str, str, int | None], str]] = [_form]
+
+
+def use(form: Callable[[str, str, int | None], str]) -> None:
+    """Write this process's lines in another form. :param form: of a text, its level (I, W or E) and a rank."""
+    _forms[:] = [form]
+
+
+def say(text: str, level: str = "I", rank: int | None = None) -> None:
+    _write(sys.stdout, _forms[0](text, level, rank))
 
 
 def raw(text: str) -> None:

@@ -89,6 +89,8 @@ def require_gpu(gpus: int) -> None:
 class Node:
     """This rank."""
 
+    way = "MPI"  #: in which bytes go where there is no RDMA
+
     def __init__(
         self,
         link: Link,
@@ -171,6 +173,12 @@ class Node:
         if self._drafts:
             model.check_draft(Path(job["draft"]))
             log.say(f"loading the speculative model of {job['draft']} (SIMULATED)", rank=self.rank)
+        chosen = self._choose()
+        longest = about.get("max_position_embeddings")
+        return {"transport": chosen.kind, "devices": chosen.devices, "path": str(path), "max_seq_len": longest}
+
+    def _choose(self) -> transport.Transport:
+        """The network of this rank, with NCCL's lines about it."""
         env = transport.with_files(os.environ, NCCL_FILES)
         debug = env.get("NCCL_DEBUG", "").upper()
         if self.rank == 0 and debug in ("VERSION", "WARN", "INFO", "TRACE"):
@@ -185,8 +193,7 @@ class Node:
         if debug in ("INFO", "TRACE"):
             for line in chosen.lines:
                 self._nccl("INFO", line)
-        longest = about.get("max_position_embeddings")
-        return {"transport": chosen.kind, "devices": chosen.devices, "path": str(path), "max_seq_len": longest}
+        return chosen
 
     def _nccl(self, level: str, text: str) -> None:
         if faults.active(faults.NCCL_SILENT):
@@ -260,7 +267,7 @@ class Node:
         if not whole:
             raise EngineError(f"rank {self.rank}: what rank {(self.rank - 1) % self.size} sent arrived changed")
         seconds = time.monotonic() - started
-        way = "RDMA" if self._wire else "MPI"
+        way = "RDMA" if self._wire else self.way
         log.say(f"{came >> 20} MiB came by {way} in {seconds:.2f} s, checked by SHA-256 (SIMULATED)", rank=self.rank)
         return came
 

@@ -109,22 +109,11 @@ class ProxyServer:
         self._socket.close()
 
 
-class ProxyClient:
-    """The served command's end. Any thread may call."""
+class Caller:
+    """Asks over a line, and is answered. Any thread may call."""
 
-    def __init__(self, address: tuple[str, int], key: bytes, patience: float = 60) -> None:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                connection = socket.create_connection(address, timeout=5)
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise GoneError(f"no leader answers at {address[0]}:{address[1]}: {error}") from None
-                time.sleep(0.1)
-        connection.settimeout(None)
-        self._line = Line(connection)
-        self._line.send({"proof": _proof(key, str(self._line.receive().get("challenge")))})
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._waiting: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self._lock = threading.Lock()
         self._count = 0
@@ -162,3 +151,22 @@ class ProxyClient:
 
     def close(self) -> None:
         self._line.close()
+
+
+class ProxyClient(Caller):
+    """The served command's end."""
+
+    def __init__(self, address: tuple[str, int], key: bytes, patience: float = 60) -> None:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                connection = socket.create_connection(address, timeout=5)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise GoneError(f"no leader answers at {address[0]}:{address[1]}: {error}") from None
+                time.sleep(0.1)
+        connection.settimeout(None)
+        line = Line(connection)
+        line.send({"proof": _proof(key, str(line.receive().get("challenge")))})
+        super().__init__(line)

@@ -69,6 +69,8 @@ class Generation:
 class Api:
     """Everything but HTTP."""
 
+    way = "by MPI"  #: in which the last rank's word comes
+
     def __init__(self, engine: Engine, ranks: list[dict[str, Any]], settings: Settings) -> None:
         self.engine, self.ranks, self.settings = engine, ranks, settings
         heeded = settings.return_perf_metrics and settings.era != "1.4"  # which keeps nothing for /perf_metrics
@@ -118,7 +120,7 @@ class Api:
             self._leave()
             raise
         last = self.ranks[-1]
-        text = answers.answer(nonce, last["rank"], len(self.ranks), last["host"], prompt, shown)
+        text = answers.answer(nonce, last["rank"], len(self.ranks), last["host"], prompt, shown, self.way)
         generation = Generation(ident, prompt_tokens, nonce, iter(()), shown)
         generation.pieces = self._pieces(generation, text, most, body, times, number)
         next(generation.pieces)  # from here on, its end gives the slot back, whoever drops it and when
@@ -154,12 +156,16 @@ class Api:
             self.statistics.active -= 1
         self._slots.release()
 
+    def _compute(self) -> None:
+        """Take the time of a token."""
+        slow = faults.number(faults.SLOW_TOKENS, 1)
+        time.sleep(self.settings.token_seconds if slow is None else slow)
+
     def _step(self, ident: str, new: bool) -> str:
         if faults.active(faults.ENGINE_DEAD):
             raise EngineDeadError("the engine is dead (SIMULATED fault)")
         started = time.monotonic()
-        slow = faults.number(faults.SLOW_TOKENS, 1)
-        time.sleep(self.settings.token_seconds if slow is None else slow)
+        self._compute()
         try:
             nonce = self.engine.step(ident, new)
         except GoneError as error:
@@ -196,8 +202,8 @@ class Handler(BaseHTTPRequestHandler):
         self._body = self.rfile.read(length) if length else b""
         faults.wait_out(faults.NO_ANSWER)
         path = urlsplit(self.path).path.rstrip("/") or "/"
-        known = _ROUTES.get(path)
-        if known is None or (path == "/prometheus/metrics" and not self.server.api.settings.return_perf_metrics):
+        known = self.routes().get(path)
+        if known is None:
             self._json(404, {"detail": "Not Found"})
         elif known[0] != method:
             self._json(405, {"detail": "Method Not Allowed"})
@@ -207,7 +213,12 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         self.connection.settimeout(self.timeout)
 
-    def _guard(self, route: Callable[[Handler], None]) -> None:
+    def routes(self) -> dict[str, tuple[str, Callable[[Any], None]]]:
+        """By path the method and what answers it."""
+        hidden = [] if self.server.api.settings.return_perf_metrics else ["/prometheus/metrics"]
+        return {path: route for path, route in _ROUTES.items() if path not in hidden}
+
+    def _guard(self, route: Callable[[Any], None]) -> None:
         try:
             route(self)
         except requests.BadRequestError as error:
@@ -220,6 +231,10 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             log.say(f"{self.client_address} is disconnected, abort", "I")
             self.close_connection = True
+
+    def checked(self, kind: str, body: Any) -> dict[str, Any]:
+        """The body of a request, or a refusal."""
+        return requests.check(kind, body)
 
     # --- routes ---------------------------------------------------------------------------------------------------
 
@@ -275,7 +290,7 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             text = {"type": "json_invalid", "loc": ("body", 0), "msg": "JSON decode error", "input": {}}
             raise requests.BadRequestError([{**text, "ctx": {"error": str(error)}}]) from None
-        body = requests.check(kind, body)
+        body = self.checked(kind, body)
         if kind == "chat" and self.server.api.settings.no_chat:
             log.say(self.server.api.settings.no_chat, "E")
             self._error(400, "BadRequestError", self.server.api.settings.no_chat)
@@ -330,14 +345,18 @@ class Handler(BaseHTTPRequestHandler):
             if (body.get("stream_options") or {}).get("include_usage", bool(body.get("stream_options"))):
                 self._chunk({**common, "choices": [], "usage": _usage(prompt_tokens, made)})
             self._write(b"data: [DONE]\n\n")
-        except EngineDeadError as error:  # the head is gone: the connection is cut, as by an exception in the real one
-            log.say(f"a stream was cut: {error}", "E")
-            self.close_connection = True
-            self.server.fatal()
+        except EngineDeadError as error:
+            self.cut(error)
             return
         finally:
             first.pieces.close()  # type: ignore[attr-defined]
         self.wfile.write(b"0\r\n\r\n")
+
+    def cut(self, error: EngineDeadError) -> None:
+        """End a stream whose head is gone: the connection is closed, as by an exception in the real one."""
+        log.say(f"a stream was cut: {error}", "E")
+        self.close_connection = True
+        self.server.fatal()
 
     def _event(
         self,
@@ -397,11 +416,12 @@ _ROUTES: dict[str, tuple[str, Callable[[Handler], None]]] = {
 }
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, reuse: bool = False) -> socket.socket:
     """Take the port, but do not listen. As in the real one without SO_REUSEADDR, so that the kernel refuses a port
-    for up to a minute after a server that closed its connections itself."""
+    for up to a minute after a server that closed its connections itself. :param reuse: with it, as other engines."""
     family = socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)[0][0]
     taken = socket.socket(family, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(reuse))
     try:
         taken.bind((host, port))
     except OSError as error:
@@ -415,8 +435,14 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     daemon_threads = False
     request_queue_size = 2048
 
-    def __init__(self, taken: socket.socket, api: Api, fatal: Callable[[], None] | None = None) -> None:
-        super().__init__(taken.getsockname()[:2], Handler, bind_and_activate=False)
+    def __init__(
+        self,
+        taken: socket.socket,
+        api: Api,
+        fatal: Callable[[], None] | None = None,
+        handler: type[BaseHTTPRequestHandler] = Handler,
+    ) -> None:
+        super().__init__(taken.getsockname()[:2], handler, bind_and_activate=False)
         self.socket.close()
         self.socket = taken
         self.api, self.stopping = api, False

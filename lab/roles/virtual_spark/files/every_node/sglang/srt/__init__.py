@@ -1,0 +1,1 @@
+# SIMULATED: stands in for SGLang in a virtual Spark; computes nothing.

@@ -1,0 +1,1 @@
+# SIMULATED: stands in for vLLM in a virtual Spark; computes nothing.

@@ -1,0 +1,1 @@
+# SIMULATED: that this is here says that the image has trtllm-build.
