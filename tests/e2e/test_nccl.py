@@ -131,7 +131,8 @@ def test_tcp_in_the_place_of_rdma(fabric: Pair, tmp_path: Path) -> None:
 def test_a_small_mtu(fabric: Pair, tmp_path: Path) -> None:
     both = "; ".join(f"ip link set {netdev} mtu {{0}}" for netdev in ("enp1s0f0np0", HALF_B))
     with spoilt(fabric, "spark1", both.format(1500), both.format(9000)):
-        found = failed(fabric, tmp_path / "mtu.json", "mtu", "the MTU is below 4200 (spark1:", "Run cx7_network with its own MTU")
+        words = ["the MTU is below 4200 (spark1:", "Run cx7_network with its own MTU"]
+        found = failed(fabric, tmp_path / "mtu.json", "mtu", *words)
     assert any("is not as cx7_network plans it" in one for one in found["doubts"])
 
 

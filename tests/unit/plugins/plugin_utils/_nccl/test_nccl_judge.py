@@ -36,7 +36,7 @@ def test_what_is_fast_enough_is_sound(busbw: float) -> None:
         (ran(text(1.5, TCP)), {}, "tcp", ["spark1 talks over TCP and not over RDMA", "ibdev2netdev"]),
         (ran(text(11.3, HALF)), {}, "half down", ["spark2 does not use roceP2p1s0f0", "reseat the cable"]),
         (ran(text(11.3)), {}, "half down", ["reaches 11.3 GB/s", "21.875 are wanted", "about half"]),
-        (ran(text(20.5)), {"links": SMALL}, "mtu", ["the MTU is below 4200 (spark1: enP2p1s0f0np0 1500", "MTU of 9000"]),
+        (ran(text(20.5)), {"links": SMALL}, "mtu", ["is below 4200 (spark1: enP2p1s0f0np0 1500", "MTU of 9000"]),
         (ran(text(20.5)), {}, "slow", ["nothing else uses the fabric", "nccl_tests_min_busbw"]),
         (ran(text(1.6)), {}, "bad state", ["take the power out"]),
         (ran(text(22.7, wrong="12")), {}, "wrong values", ["first at 1048576 bytes", "xid"]),
