@@ -47,7 +47,7 @@ class ActionModule(Planner):
         files = self._written(asked, found) if asked["path"] and not self._task.check_mode else []
         lines = reporting.text(found)
         told = {
-            **{name: found[name] for name in ("outcome", "problems", "doubts", "summary", "networks", "simulated")},
+            **{name: found[name] for name in ("outcome", "problems", "doubts", "summary", "networks", "virtual")},
             "files": files,
             "text": lines,
         }

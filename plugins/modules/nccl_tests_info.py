@@ -67,6 +67,11 @@ links:
   returned: success
   type: dict
   sample: {enp1s0f0np0: {mtu: 9000, carrier: true}}
+virtual:
+  description: Whether the host is a container or a virtual machine, and so no DGX Spark.
+  returned: success
+  type: bool
+  sample: false
 left:
   description: Whether files or a container of an earlier measurement are there.
   returned: success
@@ -128,6 +133,12 @@ def docker_of(docker: Docker, base_image: str) -> dict[str, Any]:
     }
 
 
+def is_virtual(module: AnsibleModule) -> bool:
+    """Whether systemd knows the host for a container or a virtual machine."""
+    tool = module.get_bin_path("systemd-detect-virt")
+    return tool is not None and module.run_command([tool])[0] == 0
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -155,6 +166,7 @@ def main() -> None:
         serving=serving,
         memory_available_mib=memory_available_mib(module.params["meminfo_path"]),
         links=links_of(module.params["netdevs"]),
+        virtual=is_virtual(module),
         left=left,
     )
 

@@ -167,6 +167,11 @@ limit_s:
   returned: success
   type: int
   sample: 2040
+virtual:
+  description: Whether one of the members is a container or a virtual machine, and so no DGX Spark.
+  returned: success
+  type: bool
+  sample: false
 hostfile_nodes:
   description: The nodes of the hostfile, for M(sparkops.dgx_spark.mpi_hostfile).
   returned: success

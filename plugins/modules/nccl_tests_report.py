@@ -104,8 +104,8 @@ networks:
   description: By node the C(transport) and the C(devices) that NCCL named, and C(why) where it is not RDMA.
   returned: success, or when something is wrong
   type: dict
-simulated:
-  description: Whether it was measured on virtual Sparks.
+virtual:
+  description: Whether one of the hosts is a container or a virtual machine, and so no DGX Spark.
   returned: success, or when something is wrong
   type: bool
 files:

@@ -79,7 +79,7 @@ def test_a_dry_run_says_what_the_first_run_does(fabric: Pair, before: dict[str, 
     assert run.status == "successful", run.said
     assert run.made() == dry.planned()
     found = report(tmp_path / "one.json")
-    assert (found["outcome"], found["simulated"]) == ("sound", True)
+    assert (found["outcome"], found["virtual"]) == ("sound", True)
     assert "the image's own" in found["origin"]
     assert [(one["operation"], one["whole"]) for one in found["summary"]] == [
         ("all_reduce", True),
@@ -97,7 +97,7 @@ def test_a_second_run_changes_nothing_and_draws_a_page(fabric: Pair, tmp_path: P
     assert run.made().get("spark1", set()) <= {"Install plotly on this controller"}
     page = (tmp_path / "two.html").read_text()
     assert "Bus bandwidth by size" in page
-    assert "SIMULATED" in page
+    assert "VIRTUAL SPARKS" in page
 
 
 @contextlib.contextmanager

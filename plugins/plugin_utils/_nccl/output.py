@@ -29,7 +29,6 @@ VERSION = re.compile(
 BOUNDS = re.compile(r"^# Out of bounds values\s*:\s*(?P<count>\d{1,20})\s+(?:OK|FAILED)")
 AVERAGE = re.compile(rf"^# Avg bus bandwidth\s*:\s*(?P<busbw>{_FIGURE})(?:\s|$)")
 REDUCED = re.compile(r"^# Reducing maxBytes to (?P<bytes>\d{1,20}) due to memory limitation")
-SIMULATED = re.compile(r"^# SIMULATED")
 #: nccl-tests' own words at an error of CUDA or NCCL, and NCCL's
 ERROR = re.compile(
     r"Test (?:NCCL|CUDA) failure|NCCL WARN|Test timeout|noticed that process rank|error while loading shared libraries"
@@ -98,7 +97,6 @@ class Output:
     reduced_to: int | None = None  # bytes: the largest size that the memory allowed
     networks: dict[str, Network] = field(default_factory=dict)  # by the name of the node
     errors: list[str] = field(default_factory=list)
-    simulated: bool = False
 
     @property
     def whole(self) -> bool:
@@ -131,7 +129,6 @@ class Output:
             "reduced_to": self.reduced_to,
             "networks": {name: {**vars(one), "devices": list(one.devices)} for name, one in self.networks.items()},
             "errors": self.errors,
-            "simulated": self.simulated,
         }
 
 
@@ -200,8 +197,6 @@ def _header(found: Output, line: str) -> None:
         found.out_of_bounds = int(bounds["count"])
     elif reduced := REDUCED.match(line):
         found.reduced_to = int(reduced["bytes"])
-    elif SIMULATED.match(line):
-        found.simulated = True
     elif average := AVERAGE.match(line):
         found.average = _finite(average["busbw"])
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Mapping
 
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.document import VIRTUAL
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.report import COLOURS
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._nccl import report
 from jinja2 import Environment, StrictUndefined
@@ -95,7 +96,7 @@ def page(found: Mapping[str, Any], plotly: str) -> str:
     return str(
         _template().render(
             found=found,
-            virtual=report.VIRTUAL if found["simulated"] else "",
+            virtual=VIRTUAL if found["virtual"] else "",
             when=report.when(found),
             plots=drawn,
             size_text=size_text,

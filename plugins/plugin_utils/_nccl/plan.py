@@ -367,6 +367,7 @@ def planned(asked: Asked) -> dict[str, Any]:
         "nodes": [contract.short(name) for name in asked.members],
         "links": links_of(asked),
         "limit_s": limit_s(asked),
+        "virtual": any(asked.found[name].get("virtual") for name in asked.members),
         "hostfile_nodes": serving.hostfile_nodes(one),
         "hosts": {
             name: {

@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 from typing import Any, Mapping
 
+from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._benchmark.document import VIRTUAL
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._nccl import judge, output
 
 SCHEMA = 1
-VIRTUAL = "SIMULATED: measured on virtual Sparks, and says nothing about a DGX Spark"
 
 
 def ran_of(measured: Mapping[str, Any]) -> dict[str, judge.Ran]:
@@ -48,7 +48,7 @@ def report(
     return {
         "schema": SCHEMA,
         "at": now,
-        "simulated": any(one.output.simulated for one in ran.values()),
+        "virtual": bool(plan.get("virtual")),
         "nodes": list(asked.members),
         "base_image": plan.get("base_image", ""),
         "image": (plan.get("image") or {}).get("name", ""),
@@ -104,7 +104,7 @@ def _stale(stale: Mapping[str, Any]) -> list[str]:
 
 def text(found: Mapping[str, Any]) -> list[str]:
     """The report in some lines."""
-    lines = [VIRTUAL] if found["simulated"] else []
+    lines = [VIRTUAL] if found["virtual"] else []
     lines.append(f"NCCL between {' and '.join(found['nodes'])}: {found['outcome']}")
     for one in found["summary"]:
         speed = "not judged" if one["busbw"] is None else f"{one['busbw']:g} GB/s of bus bandwidth"

@@ -106,7 +106,8 @@ def measured(**values: Any) -> dict[str, Any]:
 
 
 def test_a_report_of_a_sound_measurement() -> None:
-    found = report.report(measured(), asked(), {"base_image": "x", "image": {"name": "y"}}, {}, 0.0)
+    plan = {"base_image": "x", "image": {"name": "y"}, "virtual": False}
+    found = report.report(measured(), asked(), plan, {}, 0.0)
     assert (found["outcome"], found["problems"], found["doubts"]) == ("sound", [], [])
     assert found["summary"][0] == {
         "operation": "all_gather",
@@ -118,6 +119,8 @@ def test_a_report_of_a_sound_measurement() -> None:
         "wrong": 0,
     }
     assert report.text(found)[0] == "NCCL between spark1 and spark2: sound"
+    found = report.report(measured(), asked(), {**plan, "virtual": True}, {}, 0.0)
+    assert report.text(found)[0] == report.VIRTUAL
 
 
 @pytest.mark.parametrize(

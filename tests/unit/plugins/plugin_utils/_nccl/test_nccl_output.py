@@ -30,7 +30,6 @@ def test_a_whole_run() -> None:
     assert (found.out_of_bounds, found.average, found.wrong) == (0, 11.35, 0)
     assert found.whole
     assert found.networks == {name: output.Network("IB", BOTH) for name in ("spark1", "spark2")}
-    assert not found.simulated
     json.dumps(found.to_json(), allow_nan=False)
 
 
