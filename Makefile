@@ -71,6 +71,7 @@ lint-python: $(VENV)/.for-tests
 	mypy $(programs)
 	cd roles/engine_serve/files/image && mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p supervisor
 	cd roles/monitoring/files/program && mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p dgx_spark_metrics
+	cd roles/nccl_tests/files/image && MYPYPATH=../../../engine_serve/files/image mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache build.py nccl_tests.py
 
 lint-yaml: $(VENV)/.for-tests
 	yamllint --strict .

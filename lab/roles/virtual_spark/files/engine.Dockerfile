@@ -15,7 +15,7 @@ RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/virtual-spark \
  && ln -s python3 /usr/bin/python \
  && apt-get clean && rm -rf /var/lib/apt/lists/*
 
-COPY engine/bin/trtllm-serve engine/bin/trtllm-llmapi-launch /usr/local/bin/
+COPY engine/bin/trtllm-serve engine/bin/trtllm-llmapi-launch engine/bin/*_perf_mpi /usr/local/bin/
 COPY engine/bin/nvidia_entrypoint.sh /opt/nvidia/nvidia_entrypoint.sh
 COPY engine/tensorrt_llm /usr/lib/python3/dist-packages/tensorrt_llm
 COPY engine/examples /app/tensorrt_llm/examples
