@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - >-
     Reads, in one call, the host's name, platform and memory, the files of a serving, the state of its supervisor, of
-    its unit, its containers, services and images, who listens on its ports, the firewall, and which packages are
-    installed.
+    its unit, its containers, services and images, what was kept of the base image, who listens on its ports, the
+    firewall, and which packages are installed.
   - Needs root.
 extends_documentation_fragment:
   - sparkops.dgx_spark.attributes
@@ -222,6 +222,12 @@ gateways:
   type: list
   elements: str
   sample: [""]
+image_facts:
+  description: >-
+    What was kept of O(base_image), as M(sparkops.dgx_spark.trtllm_image_info) and
+    M(sparkops.dgx_spark.vllm_image_info) return it; empty where nothing was, or no Docker answers.
+  returned: success
+  type: dict
 listen:
   description: >-
     O(listen), each with C(taken), whether another program has the port, and C(holders), who listens there. Another
@@ -240,11 +246,11 @@ rdma_sent_bytes:
 
 import os
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker, DockerError
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host, last_good
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import contract, host, image_facts, last_good
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.exposed import addresses
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine.layout import (
     PACKAGES,
@@ -273,6 +279,13 @@ def rdma_sent_bytes(devices: Sequence[str]) -> int | None:
         return None
 
 
+def kept_of(docker: Docker, image: str, engine: str, places: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was kept of an image beside a serving's state, empty where nothing was."""
+    found = image_facts.image_for(docker, image, layout(engine, "")) if image else {}
+    kept = image_facts.noted(found.get("id", ""), image, places["state_dir"]) if image else {}
+    return {**kept, "source": "note"} if kept else {}
+
+
 def look(module: AnsibleModule) -> dict[str, Any]:
     """Return all facts."""
     asked = module.params
@@ -288,11 +301,13 @@ def look(module: AnsibleModule) -> dict[str, Any]:
     others = host.others(places)
     try:
         engine = host.docker_of(docker, asked["base_image"], places)
+        kept = kept_of(docker, asked["base_image"], asked["engine"], places)
         giving_way = [one["name"] for one in others if one["instance"] == asked["instance"]]
         listen = host.listeners(docker, asked["listen"], [places["name"], *giving_way])
         instances = host.instances_here(docker, asked["engine"])
     except DockerError as error:
-        engine, listen, instances = {"problem": str(error)}, [], host.instances_here(None, asked["engine"])
+        engine, listen, kept = {"problem": str(error)}, [], {}
+        instances = host.instances_here(None, asked["engine"])
     return {
         "layout": places,
         "hostname": contract.short(os.uname().nodename),
@@ -312,6 +327,7 @@ def look(module: AnsibleModule) -> dict[str, Any]:
         "ufw_enabled": ufw.is_enabled(Path(ufw.CONF)),
         "addresses": addresses(run(["ip", "-j", "address"])[1]),
         "docker": engine,
+        "image_facts": kept,
         "listen": listen,
         "rdma_sent_bytes": rdma_sent_bytes(asked["rdma_devices"]),
     }

@@ -17,7 +17,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.api import Docker
 from ansible_collections.sparkops.dgx_spark.plugins.module_utils._docker.image_store import images_root
-from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import host, layout
+from ansible_collections.sparkops.dgx_spark.plugins.module_utils._engine import host, image_facts, layout
 from ansible_collections.sparkops.dgx_spark.plugins.modules import engine_host_info
 
 BUILT = {"Id": "sha256:aa", "RepoTags": ["dgx-spark/trtllm-serve:0123"], "Labels": {"dgx-spark": "trtllm-serve"}}
@@ -82,6 +82,18 @@ def test_what_docker_has(engine: Any, look: Any) -> None:
     assert docker["beside"] == ["dgx-spark-trtllm.kept"]
     assert docker["stack_containers"] == [{"id": "c", "name": "x_leader.1", "state": "running"}]
     assert docker["services"] == {"dgx-spark-trtllm_leader": {"c": "d"}}
+
+
+def test_what_was_kept_of_the_base_image_is_told(engine: Any, look: Any) -> None:
+    facts = {"image_id": "sha256:bb", "version": "1.3.0", "package": "/opt", "no_flags_because": "", "flags": {}}
+    assert look(base_image="base")["image_facts"] == {}
+    note = Path(image_facts.note_path("sha256:bb", look.places["state_dir"]))
+    note.parent.mkdir(parents=True)
+    note.write_text(image_facts.note_text("base", facts))
+    assert look(base_image="base")["image_facts"] == {**facts, "source": "note"}
+    assert look()["image_facts"] == {}  # on a worker, which is asked for no image
+    engine.answers["GET", "/images/base/json"] = {"Id": "sha256:dd"}  # the tag has another image by now
+    assert look(base_image="base")["image_facts"] == {}
 
 
 def test_where_an_image_lies_on_its_way(engine: Any, look: Any) -> None:
