@@ -24,6 +24,8 @@ import pytest
 
 from .conftest import ROOT, SERVED, Pair, Run, eventually
 
+pytestmark = pytest.mark.matrix
+
 STAND_IN = Path(__file__).parent / "build_source"
 FOLDER, UNIT = "/var/lib/dgx-spark/build", "dgx-spark-build"
 REPOSITORY = "nvcr.test/nvidia/tensorrt-llm/release"
