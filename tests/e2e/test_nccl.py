@@ -82,8 +82,8 @@ def test_a_dry_run_says_what_the_first_run_does(fabric: Pair, before: dict[str, 
     assert (found["outcome"], found["virtual"]) == ("sound", True)
     assert "the image's own" in found["origin"]
     assert [(one["operation"], one["whole"]) for one in found["summary"]] == [
-        ("all_reduce", True),
         ("all_gather", True),
+        ("all_reduce", True),
         ("sendrecv", True),
     ]
     assert {name: one["transport"] for name, one in found["networks"].items()} == dict.fromkeys(SPARKS, "IB")

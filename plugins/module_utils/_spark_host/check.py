@@ -49,6 +49,11 @@ def checks(run: Run, planned: Mapping[str, Any], user: str, try_ban: bool) -> di
     return seen
 
 
+def version(run: Run, program: str) -> str:
+    """What a program says of its version."""
+    return run([program, "-V"])[1].strip()
+
+
 def parts(run: Run, planned: Mapping[str, Any], user: str, try_ban: bool) -> Iterator[tuple[str, Callable[[], str]]]:
     """The checks of what is planned."""
     state = units(run)
@@ -59,7 +64,7 @@ def parts(run: Run, planned: Mapping[str, Any], user: str, try_ban: bool) -> Ite
     if planned["sshd"]:
         yield "sshd", lambda: logins(run, planned["sshd"], user)
     every: dict[str, Callable[[], str]] = {
-        "tmux": lambda: run(["tmux", "-V"])[1].strip(),
+        "tmux": lambda: version(run, "tmux"),
         "chrony": lambda: clock(run, state),
         "fail2ban": lambda: bans(run, state, planned["banaction"], try_ban),
         "earlyoom": lambda: earlyoom(run, state, planned["earlyoom_arguments"]),
