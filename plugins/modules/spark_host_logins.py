@@ -195,9 +195,7 @@ def tried(server: Server) -> bool:
     )
     try:
         server.originals.keep(SSHD)
-        last = digest_of(before)
-        write_atomically(Path(SSHD), content, MODE)
-        server.originals.note_written(SSHD, last)
+        write_atomically(Path(SSHD), content, MODE)  # noted once it is confirmed, since the timer notes nothing
         problem = server.problem(wanted)
     except BaseException:
         server.put_back(before)
@@ -217,6 +215,7 @@ def confirmed(server: Server) -> bool:
     if server.module.check_mode:
         return False
     in_time = server.timer_waits()
+    last = digest_of(read_file(server.previous))
     server.stop_timer()
     if not in_time or read_file(Path(SSHD)) is None:
         server.forget()
@@ -224,6 +223,7 @@ def confirmed(server: Server) -> bool:
             "the new login came too late: logins are again what they were before. Give "
             "spark_host_sshd_rollback_seconds more seconds"
         )
+    server.originals.note_written(SSHD, last)
     return False
 
 

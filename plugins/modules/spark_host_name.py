@@ -130,7 +130,10 @@ def restored(module: AnsibleModule) -> tuple[str, str, str]:
     if not module.check_mode:
         if name != old:
             set_name(module, name)
-        originals.restore(HOSTNAME)
+        if originals.problem(HOSTNAME):  # the owner has given the host another name since
+            originals.forget(HOSTNAME)
+        else:
+            originals.restore(HOSTNAME)
         if whole:
             originals.restore(HOSTS)
         elif after != before:

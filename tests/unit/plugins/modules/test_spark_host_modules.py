@@ -220,6 +220,33 @@ def test_a_drop_in_of_the_same_content_is_tried_without_a_change(host: Host, cap
     assert tried(capsys)["changed"] is False
 
 
+def test_an_own_drop_in_that_comes_back_is_no_change_by_others(host: Host, capsys) -> None:
+    """Of a second trial that failed: undo is not to be refused then."""
+    drop_in = host.path(layout.SSHD)
+    tried(capsys)
+    run(spark_host_logins, capsys, state="confirmed")
+    asked = {"state": "tried", "content": f"{CONTENT}PermitRootLogin no\n"}
+    host.says("passwordauthentication yes\n")
+    assert "prevails" in run(spark_host_logins, capsys, **asked, settings=SETTINGS)["msg"]
+    assert drop_in.read_text() == CONTENT
+    assert ledger.Originals().problem(str(drop_in)) is None
+    host.says("passwordauthentication no\n")
+    run(spark_host_logins, capsys, **asked, settings=SETTINGS)
+    drop_in.write_text(CONTENT)  # by the timer
+    assert ledger.Originals().problem(str(drop_in)) is None
+    run(spark_host_logins, capsys, **asked, settings=SETTINGS)
+    run(spark_host_logins, capsys, state="confirmed")
+    assert run(spark_host_logins, capsys, state="restored")["changed"]
+    assert not drop_in.exists()
+
+
+def test_a_confirmed_drop_in_that_others_change_is_not_restored(host: Host, capsys) -> None:
+    tried(capsys)
+    run(spark_host_logins, capsys, state="confirmed")
+    host.path(layout.SSHD).write_text("theirs\n")
+    assert "was changed by another program or person" in run(spark_host_logins, capsys, state="restored")["msg"]
+
+
 # ---- name
 
 
@@ -263,6 +290,15 @@ def test_names_of_others_in_the_hosts_file_stay(named: Host, capsys) -> None:
     hosts.write_text(hosts.read_text() + "192.168.100.10 spark1-fabric\n")
     run(spark_host_name, capsys, state="restored")
     assert hosts.read_text() == "127.0.0.1 localhost\n127.0.1.1 old\n192.168.100.10 spark1-fabric\n"
+
+
+def test_a_name_that_the_owner_has_given_since_stays(named: Host, capsys) -> None:
+    hostname = named.path("/etc/hostname")
+    run(spark_host_name, capsys, name="spark1", names={})
+    hostname.write_text("theirs\n")
+    assert run(spark_host_name, capsys, state="restored")["name"] == "theirs"
+    assert hostname.read_text() == "theirs\n"
+    assert not (named.root / "originals").exists()
 
 
 # ---- reading
