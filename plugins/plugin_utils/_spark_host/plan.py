@@ -269,7 +269,7 @@ def problems_of(member: Member, members: Sequence[Member]) -> Iterator[str]:
     gone = replaced(found, REPLACEABLE)
     if gone:
         yield f"apt would remove {' and '.join(gone)}, which you may need: remove it yourself, or do without this part"
-    yield from _login_problems(wanted, found["sshd"])
+    yield from _login_problems(wanted, found)
     try:
         _hosts_of(member, members)
     except hosts_file.HostsError as error:
@@ -300,7 +300,8 @@ def _clock_problems(wanted: Wanted, found: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _login_problems(wanted: Wanted, server: Mapping[str, Any]) -> Iterator[str]:
+def _login_problems(wanted: Wanted, found: Mapping[str, Any]) -> Iterator[str]:
+    server = found["sshd"]
     if not wanted.sshd:
         return
     if wanted.sshd_root not in sshd.ROOT_VALUES:
@@ -317,6 +318,12 @@ def _login_problems(wanted: Wanted, server: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"the user {server['user']} has no authorized key on it and logs in otherwise, which would end: bring "
             "one (ssh-copy-id, or playbooks/setup.yml) and use it"
+        )
+    root = server["effective"].get("permitrootlogin")
+    if wanted.sshd_root == "key" and root in ("no", "forced-commands-only") and SSHD not in found["kept"]:
+        yield (
+            f"the ssh server lets root in by less than a key already (PermitRootLogin {root}), and "
+            "spark_host_sshd_root: key would open that: set spark_host_sshd_root to \"no\", or remove that setting first"
         )
     if server["user"] == "root" and wanted.sshd_root == "no":
         yield "spark_host_sshd_root is no, and this play logs in as root: use another account, or say key"
@@ -386,7 +393,7 @@ def restarts(changes: Sequence[Mapping[str, Any]], member: Member) -> bool:
     """Whether the changes have systemd read all its units again, or change the name that programs go by."""
     names = {one["name"] for one in changes}
     new = any(part.is_daemon and set(part.packages) - set(member.found["packages"]) for part in member.wanted.parts)
-    gone = any(part.is_daemon and member.found["recorded"].get(part.ledger) for part in PARTS)
+    gone = any(part.is_daemon and part.ledger in surplus_records(member) for part in PARTS)
     renamed = member.wanted.name not in ("", member.found["hostname"])
     return (INSTALL in names and new) or (RESTORE in names and gone) or (NAME in names and renamed)
 
@@ -435,7 +442,7 @@ def plan(members: Sequence[Member]) -> dict[str, Any]:
     problems = [f"{one.inventory_name}: {problem}" for one in members for problem in problems_of(one, members)]
     names = [one.name for one in members]
     twice = sorted({name for name in names if names.count(name) > 1})
-    if twice and any(one.wanted.name for one in members):
+    if twice and any(one.wanted.name or one.wanted.hosts for one in members):
         problems.append(
             f"{' and '.join(twice)} would be the name of two Sparks: give each a spark_host_name of its own"
         )

@@ -234,6 +234,7 @@ def server(**more: Any) -> dict[str, Any]:
         (Wanted(sshd=True, sshd_local=True), stock(), "no new login over ssh can show"),
         (Wanted(sshd=True, sshd_root="no"), server(user="root"), "logs in as root"),
         (Wanted(sshd=True, sshd_root="maybe"), stock(), "give key or no"),
+        (Wanted(sshd=True), server(effective={"permitrootlogin": "no"}), "PermitRootLogin no"),
     ],
 )
 def test_what_cannot_be_is_refused(wanted: Wanted, found: dict[str, Any], says: str) -> None:
@@ -266,6 +267,14 @@ def test_a_host_without_an_address_is_refused() -> None:
 def test_two_hosts_of_one_name_are_refused() -> None:
     with pytest.raises(SparkHostError, match="the name of two Sparks"):
         planning.plan([member(Wanted(name="a")), member(Wanted(name="a"), name="spark2")])
+    with pytest.raises(SparkHostError, match="the name of two Sparks"):
+        planning.plan([member(Wanted(hosts=True)), member(Wanted(hosts=True), name="spark2")])
+
+
+def test_root_may_log_in_by_a_key_again_where_the_role_itself_forbade_it() -> None:
+    found = {**server(effective={**sshd.settings("no")}), "kept": [layout.SSHD]}
+    found["files"][layout.SSHD] = {"content": sshd.drop_in("no"), "mtime": START}
+    assert names(member(Wanted(sshd=True), found)) == [planning.LOGINS]
 
 
 @pytest.mark.parametrize(
@@ -292,6 +301,12 @@ def test_running_containers_do_not_keep_a_daemon_that_goes() -> None:
     busy = dataclasses.replace(one, wanted=Wanted(), found={**one.found, "containers": ["a"]})
     with pytest.raises(SparkHostError):
         planning.plan([busy])
+
+
+def test_a_part_without_a_daemon_goes_beside_one_that_stays() -> None:
+    one = made(member(Wanted(earlyoom=True, journal_max_gb=2)))
+    busy = dataclasses.replace(one, wanted=Wanted(earlyoom=True), found={**one.found, "containers": ["a"]})
+    assert names(busy)[0] == planning.RESTORE
 
 
 @pytest.mark.parametrize(
