@@ -116,6 +116,11 @@ unavailable_packages:
   returned: success
   type: list
   elements: str
+foreign:
+  description: What is in O(dir) by the names that a build takes, where no build has made it.
+  returned: success
+  type: list
+  elements: str
 docker_problem:
   description: Why Docker cannot be asked, empty where it can.
   returned: success
@@ -188,6 +193,9 @@ def commit_of(module: AnsibleModule, url: str, ref: str, timeout: int) -> dict[s
     """Return the commit of a tag or branch, or why it is not known."""
     if not ref or layout.COMMIT.fullmatch(ref):
         return {"commit": ref, "commit_problem": ""}
+    problem = layout.url_problem(url)
+    if problem:
+        return {"commit": "", "commit_problem": problem}
     program = module.get_bin_path("git")
     if program is None:
         return {"commit": "", "commit_problem": "git is not installed there yet"}
@@ -251,6 +259,7 @@ def main() -> None:
         cores=os.cpu_count() or 1,
         state=unit.state_of(asked["dir"]),
         active=unit.is_active(lambda argv: module.run_command(list(argv)), layout.unit(layout.IMAGE)),
+        foreign=unit.foreign(asked["dir"]),
         docker_problem=problem,
         model_problem=model_problem(asked["hub"], asked["model"]),
         **found,

@@ -18,6 +18,10 @@ COMMIT_LABEL, ARCHS_LABEL, URL_LABEL = "dgx-spark.commit", "dgx-spark.archs", "d
 REPOSITORY = "dgx-spark/tensorrt-llm/release"
 PROGRAM, REQUEST, STATE, LOG, SOURCE = "build.py", "request.json", "state.json", "log", "source"
 COMMIT = re.compile(r"[0-9a-f]{40}")
+#: in the clone of a build whose other files are gone
+OWN_CLONE = ".git/dgx-spark-build"
+_WITH_LOGIN = re.compile(r"(?!ssh://[^:/@]*@)[a-z][a-z0-9+.-]*://[^/@]*@", re.IGNORECASE)
+_URL = re.compile(r"[A-Za-z0-9/.~][A-Za-z0-9._~:/@%+,=-]*")
 RUNNING, FAILED, DONE = "running", "failed", "done"
 
 
@@ -46,6 +50,22 @@ def image_name(commit: str) -> str:
     'dgx-spark/tensorrt-llm/release:commit-0123456789ab'
     """
     return f"{REPOSITORY}:commit-{commit[:12]}"
+
+
+def url_problem(url: str) -> str:
+    """Return why a repository is not built from, empty where it may be. A secret is not repeated.
+
+    >>> url_problem("https://git.example/a.git"), url_problem("ssh://git@git.example/a.git")
+    ('', '')
+    """
+    if _WITH_LOGIN.match(url):
+        return (
+            "image_build_url has a user or a password, which would be in the image's labels, in logs and on command "
+            "lines: leave it out, and have root's git on the leader know it (git help credentials)"
+        )
+    if not _URL.fullmatch(url):
+        return "image_build_url has characters that a shell reads otherwise, or is empty: give a plain URL"
+    return ""
 
 
 def outcome(state: Mapping[str, Any], active: bool) -> str:

@@ -78,6 +78,12 @@ def start(run: Run, kind: str, folder: str, request: Mapping[str, Any], program:
         if state.get("id") in (request["id"], None):
             return False
         raise UnitError(f"{unit} is building {state.get('what')}: wait for its end, or end it (systemctl stop {unit})")
+    theirs = foreign(folder)
+    if theirs:
+        raise UnitError(
+            f"{folder} has {' and '.join(theirs)}, which no build has made: name another image_build_dir. Nothing was "
+            "changed."
+        )
     make_directories(Path(folder), 0o755)
     source_is_gone = kind == layout.IMAGE and not Path(folder, layout.SOURCE).exists()
     if state.get("phase") == layout.DONE or (state.get("done") and source_is_gone):
@@ -127,15 +133,34 @@ def end(run: Run, kind: str) -> bool:
     return True
 
 
+def foreign(folder: str) -> list[str]:
+    """The names in a directory that a build would take, where no build has made them."""
+    ours = folder in map(layout.folder, (layout.IMAGE, layout.ENGINE))
+    if ours or state_of(folder).get("id") or Path(folder, layout.SOURCE, layout.OWN_CLONE).exists():
+        return []
+    try:
+        request = json.loads(Path(folder, layout.REQUEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        request = {}
+    if isinstance(request, dict) and "stages" in request:
+        return []
+    names = (layout.PROGRAM, layout.REQUEST, layout.STATE, layout.LOG, layout.SOURCE)
+    return [name for name in names if Path(folder, name).exists()]
+
+
 def leftovers(folder: str, source: bool) -> list[str]:
-    """What is there of a build. :param source: whether the clone counts."""
-    names = (layout.PROGRAM, layout.REQUEST, layout.STATE, layout.LOG, *((layout.SOURCE,) if source else ()))
+    """What is there of a build, the notes by which it is known last. :param source: whether the clone counts."""
+    if foreign(folder):
+        return []
+    names = (*((layout.SOURCE,) if source else ()), layout.PROGRAM, layout.LOG, layout.STATE, layout.REQUEST)
     return [str(path) for path in (Path(folder, name) for name in names) if path.exists()]
 
 
 def remove(folder: str, source: bool) -> list[str]:
     """Remove what is there of a build, and its directories where nothing else is in them; return what was removed."""
     going = leftovers(folder, source)
+    if not source and going and Path(folder, layout.SOURCE, ".git").is_dir():
+        Path(folder, layout.SOURCE, layout.OWN_CLONE).touch()
     for one in going:
         path = Path(one)
         if path.is_dir() and not path.is_symlink():

@@ -262,6 +262,9 @@ def plan(wanted: Wanted, hosts: Sequence[Host], folder: str) -> dict[str, Any]:
     :raises BuildError: where it cannot be.
     """
     leader, workers = hosts[0], hosts[1:]
+    problem = layout.url_problem(wanted.url)
+    if problem:
+        raise BuildError(f"{problem}. {NOTHING}")
     problem = architectures.asked_problem(wanted.archs)
     if problem:
         raise BuildError(f"image_build_archs: {problem}. {NOTHING}")
@@ -280,6 +283,11 @@ def plan(wanted: Wanted, hosts: Sequence[Host], folder: str) -> dict[str, Any]:
     again = layout.outcome(leader.state, leader.found["active"])
     told = request(wanted, commit, 1, folder)
     refuse_another(leader, told["id"])
+    if leader.found.get("foreign"):
+        raise BuildError(
+            f"{leader.name}: {folder} has {' and '.join(leader.found['foreign'])}, which no build has made: name another "
+            f"directory (image_build_dir). {NOTHING}"
+        )
     again = again if leader.state.get("id") == told["id"] else ""
     running = again == layout.RUNNING
     jobs = 0 if running else jobs_of(wanted, leader)

@@ -323,7 +323,7 @@ def _login_problems(wanted: Wanted, found: Mapping[str, Any]) -> Iterator[str]:
     if wanted.sshd_root == "key" and root in ("no", "forced-commands-only") and SSHD not in found["kept"]:
         yield (
             f"the ssh server lets root in by less than a key already (PermitRootLogin {root}), and "
-            "spark_host_sshd_root: key would open that: set spark_host_sshd_root to \"no\", or remove that setting first"
+            'spark_host_sshd_root: key would open that: set spark_host_sshd_root to "no", or remove that setting first'
         )
     if server["user"] == "root" and wanted.sshd_root == "no":
         yield "spark_host_sshd_root is no, and this play logs in as root: use another account, or say key"

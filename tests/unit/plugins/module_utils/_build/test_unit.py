@@ -108,3 +108,18 @@ def test_undo_leaves_nothing_and_may_leave_the_clone(tmp_path: Path, monkeypatch
     assert unit.remove(str(folder), source=True) == [str(folder / layout.SOURCE)]
     assert not tmp_path.exists()
     assert unit.remove(str(folder), source=True) == []
+
+
+@pytest.mark.parametrize("there", [layout.SOURCE, layout.LOG, layout.REQUEST])
+def test_a_directory_of_somebody_else_is_neither_built_in_nor_emptied(tmp_path: Path, there: str) -> None:
+    if there == layout.SOURCE:
+        (tmp_path / there / ".git").mkdir(parents=True)
+    else:
+        (tmp_path / there).write_text("{}")
+    assert unit.foreign(str(tmp_path)) == [there]
+    run = Systemd()
+    with pytest.raises(unit.UnitError, match=rf"{there}.*another image_build_dir"):
+        unit.start(run, layout.IMAGE, str(tmp_path), REQUEST, "text")
+    assert not run.started
+    assert unit.remove(str(tmp_path), source=True) == []
+    assert [path.name for path in tmp_path.iterdir()] == [there]
