@@ -30,11 +30,13 @@ class ActionModule(Planner):
         },
         "key": {"type": "str", "default": "", "no_log": False},
         "jump": {"type": "str", "default": ""},
+        "path": {"type": "path", "default": ""},
     }
     ERRORS = (AccessError,)
 
     def plan(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the file's text, and where things are then."""
+        access.refuse_foreign(asked["path"])
         hosts = []
         for name in asked["members"]:
             own = task_vars["hostvars"][name]

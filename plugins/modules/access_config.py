@@ -54,6 +54,12 @@ options:
     description: The host that ssh has to go through, as C(ProxyJump) takes it.
     type: str
     default: ""
+  path:
+    description: >-
+      The file on the controller that is to be written, where there is to be one. The task fails where that is somebody
+      else's.
+    type: path
+    default: ""
 author:
   - sparkops contributors (@sparkops)
 """

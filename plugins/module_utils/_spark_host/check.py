@@ -134,6 +134,7 @@ def bans(run: Run, state: Mapping[str, Mapping[str, Any]], banaction: str, try_b
     """Whether the jail of ssh is there and, on trial, whether a ban comes about in the firewall, and ends."""
     active(state, "fail2ban")
     client = "fail2ban-client"
+    wait_for(lambda: run([client, "get", "sshd", "actions"])[0] == 0, BAN_SECONDS)  # it may be starting
     code, said = run([client, "get", "sshd", "actions"])
     if code:
         raise CheckError(f"fail2ban has no jail sshd: {said.strip()[-200:]}")

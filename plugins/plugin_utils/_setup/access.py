@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The configuration of ssh that a person's computer needs for the Sparks, with tunnels to what listens on loopback.
 
-This plugin util is private to the collection. Pure functions.
+This plugin util is private to the collection. Pure functions, and one that looks at the file.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.sparkops.dgx_spark.plugins.plugin_utils._setup.ssh_config import quoted
 
 LOOPBACK = str(ipaddress.IPv4Address("127.0.0.1"))
 ANY = str(ipaddress.IPv4Address(0))
+FIRST_LINE = "# DGX Sparks: have ~/.ssh/config begin with 'Include' and the path of this file."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -91,7 +93,7 @@ def text(hosts: Sequence[Host], tunnels: Sequence[Tunnel], key: str = "") -> str
         if not _NAME.fullmatch(host.name):
             raise AccessError(f"{host.name!r} is no name that ssh takes for one: use letters, digits, '.', '_' and '-'")
     leader = hosts[0]
-    lines = ["# DGX Sparks: have ~/.ssh/config begin with 'Include' and the path of this file."]
+    lines = [FIRST_LINE]
     for host in hosts:
         lines += ["", f"Host {host.name}", *_about(host, key)]
     if tunnels:
@@ -101,6 +103,18 @@ def text(hosts: Sequence[Host], tunnels: Sequence[Tunnel], key: str = "") -> str
             lines.append(f"  # {one.what}")
             lines.append(f"  LocalForward {LOOPBACK}:{one.local} {_joined(one.address, one.port)}")
     return "\n".join(lines) + "\n"
+
+
+def refuse_foreign(path: str) -> None:
+    """Refuse to write over a file that was not written here. :param path: empty for none. :raises AccessError:"""
+    try:
+        there = Path(path).read_text(encoding="utf-8", errors="replace") if path else ""
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise AccessError(f"{path} cannot be written ({error.strerror}): give another access_file") from None
+    if there and not there.startswith(FIRST_LINE):
+        raise AccessError(f"{path} is not of this playbook, and was left alone: give another access_file")
 
 
 def _about(host: Host, key: str) -> list[str]:

@@ -55,6 +55,17 @@ def test_a_name_that_is_a_pattern_is_refused() -> None:
         access.text([Host("spark*", "192.168.1.21")], [])
 
 
+def test_a_configuration_of_somebody_else_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    access.refuse_foreign(str(path))
+    path.write_text(access.text(HOSTS, []))
+    access.refuse_foreign(str(path))
+    path.write_text("Host mine\n  User me\n")
+    with pytest.raises(AccessError, match="config is not of this playbook"):
+        access.refuse_foreign(str(path))
+    access.refuse_foreign("")
+
+
 @pytest.mark.skipif(not shutil.which("ssh"), reason="no ssh here")
 def test_the_real_ssh_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "config"
